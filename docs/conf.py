@@ -1,0 +1,33 @@
+"""Sphinx settings; `nox -s docs` builds without a warning."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed_version
+
+project = "healthstore"
+author = "The healthstore authors"
+copyright = author
+release = version = installed_version("healthstore")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"healthstore {release}"
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_preserve_defaults = True
+
+# Names of ours must lead somewhere; other libraries' inventories are on the network, which a
+# build does not need.
+nitpicky = True
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!healthstore\.).*"),  # names of other libraries and short forward references
+    (r"py:.*", r"healthstore\..*\._\w+"),  # private classes, seen as the parent of a public one
+    (r"py:.*", r"healthstore\..*\.[A-Z]"),  # type variables
+]

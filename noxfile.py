@@ -1,0 +1,142 @@
+"""Every check of this project, each runnable by name: `nox -s tests`, `nox -l` lists them.
+
+Sessions run on the Python that runs nox; `nox -P 3.14 -s tests` picks another.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+# ---------------------------------------------------------------- the lists
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+CONTRACT_TESTS = ["tests/contract", "tests/servers"]
+TYPED = ["src", "tests/typing", "noxfile.py"]
+BENCHMARKS: list[str] = []  # modules under benchmarks/, in the order in which they run
+NEEDS_DATA = {"real_health_data.py"}  # examples that read the data set of HEALTHSTORE_DATA
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"  # pip: it obeys the pip settings of the machine
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "floors", "tests", "docs", "examples"]
+
+
+# ---------------------------------------------------------------- tests
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run every test; a server that is absent is a visible skip."""
+    install(session, "test")
+    pytest(session, "tests")
+
+
+@nox.session
+def contract(session: nox.Session) -> None:
+    """Run the contract on every backend: `nox -s contract -- --healthstore-require=mysql`."""
+    install(session, "test")
+    pytest(session, *CONTRACT_TESTS)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run every test and report the lines and branches that none of them reached."""
+    install(session, "test")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "tests", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+# ---------------------------------------------------------------- checks that run nothing of ours
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format and spelling."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("codespell")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy and pyright, both strict."""
+    install(session, "types")
+    scripts = [str(path) for path in python_scripts()]
+    session.run("mypy", *TYPED)
+    if scripts:
+        session.run("mypy", "--scripts-are-modules", *scripts)
+    python = Path(session.bin) / "python"
+    session.run("pyright", "--pythonpath", str(python))
+
+
+@nox.session
+def floors(session: nox.Session) -> None:
+    """Check that imports go down the floors only."""
+    session.install(*group("lint"))
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": "src"})
+
+
+# ---------------------------------------------------------------- what a reader sees
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation without a warning and run its code blocks."""
+    install(session, "docs")
+    session.run(
+        *("sphinx-build", "--fail-on-warning", "--keep-going", "--quiet"),
+        *("--builder", "html", "docs", "docs/_build/html"),
+    )
+    pytest(session, "tests/docs")
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run every example; those that read the data set need HEALTHSTORE_DATA."""
+    install(session)
+    data = os.environ.get("HEALTHSTORE_DATA")
+    skipped: list[str] = []
+    for path in sorted(Path("examples").glob("*.py")):
+        if path.name not in NEEDS_DATA:
+            session.run("python", str(path))
+        elif data:
+            session.run("python", str(path), "--data", data, *session.posargs)
+        else:
+            skipped.append(path.name)
+    for name in skipped:
+        session.warn(f"examples/{name} was not run: HEALTHSTORE_DATA names no data folder")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Print the ratios of each benchmark; nothing is asserted."""
+    install(session)
+    if not BENCHMARKS:
+        session.skip("there is no benchmark yet")
+    for module in BENCHMARKS:
+        session.run("python", "-m", module, *session.posargs)
+
+
+# ---------------------------------------------------------------- the pieces they share
+def group(name: str) -> list[str]:
+    """List the requirements of a dependency group: pip reads groups itself only from 25.1."""
+    return list(nox.project.dependency_groups(PYPROJECT, name))
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the package and some dependency groups.
+
+    Editable, so that `nox -R` sees today's code; the README's first command checks the wheel.
+    """
+    session.install("-e", ".[cli]", *(item for name in groups for item in group(name)))
+
+
+def pytest(session: nox.Session, *paths: str) -> None:
+    """Run pytest over these paths, with the arguments behind `--`."""
+    session.run("pytest", *paths, *session.posargs)
+
+
+def python_scripts() -> list[Path]:
+    """Find the Python programs of scripts/, which have no suffix."""
+    files = [path for path in sorted(Path("scripts").glob("*")) if path.is_file()]
+    return [path for path in files if "python" in path.read_text("utf-8").partition("\n")[0]]

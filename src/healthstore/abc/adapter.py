@@ -1,0 +1,511 @@
+"""The base of adapters: what an author of a backend fills in.
+
+An author writes the connection (``connect``, ``disconnect``, ``ping``), sessions (``session``,
+``begin_session``, ``commit_session``, ``rollback_session``), ``translate`` for errors, and the
+operations ``existing``, ``create``, ``get``, ``insert``, ``replace``, ``delete`` and ``find``.
+``patch``, ``count`` and ``aggregate`` have plain versions here, which a database can do better.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
+from healthstore.errors import (
+    CapabilityError,
+    ConfigurationError,
+    DeadlineExceededError,
+    DuplicateKeyError,
+    HealthstoreError,
+    LifecycleError,
+    Outcome,
+    SchemaMismatchError,
+)
+from healthstore.model import evaluate
+from healthstore.model.catalog import (
+    CATALOG,
+    catalog_id,
+    differences,
+    from_definition,
+    to_document,
+)
+from healthstore.model.ops import (
+    Aggregate,
+    Batch,
+    CountDocuments,
+    Delete,
+    Effect,
+    Ensure,
+    Ensured,
+    Find,
+    Get,
+    Group,
+    Insert,
+    Op,
+    Patch,
+    Replace,
+)
+from healthstore.model.query import Filter, Operator, Test, normalise
+from healthstore.model.schema import Collection, parents_first
+from healthstore.model.values import Document
+
+__all__ = (
+    "Adapter",
+    "AdapterUnit",
+    "Phase",
+    "deadline_exceeded",
+    "duplicate_key",
+    "require_same",
+)
+
+R = TypeVar("R")
+S = TypeVar("S")
+
+_SCAN_PAGE = 1_000
+
+
+class Phase(StrEnum):
+    """Where an error of a driver came up: it decides what happened to the data."""
+
+    CONNECT = "connect"
+    READ = "read"
+    WRITE = "write"
+    COMMIT = "commit"
+
+
+class Adapter(ABC, Generic[S]):
+    """A backend over one database. ``S`` is the author's session: a connection, a transaction."""
+
+    capabilities: Capabilities
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._opened = False
+
+    @property
+    def name(self) -> str:
+        """The member's name."""
+        return self._name
+
+    # --- what an author writes -------------------------------------------------------------
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Open what the adapter needs, check the server, and set ``capabilities``."""
+
+    @abstractmethod
+    async def disconnect(self) -> None:
+        """Close everything that :meth:`connect` opened, also after it failed half-way."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Make one round trip."""
+
+    @abstractmethod
+    def session(self, effect: Effect) -> AbstractAsyncContextManager[S]:
+        """Lend a session for one operation, which must be atomic: commit on success."""
+
+    @abstractmethod
+    async def begin_session(self, options: UnitOptions) -> S:
+        """Return a session with an open transaction."""
+
+    @abstractmethod
+    async def commit_session(self, session: S) -> None:
+        """Commit the session's transaction and release the session, whatever happens."""
+
+    @abstractmethod
+    async def rollback_session(self, session: S) -> None:
+        """Roll the session's transaction back and release the session, whatever happens."""
+
+    @abstractmethod
+    def translate(
+        self, error: Exception, phase: Phase, collection: Collection | None
+    ) -> HealthstoreError:
+        """Return the error of ours for an error of the driver, classified by its code.
+
+        ``collection`` is the one that the operation names, if it names one.
+        """
+
+    @abstractmethod
+    async def existing(self, session: S) -> frozenset[str]:
+        """Return the names of all tables or collections that are there."""
+
+    @abstractmethod
+    async def create(self, session: S, collection: Collection) -> None:
+        """Create a collection with its indexes, references and checks, as far as they are missing.
+
+        Calling it again does nothing; a collection that was left half-made is completed.
+        """
+
+    @abstractmethod
+    async def get(self, session: S, op: Get) -> tuple[Document | None, ...]:
+        """See :class:`~healthstore.model.ops.Get`."""
+
+    @abstractmethod
+    async def insert(self, session: S, op: Insert) -> int:
+        """See :class:`~healthstore.model.ops.Insert`."""
+
+    @abstractmethod
+    async def replace(self, session: S, op: Replace) -> tuple[bool, ...]:
+        """See :class:`~healthstore.model.ops.Replace`."""
+
+    @abstractmethod
+    async def delete(self, session: S, op: Delete) -> tuple[bool, ...]:
+        """See :class:`~healthstore.model.ops.Delete`."""
+
+    @abstractmethod
+    async def find(self, session: S, op: Find) -> tuple[Document, ...]:
+        """See :class:`~healthstore.model.ops.Find`."""
+
+    # --- operations with a plain version ---------------------------------------------------
+
+    async def patch(self, session: S, op: Patch) -> tuple[Document | None, ...]:
+        """Read, change and replace, guarded by the version that was read."""
+        stored = await self.get(session, Get(op.collection, op.ids))
+        expected = op.versions or (None,) * len(op.ids)
+        after: list[Document | None] = []
+        for document, identity, version in zip(stored, op.ids, expected, strict=True):
+            if document is not None:
+                evaluate.check_version(op.collection, document, identity, version)
+            after.append(None if document is None else evaluate.patched(op, document))
+        found = [(old, new) for old, new in zip(stored, after, strict=True) if old and new]
+        if found:
+            versions = tuple(cast(int, old["version"]) for old, _ in found)
+            documents = tuple(new for _, new in found)
+            await self.replace(session, Replace(op.collection, documents, versions))
+        return tuple(after)
+
+    async def count(self, session: S, op: CountDocuments) -> int:
+        """Count by reading."""
+        return len(await self._scan(session, op.collection, op.where))
+
+    async def aggregate(self, session: S, op: Aggregate) -> tuple[Group, ...]:
+        """Compute in memory by reading."""
+        documents = await self._scan(session, op.collection, op.where)
+        return evaluate.aggregate(op, documents)
+
+    async def _scan(self, session: S, collection: Collection, where: Filter) -> list[Document]:
+        """Return every document that satisfies a filter, page by page."""
+        found: list[Document] = []
+        page_filter = where
+        while True:
+            page = await self.find(session, Find(collection, page_filter, limit=_SCAN_PAGE))
+            found.extend(page)
+            if len(page) < _SCAN_PAGE:
+                return found
+            beyond = Test("id", Operator.GT, page[-1]["id"])
+            page_filter = normalise(where & beyond, collection.nullable)
+
+    # --- the backend -----------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect; see :class:`~healthstore.abc.backend.Backend`."""
+        if self._opened:
+            return
+        try:
+            await self.connect()
+        except BaseException as error:
+            # Whoever opens closes, also when opening was cancelled half-way.
+            await asyncio.shield(self.disconnect())
+            if isinstance(error, HealthstoreError):
+                raise error.at(backend=self.name) from error.__cause__
+            if isinstance(error, Exception):
+                raise self._ours(error, Phase.CONNECT, None) from None
+            raise
+        self._opened = True
+
+    async def close(self) -> None:
+        """Disconnect; see :class:`~healthstore.abc.backend.Backend`."""
+        if self._opened:
+            self._opened = False
+            await self.disconnect()
+
+    async def execute(self, op: Op[R]) -> R:
+        """Run one operation; see :class:`~healthstore.abc.backend.Executor`."""
+        self._require_open()
+        if isinstance(op, Batch):
+            return cast(R, await self._run_alone(op))
+        phase = _phase(op.effect)
+        try:
+            async with self.session(op.effect) as session:
+                return await self.run(session, op)
+        except HealthstoreError as error:
+            raise self._placed(error, op) from error.__cause__
+        except Exception as error:  # noqa: BLE001 - the one place where driver errors end
+            # `from None`: messages of drivers quote values, and tracebacks are logged.
+            raise self._ours(error, phase, _collection(op)) from None
+
+    async def _run_alone(self, op: Batch) -> tuple[Any, ...]:
+        """Run a batch as a unit of its own."""
+        unit = await self.begin()
+        try:
+            results = await unit.execute(op)
+            await unit.commit()
+        finally:
+            await unit.rollback()
+        return results
+
+    async def begin(self, options: UnitOptions = UnitOptions()) -> AdapterUnit[S]:  # noqa: B008 - frozen
+        """Start a unit of work; see :class:`~healthstore.abc.backend.Backend`."""
+        self._require_open()
+        if not self.capabilities.transactions:
+            raise CapabilityError(
+                "this backend has no transactions",
+                hint="use single operations, or a backend that has them "
+                "(MongoDB: a replica set, one node is enough)",
+                backend=self.name,
+            )
+        if options.isolation is Isolation.SERIALIZABLE and not self.capabilities.serializable:
+            raise CapabilityError(
+                "this backend has no serializable units",
+                hint="use Isolation.SNAPSHOT",
+                backend=self.name,
+            )
+        try:
+            async with asyncio.timeout(options.deadline):
+                session = await self.begin_session(options)
+        except HealthstoreError as error:
+            raise error.at(backend=self.name) from error.__cause__
+        except Exception as error:  # noqa: BLE001 - as in execute
+            raise self._ours(error, Phase.CONNECT, None) from None
+        return AdapterUnit(self, session, options)
+
+    async def run(self, session: S, op: Op[R]) -> R:
+        """Run one operation in a session."""
+        handler = self._handlers[type(op)]
+        # The table pairs each operation with its method; the type checker cannot see that.
+        return cast(R, await handler(self, session, op))
+
+    def _require_open(self) -> None:
+        if not self._opened:
+            raise LifecycleError(
+                "the backend is not open",
+                hint="use it inside `async with`, or call open() first",
+                backend=self.name,
+            )
+
+    def _placed(self, error: HealthstoreError, op: Op[Any]) -> HealthstoreError:
+        collection = _collection(op)
+        return error.at(backend=self.name, entity=collection.entity if collection else None)
+
+    def _ours(
+        self, error: Exception, phase: Phase, collection: Collection | None
+    ) -> HealthstoreError:
+        if isinstance(error, TimeoutError) and phase is not Phase.CONNECT:
+            return deadline_exceeded(phase is not Phase.READ).at(backend=self.name)
+        translated = self.translate(error, phase, collection)
+        return translated.at(backend=self.name, entity=collection.entity if collection else None)
+
+    async def _run_ensure(self, session: S, op: Ensure) -> Ensured:
+        """Hold what is there against the catalog, then create what is missing.
+
+        The catalog's row comes first: a crash leaves a row without its collection, which the
+        next call completes, never a collection that nobody knows.
+        """
+        there = await self.existing(session)
+        await self.create(session, CATALOG)
+        ordered = parents_first(op.collections)
+        known = there | {each.name for each in ordered}
+        for collection in ordered:
+            for reference in collection.references:
+                if reference.collection not in known:
+                    raise ConfigurationError(
+                        f"refers to {reference.collection!r}, which is not there",
+                        hint="initialize its entity too, in the same call",
+                        entity=collection.entity,
+                        field=reference.field,
+                    )
+            await self._record(session, collection, exists=collection.name in there)
+        for collection in ordered:
+            await self.create(session, collection)
+        names = [each.name for each in op.collections]
+        return Ensured(
+            tuple(name for name in names if name not in there),
+            tuple(name for name in names if name in there),
+        )
+
+    async def _record(self, session: S, collection: Collection, *, exists: bool) -> None:
+        """Compare a collection with its row in the catalog, or add the row."""
+        read = Get(CATALOG, (catalog_id(collection.name),))
+        (row,) = await self.get(session, read)
+        if row is None and exists:
+            raise SchemaMismatchError(
+                f"{collection.name!r} exists, but healthstore did not make it",
+                hint="use another collection name or an empty database",
+                entity=collection.entity,
+            )
+        if row is None:
+            try:
+                await self.insert(session, Insert(CATALOG, (to_document(collection),)))
+            except DuplicateKeyError:  # another process was first
+                (row,) = await self.get(session, read)
+        if row is not None:
+            require_same(row, collection)
+
+    async def _run_batch(self, session: S, op: Batch) -> tuple[Any, ...]:
+        operations: tuple[Op[Any], ...] = op.operations
+        return tuple([await self.run(session, each) for each in operations])
+
+    _handlers: ClassVar[dict[type, Callable[[Any, Any, Any], Awaitable[object]]]] = {
+        Ensure: lambda self, session, op: self._run_ensure(session, op),
+        Batch: lambda self, session, op: self._run_batch(session, op),
+        Get: lambda self, session, op: self.get(session, op),
+        Insert: lambda self, session, op: self.insert(session, op),
+        Replace: lambda self, session, op: self.replace(session, op),
+        Patch: lambda self, session, op: self.patch(session, op),
+        Delete: lambda self, session, op: self.delete(session, op),
+        Find: lambda self, session, op: self.find(session, op),
+        CountDocuments: lambda self, session, op: self.count(session, op),
+        Aggregate: lambda self, session, op: self.aggregate(session, op),
+    }
+
+
+class AdapterUnit(Generic[S]):
+    """A unit of work on an adapter's session.
+
+    It refuses use from two tasks at once and any use after an error, and rolls itself back
+    when its deadline passes, so that a forgotten unit cannot hold a lock for ever.
+    """
+
+    def __init__(self, adapter: Adapter[S], session: S, options: UnitOptions) -> None:
+        self._adapter = adapter
+        self._session = session
+        self._open = True
+        self._busy = False
+        self._failed = False
+        self._expired = False
+        loop = asyncio.get_running_loop()
+        self._expires = loop.time() + options.deadline
+        self._timer = loop.call_at(self._expires, self._expire)
+        self._ending: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The member on which the unit runs."""
+        return self._adapter.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the member."""
+        return self._adapter.capabilities
+
+    async def execute(self, op: Op[R]) -> R:
+        """Run one operation inside the unit."""
+        self._require_usable()
+        adapter, phase = self._adapter, _phase(op.effect)
+        if op.effect is Effect.ADMIN:
+            raise LifecycleError(
+                "the schema cannot change inside a unit",
+                hint="call initialize() before the transaction",
+                backend=self.name,
+            )
+        self._busy = True
+        done = False
+        try:
+            async with asyncio.timeout_at(self._expires):
+                result = await adapter.run(self._session, op)
+            done = True
+        except HealthstoreError as error:
+            raise adapter._placed(error, op) from error.__cause__  # noqa: SLF001 - same module
+        except TimeoutError:
+            raise deadline_exceeded(write=False).at(backend=self.name) from None
+        except Exception as error:  # noqa: BLE001 - as in Adapter.execute
+            raise adapter._ours(error, phase, _collection(op)) from None  # noqa: SLF001 - same module
+        finally:
+            self._busy = False
+            self._failed = self._failed or not done
+        return result
+
+    async def commit(self) -> None:
+        """Commit; an error tells whether the outcome is known."""
+        self._require_usable()
+        self._finish()
+        try:
+            await self._adapter.commit_session(self._session)
+        except HealthstoreError as error:
+            raise error.at(backend=self.name) from error.__cause__
+        except TimeoutError:
+            raise deadline_exceeded(write=True).at(backend=self.name) from None
+        except Exception as error:  # noqa: BLE001 - as in Adapter.execute
+            raise self._adapter._ours(error, Phase.COMMIT, None) from None  # noqa: SLF001 - same module
+
+    async def rollback(self) -> None:
+        """Roll back and release the session; does nothing when the unit has ended."""
+        if not self._open:
+            if self._ending is not None:
+                await asyncio.shield(self._ending)
+            return
+        self._finish()
+        self._ending = asyncio.ensure_future(self._adapter.rollback_session(self._session))
+        # A cancelled caller must not leave a transaction open.
+        await asyncio.shield(self._ending)
+
+    def _finish(self) -> None:
+        self._open = False
+        self._timer.cancel()
+
+    def _expire(self) -> None:
+        """Roll back an abandoned unit; one that is busy ends by its own timeout."""
+        self._expired = True
+        if self._open and not self._busy:
+            self._finish()
+            self._ending = asyncio.ensure_future(self._adapter.rollback_session(self._session))
+
+    def _require_usable(self) -> None:
+        if self._expired:
+            raise deadline_exceeded(write=False).at(backend=self.name)
+        reasons = (
+            (not self._open, "the unit has ended", "begin another one"),
+            (self._failed, "the unit has failed: only rollback works", "repeat the whole unit"),
+            (self._busy, "the unit is in use by another task", "use one unit for each task"),
+        )
+        for holds, message, hint in reasons:
+            if holds:
+                raise LifecycleError(message, hint=hint, backend=self.name)
+
+
+def _phase(effect: Effect) -> Phase:
+    return Phase.READ if effect is Effect.READ else Phase.WRITE
+
+
+def _collection(op: Op[Any]) -> Collection | None:
+    return getattr(op, "collection", None)
+
+
+def deadline_exceeded(write: bool) -> DeadlineExceededError:  # noqa: FBT001 - says what it means
+    """Return the error for a deadline that passed; of a write the outcome is unknown."""
+    return DeadlineExceededError(
+        "the deadline passed",
+        hint="the backend is slow or hangs; look at its health"
+        + ("; read the document to see whether it was written" if write else ""),
+        outcome=Outcome.UNKNOWN if write else Outcome.NOT_APPLIED,
+    )
+
+
+def require_same(row: Document, wanted: Collection) -> None:
+    """Raise SchemaMismatchError unless a row of the catalog describes the wanted collection."""
+    if row["fingerprint"] == wanted.fingerprint:
+        return
+    found = differences(from_definition(row["definition"]), wanted)
+    raise SchemaMismatchError(
+        f"the stored collection {wanted.name!r} has another definition: {'; '.join(found)}",
+        hint="move the data to a new database, or change the entity back",
+        entity=wanted.entity,
+    )
+
+
+def duplicate_key(collection: Collection, fields: tuple[str, ...]) -> DuplicateKeyError:
+    """Return the error for a unique key that is taken."""
+    error = DuplicateKeyError(
+        f"another document has the same {', '.join(fields) or 'unique key'}",
+        hint="update that document, or choose another value",
+        entity=collection.entity,
+        field=fields[0] if len(fields) == 1 else None,
+    )
+    error.fields = fields
+    return error

@@ -1,0 +1,114 @@
+"""The seam: what a store is to the rest of healthstore.
+
+A backend is opened, executes operations, begins units of work, and is closed. Adapters, layers
+and groups of backends all have this one shape, so any of them can stand for any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+from healthstore.model.ops import Op
+
+__all__ = ("Backend", "Capabilities", "Executor", "Isolation", "Unit", "UnitOptions")
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend promises; a layer may narrow it, never widen it.
+
+    A request that needs an absent capability raises CapabilityError before any I/O.
+    """
+
+    durable: bool = True
+    """An acknowledged write survives the end of this process and of the server."""
+    transactions: bool = True
+    """Units of work, and writes of several documents that are kept whole or not at all."""
+    references: bool = True
+    """References are enforced, also against concurrent writers."""
+    serializable: bool = True
+    """Units can run at ``Isolation.SERIALIZABLE``; ``SNAPSHOT`` comes with transactions."""
+    max_document_bytes: int = 8 * 1024 * 1024
+    """Size of the largest document, about as MongoDB counts it."""
+
+
+class Isolation(StrEnum):
+    """What a unit sees of concurrent units.
+
+    SNAPSHOT reads one state of the store throughout and loses no update: of two units that
+    write the same document, the later fails with SerializationError. SERIALIZABLE, in
+    addition, equals some order of the units one after the other.
+    """
+
+    SNAPSHOT = "snapshot"
+    SERIALIZABLE = "serializable"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitOptions:
+    """How a unit of work runs. It is rolled back when ``deadline`` seconds have passed."""
+
+    isolation: Isolation = Isolation.SNAPSHOT
+    read_only: bool = False
+    deadline: float = 30.0
+
+
+class Executor(Protocol):
+    """Whatever executes operations: a backend, or a unit of work on one."""
+
+    @property
+    def name(self) -> str:
+        """The member's name, as configured: it appears in errors, events and health."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this executor promises."""
+        ...
+
+    async def execute(self, op: Op[R]) -> R:
+        """Run one operation to its end and return its result.
+
+        On a backend, each operation is atomic and, where ``capabilities.durable``, durable when
+        this returns. Raises HealthstoreError only.
+        """
+        ...
+
+
+class Unit(Executor, Protocol):
+    """A unit of work: its operations are kept together or not at all.
+
+    One operation at a time. After an error only :meth:`rollback` works.
+    """
+
+    async def commit(self) -> None:
+        """Keep everything. Raises OutcomeUnknownError if the answer was lost."""
+        ...
+
+    async def rollback(self) -> None:
+        """Drop everything; does nothing after commit or rollback."""
+        ...
+
+
+class Backend(Executor, Protocol):
+    """A store."""
+
+    async def open(self) -> None:
+        """Connect and check the server's settings; does nothing when open."""
+        ...
+
+    async def close(self) -> None:
+        """Release everything within a few seconds; does nothing when closed."""
+        ...
+
+    async def ping(self) -> None:
+        """Make one round trip; raise HealthstoreError if the backend cannot serve requests."""
+        ...
+
+    async def begin(self, options: UnitOptions = UnitOptions()) -> Unit:
+        """Start a unit of work. Raises CapabilityError where there are no transactions."""
+        ...

@@ -1,0 +1,115 @@
+"""URLs of backends: parsed by us, so that a mistake gets one clear error without the secret."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TypeVar
+from urllib.parse import parse_qsl, unquote
+
+from healthstore.errors import ConfigurationError
+
+__all__ = ("BackendURL", "Host")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A server's name or address, and its port (None: the database's default)."""
+
+    name: str
+    port: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.port is None else f"{self.name}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendURL:
+    """The parts of ``scheme[+driver]://[user[:password]@]host[:port]/database?option=value``.
+
+    ``repr`` and ``str`` never show the password. For SQLite ``database`` is the path of the
+    file: ``sqlite:///app.db`` is relative, ``sqlite:////srv/app.db`` absolute.
+    """
+
+    scheme: str
+    driver: str = ""
+    hosts: tuple[Host, ...] = ()
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    database: str = ""
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        driver = f"+{self.driver}" if self.driver else ""
+        secret = ":***" if self.password is not None else ""
+        user = f"{self.user}{secret}@" if self.user else ""
+        return f"{self.scheme}{driver}://{user}{','.join(map(str, self.hosts))}/{self.database}"
+
+    @classmethod
+    def parse(cls, text: str) -> BackendURL:
+        """Parse a URL; raise ConfigurationError, which never quotes it, if it is malformed."""
+        prefix, mark, rest = text.partition("://")
+        scheme, _, driver = prefix.strip().lower().partition("+")
+        if not mark or not scheme:
+            raise ConfigurationError(
+                "this is not the URL of a backend",
+                hint="write scheme://…, for example sqlite:///app.db or postgresql://user@host/db",
+            )
+        rest, _, query = rest.partition("?")
+        authority, slash, database = rest.partition("/")
+        if "@" in database:
+            raise ConfigurationError(
+                "the URL has an @ behind the first /",
+                hint="write / in a user name or password as %2F, @ as %40 and : as %3A",
+            )
+        credentials, at, addresses = authority.rpartition("@")
+        user, colon, password = credentials.partition(":")
+        return cls(
+            scheme=scheme,
+            driver=driver,
+            hosts=tuple(_host(part) for part in addresses.split(",") if part),
+            user=unquote(user) if at and user else None,
+            password=unquote(password) if colon else None,
+            database=unquote(database) if slash else "",
+            options=dict(parse_qsl(query, keep_blank_values=True)),
+        )
+
+    def read_options(self, known: Mapping[str, tuple[Callable[[str], T], T]]) -> dict[str, T]:
+        """Return a value for each known option: from the URL, or its default.
+
+        ``known`` maps a name to (function from text, default). Raises ConfigurationError for an
+        unknown option (with a did-you-mean) and for text that the function refuses.
+        """
+        values = {name: default for name, (_, default) in known.items()}
+        for name, text in self.options.items():
+            if name not in known:
+                close = get_close_matches(name, list(known), n=1)
+                raise ConfigurationError(
+                    f"the URL has the unknown option {name!r}",
+                    hint=f"did you mean {close[0]!r}?"
+                    if close
+                    else f"{self.scheme} knows: {', '.join(sorted(known)) or 'none'}",
+                )
+            try:
+                values[name] = known[name][0](text)
+            except ValueError:
+                raise ConfigurationError(
+                    f"the option {name!r} of the URL has a value that cannot be read",
+                    hint=f"the default is {known[name][1]!r}",
+                ) from None
+        return values
+
+
+def _host(text: str) -> Host:
+    name, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
+    if not colon:
+        name, port = text, ""
+    if port and not (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
+        raise ConfigurationError(
+            "the URL has a port that is not a number from 1 to 65535",
+            hint="if a password contains : / or @, write %3A, %2F and %40",
+        )
+    return Host(unquote(name.strip("[]")), int(port) if port else None)

@@ -1,0 +1,358 @@
+"""The memory backend: the executable specification of what every other backend does.
+
+Documents are copied on the way in and on the way out; unique keys, references and checks hold;
+a unit sees a snapshot, is rolled back whole, and gives way to a concurrent one that wrote the
+same document first. Nothing survives the process: ``capabilities.durable`` is False.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import cast
+from uuid import UUID
+
+from healthstore.abc.adapter import Adapter, Phase, duplicate_key
+from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
+from healthstore.abc.url import BackendURL
+from healthstore.errors import (
+    BackendError,
+    ConfigurationError,
+    ForeignKeyError,
+    HealthstoreError,
+    ReadOnlyError,
+    SerializationError,
+)
+from healthstore.model import evaluate
+from healthstore.model.ops import Delete, Effect, Find, Get, Insert, Replace
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document, Kind, Value
+
+__all__ = ("MemoryAdapter", "connect")
+
+
+def connect(url: BackendURL, name: str) -> MemoryAdapter:
+    """Return a new, empty store for a ``memory://`` URL."""
+    url.read_options({})
+    if url.hosts or url.database:
+        raise ConfigurationError(
+            "a memory backend has no host and no database", hint="write memory://"
+        )
+    return MemoryAdapter(name)
+
+
+@dataclass(slots=True, eq=False)
+class _Table:
+    """A collection's documents by id, and for each unique key the id that holds it."""
+
+    collection: Collection
+    rows: dict[UUID, Document] = field(default_factory=dict)
+    taken: dict[tuple[str, ...], dict[tuple[Value, ...], UUID]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for unique in self.collection.uniques:
+            self.taken.setdefault(unique.fields, {})
+
+    def put(self, identity: UUID, document: Document | None) -> None:
+        """Store, replace or remove a document; raise DuplicateKeyError and change nothing."""
+        old = self.rows.get(identity)
+        if document is not None:
+            for fields, holders in self.taken.items():
+                key = _key(document, fields)
+                if key is not None and holders.get(key, identity) != identity:
+                    raise duplicate_key(self.collection, fields)
+        for fields, holders in self.taken.items():
+            if old is not None and (key := _key(old, fields)) is not None:
+                del holders[key]
+            if document is not None and (key := _key(document, fields)) is not None:
+                holders[key] = identity
+        if document is None:
+            self.rows.pop(identity, None)
+        else:
+            self.rows[identity] = document
+
+
+def _key(document: Document, fields: tuple[str, ...]) -> tuple[Value, ...] | None:
+    """Return the values of a unique key, or None if one of them is null: it never collides."""
+    key = tuple(document[name] for name in fields)
+    return None if None in key else key
+
+
+class _Session:
+    """A view of the store: the tables of one moment, and what was written since.
+
+    A table is copied when it is first written; documents never change in place, so a copy is
+    shallow and a snapshot is cheap. With ``in_place``, when nobody else holds a snapshot,
+    tables are changed directly, and :meth:`undo` takes it back.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, _Table],
+        *,
+        in_place: bool = False,
+        read_only: bool = False,
+        serializable: bool = False,
+    ) -> None:
+        self.before = tables
+        self.tables = dict(tables)
+        self.written: dict[tuple[str, UUID], Document | None] = {}
+        self.in_place = in_place
+        self.read_only = read_only
+        self.serializable = serializable
+
+    def table(self, collection: Collection) -> _Table:
+        """Return the table to read from."""
+        found = self.tables.get(collection.name)
+        if found is None:
+            raise ConfigurationError(
+                f"there is no collection {collection.name!r}",
+                hint="call initialize() with its entity first",
+                entity=collection.entity,
+            )
+        return found
+
+    def put(self, collection: Collection, identity: UUID, document: Document | None) -> None:
+        """Write one document, or remove it."""
+        if self.read_only:
+            raise ReadOnlyError("the unit is read-only", hint="begin one that may write")
+        table = self.table(collection)
+        if not self.in_place and table is self.before.get(collection.name):
+            taken = {fields: dict(holders) for fields, holders in table.taken.items()}
+            table = _Table(table.collection, dict(table.rows), taken)
+            self.tables[collection.name] = table
+        old = table.rows.get(identity)
+        table.put(identity, document)
+        self.written.setdefault((collection.name, identity), old)
+
+    def undo(self) -> None:
+        """Restore every document as it was before."""
+        for name, identity in self.written:  # free the keys that were taken since
+            self.tables[name].put(identity, None)
+        for (name, identity), old in self.written.items():
+            self.tables[name].put(identity, old)
+
+    def referring(self, name: str) -> Iterable[tuple[_Table, str, str]]:
+        """Yield (table, field, on_delete) for each reference to a collection."""
+        for table in list(self.tables.values()):
+            for reference in table.collection.references:
+                if reference.collection == name:
+                    yield table, reference.field, reference.on_delete
+
+
+class MemoryAdapter(Adapter[_Session]):
+    """A store in the memory of this process. Closing it keeps the data until it is dropped."""
+
+    capabilities = Capabilities(durable=False)
+
+    def __init__(self, name: str = "memory") -> None:
+        super().__init__(name)
+        self._tables: Mapping[str, _Table] = MappingProxyType({})
+        self._units = 0
+
+    async def connect(self) -> None:
+        """Do nothing: there is no server."""
+
+    async def disconnect(self) -> None:
+        """Do nothing: there is no server."""
+
+    async def ping(self) -> None:
+        """Fail only when the store is not open."""
+        self._require_open()
+
+    @asynccontextmanager
+    async def session(self, effect: Effect) -> AsyncGenerator[_Session, None]:
+        """Lend a view, and keep what was written unless it failed.
+
+        No operation of this adapter gives way to another task, so none sees half of this one.
+        """
+        session = _Session(self._tables, in_place=self._units == 0, read_only=effect is Effect.READ)
+        try:
+            yield session
+        except BaseException:
+            if session.in_place:
+                session.undo()
+            raise
+        self._merge(session)
+
+    async def begin_session(self, options: UnitOptions) -> _Session:
+        """Take a snapshot."""
+        self._units += 1
+        return _Session(
+            self._tables,
+            read_only=options.read_only,
+            serializable=options.isolation is Isolation.SERIALIZABLE,
+        )
+
+    async def commit_session(self, session: _Session) -> None:
+        """Keep what the unit wrote, unless a concurrent unit was first."""
+        self._units -= 1
+        self._merge(session)
+
+    async def rollback_session(self, session: _Session) -> None:
+        """Forget what the unit wrote."""
+        del session
+        self._units -= 1
+
+    def _merge(self, session: _Session) -> None:
+        if session.tables == session.before:
+            return  # nothing was written, or it was written in place
+        if all(self._tables.get(name) is table for name, table in session.before.items()):
+            self._tables = MappingProxyType(session.tables)
+        else:
+            self._rebase(session)
+
+    def _rebase(self, session: _Session) -> None:
+        """Repeat the unit's writes on what others have written since its snapshot."""
+        if session.serializable:
+            raise _conflict()
+        current = _Session(self._tables)
+        for name, identity in session.written:
+            seen = session.before[name].rows.get(identity)
+            now = self._tables[name].rows.get(identity)
+            if seen is not now:
+                raise _conflict()
+        # Removals first: a key that one document gives up may be taken by another.
+        ordered = sorted(session.written, key=lambda one: one[1] in session.tables[one[0]].rows)
+        for name, identity in ordered:
+            after = session.tables[name]
+            current.put(after.collection, identity, after.rows.get(identity))
+        for name, identity in session.written:
+            table = current.tables[name]
+            document = table.rows.get(identity)
+            if document is None:
+                self._require_unreferenced(current, name, identity)
+            else:
+                self._require_parents(current, table.collection, document)
+        self._tables = MappingProxyType(current.tables)
+
+    def translate(
+        self, error: Exception, phase: Phase, collection: Collection | None
+    ) -> HealthstoreError:
+        """Report a defect of this adapter: there is no driver that could fail."""
+        del phase, collection
+        return BackendError(f"the memory backend failed with {type(error).__name__}")
+
+    async def existing(self, session: _Session) -> frozenset[str]:
+        """Return the names of the tables."""
+        return frozenset(session.tables)
+
+    async def create(self, session: _Session, collection: Collection) -> None:
+        """Add an empty table."""
+        session.tables.setdefault(collection.name, _Table(collection))
+
+    async def get(self, session: _Session, op: Get) -> tuple[Document | None, ...]:
+        """Return copies of documents by id."""
+        rows = session.table(op.collection).rows
+        return tuple(_copied(op.collection, rows.get(identity)) for identity in op.ids)
+
+    async def find(self, session: _Session, op: Find) -> tuple[Document, ...]:
+        """Return copies of the documents that satisfy a filter, in order."""
+        holds = evaluate.matches(op.where)
+        rows = session.table(op.collection).rows.values()
+        found = evaluate.sort_documents(filter(holds, rows), op.order)
+        return tuple(cast(Document, _copied(op.collection, each)) for each in found[: op.limit])
+
+    async def insert(self, session: _Session, op: Insert) -> int:
+        """Add documents."""
+        for document in op.documents:
+            if document["id"] in session.table(op.collection).rows:
+                raise duplicate_key(op.collection, ("id",))
+            self._store(session, op.collection, document)
+        for document in op.documents:
+            # Afterwards: documents of one batch may refer to each other.
+            self._require_parents(session, op.collection, document)
+        return len(op.documents)
+
+    async def replace(self, session: _Session, op: Replace) -> tuple[bool, ...]:
+        """Replace documents that are there."""
+        expected = op.versions or (None,) * len(op.documents)
+        replaced: list[bool] = []
+        for document, version in zip(op.documents, expected, strict=True):
+            identity = cast(UUID, document["id"])
+            stored = session.table(op.collection).rows.get(identity)
+            replaced.append(stored is not None)
+            if stored is not None:
+                evaluate.check_version(op.collection, stored, identity, version)
+                self._store(session, op.collection, document)
+                self._require_parents(session, op.collection, document)
+        return tuple(replaced)
+
+    async def delete(self, session: _Session, op: Delete) -> tuple[bool, ...]:
+        """Remove documents, and treat references to them as they declare."""
+        expected = op.versions or (None,) * len(op.ids)
+        removed: list[bool] = []
+        for identity, version in zip(op.ids, expected, strict=True):
+            stored = session.table(op.collection).rows.get(identity)
+            removed.append(stored is not None)
+            if stored is not None:
+                evaluate.check_version(op.collection, stored, identity, version)
+                self._remove(session, op.collection, identity)
+        for identity in op.ids:
+            self._require_unreferenced(session, op.collection.name, identity)
+        return tuple(removed)
+
+    def _store(self, session: _Session, collection: Collection, document: Document) -> None:
+        evaluate.check_document(collection, document)
+        kept = cast(Document, _copied(collection, document))
+        session.put(collection, cast(UUID, kept["id"]), kept)
+
+    def _remove(self, session: _Session, collection: Collection, identity: UUID) -> None:
+        session.put(collection, identity, None)
+        for table, name, on_delete in session.referring(collection.name):
+            if on_delete == "restrict":
+                continue  # checked when everything else is removed
+            for child in _children(session.table(table.collection), name, identity):
+                child_id = cast(UUID, child["id"])
+                if on_delete == "cascade":
+                    self._remove(session, table.collection, child_id)
+                else:
+                    session.put(table.collection, child_id, {**child, name: None})
+
+    def _require_unreferenced(self, session: _Session, name: str, identity: UUID) -> None:
+        if identity in session.tables[name].rows:
+            return
+        for table, referring, _ in session.referring(name):
+            if _children(table, referring, identity):
+                raise ForeignKeyError(
+                    f"a document of {table.collection.name} still refers to it",
+                    hint="delete that one first",
+                )
+
+    def _require_parents(
+        self, session: _Session, collection: Collection, document: Document
+    ) -> None:
+        for reference in collection.references:
+            parent = document[reference.field]
+            table = session.tables.get(reference.collection)
+            if parent is not None and (table is None or parent not in table.rows):
+                raise ForeignKeyError(
+                    f"the document of {reference.collection} that it refers to does not exist",
+                    hint="add that one first",
+                    entity=collection.entity,
+                    field=reference.field,
+                )
+
+
+def _children(table: _Table, name: str, identity: UUID) -> list[Document]:
+    return [row for row in table.rows.values() if row[name] == identity]
+
+
+def _copied(collection: Collection, document: Document | None) -> Document | None:
+    """Return a copy that shares no mutable part: only JSON values are mutable."""
+    if document is None:
+        return None
+    copied = dict(document)
+    for each in collection.fields:
+        if each.type.kind is Kind.JSON:
+            copied[each.name] = deepcopy(document[each.name])
+    return copied
+
+
+def _conflict() -> SerializationError:
+    return SerializationError(
+        "a concurrent unit wrote the same documents first", hint="repeat the whole unit"
+    )

@@ -1,0 +1,355 @@
+"""The adapter: one database of a MongoDB deployment.
+
+What a deployment can do is read from its answer to ``hello``. A replica set or a sharded
+cluster has transactions, and everything holds. A standalone server has none: writes of several
+documents and checks of references are refused before anything is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from copy import deepcopy
+from typing import TypeVar
+
+import pymongo
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from healthstore.abc.adapter import Adapter, Phase
+from healthstore.abc.backend import Capabilities, UnitOptions
+from healthstore.adapters.mongo import schema, writes
+from healthstore.adapters.mongo.codec import Codec, Stored
+from healthstore.adapters.mongo.errors import translated
+from healthstore.adapters.mongo.filters import group_rows, pipeline, query, sort_keys
+from healthstore.adapters.mongo.options import ClientOptions
+from healthstore.adapters.mongo.references import References, lock_parents, remove
+from healthstore.adapters.mongo.session import Session
+from healthstore.errors import (
+    CapabilityError,
+    ConfigurationError,
+    HealthstoreError,
+    LifecycleError,
+)
+from healthstore.model.ops import (
+    Aggregate,
+    CountDocuments,
+    Delete,
+    Effect,
+    Find,
+    Get,
+    Group,
+    Insert,
+    Patch,
+    Replace,
+)
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document
+
+__all__ = ("MongoAdapter",)
+
+T = TypeVar("T")
+
+STANDALONE = Capabilities(transactions=False, references=False, serializable=False)
+TRANSACTIONAL = Capabilities(serializable=False)
+# MongoDB 6.0, the first with all that is used here.
+_OLDEST_WIRE_VERSION = 17
+# Seconds for an abort or the farewell to a server that may not answer.
+_FAREWELL = 2.0
+
+
+class MongoAdapter(Adapter[Session]):
+    """A store in a MongoDB database."""
+
+    capabilities = STANDALONE
+
+    def __init__(self, name: str, options: ClientOptions) -> None:
+        super().__init__(name)
+        self._options = options
+        self._client: AsyncMongoClient[Stored] | None = None
+        self._codecs: dict[Collection, Codec] = {}
+        self._references = References()
+        self._open_sessions: set[AsyncClientSession] = set()
+        self._endings: set[asyncio.Task[None]] = set()
+
+    # --- connection ------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Find the server, check its version, and learn whether it has transactions."""
+        self._client = AsyncMongoClient(self._options.address, **self._options.arguments)
+        hello = await self._client.admin.command("hello")
+        if hello.get("maxWireVersion", 0) < _OLDEST_WIRE_VERSION:
+            raise ConfigurationError(
+                "the MongoDB server is older than 6.0", hint="upgrade it to a supported version"
+            )
+        transactional = "setName" in hello or hello.get("msg") == "isdbgrid"
+        self.capabilities = TRANSACTIONAL if transactional else STANDALONE
+        self._references.expire()
+
+    async def disconnect(self) -> None:
+        """Close all connections, within a few seconds even if the server hangs."""
+        client, self._client = self._client, None
+        self._codecs.clear()
+        # Locks of a unit that nobody ends would outlive its connection.
+        await asyncio.gather(*map(self._end, tuple(self._open_sessions)))
+        if self._endings:
+            await asyncio.wait(self._endings, timeout=_FAREWELL)
+        if client is not None:
+            with pymongo.timeout(_FAREWELL):
+                await client.close()
+
+    async def ping(self) -> None:
+        """Make one round trip to a server that accepts writes."""
+        self._require_open()
+        try:
+            await self._database.command("ping")
+        except Exception as error:  # noqa: BLE001 - as in Adapter.execute
+            raise translated(error, Phase.READ, None).at(backend=self.name) from None
+
+    @property
+    def _database(self) -> AsyncDatabase[Stored]:
+        if self._client is None:
+            raise LifecycleError(
+                "the backend is not open", hint="call open() first", backend=self.name
+            )
+        return self._client[self._options.database]
+
+    def translate(
+        self, error: Exception, phase: Phase, collection: Collection | None
+    ) -> HealthstoreError:
+        """Classify an error of the driver."""
+        return translated(error, phase, collection)
+
+    # --- sessions --------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def session(self, effect: Effect) -> AsyncGenerator[Session]:
+        """Lend the database; a handler that writes several documents opens a transaction."""
+        del effect
+        yield Session(self._database)
+
+    async def begin_session(self, options: UnitOptions) -> Session:
+        """Start a transaction; its snapshot is taken by its first operation."""
+        database = self._database
+        transaction = database.client.start_session()
+        await transaction.start_transaction(
+            read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority", j=True)
+        )
+        self._open_sessions.add(transaction)
+        return Session(database, transaction, options.read_only)
+
+    async def commit_session(self, session: Session) -> None:
+        """Commit; the driver repeats a commit whose answer was lost once."""
+        assert session.transaction is not None
+        try:
+            await session.transaction.commit_transaction()
+        finally:
+            await self._end(session.transaction)
+
+    async def rollback_session(self, session: Session) -> None:
+        """Abort; a server that does not answer ends the transaction by itself."""
+        assert session.transaction is not None
+        await self._end(session.transaction)
+
+    async def _end(self, transaction: AsyncClientSession) -> None:
+        """End a session, and abort its transaction if it is open, also when cancelled.
+
+        An error says nothing that matters: what was not committed is not kept.
+        """
+
+        async def bounded() -> None:
+            with suppress(PyMongoError), pymongo.timeout(_FAREWELL):
+                await transaction.end_session()
+
+        self._open_sessions.discard(transaction)
+        task = asyncio.ensure_future(bounded())
+        self._endings.add(task)  # the loop alone would not keep it
+        task.add_done_callback(self._endings.discard)
+        await asyncio.shield(task)
+
+    @asynccontextmanager
+    async def _atomically(self, session: Session) -> AsyncGenerator[Session]:
+        """Lend a session with a transaction: the unit's, or one that is committed at the end."""
+        if session.transaction is not None:
+            yield session
+            return
+        opened = await self.begin_session(UnitOptions())
+        try:
+            yield opened
+        except BaseException:
+            await self.rollback_session(opened)
+            raise
+        await self.commit_session(opened)
+
+    # --- schema ----------------------------------------------------------------------------
+
+    async def existing(self, session: Session) -> frozenset[str]:
+        """Return the names of the collections."""
+        return frozenset(await session.database.list_collection_names())
+
+    async def create(self, session: Session, collection: Collection) -> None:
+        """Create a collection with validator and indexes, as far as they are missing."""
+        codec = Codec(collection)
+        await schema.create(session.database, codec)
+        self._codecs[collection] = codec
+        self._references.expire()
+
+    async def _codec(self, session: Session, collection: Collection) -> Codec:
+        """Return a collection's codec; raise ConfigurationError if it does not exist.
+
+        MongoDB itself would create it at the first insert, without validator and indexes.
+        """
+        codec = self._codecs.get(collection)
+        if codec is None:
+            if collection.name not in await self.existing(session):
+                raise ConfigurationError(
+                    f"there is no collection {collection.name!r}",
+                    hint="call initialize() with its entity first",
+                    entity=collection.entity,
+                )
+            codec = self._codecs[collection] = Codec(collection)
+        return codec
+
+    # --- reading ---------------------------------------------------------------------------
+
+    async def get(self, session: Session, op: Get) -> tuple[Document | None, ...]:
+        """Read by `_id`."""
+        codec = await self._codec(session, op.collection)
+        found = await writes.read(session, codec, op.ids)
+        documents = tuple(found.get(identity) for identity in op.ids)
+        return documents if len(set(op.ids)) == len(op.ids) else deepcopy(documents)
+
+    async def find(self, session: Session, op: Find) -> tuple[Document, ...]:
+        """Read one page, in one batch if it fits in 16 MB."""
+        codec = await self._codec(session, op.collection)
+        if op.limit < 1:
+            return ()  # to MongoDB, 0 means no limit
+        rows = await (
+            session.collection(op.collection.name)
+            .find(
+                query(op.where, codec),
+                sort=sort_keys(op.order, codec),
+                limit=op.limit,
+                batch_size=op.limit,
+                session=session.transaction,
+            )
+            .to_list()
+        )
+        return tuple(map(codec.decode, rows))
+
+    async def count(self, session: Session, op: CountDocuments) -> int:
+        """Count exactly."""
+        codec = await self._codec(session, op.collection)
+        driver = session.collection(op.collection.name)
+        return await driver.count_documents(query(op.where, codec), session=session.transaction)
+
+    async def aggregate(self, session: Session, op: Aggregate) -> tuple[Group, ...]:
+        """Group on the server; sums of integers are exact."""
+        codec = await self._codec(session, op.collection)
+        cursor = await session.collection(op.collection.name).aggregate(
+            pipeline(op, codec),
+            session=session.transaction,
+            allowDiskUse=True,
+            batchSize=op.limit + 1,
+        )
+        return group_rows(op, await cursor.to_list(), codec)
+
+    # --- writing ---------------------------------------------------------------------------
+
+    async def insert(self, session: Session, op: Insert) -> int:
+        """Add documents; several of them, or references to check, take a transaction."""
+        session.require_writable()
+        checked = bool(op.checked_references and op.collection.references)
+        self._require_transactions(
+            several=op.atomic and len(op.documents) > 1,
+            references=checked,
+            collection=op.collection,
+        )
+        codec = await self._codec(session, op.collection)
+        if not op.documents:
+            return 0
+        if checked or (op.atomic and len(op.documents) > 1):
+            async with self._atomically(session) as opened:
+                await writes.insert(opened, codec, op)
+                if checked:
+                    # Afterwards: documents of one batch may refer to each other.
+                    await lock_parents(opened, op.collection, op.documents)
+        else:
+            await writes.insert(session, codec, op)
+        return len(op.documents)
+
+    async def replace(self, session: Session, op: Replace) -> tuple[bool, ...]:
+        """Replace documents, guarded by their versions."""
+        session.require_writable()
+        checked = bool(op.collection.references)
+        self._require_transactions(
+            several=len(op.documents) > 1, references=checked, collection=op.collection
+        )
+        codec = await self._codec(session, op.collection)
+        if not op.documents:
+            return ()
+        if len(op.documents) == 1 and not checked:
+            version = op.versions[0] if op.versions else None
+            return (await writes.replace_one(session, codec, op.documents[0], version),)
+        async with self._atomically(session) as opened:
+            return await writes.replace_several(opened, codec, op)
+
+    async def patch(self, session: Session, op: Patch) -> tuple[Document | None, ...]:
+        """Change one document natively, or several in a transaction."""
+        session.require_writable()
+        assigned = {name for name, _ in op.sets}
+        checked = any(each.field in assigned for each in op.collection.references)
+        self._require_transactions(
+            several=len(op.ids) > 1, references=checked, collection=op.collection
+        )
+        codec = await self._codec(session, op.collection)
+        if not op.ids:
+            return ()
+        if len(op.ids) == 1 and not checked:
+            return (await writes.patch_one(session, codec, op),)
+        async with self._atomically(session) as opened:
+            return await writes.patch_several(opened, codec, op)
+
+    async def delete(self, session: Session, op: Delete) -> tuple[bool, ...]:
+        """Remove documents; what refers to them is treated as it declares."""
+        session.require_writable()
+        self._require_transactions(
+            several=len(op.ids) > 1, references=False, collection=op.collection
+        )
+        codec = await self._codec(session, op.collection)
+        if not op.ids:
+            return ()
+        referrers = await self._references.to(op.collection.name, session)
+        self._require_transactions(
+            several=False, references=bool(referrers), collection=op.collection
+        )
+        if len(op.ids) == 1 and not referrers:
+            version = op.versions[0] if op.versions else None
+            return (await writes.delete_one(session, codec, op.ids[0], version),)
+        async with self._atomically(session) as opened:
+            there = await writes.versions(opened, codec, op.ids, op.versions)
+            if there:
+                await remove(opened, self._references, op.collection.name, list(there))
+        return tuple(identity in there for identity in op.ids)
+
+    def _require_transactions(
+        self, *, several: bool, references: bool, collection: Collection
+    ) -> None:
+        """Raise CapabilityError for what a server without transactions cannot promise."""
+        reasons = (
+            (several, "several documents cannot be written all or none"),
+            (references, "references cannot be checked"),
+        )
+        for needed, reason in reasons:
+            if needed and not self.capabilities.transactions:
+                raise CapabilityError(
+                    f"on a standalone MongoDB server {reason}",
+                    hint="make it a replica set (one node is enough), "
+                    "or write one document at a time",
+                    entity=collection.entity,
+                )

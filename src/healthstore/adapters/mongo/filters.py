@@ -1,0 +1,252 @@
+"""Normal-form filters, orders and aggregates as MongoDB queries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from bson.decimal128 import Decimal128
+
+from healthstore.adapters.mongo.codec import Codec, Stored, key_of
+from healthstore.errors import CapabilityError, InvalidRequestError
+from healthstore.model.ops import Aggregate, Function, Group, Measure
+from healthstore.model.query import And, Filter, Operator, Or, Order, Test
+from healthstore.model.values import FieldType, Kind, Value
+
+__all__ = ("NOTHING", "group_rows", "pipeline", "query", "sort_keys")
+
+NOTHING: Mapping[str, Any] = {"_id": {"$in": []}}
+# MongoDB refuses longer patterns (32,764 bytes; escaping can double the length).
+_MAX_PATTERN = 16_000
+_END = r"(?![\s\S])"  # no character follows; `$` would also match before a final newline
+_LAST_CODE_POINT = 0x10FFFF
+_SURROGATES = (0xD800, 0xE000)
+
+_Compile: TypeAlias = Callable[[str, Any], Stored]
+
+
+def query(filter_: Filter, codec: Codec) -> Stored:
+    """Return the MongoDB query for a filter in normal form.
+
+    No part of it holds for a null field, except for a test of null itself: comparisons look at
+    values of the operand's own type, and negations exclude null by name.
+    """
+    if isinstance(filter_, Test):
+        return _test(filter_, codec)
+    if isinstance(filter_, And | Or):
+        parts = [query(item, codec) for item in filter_.items]
+        if isinstance(filter_, And):
+            return {"$and": parts} if parts else {}
+        return {"$or": parts} if parts else dict(NOTHING)
+    # `normalise` moves every negation into the tests.
+    raise InvalidRequestError("the filter is not in normal form", hint="pass it to normalise()")
+
+
+def _test(test: Test, codec: Codec) -> Stored:
+    name, operator, operand = test.field, test.operator, test.operand
+    kind = codec.collection.field(name).type
+    if isinstance(operand, tuple):
+        written: Any = [codec.write(name, value) for value in operand]
+    else:
+        written = codec.write(name, operand)
+    if kind.kind is Kind.JSON:
+        return _JSON_TESTS[operator](name, written)
+    if operator in _ORDERED:
+        require_order(kind, codec, name)
+    return _TESTS[operator](key_of(name), written)
+
+
+def require_order(kind: FieldType, codec: Codec, name: str) -> None:
+    """Raise CapabilityError for values that MongoDB orders in its own way."""
+    if kind.kind is Kind.BYTES:
+        raise CapabilityError(
+            "MongoDB orders bytes by their length first",
+            hint="order by another field, for example by a UUID or a text",
+            entity=codec.collection.entity,
+            field=name,
+        )
+
+
+def _compare(mongo: str) -> _Compile:
+    return lambda key, value: {key: {mongo: value}}
+
+
+def _not_equal(key: str, value: Any) -> Stored:
+    return {key: {"$nin": [value, None]}}
+
+
+def _not_in(key: str, values: Any) -> Stored:
+    return {key: {"$nin": [*values, None]}}
+
+
+def _is_null(key: str, _: Any) -> Stored:
+    return {key: {"$eq": None}}
+
+
+def _not_null(key: str, _: Any) -> Stored:
+    return {key: {"$ne": None}}
+
+
+def _starts(key: str, text: Any) -> Stored:
+    """Compare with a range: exact for any text, and it can use an index."""
+    if not text:
+        return _not_null(key, None)
+    end = _successor(text)
+    return {key: {"$gte": text} if end is None else {"$gte": text, "$lt": end}}
+
+
+def _not_starts(key: str, text: Any) -> Stored:
+    if not text:
+        return dict(NOTHING)
+    before: Stored = {key: {"$lt": text}}
+    end = _successor(text)
+    return before if end is None else {"$or": [before, {key: {"$gte": end}}]}
+
+
+def _successor(text: str) -> str | None:
+    """Return the smallest text that is greater than every text with this prefix, if any."""
+    while text:
+        point = ord(text[-1]) + 1
+        if point == _SURROGATES[0]:
+            point = _SURROGATES[1]
+        if point <= _LAST_CODE_POINT:
+            return text[:-1] + chr(point)
+        text = text[:-1]
+    return None
+
+
+def _contains(key: str, text: Any) -> Stored:
+    return {key: {"$regex": _pattern(text)}} if text else _not_null(key, None)
+
+
+def _not_contains(key: str, text: Any) -> Stored:
+    return {key: {"$not": {"$regex": _pattern(text)}, "$ne": None}} if text else dict(NOTHING)
+
+
+def _ends(key: str, text: Any) -> Stored:
+    return {key: {"$regex": _pattern(text) + _END}} if text else _not_null(key, None)
+
+
+def _not_ends(key: str, text: Any) -> Stored:
+    if not text:
+        return dict(NOTHING)
+    return {key: {"$not": {"$regex": _pattern(text) + _END}, "$ne": None}}
+
+
+def _pattern(text: str) -> str:
+    escaped = re.escape(text)
+    if len(escaped.encode()) > _MAX_PATTERN:
+        raise CapabilityError(
+            f"MongoDB looks for at most {_MAX_PATTERN} bytes of text", hint="look for a shorter one"
+        )
+    return escaped
+
+
+_ORDERED = frozenset({Operator.LT, Operator.LE, Operator.GT, Operator.GE})
+_TESTS: dict[Operator, _Compile] = {
+    Operator.EQ: _compare("$eq"),
+    Operator.NE: _not_equal,
+    Operator.LT: _compare("$lt"),
+    Operator.LE: _compare("$lte"),
+    Operator.GT: _compare("$gt"),
+    Operator.GE: _compare("$gte"),
+    Operator.IN: _compare("$in"),
+    Operator.NOT_IN: _not_in,
+    Operator.IS_NULL: _is_null,
+    Operator.NOT_NULL: _not_null,
+    Operator.CONTAINS: _contains,
+    Operator.NOT_CONTAINS: _not_contains,
+    Operator.STARTS: _starts,
+    Operator.NOT_STARTS: _not_starts,
+    Operator.ENDS: _ends,
+    Operator.NOT_ENDS: _not_ends,
+}
+
+
+def _json(build: Callable[[str, Any], Any]) -> _Compile:
+    """Compare a whole JSON value: a plain query would also look into arrays."""
+    return lambda name, value: {"$expr": build(f"${name}", {"$literal": value})}
+
+
+def _json_not_null(path: str, _: Any = None) -> Stored:
+    return {"$ne": [path, None]}
+
+
+_JSON_TESTS: dict[Operator, _Compile] = {
+    Operator.EQ: _json(lambda path, value: {"$eq": [path, value]}),
+    Operator.NE: _json(
+        lambda path, value: {"$and": [{"$ne": [path, value]}, _json_not_null(path)]}
+    ),
+    Operator.IN: _json(lambda path, values: {"$in": [path, values]}),
+    Operator.NOT_IN: _json(
+        lambda path, values: {"$and": [{"$not": [{"$in": [path, values]}]}, _json_not_null(path)]}
+    ),
+    Operator.IS_NULL: _json(lambda path, _: {"$eq": [path, None]}),
+    Operator.NOT_NULL: _json(_json_not_null),
+}
+
+
+def sort_keys(order: Sequence[Order], codec: Codec) -> list[tuple[str, int]]:
+    """Return the driver's sort keys: null is smallest in MongoDB, too."""
+    for each in order:
+        require_order(codec.collection.field(each.field).type, codec, each.field)
+    return [(key_of(each.field), -1 if each.descending else 1) for each in order]
+
+
+def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:
+    """Return the aggregation pipeline of a planned aggregate, one row beyond its limit at most."""
+    group: Stored = {
+        "_id": {f"k{place}": f"${key_of(name)}" for place, name in enumerate(op.group)} or None
+    }
+    for place, measure in enumerate(op.measures):
+        group[f"m{place}"] = _measure(measure, codec)
+    return [{"$match": query(op.where, codec)}, {"$group": group}, {"$limit": op.limit + 1}]
+
+
+def _measure(measure: Measure, codec: Codec) -> Stored:
+    if measure.field is None:
+        return {"$sum": 1}
+    path = f"${key_of(measure.field)}"
+    kind = codec.collection.field(measure.field).type
+    if measure.function is Function.COUNT:
+        return {"$sum": {"$cond": [{"$eq": [path, None]}, 0, 1]}}
+    if measure.function is Function.SUM:
+        # A sum of int64 turns into a double when it overflows; Decimal128 keeps 34 digits.
+        exact = kind.kind in {Kind.INTEGER, Kind.DURATION}
+        return {"$sum": {"$toDecimal": path} if exact else path}
+    require_order(kind, codec, measure.field)
+    return {f"${measure.function}": path}
+
+
+def group_rows(op: Aggregate, rows: Sequence[Stored], codec: Codec) -> tuple[Group, ...]:
+    """Return the rows of an aggregation as groups; without keys there is exactly one."""
+    if not rows and not op.group:
+        nothing = tuple(
+            0 if measure.function is Function.COUNT else None for measure in op.measures
+        )
+        return (Group((), nothing),)
+    return tuple(_group_row(op, row, codec) for row in rows)
+
+
+def _group_row(op: Aggregate, row: Stored, codec: Codec) -> Group:
+    keys = row["_id"]
+    key = tuple(codec.read(name, keys[f"k{place}"]) for place, name in enumerate(op.group))
+    values = tuple(
+        _read_measure(measure, row[f"m{place}"], codec) for place, measure in enumerate(op.measures)
+    )
+    return Group(key, values)
+
+
+def _read_measure(measure: Measure, value: Any, codec: Codec) -> Value:
+    if measure.field is None or measure.function is Function.COUNT:
+        return int(value)
+    if measure.function is Function.SUM:
+        kind = codec.collection.field(measure.field).type.kind
+        if kind in {Kind.INTEGER, Kind.DURATION}:
+            value = int(cast(Decimal128, value).to_decimal() if value else 0)
+        if kind is Kind.FLOAT:
+            return float(value)
+        if kind is Kind.INTEGER:
+            return cast(int, value)
+    return codec.read(measure.field, value)

@@ -1,0 +1,168 @@
+"""From a URL to the arguments of the driver's client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Any
+from urllib.parse import quote
+
+from healthstore.abc.url import BackendURL, Host
+from healthstore.errors import ConfigurationError
+
+__all__ = ("ClientOptions", "read_url")
+
+# Seconds; both can be set in the URL.
+CONNECT_TIMEOUT = 5.0
+CALL_TIMEOUT = 30.0
+_DRIVERS = frozenset({"", "srv", "pymongo", "motor"})
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """What a client is made from. ``repr`` never shows the password.
+
+    ``address`` is a MongoDB URL without credentials, ``arguments`` are the keyword arguments of
+    the driver's client, ``database`` is the name of the database.
+    """
+
+    address: str
+    database: str
+    arguments: Mapping[str, Any] = field(repr=False)
+
+
+def _boolean(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError(text)
+    return text == "true"
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < 86_400:
+        raise ValueError(text)
+    return seconds
+
+
+def _only(allowed: str) -> Callable[[str], str]:
+    """Return the reader of an option that may be stated, but not changed."""
+
+    def read(text: str) -> str:
+        if text != allowed:
+            raise ValueError(text)
+        return text
+
+    return read
+
+
+# Options of the driver that are passed on under their own name, and how each is read.
+# `tlsInsecure` and its kin are absent on purpose: `tlsCAFile` trusts one's own authority.
+_PASSED: dict[str, Callable[[str], object]] = {
+    "appName": str,
+    "authMechanism": str,
+    "authMechanismProperties": str,
+    "authSource": str,
+    "compressors": str,
+    "connectTimeoutMS": int,
+    "directConnection": _boolean,
+    "heartbeatFrequencyMS": int,
+    "loadBalanced": _boolean,
+    "localThresholdMS": int,
+    "maxConnecting": int,
+    "maxIdleTimeMS": int,
+    "maxPoolSize": int,
+    "minPoolSize": int,
+    "replicaSet": str,
+    "retryReads": _boolean,
+    "retryWrites": _boolean,
+    "serverSelectionTimeoutMS": int,
+    "socketTimeoutMS": int,
+    "srvMaxHosts": int,
+    "srvServiceName": str,
+    "tls": _boolean,
+    "tlsCAFile": str,
+    "tlsCRLFile": str,
+    "tlsCertificateKeyFile": str,
+    "tlsCertificateKeyFilePassword": str,
+    "waitQueueTimeoutMS": int,
+    "zlibCompressionLevel": int,
+}
+# What "acknowledged means durable" rests on: URLs often state it, none may change it.
+_FIXED: dict[str, str] = {
+    "journal": "true",
+    "readConcernLevel": "majority",
+    "readPreference": "primary",
+    "w": "majority",
+}
+_OURS: dict[str, float] = {"connect_timeout": CONNECT_TIMEOUT, "timeout": CALL_TIMEOUT}
+
+_KNOWN: dict[str, tuple[Callable[[str], object], object]] = {
+    **{name: (read, None) for name, read in _PASSED.items()},
+    **{name: (_only(value), value) for name, value in _FIXED.items()},
+    **{name: (_seconds, default) for name, default in _OURS.items()},
+}
+
+
+def read_url(url: BackendURL) -> ClientOptions:
+    """Return what a client for this URL is made from; raise ConfigurationError otherwise.
+
+    ``timeout`` (seconds) bounds each call, retries included; ``connect_timeout`` (seconds) the
+    search for a server and each connection. Other options are the driver's own.
+    """
+    values = url.read_options(_KNOWN)
+    _check_address(url)
+    connect_timeout = int(1000 * float(str(values["connect_timeout"])))
+    arguments: dict[str, Any] = {
+        "username": url.user,
+        "password": url.password,
+        "timeoutMS": int(1000 * float(str(values["timeout"]))),
+        "serverSelectionTimeoutMS": connect_timeout,
+        "connectTimeoutMS": connect_timeout,
+        "uuidRepresentation": "standard",
+        "tz_aware": True,
+        "tzinfo": UTC,
+        "w": "majority",
+        "journal": True,
+        "readConcernLevel": "majority",
+        "retryWrites": True,
+        "retryReads": True,
+        "appName": "healthstore",
+    }
+    arguments |= {name: values[name] for name in _PASSED if values[name] is not None}
+    scheme = "mongodb+srv" if url.driver == "srv" else "mongodb"
+    hosts = ",".join(map(_address, url.hosts))
+    # The database is part of it: it is where a user is looked up unless `authSource` says so.
+    return ClientOptions(
+        f"{scheme}://{hosts}/{quote(url.database, safe='')}", url.database, arguments
+    )
+
+
+def _check_address(url: BackendURL) -> None:
+    if url.driver not in _DRIVERS:
+        raise ConfigurationError(
+            f"mongodb has no driver {url.driver!r}", hint="write mongodb:// or mongodb+srv://"
+        )
+    if not url.hosts:
+        raise ConfigurationError(
+            "the URL names no host", hint="write mongodb://localhost:27017/database"
+        )
+    if not url.database:
+        raise ConfigurationError(
+            "the URL names no database", hint=f"write mongodb://{url.hosts[0]}/database"
+        )
+    if set(url.database) & set('/\\. "$\x00') or len(url.database.encode()) > 63:
+        raise ConfigurationError(
+            "the name of the database does not fit MongoDB",
+            hint='use at most 63 bytes, without / \\ . " $ and spaces',
+        )
+    if url.driver == "srv" and (len(url.hosts) != 1 or url.hosts[0].port is not None):
+        raise ConfigurationError(
+            "mongodb+srv:// takes exactly one host and no port",
+            hint="the ports come from DNS; with mongodb:// name each host",
+        )
+
+
+def _address(host: Host) -> str:
+    name = f"[{host.name}]" if ":" in host.name else quote(host.name, safe="")
+    return name if host.port is None else f"{name}:{host.port}"

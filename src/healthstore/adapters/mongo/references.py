@@ -1,0 +1,186 @@
+"""References between collections, which MongoDB does not know.
+
+They hold because of two rules, both inside a transaction. Who writes a reference also writes
+the parent: the counter :data:`LOCK`, which is no field of the entity. Who deletes a document
+deals with every document that refers to it. The two write the same parent, so that of two
+concurrent transactions one gives way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from healthstore.adapters.mongo.codec import Codec, Stored
+from healthstore.adapters.mongo.session import Session
+from healthstore.errors import ForeignKeyError
+from healthstore.model.catalog import CATALOG, from_definition
+from healthstore.model.schema import Collection, OnDelete, Reference
+
+__all__ = ("LOCK", "References", "Referrer", "lock_parents", "remove")
+
+# Names of fields begin with a letter, so that this is none.
+LOCK = "_locked"
+# Other processes may add references; this one notices within so many seconds.
+_MAX_AGE = 10.0
+# Ids in one `$in`: about 250 kB of a message.
+_CHUNK = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """A field of a collection that refers to another collection."""
+
+    collection: str
+    field: str
+    on_delete: OnDelete
+
+
+class References:
+    """Which collections refer to which, as the store's catalog says."""
+
+    def __init__(self) -> None:
+        self._referrers: Mapping[str, tuple[Referrer, ...]] = {}
+        self._read_at: float | None = None
+
+    def expire(self) -> None:
+        """Read the catalog again at the next use."""
+        self._read_at = None
+
+    async def to(self, name: str, session: Session) -> tuple[Referrer, ...]:
+        """Return what refers to a collection."""
+        now = time.monotonic()
+        if self._read_at is None or now - self._read_at > _MAX_AGE:
+            # Outside of the transaction: its snapshot may be older than the catalog.
+            self._referrers = await _read(session)
+            self._read_at = now
+        return self._referrers.get(name, ())
+
+
+async def _read(session: Session) -> Mapping[str, tuple[Referrer, ...]]:
+    codec = Codec(CATALOG)
+    referrers: dict[str, tuple[Referrer, ...]] = {}
+    rows = await session.collection(CATALOG.name).find({}).to_list()
+    for row in rows:
+        child = from_definition(codec.decode(row)["definition"])
+        for each in child.references:
+            found = Referrer(child.name, each.field, each.on_delete)
+            referrers[each.collection] = (*referrers.get(each.collection, ()), found)
+    return referrers
+
+
+async def lock_parents(
+    session: Session, collection: Collection, documents: Sequence[Mapping[str, Any]]
+) -> None:
+    """Lock the parents of documents of which these values were written, in a transaction.
+
+    Raises ForeignKeyError for the first reference whose parent does not exist.
+    """
+    references = [each for each in collection.references if each.field in documents[0]]
+    missing: set[tuple[str, UUID]] = set()
+    for name in sorted({each.collection for each in references}):
+        fields = [each.field for each in references if each.collection == name]
+        wanted = {document[field] for document in documents for field in fields} - {None}
+        parents = sorted(each for each in wanted if (name, each) not in session.locked)
+        for chunk in _chunks(parents):
+            found = await _lock(session, name, chunk)
+            session.locked.update((name, each) for each in found)
+            missing.update((name, each) for each in chunk if each not in found)
+    if missing:
+        raise _no_parent(collection, references, documents, missing)
+
+
+async def _lock(session: Session, name: str, parents: Sequence[UUID]) -> frozenset[UUID]:
+    """Write to the documents with these ids; return the ids of those that exist."""
+    driver = session.collection(name)
+    condition = {"_id": {"$in": list(parents)}}
+    done = await driver.update_many(condition, {"$inc": {LOCK: 1}}, session=session.transaction)
+    if done.matched_count == len(parents):
+        return frozenset(parents)
+    found = await driver.find(condition, {"_id": True}, session=session.transaction).to_list()
+    return frozenset(each["_id"] for each in found)
+
+
+def _no_parent(
+    collection: Collection,
+    references: Iterable[Reference],
+    documents: Iterable[Mapping[str, Any]],
+    missing: set[tuple[str, UUID]],
+) -> ForeignKeyError:
+    first = next(
+        reference
+        for document in documents
+        for reference in references
+        if (reference.collection, document[reference.field]) in missing
+    )
+    return ForeignKeyError(
+        f"the document of {first.collection} that it refers to does not exist",
+        hint="add that one first",
+        entity=collection.entity,
+        field=first.field,
+    )
+
+
+async def remove(
+    session: Session, references: References, name: str, identities: Sequence[UUID]
+) -> None:
+    """Delete documents and treat references to them as they declare, in a transaction.
+
+    Raises ForeignKeyError if a document still refers to a deleted one.
+    """
+    removed: dict[str, set[UUID]] = {}
+    pending: list[tuple[str, Sequence[UUID]]] = [(name, identities)]
+    while pending:
+        current, ids = pending.pop()
+        gone = removed.setdefault(current, set())
+        fresh = [each for each in ids if each not in gone]
+        gone.update(fresh)
+        session.locked.difference_update((current, each) for each in fresh)
+        for chunk in _chunks(fresh):
+            await _delete(session, current, {"_id": {"$in": list(chunk)}})
+            for referrer in await references.to(current, session):
+                pending.extend(await _follow(session, referrer, chunk))
+    for each, gone in removed.items():
+        await _require_unreferenced(session, await references.to(each, session), sorted(gone))
+
+
+async def _delete(session: Session, name: str, condition: Stored) -> None:
+    await session.collection(name).delete_many(condition, session=session.transaction)
+
+
+async def _follow(
+    session: Session, referrer: Referrer, parents: Sequence[UUID]
+) -> list[tuple[str, Sequence[UUID]]]:
+    """Empty the references to deleted documents, or return the documents to delete as well."""
+    driver = session.collection(referrer.collection)
+    condition = {referrer.field: {"$in": list(parents)}}
+    if referrer.on_delete == "set_null":
+        emptied = {"$set": {referrer.field: None}}
+        await driver.update_many(condition, emptied, session=session.transaction)
+    if referrer.on_delete != "cascade":
+        return []  # restrict is checked when everything else is removed
+    found = await driver.find(condition, {"_id": True}, session=session.transaction).to_list()
+    return [(referrer.collection, [each["_id"] for each in found])] if found else []
+
+
+async def _require_unreferenced(
+    session: Session, referrers: Iterable[Referrer], gone: Sequence[UUID]
+) -> None:
+    for referrer in referrers:
+        for chunk in _chunks(gone):
+            held = await session.collection(referrer.collection).find_one(
+                {referrer.field: {"$in": list(chunk)}}, {"_id": True}, session=session.transaction
+            )
+            if held is not None:
+                raise ForeignKeyError(
+                    f"a document of {referrer.collection} still refers to it",
+                    hint="delete that one first",
+                )
+
+
+def _chunks(items: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]

@@ -1,0 +1,171 @@
+"""Collections with their validators and indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bson import encode
+from bson.binary import Binary, UuidRepresentation
+from bson.codec_options import CodecOptions
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+from pymongo import IndexModel
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import OperationFailure
+
+from healthstore.adapters.mongo.codec import Codec, Stored, key_of
+from healthstore.adapters.mongo.filters import query
+from healthstore.errors import CapabilityError
+from healthstore.model.schema import Collection, Field, Unique
+from healthstore.model.values import FieldType, Kind
+
+__all__ = ("create", "index_models", "validator")
+
+_NAMESPACE_EXISTS = 48
+_STANDARD: CodecOptions[Stored] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
+_BSON_TYPES: dict[Kind, str] = {
+    Kind.TEXT: "string",
+    Kind.INTEGER: "long",
+    Kind.BOOLEAN: "bool",
+    Kind.FLOAT: "double",
+    Kind.DECIMAL: "decimal",
+    Kind.DATETIME: "long",
+    Kind.DATE: "string",
+    Kind.TIME: "long",
+    Kind.DURATION: "long",
+    Kind.UUID: "binData",
+    Kind.BYTES: "binData",
+    Kind.ENUM: "string",
+}
+# The smallest value of each type: `>=` it holds for every value of the type, and not for null.
+_SMALLEST: dict[str, Any] = {
+    "string": "",
+    "long": Int64(-(2**63)),
+    "bool": False,
+    "double": float("-inf"),
+    "decimal": Decimal128("-Infinity"),
+    "binData": Binary(b"", 0),
+    "date": datetime(1, 1, 1, tzinfo=UTC),
+}
+
+
+def _bson_type(kind: FieldType) -> str:
+    return "date" if kind.milliseconds else _BSON_TYPES[kind.kind]
+
+
+def _property(each: Field) -> Stored:
+    if each.type.kind is Kind.JSON:
+        return {} if each.nullable else {"not": {"bsonType": "null"}}
+    bson_type = _bson_type(each.type)
+    described: Stored = {"bsonType": [bson_type, "null"] if each.nullable else bson_type}
+    if each.type.choices:
+        described["enum"] = [*each.type.choices, *([None] if each.nullable else [])]
+    return described
+
+
+def validator(codec: Codec) -> Stored:
+    """Return the validator of a collection: types, required fields, and the checks."""
+    collection = codec.collection
+    types: Stored = {
+        "bsonType": "object",
+        "required": [key_of(name) for name in collection.names],
+        "properties": {
+            key_of(each.name): described
+            for each in collection.fields
+            if (described := _property(each))
+        },
+    }
+    checks = [query(rule, codec) for rule in collection.rules.values()]
+    return {"$and": [{"$jsonSchema": types}, *filter(None, checks)]}
+
+
+def index_models(collection: Collection) -> list[IndexModel]:
+    """Return the indexes to create; the one on ``_id`` is there from the start."""
+    models: dict[str, IndexModel] = {}
+    for unique in collection.uniques:
+        if unique.fields != ("id",):
+            name = collection.index_name(unique)
+            keys = [(key_of(field), 1) for field in unique.fields]
+            models[name] = IndexModel(keys, name=name, unique=True, **_partial(collection, unique))
+    for index in collection.indexes:
+        if index.fields != ("id",):
+            name = collection.index_name(index)
+            keys = [
+                (key_of(field), -1 if key.startswith("-") else 1)
+                for key, field in zip(index.keys, index.fields, strict=True)
+            ]
+            models[name] = IndexModel(keys, name=name)
+    return list(models.values())
+
+
+def _partial(collection: Collection, unique: Unique) -> Mapping[str, Any]:
+    """Leave documents with a null in the key out of the index: they never collide.
+
+    A range says so, not ``$type``: MongoDB's planner sees that ``email == "…"`` lies within the
+    range and uses the index for it.
+    """
+    values = {
+        key_of(name): {"$gte": _SMALLEST[_bson_type(collection.field(name).type)]}
+        for name in unique.fields
+        if collection.nullable(name)
+    }
+    return {"partialFilterExpression": values} if values else {}
+
+
+async def create(database: AsyncDatabase[Stored], codec: Codec) -> None:
+    """Create a collection with validator and indexes, as far as they are missing.
+
+    The validator is set by ``collMod`` in any case: FerretDB ignores the one given to
+    ``create``. What the server then reports must be what was asked for; otherwise
+    CapabilityError is raised, since checks would not hold.
+    """
+    collection, wanted = codec.collection, validator(codec)
+    stored = await _stored_validator(database, collection.name)
+    if stored is None:
+        try:
+            await database.create_collection(collection.name, check_exists=False)
+        except OperationFailure as error:
+            if error.code != _NAMESPACE_EXISTS:  # otherwise another process was first
+                raise
+    if stored is None or not _same(stored, wanted):
+        await database.command(
+            "collMod",
+            collection.name,
+            validator=wanted,
+            validationLevel="strict",
+            validationAction="error",
+        )
+        stored = await _stored_validator(database, collection.name)
+        if not _same(stored or {}, wanted):
+            raise CapabilityError(
+                "the server does not keep the collection's validator",
+                hint="use MongoDB 6.0 or later, or FerretDB 2.7 or later",
+                entity=collection.entity,
+            )
+    await _create_indexes(database, collection)
+
+
+async def _stored_validator(database: AsyncDatabase[Stored], name: str) -> Stored | None:
+    """Return a collection's validator, empty if it has none, or None if there is no collection."""
+    async for found in await database.list_collections(filter={"name": name}):
+        options: Mapping[str, Any] = found.get("options", {})
+        validated: Stored = options.get("validator", {})
+        return validated
+    return None
+
+
+def _same(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Compare as BSON: the types of numbers count, those of Python do not."""
+    return encode(stored, codec_options=_STANDARD) == encode(wanted, codec_options=_STANDARD)
+
+
+async def _create_indexes(database: AsyncDatabase[Stored], collection: Collection) -> None:
+    models = index_models(collection)
+    if not models:
+        return
+    present = await database[collection.name].index_information()
+    missing = [model for model in models if model.document["name"] not in present]
+    if missing:
+        await database[collection.name].create_indexes(missing)

@@ -1,0 +1,38 @@
+"""What a handler needs: the database, and the transaction if there is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+
+from healthstore.adapters.mongo.codec import Stored
+from healthstore.errors import ReadOnlyError
+
+__all__ = ("Session",)
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """A database, and the driver's session where a transaction is open.
+
+    ``locked`` holds the documents that this transaction has locked as parents:
+    (collection, id).
+    """
+
+    database: AsyncDatabase[Stored]
+    transaction: AsyncClientSession | None = None
+    read_only: bool = False
+    locked: set[tuple[str, UUID]] = field(default_factory=set[tuple[str, UUID]])
+
+    def collection(self, name: str) -> AsyncCollection[Stored]:
+        """Return the driver's collection."""
+        return self.database[name]
+
+    def require_writable(self) -> None:
+        """Raise ReadOnlyError in a unit that only reads."""
+        if self.read_only:
+            raise ReadOnlyError("the unit is read-only", hint="begin one that may write")

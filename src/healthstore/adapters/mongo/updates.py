@@ -1,0 +1,80 @@
+"""Patches as MongoDB updates, with the guards that make one of them atomic."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from decimal import Context, Decimal
+from typing import Any, cast
+
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+
+from healthstore.adapters.mongo.codec import Codec, Stored, key_of
+from healthstore.model.ops import Patch
+from healthstore.model.values import FieldType, Kind
+
+__all__ = ("guards", "update")
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+_WIDE = Context(prec=80)
+
+
+def update(op: Patch, codec: Codec) -> Stored:
+    """Return the update document of a patch; it is empty if the patch changes nothing."""
+    parts: Stored = {}
+    if op.sets:
+        parts["$set"] = {key_of(name): codec.write(name, value) for name, value in op.sets}
+    if op.increments:
+        parts["$inc"] = {key_of(name): codec.write(name, step) for name, step in op.increments}
+    return parts
+
+
+def guards(op: Patch, codec: Codec, version: int | None) -> Stored:
+    """Return the conditions under which a patch applies, as a query.
+
+    The version is the expected one, and each incremented field holds a value that stays in the
+    range of its type; a null is never within a range.
+    """
+    conditions: dict[str, Stored] = {}
+    for name, step in op.increments:
+        kind = codec.collection.field(name).type
+        conditions[key_of(name)] = _RANGES[kind.kind](kind, codec.write(name, step))
+    if version is not None:
+        conditions.setdefault("version", {})["$eq"] = Int64(version)
+    return cast(Stored, conditions)
+
+
+def _range(step: Any, low: Any, high: Any) -> Stored:
+    if step > 0:
+        return {"$lte": high}
+    return {"$gte": low}
+
+
+def _integers(_: FieldType, step: Any) -> Stored:
+    return _range(step, Int64(INT64_MIN - min(step, 0)), Int64(INT64_MAX - max(step, 0)))
+
+
+def _floats(_: FieldType, step: Any) -> Stored:
+    greatest = sys.float_info.max
+    return _range(step, -greatest - min(step, 0.0), greatest - max(step, 0.0))
+
+
+def _decimals(kind: FieldType, step: Any) -> Stored:
+    amount = cast(Decimal128, step).to_decimal()
+    greatest = _WIDE.subtract(
+        Decimal(1).scaleb(kind.digits - kind.places), Decimal(1).scaleb(-kind.places)
+    )
+    return _range(
+        amount,
+        Decimal128(_WIDE.subtract(greatest.copy_negate(), min(amount, Decimal(0)))),
+        Decimal128(_WIDE.subtract(greatest, max(amount, Decimal(0)))),
+    )
+
+
+_RANGES: dict[Kind, Callable[[FieldType, Any], Stored]] = {
+    Kind.INTEGER: _integers,
+    Kind.DURATION: _integers,
+    Kind.FLOAT: _floats,
+    Kind.DECIMAL: _decimals,
+}

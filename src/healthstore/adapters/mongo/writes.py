@@ -1,0 +1,237 @@
+"""Reading by id, and the writes: one document natively, several in an open transaction.
+
+A single write carries its conditions (the version, the range of an increment) in its filter.
+When it matches nothing, the document is read again and the reference meaning of the operation
+says which error it is; if it sees none, a concurrent writer was between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+from uuid import UUID
+
+from bson.int64 import Int64
+from pymongo import ReplaceOne, ReturnDocument
+from pymongo.errors import BulkWriteError, OperationFailure
+
+from healthstore.abc.adapter import Phase
+from healthstore.adapters.mongo.codec import Codec, Stored
+from healthstore.adapters.mongo.errors import Meaning, meaning_of, translated
+from healthstore.adapters.mongo.references import lock_parents
+from healthstore.adapters.mongo.session import Session
+from healthstore.adapters.mongo.updates import guards, update
+from healthstore.errors import SerializationError
+from healthstore.model import evaluate
+from healthstore.model.ops import Insert, Patch, Replace
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document
+
+__all__ = (
+    "delete_one",
+    "insert",
+    "patch_one",
+    "patch_several",
+    "read",
+    "replace_one",
+    "replace_several",
+    "versions",
+)
+
+# How often a single write is tried again when concurrent writers change the document.
+_RACES = 5
+
+
+async def read(session: Session, codec: Codec, ids: Sequence[UUID]) -> dict[UUID, Document]:
+    """Return the documents with these ids that exist, by id."""
+    driver, transaction = session.collection(codec.collection.name), session.transaction
+    if len(ids) == 1:
+        one = await driver.find_one({"_id": ids[0]}, session=transaction)
+        rows = [] if one is None else [one]
+    else:
+        condition = {"_id": {"$in": list(ids)}}
+        rows = await driver.find(condition, batch_size=len(ids) or 1, session=transaction).to_list()
+    return {row["_id"]: codec.decode(row) for row in rows}
+
+
+async def versions(
+    session: Session, codec: Codec, ids: Sequence[UUID], expected: Sequence[int] | None
+) -> dict[UUID, int]:
+    """Return the stored versions by id; raise StaleVersionError for an unexpected one."""
+    rows = (
+        await session.collection(codec.collection.name)
+        .find(
+            {"_id": {"$in": list(ids)}},
+            {"version": True},
+            batch_size=len(ids),
+            session=session.transaction,
+        )
+        .to_list()
+    )
+    there: dict[UUID, int] = {row["_id"]: int(row["version"]) for row in rows}
+    for identity, version in zip(ids, expected or (), strict=expected is not None):
+        if identity in there:
+            stored: Document = {"version": there[identity]}
+            evaluate.check_version(codec.collection, stored, identity, version)
+    return there
+
+
+async def insert(session: Session, codec: Codec, op: Insert) -> None:
+    """Add documents; without a transaction those before a failing one may stay."""
+    driver = session.collection(op.collection.name)
+    rows = list(map(codec.encode, op.documents))
+    with _explained(op.collection, op.documents):
+        if len(rows) == 1:
+            await driver.insert_one(rows[0], session=session.transaction)
+        else:
+            await driver.insert_many(rows, ordered=False, session=session.transaction)
+
+
+async def replace_one(
+    session: Session, codec: Codec, document: Document, version: int | None
+) -> bool:
+    """Replace one document; return whether it was there."""
+    driver = session.collection(codec.collection.name)
+    identity, row = cast(UUID, document["id"]), codec.encode(document)
+    for _ in range(_RACES):
+        with _explained(codec.collection, (document,)):
+            done = await driver.replace_one(
+                _guarded(identity, version), row, session=session.transaction
+            )
+        if done.matched_count or version is None:
+            return done.matched_count == 1
+        if not await versions(session, codec, (identity,), (version,)):
+            return False
+    raise _overtaken()
+
+
+async def replace_several(session: Session, codec: Codec, op: Replace) -> tuple[bool, ...]:
+    """Replace documents and lock their parents; the session has a transaction."""
+    ids = [cast(UUID, document["id"]) for document in op.documents]
+    there = await versions(session, codec, ids, op.versions)
+    present = [each for each in op.documents if each["id"] in there]
+    if present:
+        writes: list[ReplaceOne[Stored]] = []
+        for each in present:
+            identity = cast(UUID, each["id"])
+            writes.append(ReplaceOne(_guarded(identity, there[identity]), codec.encode(each)))
+        with _explained(op.collection, present):
+            done = await session.collection(op.collection.name).bulk_write(
+                writes, ordered=False, session=session.transaction
+            )
+        if done.matched_count != len(present):
+            raise _overtaken()
+        if op.collection.references:
+            await lock_parents(session, op.collection, present)
+    return tuple(identity in there for identity in ids)
+
+
+async def patch_one(session: Session, codec: Codec, op: Patch) -> Document | None:
+    """Change one document atomically, and return it as it is afterwards."""
+    (identity,) = op.ids
+    version = op.versions[0] if op.versions else None
+    driver, change = session.collection(op.collection.name), update(op, codec)
+    condition = {"_id": identity, **guards(op, codec, version)}
+    for _ in range(_RACES):
+        if change:
+            try:
+                row = await driver.find_one_and_update(
+                    condition,
+                    change,
+                    return_document=ReturnDocument.AFTER,
+                    session=session.transaction,
+                )
+            except OperationFailure as error:
+                await _explain_patch(session, codec, op, error)
+                raise
+            if row is not None:
+                return codec.decode(row)
+        stored = (await read(session, codec, op.ids)).get(identity)
+        if stored is None:
+            return None
+        evaluate.check_version(op.collection, stored, identity, version)
+        evaluate.patched(op, stored)
+        if not change:
+            return stored
+    raise _overtaken()
+
+
+async def _explain_patch(
+    session: Session, codec: Codec, op: Patch, error: OperationFailure
+) -> None:
+    """Raise the precise error, as far as what is stored outside of the unit tells it."""
+    stored: list[Document] = []
+    if meaning_of(error) is Meaning.CHECK:
+        stored.extend((await read(Session(session.database), codec, op.ids)).values())
+    with _explained(op.collection, [evaluate.patched(op, each) for each in stored]):
+        raise error
+
+
+async def patch_several(session: Session, codec: Codec, op: Patch) -> tuple[Document | None, ...]:
+    """Change documents and lock their parents; the session has a transaction."""
+    expected = op.versions or (None,) * len(op.ids)
+    there = await read(session, codec, op.ids)
+    after: list[Document] = []
+    by_version: dict[int, list[UUID]] = {}
+    for identity, version in zip(op.ids, expected, strict=True):
+        stored = there.get(identity)
+        if stored is not None:
+            evaluate.check_version(op.collection, stored, identity, version)
+            after.append(evaluate.patched(op, stored))
+            by_version.setdefault(cast(int, stored["version"]), []).append(identity)
+    change = update(op, codec)
+    if after and change:
+        alternatives: list[Stored] = [
+            {"_id": {"$in": ids}, "version": Int64(version)} for version, ids in by_version.items()
+        ]
+        with _explained(op.collection, after):
+            done = await session.collection(op.collection.name).update_many(
+                {"$or": alternatives}, change, session=session.transaction
+            )
+        if done.matched_count != len(after):
+            raise _overtaken()
+        assigned: dict[str, Any] = dict(op.sets)
+        if any(each.field in assigned for each in op.collection.references):
+            await lock_parents(session, op.collection, (assigned,))
+        there = await read(session, codec, op.ids)
+    return tuple(there.get(identity) for identity in op.ids)
+
+
+async def delete_one(session: Session, codec: Codec, identity: UUID, version: int | None) -> bool:
+    """Remove one document to which nothing refers; return whether it was there."""
+    driver = session.collection(codec.collection.name)
+    for _ in range(_RACES):
+        done = await driver.delete_one(_guarded(identity, version), session=session.transaction)
+        if done.deleted_count or version is None:
+            return done.deleted_count == 1
+        if not await versions(session, codec, (identity,), (version,)):
+            return False
+    raise _overtaken()
+
+
+def _guarded(identity: UUID, version: int | None) -> Stored:
+    if version is None:
+        return {"_id": identity}
+    return {"_id": identity, "version": Int64(version)}
+
+
+def _overtaken() -> SerializationError:
+    return SerializationError(
+        "concurrent writers changed the document again and again", hint="repeat the call"
+    )
+
+
+@contextmanager
+def _explained(collection: Collection, documents: Sequence[Document]) -> Generator[None]:
+    """Turn the server's refusal of documents into the error that names field or check."""
+    try:
+        yield
+    except (OperationFailure, BulkWriteError) as error:
+        meaning = meaning_of(error)
+        if meaning is Meaning.CHECK:
+            for document in documents:
+                evaluate.check_document(collection, document)
+        if meaning in {Meaning.CHECK, Meaning.DUPLICATE}:
+            raise translated(error, Phase.WRITE, collection) from None
+        raise

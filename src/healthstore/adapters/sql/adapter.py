@@ -1,0 +1,428 @@
+"""The SQL adapter: one for every SQL database; what differs is in the dialect and the driver."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID
+
+from healthstore.abc.adapter import Adapter, Phase
+from healthstore.abc.backend import UnitOptions
+from healthstore.adapters.sql.compile import Statements, pad
+from healthstore.adapters.sql.dialect import Connection, Dialect
+from healthstore.adapters.sql.errors import explain
+from healthstore.adapters.sql.pool import Pool
+from healthstore.adapters.sql.tables import create_indexes, create_table, table_of
+from healthstore.errors import HealthstoreError, SerializationError
+from healthstore.model import evaluate
+from healthstore.model.ops import (
+    Aggregate,
+    CountDocuments,
+    Delete,
+    Effect,
+    Find,
+    Get,
+    Group,
+    Insert,
+    Patch,
+    Replace,
+)
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document, Value
+
+__all__ = ("SqlAdapter", "SqlSession")
+
+# Ids that go into one statement.
+_IDS = 1_024
+
+
+@dataclass(slots=True)
+class SqlSession:
+    """A connection lent for one operation or one unit."""
+
+    connection: Connection
+    pool: Pool
+    in_unit: bool = False
+    in_transaction: bool = False
+
+
+class SqlAdapter(Adapter[SqlSession]):
+    """Runs operations on a pool of connections.
+
+    A driver's module subclasses it with ``connect``, which checks the server, and sets
+    ``dialect``, ``writers`` and ``readers`` (the same pool where readers need no other).
+    """
+
+    dialect: Dialect
+    writers: Pool
+    readers: Pool
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._statements: dict[Collection, Statements] = {}
+
+    async def disconnect(self) -> None:
+        """Close both pools."""
+        for pool in {id(pool): pool for pool in self._pools()}.values():
+            await pool.close()
+
+    def _pools(self) -> Iterable[Pool]:
+        return [pool for name in ("writers", "readers") if (pool := getattr(self, name, None))]
+
+    async def ping(self) -> None:
+        """Make one round trip."""
+        self._require_open()
+        try:
+            async with self.readers.lend() as connection:
+                await connection.ping()
+        except HealthstoreError as error:
+            raise error.at(backend=self.name) from None
+        except Exception as error:  # noqa: BLE001 - translated, as in execute
+            raise self._ours(error, Phase.READ, None) from None
+
+    # --- sessions --------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def session(self, effect: Effect) -> AsyncGenerator[SqlSession, None]:
+        """Lend a connection; a change of the schema excludes every other one."""
+        pool = self.readers if effect is Effect.READ else self.writers
+        async with pool.lend() as connection:
+            if effect is not Effect.ADMIN:
+                yield SqlSession(connection, pool)
+                return
+            before, succeeded, failed = self.dialect.admin
+            await _run_all(connection, before)
+            try:
+                yield SqlSession(connection, pool, in_transaction=True)
+            except Exception:
+                await _roll_back(connection, failed)
+                raise
+            await _run_all(connection, succeeded)
+
+    async def begin_session(self, options: UnitOptions) -> SqlSession:
+        """Take a connection and begin a transaction on it."""
+        pool = self.readers if options.read_only else self.writers
+        connection = await pool.acquire()
+        try:
+            statements = self.dialect.begin[options.isolation, options.read_only]
+            await _run_all(connection, statements)
+        except BaseException:
+            await pool.discard(connection)
+            raise
+        return SqlSession(connection, pool, in_unit=True, in_transaction=True)
+
+    async def commit_session(self, session: SqlSession) -> None:
+        """Commit, and give the connection back; one whose commit failed is discarded."""
+        try:
+            await session.connection.run("COMMIT")
+        except BaseException:
+            await session.pool.discard(session.connection)
+            raise
+        await session.pool.release(session.connection)
+
+    async def rollback_session(self, session: SqlSession) -> None:
+        """Roll back, and give the connection back; if that fails, closing it rolls back."""
+        try:
+            if not session.connection.reusable:
+                await session.connection.run("ROLLBACK")
+        except Exception:  # noqa: BLE001 - the server rolls back what is disconnected
+            await session.pool.discard(session.connection)
+            return
+        except BaseException:
+            await session.pool.discard(session.connection)
+            raise
+        await session.pool.release(session.connection)
+
+    @asynccontextmanager
+    async def _atomic(self, session: SqlSession) -> AsyncGenerator[None, None]:
+        """Run a block in a transaction: the session's own, or a new one."""
+        if session.in_transaction:
+            yield
+            return
+        await session.connection.run(self.dialect.begin_write)
+        session.in_transaction = True
+        try:
+            yield
+        except Exception:
+            await _roll_back(session.connection)
+            raise
+        finally:
+            session.in_transaction = False
+        try:
+            await session.connection.run("COMMIT")
+        except Exception as error:
+            failure = self.dialect.classify(error, Phase.COMMIT, None)
+            raise explain(failure, Phase.COMMIT, None) from None
+
+    def translate(
+        self, error: Exception, phase: Phase, collection: Collection | None
+    ) -> HealthstoreError:
+        """Classify a driver's error by its code."""
+        return explain(self.dialect.classify(error, phase, collection), phase, collection)
+
+    # --- the schema ------------------------------------------------------------------------
+
+    async def existing(self, session: SqlSession) -> frozenset[str]:
+        """Return the names of all tables."""
+        rows = await session.connection.fetch(self.dialect.existing, ())
+        return frozenset(_text(row[0]) for row in rows)
+
+    async def create(self, session: SqlSession, collection: Collection) -> None:
+        """Create the table and its indexes where they are missing."""
+        table = table_of(collection, self.dialect)
+        connection = session.connection
+        await connection.run(create_table(table, self.dialect))
+        rows = await connection.fetch(self.dialect.existing_indexes, ())
+        there = {_text(row[0]) for row in rows}
+        for name, statement in sorted(create_indexes(table, self.dialect).items()):
+            if name not in there:
+                await connection.run(statement)
+
+    def statements(self, collection: Collection) -> Statements:
+        """Return the compiled statements of a collection."""
+        found = self._statements.get(collection)
+        if found is None:
+            table = table_of(collection, self.dialect)
+            found = Statements(collection, table, self.dialect)
+            self._statements[collection] = found
+        return found
+
+    # --- reading ---------------------------------------------------------------------------
+
+    async def get(self, session: SqlSession, op: Get) -> tuple[Document | None, ...]:
+        """Select by id."""
+        found = await self._by_id(session, op.collection, op.ids)
+        return tuple(found.get(identity) for identity in op.ids)
+
+    async def find(self, session: SqlSession, op: Find) -> tuple[Document, ...]:
+        """Select a page."""
+        statements = self.statements(op.collection)
+        compiled, parameters = statements.find(op.where, op.order, op.limit)
+        rows = await session.connection.fetch(compiled.sql, parameters)
+        return tuple(map(statements.document, rows))
+
+    async def count(self, session: SqlSession, op: CountDocuments) -> int:
+        """Count rows."""
+        compiled, parameters = self.statements(op.collection).count(op.where)
+        rows = await session.connection.fetch(compiled.sql, parameters)
+        return int(rows[0][0])
+
+    async def aggregate(self, session: SqlSession, op: Aggregate) -> tuple[Group, ...]:
+        """Group and measure in the database, where it is exact; in memory otherwise."""
+        exact = all(
+            measure.function is not measure.function.SUM
+            or self.dialect.sums(op.collection.field(cast(str, measure.field)).type)
+            for measure in op.measures
+        )
+        if not exact:
+            return await super().aggregate(session, op)
+        statements = self.statements(op.collection)
+        compiled, parameters = statements.aggregate(op)
+        rows = await session.connection.fetch(compiled.sql, parameters)
+        return tuple(self._group(statements, op, row) for row in rows)
+
+    def _group(self, statements: Statements, op: Aggregate, row: Sequence[Any]) -> Group:
+        width = len(op.group)
+        key = tuple(
+            statements.decode(name, value) for name, value in zip(op.group, row, strict=False)
+        )
+        rest = iter(row[width:])
+        values: list[Value] = []
+        for measure in op.measures:
+            columns = [next(rest) for _ in statements.measure(measure)]
+            try:
+                values.append(statements.measured(measure, columns))
+            except OverflowError:
+                raise evaluate.out_of_range(op.collection, measure.field, "a sum") from None
+        return Group(key, tuple(values))
+
+    async def _by_id(
+        self,
+        session: SqlSession,
+        collection: Collection,
+        ids: Sequence[UUID],
+        *,
+        lock: bool = False,
+    ) -> dict[UUID, Document]:
+        statements = self.statements(collection)
+        found: dict[UUID, Document] = {}
+        for start in range(0, len(ids), _IDS):
+            chunk = pad(tuple(ids[start : start + _IDS]))
+            compiled = statements.get(len(chunk), lock=lock and self.dialect.row_locks)
+            values = [statements.encode("id", identity) for identity in chunk]
+            for row in await session.connection.fetch(compiled.sql, compiled.bind(values)):
+                document = statements.document(row)
+                found[cast(UUID, document["id"])] = document
+        return found
+
+    # --- writing ---------------------------------------------------------------------------
+
+    async def insert(self, session: SqlSession, op: Insert) -> int:
+        """Insert rows, in one transaction."""
+        statements = self.statements(op.collection)
+        if len(op.documents) == 1:
+            row = statements.row(op.documents[0])
+            await session.connection.fetch(statements.bulk.single, row)
+        elif op.documents:
+            size = self.dialect.bulk_rows
+            async with self._atomic(session):
+                for start in range(0, len(op.documents), size):
+                    rows = [statements.row(each) for each in op.documents[start : start + size]]
+                    await session.connection.insert_rows(statements.bulk, rows)
+        return len(op.documents)
+
+    async def replace(self, session: SqlSession, op: Replace) -> tuple[bool, ...]:
+        """Update whole rows: one by a guarded statement, several under their locks."""
+        ids = [cast(UUID, each["id"]) for each in op.documents]
+        statements = self.statements(op.collection)
+        names = [name for name in op.collection.names if name != "id"]
+        compiled = statements.update(names, versioned=False)
+        async with self._atomic(session):
+            there = await self._locked_versions(session, op.collection, ids)
+            self._check_versions(op, ids, there)
+            rows = [
+                compiled.bind([*self._set(statements, each, names), row_id])
+                for each, identity in zip(op.documents, ids, strict=True)
+                if identity in there
+                for row_id in (statements.encode("id", identity),)
+            ]
+            if rows:
+                await session.connection.execute_many(compiled.sql, rows)
+        return tuple(identity in there for identity in ids)
+
+    def _set(self, statements: Statements, document: Document, names: Sequence[str]) -> list[Any]:
+        return [statements.encode(name, document[name]) for name in names]
+
+    async def patch(self, session: SqlSession, op: Patch) -> tuple[Document | None, ...]:
+        """Change one row by a guarded UPDATE … RETURNING; others are read and locked first."""
+        native = (
+            self.dialect.returning
+            and len(op.ids) == 1
+            and all(self.dialect.adds(op.collection.field(name).type) for name, _ in op.increments)
+        )
+        if native and (changed := await self._patch_one(session, op)) is not None:
+            return (changed,)
+        async with self._atomic(session):
+            await self._require_unchanged(session, op.collection, op.ids)
+            stored = await self._by_id(session, op.collection, op.ids, lock=True)
+            expected = op.versions or (None,) * len(op.ids)
+            after: list[Document | None] = []
+            for identity, version in zip(op.ids, expected, strict=True):
+                document = stored.get(identity)
+                if document is None:
+                    after.append(None)
+                    continue
+                evaluate.check_version(op.collection, document, identity, version)
+                after.append(evaluate.patched(op, document))
+            await self._write_patched(session, op, after)
+        return tuple(after)
+
+    async def _patch_one(self, session: SqlSession, op: Patch) -> Document | None:
+        """Return the changed document; None if a guard did not hold or it is not there."""
+        statements = self.statements(op.collection)
+        sets, steps = dict(op.sets), dict(op.increments)
+        compiled = statements.patch(tuple(sets), tuple(steps), versioned=op.versions is not None)
+        values = [statements.encode(name, value) for name, value in (*op.sets, *op.increments)]
+        values.append(statements.encode("id", op.ids[0]))
+        values.extend(op.versions or ())
+        rows = await session.connection.fetch(compiled.sql, compiled.bind(values))
+        return statements.document(rows[0]) if rows else None
+
+    async def _write_patched(
+        self, session: SqlSession, op: Patch, documents: Sequence[Document | None]
+    ) -> None:
+        statements = self.statements(op.collection)
+        names = [name for name, _ in (*op.sets, *op.increments)]
+        compiled = statements.update(names, versioned=False)
+        rows = [
+            compiled.bind(
+                [*self._set(statements, each, names), statements.encode("id", each["id"])]
+            )
+            for each in documents
+            if each is not None
+        ]
+        if rows:
+            await session.connection.execute_many(compiled.sql, rows)
+
+    async def delete(self, session: SqlSession, op: Delete) -> tuple[bool, ...]:
+        """Delete rows; the database treats references as they declare."""
+        statements = self.statements(op.collection)
+        if len(op.ids) == 1 and op.versions is None and not session.in_unit:
+            compiled = statements.delete(1)
+            values = compiled.bind([statements.encode("id", op.ids[0])])
+            return (await session.connection.execute(compiled.sql, values) > 0,)
+        async with self._atomic(session):
+            there = await self._locked_versions(session, op.collection, op.ids)
+            self._check_versions(op, op.ids, there)
+            present = [identity for identity in op.ids if identity in there]
+            for start in range(0, len(present), _IDS):
+                chunk = pad(tuple(present[start : start + _IDS]))
+                compiled = statements.delete(len(chunk))
+                values = compiled.bind([statements.encode("id", each) for each in chunk])
+                await session.connection.execute(compiled.sql, values)
+        return tuple(identity in there for identity in op.ids)
+
+    async def _locked_versions(
+        self, session: SqlSession, collection: Collection, ids: Sequence[UUID]
+    ) -> dict[UUID, int]:
+        """Return the versions of the documents that are there, locked until the end."""
+        await self._require_unchanged(session, collection, ids)
+        return await self._versions(session, collection, ids, lock=self.dialect.row_locks)
+
+    async def _versions(
+        self, session: SqlSession, collection: Collection, ids: Sequence[UUID], *, lock: bool
+    ) -> dict[UUID, int]:
+        statements = self.statements(collection)
+        versions: dict[UUID, int] = {}
+        for start in range(0, len(ids), _IDS):
+            chunk = pad(tuple(ids[start : start + _IDS]))
+            compiled = statements.versions(len(chunk), lock=lock)
+            values = compiled.bind([statements.encode("id", each) for each in chunk])
+            for row in await session.connection.fetch(compiled.sql, values):
+                versions[cast(UUID, statements.decode("id", row[0]))] = int(row[1])
+        return versions
+
+    async def _require_unchanged(
+        self, session: SqlSession, collection: Collection, ids: Sequence[UUID]
+    ) -> None:
+        """Raise SerializationError if a document changed since the unit's snapshot.
+
+        Needed where a locking read sees what is committed now, and the database does not mind.
+        """
+        if not session.in_unit or self.dialect.detects_conflicts:
+            return
+        seen = await self._versions(session, collection, ids, lock=False)
+        now = await self._versions(session, collection, ids, lock=True)
+        if seen != now:
+            raise SerializationError(
+                "a concurrent unit changed the same documents first",
+                hint="repeat the whole unit",
+            )
+
+    def _check_versions(
+        self, op: Replace | Delete, ids: Sequence[UUID], there: dict[UUID, int]
+    ) -> None:
+        for identity, version in zip(ids, op.versions or (), strict=False):
+            if identity in there:
+                stored: Document = {"version": there[identity]}
+                evaluate.check_version(op.collection, stored, identity, version)
+
+
+async def _run_all(connection: Connection, statements: Iterable[str]) -> None:
+    for statement in statements:
+        await connection.run(statement)
+
+
+async def _roll_back(connection: Connection, statements: Iterable[str] = ("ROLLBACK",)) -> None:
+    """Roll back after a failure, which is the error to report."""
+    try:
+        await _run_all(connection, statements)
+    except Exception:  # noqa: BLE001 - the first failure is being raised
+        # Closing rolls back too; the pool would not take this connection back anyway.
+        await connection.discard()
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

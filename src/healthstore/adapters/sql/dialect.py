@@ -1,0 +1,134 @@
+"""What an SQL database is to the adapter: constants and converters, and a driver's connection.
+
+A :class:`Dialect` is data: the SQL adapter never asks which database it is on. A
+:class:`Connection` is the thin face of a driver: text and values in, rows out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from sqlalchemy import ColumnElement
+from sqlalchemy import Dialect as Compiler
+from sqlalchemy.types import TypeEngine
+
+from healthstore.abc.adapter import Phase
+from healthstore.abc.backend import Isolation
+from healthstore.adapters.sql.errors import Failure
+from healthstore.model.schema import Collection
+from healthstore.model.values import FieldType, Kind
+
+__all__ = (
+    "BulkInsert",
+    "Connection",
+    "Converter",
+    "Dialect",
+    "Row",
+)
+
+# The values of one row as the driver takes or gives them, in the order of the columns.
+Row: TypeAlias = Sequence[Any]
+# From a canonical value to the driver's, or back; None where both are the same.
+Converter: TypeAlias = Callable[[Any], Any]
+
+
+class Connection(Protocol):
+    """One connection of a driver, used by one task at a time."""
+
+    async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
+        """Run a statement and return its rows."""
+        ...
+
+    async def execute(self, sql: str, parameters: Row) -> int:
+        """Run an UPDATE or DELETE and return how many rows it matched."""
+        ...
+
+    async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
+        """Run one statement for each row of parameters."""
+        ...
+
+    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
+        """Insert rows by the fastest way that the driver has."""
+        ...
+
+    async def run(self, sql: str) -> None:
+        """Run a statement without parameters or rows."""
+        ...
+
+    async def ping(self) -> None:
+        """Make one round trip."""
+        ...
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection is open and in no transaction."""
+        ...
+
+    async def discard(self) -> None:
+        """Close at once, whatever state it is in; what is not committed is gone. Never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BulkInsert:
+    """What a driver needs for a bulk insert: the table, its columns, and ``INSERT … VALUES``."""
+
+    table: str
+    columns: tuple[str, ...]
+    head: str
+    """``INSERT INTO t (a, b) VALUES``, without the row."""
+    single: str
+    """The statement for one row, with placeholders."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """The constants of one database."""
+
+    compiler: Compiler
+    """SQLAlchemy's dialect, which writes statements with the driver's placeholders."""
+    ddl_compiler: Compiler
+    """The same for DDL, which has no placeholders."""
+    column_type: Callable[[FieldType, bool], TypeEngine[Any]]
+    """The column type of a field; the flag tells whether the field is indexed."""
+    table_options: Mapping[str, object]
+    encoders: Mapping[Kind, Callable[[FieldType], Converter | None]]
+    decoders: Mapping[Kind, Callable[[FieldType], Converter | None]]
+    column_check: Callable[[ColumnElement[Any], FieldType], ColumnElement[bool] | None]
+    """A check that keeps the column to the field's type where the column type alone does not."""
+    contains: Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[bool]]
+    ends: Callable[
+        [ColumnElement[Any], ColumnElement[Any], ColumnElement[Any]], ColumnElement[bool]
+    ]
+    """From a column, a text, and the text's length in code points."""
+    rank_nulls: bool
+    """Whether ORDER BY must say that null is smallest."""
+    returning: bool
+    """Whether UPDATE … RETURNING exists."""
+    row_locks: bool
+    """Whether SELECT … FOR UPDATE exists."""
+    detects_conflicts: bool
+    """Whether a snapshot unit fails by itself when it writes what changed since its snapshot."""
+    adds: Callable[[FieldType], bool]
+    """Whether ``column + step`` is exact for a field's type, and fails when it leaves the range."""
+    sums: Callable[[FieldType], bool]
+    """Whether a field's type can be summed exactly by the database."""
+    sum_columns: Callable[[ColumnElement[Any], FieldType], tuple[ColumnElement[Any], ...]]
+    sum_value: Callable[[FieldType, Sequence[Any]], Any]
+    """From the values of ``sum_columns`` to the canonical sum, or None."""
+    max_parameters: int
+    bulk_rows: int
+    """The most rows of one bulk insert."""
+    existing: str
+    """The query for the names of all tables."""
+    existing_indexes: str
+    """The query for the names of all indexes."""
+    begin: Mapping[tuple[Isolation, bool], tuple[str, ...]]
+    """The statements that begin a unit, by isolation and read-only."""
+    begin_write: str
+    """The statement that begins the transaction of one operation."""
+    admin: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+    """What surrounds a change of the schema: before, after success, after failure."""
+    classify: Callable[[BaseException, Phase, Collection | None], Failure]

@@ -1,0 +1,170 @@
+"""From a driver's code to an error of ours: one vocabulary for every SQL database.
+
+Each database's file holds a table from its codes to a :class:`Verdict`; the meaning of a
+verdict, also in view of the phase in which it came up, is decided here. Codes decide, never
+message text, except that names of our own constraints are looked for where a database gives
+no other place (MySQL, SQLite).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from healthstore.abc.adapter import Phase, deadline_exceeded, duplicate_key
+from healthstore.errors import (
+    BackendError,
+    CheckError,
+    ConfigurationError,
+    ForeignKeyError,
+    HealthstoreError,
+    NotNullError,
+    Outcome,
+    OutcomeUnknownError,
+    OutOfRangeError,
+    ReadOnlyError,
+    SerializationError,
+    UnavailableError,
+)
+from healthstore.model.schema import Collection
+
+__all__ = ("Failure", "Verdict", "explain", "own_name")
+
+
+class Verdict(StrEnum):
+    """What a code means."""
+
+    DUPLICATE = "duplicate"
+    FOREIGN_KEY = "foreign key"
+    CHECK = "check"
+    NOT_NULL = "not null"
+    RANGE = "range"
+    CONFLICT = "conflict"
+    READ_ONLY = "read only"
+    FULL = "disk full"
+    UNAVAILABLE = "unavailable"
+    LOST = "connection lost"
+    DEADLINE = "deadline"
+    CONFIGURATION = "configuration"
+    MISSING = "missing collection"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A driver's error, classified: ``code`` is the database's own, ``constraint`` a name of ours."""
+
+    verdict: Verdict
+    code: str
+    constraint: str | None = None
+
+
+def own_name(text: str, names: Iterable[str]) -> str | None:
+    """Return the longest of our names that occurs in a driver's text, or None."""
+    return max((name for name in names if name in text), key=len, default=None)
+
+
+def explain(failure: Failure, phase: Phase, collection: Collection | None) -> HealthstoreError:
+    """Return the error for a failure that came up in a phase."""
+    return _EXPLANATIONS[failure.verdict](failure, phase, collection)
+
+
+def _duplicate(failure: Failure, _: Phase, collection: Collection | None) -> HealthstoreError:
+    if collection is None:
+        return BackendError(f"a unique key is taken (code {failure.code})")
+    fields = collection.index_names.get(failure.constraint or "", ("id",))
+    return duplicate_key(collection, fields)
+
+
+def _foreign_key(failure: Failure, _: Phase, collection: Collection | None) -> HealthstoreError:
+    names = collection.reference_names if collection else {}
+    reference = names.get(failure.constraint or "")
+    if reference is not None:
+        return ForeignKeyError(
+            f"the document of {reference.collection} that it refers to does not exist",
+            hint="add that one first",
+            field=reference.field,
+        )
+    return ForeignKeyError(
+        "a reference would point to a document that does not exist",
+        hint="add the referenced document first, or delete the referring ones first",
+    )
+
+
+def _check(failure: Failure, _: Phase, collection: Collection | None) -> HealthstoreError:
+    names = (
+        {collection.check_name(each.name): each.name for each in collection.checks}
+        if (collection)
+        else {}
+    )
+    name = names.get(failure.constraint or "")
+    if name is None:
+        return CheckError("a value is none of those that the field allows")
+    return CheckError(f"the check {name!r} does not hold")
+
+
+def _lost(failure: Failure, phase: Phase, _: Collection | None) -> HealthstoreError:
+    if phase in {Phase.WRITE, Phase.COMMIT}:
+        return OutcomeUnknownError(
+            f"the connection was lost during a write (code {failure.code})",
+            hint="read the document to see whether it was written",
+            outcome=Outcome.UNKNOWN,
+        )
+    return UnavailableError(
+        f"the connection was lost (code {failure.code})", hint="try again; look at its health"
+    )
+
+
+def _other(failure: Failure, phase: Phase, _: Collection | None) -> HealthstoreError:
+    unknown = phase in {Phase.WRITE, Phase.COMMIT}
+    return BackendError(
+        f"the database reported code {failure.code}",
+        hint="look it up in the database's manual; the server's log has the details",
+        outcome=Outcome.UNKNOWN if unknown else Outcome.NOT_APPLIED,
+    )
+
+
+def _simple(
+    kind: Callable[..., HealthstoreError], message: str, hint: str
+) -> Callable[[Failure, Phase, Collection | None], HealthstoreError]:
+    def build(failure: Failure, _: Phase, __: Collection | None) -> HealthstoreError:
+        return kind(f"{message} (code {failure.code})", hint=hint)
+
+    return build
+
+
+_EXPLANATIONS: dict[Verdict, Callable[[Failure, Phase, Collection | None], HealthstoreError]] = {
+    Verdict.DUPLICATE: _duplicate,
+    Verdict.FOREIGN_KEY: _foreign_key,
+    Verdict.CHECK: _check,
+    Verdict.NOT_NULL: _simple(NotNullError, "a field must have a value", "set it"),
+    Verdict.RANGE: _simple(
+        OutOfRangeError, "arithmetic leaves the range of the field's type", "use smaller steps"
+    ),
+    Verdict.CONFLICT: _simple(
+        SerializationError, "a concurrent unit came first", "repeat the whole unit"
+    ),
+    Verdict.READ_ONLY: _simple(
+        ReadOnlyError, "the database accepts no writes", "write to the primary; see its health"
+    ),
+    Verdict.FULL: _simple(ReadOnlyError, "the database's disk is full", "free some space"),
+    Verdict.UNAVAILABLE: _simple(
+        UnavailableError,
+        "the database cannot be reached",
+        "check that it runs, and the host and port of its URL",
+    ),
+    Verdict.LOST: _lost,
+    Verdict.DEADLINE: lambda _, phase, __: deadline_exceeded(phase is Phase.COMMIT),
+    Verdict.CONFIGURATION: _simple(
+        ConfigurationError,
+        "the database refuses the connection",
+        "check the user, the password and the database name of its URL",
+    ),
+    Verdict.MISSING: _simple(
+        ConfigurationError,
+        "the collection is not there, or has another form",
+        "call initialize() with its entity first",
+    ),
+    Verdict.OTHER: _other,
+}

@@ -1,0 +1,131 @@
+"""A small pool of connections: bounded waits, and never a connection in doubt.
+
+Drivers' own pools were measured and not used: asyncpg's resets each connection with a round
+trip and can hang on a frozen server (MagicStack/asyncpg#1326), aiomysql's connects while it
+holds its lock and has no limit on waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from healthstore.adapters.sql.dialect import Connection
+from healthstore.errors import UnavailableError
+
+__all__ = ("Pool", "PoolOptions")
+
+# A connection that was idle for longer is tried before use: HikariCP's aliveBypassWindowMs.
+_TRUSTED_SECONDS = 0.5
+_PING_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOptions:
+    """``size`` connections; seconds to wait for a free one, and to connect."""
+
+    size: int = 10
+    acquire_seconds: float = 10.0
+    connect_seconds: float = 5.0
+
+
+class Pool:
+    """Lends connections; the last one returned is lent first."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], options: PoolOptions) -> None:
+        self._connect = connect
+        self._options = options
+        self._free = asyncio.Semaphore(options.size)
+        self._idle: deque[tuple[float, Connection]] = deque()
+        self._closed = False
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncGenerator[Connection, None]:
+        """Lend a connection for a block; after a cancellation or a broken state it is discarded."""
+        connection = await self.acquire()
+        try:
+            yield connection
+        except Exception:
+            await self.release(connection)
+            raise
+        except BaseException:
+            # Cancelled: a statement may still run on it.
+            await self.discard(connection)
+            raise
+        await self.release(connection)
+
+    async def acquire(self) -> Connection:
+        """Return a working connection; it must be released or discarded.
+
+        Raises UnavailableError when none becomes free in time.
+        """
+        try:
+            async with asyncio.timeout(self._options.acquire_seconds):
+                await self._free.acquire()
+        except TimeoutError:
+            raise UnavailableError(
+                f"no connection became free within {self._options.acquire_seconds} s",
+                hint="raise pool_size, or look for units that are held open",
+            ) from None
+        try:
+            return await self._trusted() or await self._new()
+        except BaseException:
+            self._free.release()
+            raise
+
+    async def release(self, connection: Connection) -> None:
+        """Take a connection back, unless it is broken or still in a transaction."""
+        if self._closed or not connection.reusable:
+            await self.discard(connection)
+            return
+        self._idle.append((asyncio.get_running_loop().time(), connection))
+        self._free.release()
+
+    async def discard(self, connection: Connection) -> None:
+        """Close a connection that cannot be trusted; it is replaced when one is needed."""
+        try:
+            await asyncio.shield(connection.discard())
+        finally:
+            self._free.release()
+
+    async def close(self) -> None:
+        """Close what is idle; what is lent is closed when it comes back."""
+        self._closed = True
+        while self._idle:
+            await self._idle.pop()[1].discard()
+
+    async def _trusted(self) -> Connection | None:
+        """Return an idle connection that works, or None."""
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            since, connection = self._idle.pop()
+            if now - since < _TRUSTED_SECONDS:
+                return connection
+            if await self._answers(connection):
+                return connection
+        return None
+
+    async def _answers(self, connection: Connection) -> bool:
+        try:
+            async with asyncio.timeout(_PING_SECONDS):
+                await connection.ping()
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, another one is opened
+            await asyncio.shield(connection.discard())
+            return False
+        except BaseException:
+            await asyncio.shield(connection.discard())
+            raise
+        return True
+
+    async def _new(self) -> Connection:
+        try:
+            async with asyncio.timeout(self._options.connect_seconds):
+                return await self._connect()
+        except TimeoutError:
+            raise UnavailableError(
+                f"the database did not answer within {self._options.connect_seconds} s",
+                hint="check that it runs, and the host and port of its URL",
+            ) from None

@@ -1,0 +1,375 @@
+"""PostgreSQL: the dialect, and a driver on asyncpg.
+
+Values travel in binary; several rows travel by COPY. Units run at REPEATABLE READ, so that
+PostgreSQL itself ends a unit that would lose an update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from sqlalchemy import Dialect as Compiler
+from sqlalchemy import func, literal_column
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
+from sqlalchemy.types import (
+    BigInteger,
+    Boolean,
+    Date,
+    Double,
+    LargeBinary,
+    Numeric,
+    String,
+    Text,
+    TypeEngine,
+)
+
+from healthstore.abc.adapter import Phase
+from healthstore.abc.backend import Capabilities, Isolation
+from healthstore.abc.url import BackendURL
+from healthstore.adapters.sql.adapter import SqlAdapter
+from healthstore.adapters.sql.convert import enum_check, same
+from healthstore.adapters.sql.dialect import BulkInsert, Connection, Converter, Dialect, Row
+from healthstore.adapters.sql.errors import Failure, Verdict
+from healthstore.adapters.sql.pool import Pool, PoolOptions
+from healthstore.errors import ConfigurationError
+from healthstore.model.schema import Collection
+from healthstore.model.values import FieldType, Json, Kind, sorted_json
+
+__all__ = ("POSTGRESQL", "PostgresAdapter", "connect")
+
+_MICROSECOND = timedelta(microseconds=1)
+_OLDEST = 130_000
+_COPY_FROM = 20  # rows: below, one multi-row statement costs less than COPY's extra round trip
+_JSONB_VERSION = b"\x01"  # the first byte of jsonb in binary
+# Doubles from here on print without a point in jsonb, and would come back as integers.
+_POINTLESS = 1e16
+
+
+def connect(url: BackendURL, name: str) -> PostgresAdapter:
+    """Return the adapter for ``postgresql://user:password@host:port/database``."""
+    if url.driver not in {"", "asyncpg", "psycopg", "psycopg2"}:
+        raise ConfigurationError(
+            f"PostgreSQL has no driver {url.driver!r}", hint="write postgresql://…"
+        )
+    options = url.read_options(
+        {
+            "pool_size": (int, 10),
+            "acquire_timeout": (float, 10.0),
+            "connect_timeout": (float, 5.0),
+            "timeout": (float, 30.0),
+            "sslmode": (str, "prefer"),
+            "pgbouncer": (lambda text: text == "true", False),
+        }
+    )
+    return PostgresAdapter(name, url, options)
+
+
+# --- values ----------------------------------------------------------------------------------
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder()
+
+
+def _has_pointless_float(value: Json) -> bool:
+    if type(value) is float:
+        return abs(value) >= _POINTLESS
+    if type(value) is dict:
+        return any(map(_has_pointless_float, value.values()))
+    if type(value) is list:
+        return any(map(_has_pointless_float, value))
+    return False
+
+
+def _with_points(value: Json) -> Any:
+    if type(value) is float and abs(value) >= _POINTLESS:
+        return msgspec.Raw(f"{value:.1f}".encode())
+    if type(value) is dict:
+        return {key: _with_points(item) for key, item in value.items()}
+    if type(value) is list:
+        return [_with_points(item) for item in value]
+    return value
+
+
+def _to_jsonb(value: Json) -> bytes:
+    """Return JSON text that jsonb, whose numbers are decimals, gives back unchanged."""
+    return _encoder.encode(_with_points(value) if _has_pointless_float(value) else value)
+
+
+def _from_jsonb(value: bytes) -> Json:
+    # jsonb sorts keys by their length first.
+    return sorted_json(_decoder.decode(value))
+
+
+_ENCODERS: Mapping[Kind, Callable[[FieldType], Converter | None]] = {
+    **dict.fromkeys(Kind, same),
+    Kind.DURATION: lambda _: lambda value: value // _MICROSECOND,
+    Kind.JSON: lambda _: _to_jsonb,
+}
+_DECODERS: Mapping[Kind, Callable[[FieldType], Converter | None]] = {
+    **dict.fromkeys(Kind, same),
+    Kind.DURATION: lambda _: lambda value: timedelta(microseconds=value),
+    Kind.JSON: lambda _: _from_jsonb,
+}
+
+
+def _text(field: FieldType) -> TypeEngine[Any]:
+    if field.max_length is None or field.max_length > 10_485_760:  # varchar's limit
+        return Text(collation="C")
+    return String(field.max_length, collation="C")
+
+
+_COLUMNS: Mapping[Kind, Callable[[FieldType], TypeEngine[Any]]] = {
+    Kind.TEXT: _text,
+    Kind.ENUM: lambda field: String(max(map(len, field.choices)), collation="C"),
+    Kind.INTEGER: lambda _: BigInteger(),
+    Kind.FLOAT: lambda _: Double(),
+    Kind.BYTES: lambda _: LargeBinary(),
+    Kind.BOOLEAN: lambda _: Boolean(),
+    Kind.DECIMAL: lambda field: Numeric(field.digits, field.places),
+    Kind.DATETIME: lambda _: postgresql.TIMESTAMP(timezone=True, precision=6),
+    Kind.DATE: lambda _: Date(),
+    Kind.TIME: lambda _: postgresql.TIME(precision=6),
+    Kind.DURATION: lambda _: BigInteger(),
+    Kind.UUID: lambda _: postgresql.UUID(),
+    Kind.JSON: lambda _: postgresql.JSONB(),
+}
+
+
+def _sum_value(field: FieldType, values: Sequence[Any]) -> Any:
+    (total,) = values
+    if total is None or field.kind in {Kind.DECIMAL, Kind.FLOAT}:
+        return total
+    whole = int(total)  # sum(bigint) is numeric
+    return timedelta(microseconds=whole) if field.kind is Kind.DURATION else whole
+
+
+# --- errors ----------------------------------------------------------------------------------
+
+# SQLSTATEs, then their classes (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+_CODES: Mapping[str, Verdict] = {
+    "23505": Verdict.DUPLICATE,
+    "23503": Verdict.FOREIGN_KEY,
+    "23001": Verdict.FOREIGN_KEY,
+    "23514": Verdict.CHECK,
+    "23502": Verdict.NOT_NULL,
+    "22003": Verdict.RANGE,
+    "22008": Verdict.RANGE,
+    "40001": Verdict.CONFLICT,
+    "40P01": Verdict.CONFLICT,
+    "55P03": Verdict.CONFLICT,
+    "25006": Verdict.READ_ONLY,
+    "53100": Verdict.FULL,
+    "53300": Verdict.UNAVAILABLE,
+    "53200": Verdict.UNAVAILABLE,
+    "53400": Verdict.UNAVAILABLE,
+    "57P03": Verdict.UNAVAILABLE,
+    "08001": Verdict.UNAVAILABLE,
+    "08004": Verdict.UNAVAILABLE,
+    "57P01": Verdict.LOST,
+    "57P02": Verdict.LOST,
+    "40003": Verdict.LOST,
+    "57014": Verdict.DEADLINE,
+    "25P03": Verdict.DEADLINE,
+    "25P04": Verdict.DEADLINE,
+    "3D000": Verdict.CONFIGURATION,
+    "57P04": Verdict.CONFIGURATION,
+    "42501": Verdict.CONFIGURATION,
+    "42P01": Verdict.MISSING,
+    "42703": Verdict.MISSING,
+    "08": Verdict.LOST,
+    "28": Verdict.CONFIGURATION,
+    "58": Verdict.LOST,
+    "XX": Verdict.OTHER,
+}
+
+
+def _classify(error: BaseException, phase: Phase, _: Collection | None) -> Failure:
+    code = getattr(error, "sqlstate", None)
+    if code is not None:
+        verdict = _CODES.get(code) or _CODES.get(code[:2], Verdict.OTHER)
+        return Failure(verdict, code, getattr(error, "constraint_name", None))
+    name = type(error).__name__
+    if isinstance(error, asyncpg.ClientConfigurationError | asyncpg.InternalClientError):
+        return Failure(Verdict.CONFIGURATION, name)
+    if isinstance(error, asyncpg.InterfaceError):
+        # "connection is closed": it was known before anything was sent.
+        return Failure(Verdict.UNAVAILABLE, name)
+    if isinstance(error, OSError | TimeoutError):
+        return Failure(Verdict.UNAVAILABLE if phase is Phase.CONNECT else Verdict.LOST, name)
+    return Failure(Verdict.OTHER, name)
+
+
+# --- the driver ------------------------------------------------------------------------------
+
+
+class _PostgresConnection:
+    """A connection of asyncpg."""
+
+    def __init__(self, inner: asyncpg.Connection) -> None:
+        self._inner = inner
+
+    async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
+        rows: Sequence[Row] = await self._inner.fetch(sql, *parameters)
+        return rows
+
+    async def execute(self, sql: str, parameters: Row) -> int:
+        status: str = await self._inner.execute(sql, *parameters)  # "UPDATE 3"
+        return int(status.rpartition(" ")[2])
+
+    async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
+        await self._inner.executemany(sql, rows)
+
+    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
+        if len(rows) < _COPY_FROM:
+            await self._inner.executemany(insert.single, rows)
+        else:
+            await self._inner.copy_records_to_table(
+                insert.table, records=rows, columns=insert.columns
+            )
+
+    async def run(self, sql: str) -> None:
+        await self._inner.execute(sql)
+
+    async def ping(self) -> None:
+        await self._inner.fetchval("SELECT 1")
+
+    @property
+    def reusable(self) -> bool:
+        return not self._inner.is_closed() and not self._inner.is_in_transaction()
+
+    async def discard(self) -> None:
+        # close() waits for an answer, which a frozen server never gives.
+        self._inner.terminate()
+
+
+class PostgresAdapter(SqlAdapter):
+    """A PostgreSQL database behind a pool of connections."""
+
+    capabilities = Capabilities()
+
+    def __init__(self, name: str, url: BackendURL, options: Mapping[str, Any]) -> None:
+        super().__init__(name)
+        self.dialect = POSTGRESQL
+        self._url = url
+        self._options = options
+
+    async def connect(self) -> None:
+        """Connect once and check the server's version and encoding."""
+        self.writers = self.readers = Pool(
+            self._connect,
+            PoolOptions(
+                self._options["pool_size"],
+                self._options["acquire_timeout"],
+                self._options["connect_timeout"],
+            ),
+        )
+        async with self.writers.lend() as connection:
+            ((version, encoding),) = await connection.fetch(
+                "SELECT current_setting('server_version_num'), current_setting('server_encoding')",
+                (),
+            )
+        if int(version) < _OLDEST:
+            raise ConfigurationError(
+                "the PostgreSQL server is too old", hint="13 or newer is needed"
+            )
+        if encoding != "UTF8":
+            raise ConfigurationError(
+                f"the database is encoded in {encoding}",
+                hint="create it with ENCODING 'UTF8'",
+            )
+
+    async def _connect(self) -> Connection:
+        milliseconds = str(int(self._options["timeout"] * 1000))
+        inner = await asyncpg.connect(
+            host=[each.name for each in self._url.hosts] or None,
+            port=[each.port or 5432 for each in self._url.hosts] or None,
+            user=self._url.user,
+            password=self._url.password,
+            database=self._url.database or None,
+            ssl=self._options["sslmode"],
+            timeout=self._options["connect_timeout"],
+            # PgBouncer before 1.21 gives each transaction another server, without the statements.
+            statement_cache_size=0 if self._options["pgbouncer"] else 256,
+            server_settings={
+                "timezone": "UTC",
+                "statement_timeout": milliseconds,
+                "idle_in_transaction_session_timeout": "60000",
+                "application_name": "healthstore",
+            },
+        )
+        try:
+            await _set_codecs(inner)
+        except BaseException:
+            inner.terminate()
+            raise
+        return _PostgresConnection(inner)
+
+
+async def _set_codecs(inner: asyncpg.Connection) -> None:
+    # Binary, or COPY would refuse the column.
+    await inner.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: _JSONB_VERSION + value,
+        decoder=lambda value: value[1:],
+    )
+    await inner.set_type_codec(
+        "uuid",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: value.bytes,
+        decoder=lambda value: UUID(bytes=value),
+    )
+
+
+_LOCK = "SELECT pg_advisory_xact_lock(7521390172530)"  # any number, the same for every process
+
+# SQLAlchemy's dialect classes are not typed.
+_compiler: Compiler = cast("Any", sqlalchemy_asyncpg.dialect)()
+_ddl_compiler: Compiler = cast("Any", postgresql.dialect)(paramstyle="named")
+
+POSTGRESQL = Dialect(
+    compiler=_compiler,
+    ddl_compiler=_ddl_compiler,
+    column_type=lambda field, _: _COLUMNS[field.kind](field),
+    table_options={},
+    encoders=_ENCODERS,
+    decoders=_DECODERS,
+    column_check=enum_check,
+    contains=lambda column, text: func.strpos(column, text) > literal_column("0"),
+    ends=lambda column, text, length: func.right(column, length) == text,
+    rank_nulls=True,
+    returning=True,
+    row_locks=True,
+    detects_conflicts=True,
+    adds=lambda field: field.numeric,
+    sums=lambda field: field.numeric,
+    sum_columns=lambda column, _: (func.sum(column),),
+    sum_value=_sum_value,
+    max_parameters=32_000,
+    bulk_rows=5_000,
+    existing="SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = current_schema()",
+    existing_indexes="SELECT indexname FROM pg_catalog.pg_indexes "
+    "WHERE schemaname = current_schema()",
+    begin={
+        (isolation, read_only): (
+            f"BEGIN ISOLATION LEVEL {level} {'READ ONLY' if read_only else 'READ WRITE'}",
+        )
+        for isolation, level in (
+            (Isolation.SNAPSHOT, "REPEATABLE READ"),
+            (Isolation.SERIALIZABLE, "SERIALIZABLE"),
+        )
+        for read_only in (False, True)
+    },
+    begin_write="BEGIN",
+    admin=(("BEGIN", _LOCK), ("COMMIT",), ("ROLLBACK",)),
+    classify=_classify,
+)

@@ -1,0 +1,398 @@
+"""SQLite: the dialect, and a driver on aiosqlite.
+
+One connection writes and others read (write-ahead log); ``synchronous=FULL`` makes every
+acknowledged commit durable; tables are STRICT, so a column holds one type.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiosqlite
+from sqlalchemy import ColumnElement, func, literal_column
+from sqlalchemy.dialects.sqlite import aiosqlite as sqlalchemy_aiosqlite
+from sqlalchemy.types import BLOB, INTEGER, REAL, TEXT, TypeEngine
+
+from healthstore.abc.adapter import Phase
+from healthstore.abc.backend import Capabilities, Isolation
+from healthstore.abc.url import BackendURL
+from healthstore.adapters.sql.adapter import SqlAdapter
+from healthstore.adapters.sql.convert import (
+    decode_json,
+    encode_json_text,
+    enum_check,
+    same,
+)
+from healthstore.adapters.sql.dialect import BulkInsert, Connection, Converter, Dialect, Row
+from healthstore.adapters.sql.errors import Failure, Verdict, own_name
+from healthstore.adapters.sql.pool import Pool, PoolOptions
+from healthstore.errors import ConfigurationError
+from healthstore.model.schema import Collection
+from healthstore.model.values import FieldType, Kind, from_microseconds, to_microseconds
+
+__all__ = ("SQLITE", "SqliteAdapter", "connect")
+
+_MICROSECOND = timedelta(microseconds=1)
+_INTEGER_DIGITS = 18  # every number of 18 digits fits into 64 bits
+_OLDEST = (3, 37)  # STRICT tables
+_READERS = 4
+
+
+def connect(url: BackendURL, name: str) -> SqliteAdapter:
+    """Return the adapter for ``sqlite:///path`` (relative) or ``sqlite:////path`` (absolute)."""
+    options = url.read_options({"busy_timeout": (float, 5.0), "timeout": (float, 30.0)})
+    if url.hosts:
+        raise ConfigurationError(
+            "the URL of a SQLite file has two slashes too few",
+            hint="write sqlite:///relative/path.db or sqlite:////absolute/path.db",
+        )
+    if url.driver not in {"", "aiosqlite", "pysqlite"}:
+        raise ConfigurationError(f"SQLite has no driver {url.driver!r}", hint="write sqlite:///…")
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError(
+            "the URL names no file", hint="write sqlite:///path.db, or memory:// for no file"
+        )
+    return SqliteAdapter(name, Path(url.database), options["busy_timeout"])
+
+
+# --- values ----------------------------------------------------------------------------------
+
+
+def _encode_decimal(field: FieldType) -> Converter:
+    """Numbers of at most 18 digits are scaled integers; longer ones sortable text.
+
+    The text is a sign and all the digits; those of a negative number are complemented, so that
+    text order is the order of the numbers.
+    """
+    places, digits = field.places, field.digits
+    if digits <= _INTEGER_DIGITS:
+        return lambda value: int(value.scaleb(places))
+    ceiling = 10**digits - 1
+
+    def encode(value: Decimal) -> str:
+        scaled = int(value.scaleb(places))
+        return f"1{scaled:0{digits}d}" if scaled >= 0 else f"0{ceiling + scaled:0{digits}d}"
+
+    return encode
+
+
+def _decode_decimal(field: FieldType) -> Converter:
+    places, digits = field.places, field.digits
+    if digits <= _INTEGER_DIGITS:
+        return lambda value: Decimal(value).scaleb(-places)
+    ceiling = 10**digits - 1
+
+    def decode(value: str) -> Decimal:
+        scaled = int(value[1:])
+        return Decimal(scaled if value[0] == "1" else scaled - ceiling).scaleb(-places)
+
+    return decode
+
+
+def _decode_time(value: int) -> Any:
+    return (_MIDNIGHT + timedelta(microseconds=value)).time()
+
+
+_MIDNIGHT = from_microseconds(0).replace(tzinfo=None)
+
+
+def _encode_time(value: Any) -> int:
+    seconds = (value.hour * 60 + value.minute) * 60 + value.second
+    return int(seconds * 1_000_000 + value.microsecond)
+
+
+_ENCODERS: Mapping[Kind, Callable[[FieldType], Converter | None]] = {
+    Kind.TEXT: same,
+    Kind.ENUM: same,
+    Kind.INTEGER: same,
+    Kind.FLOAT: same,
+    Kind.BYTES: same,
+    Kind.BOOLEAN: lambda _: int,
+    Kind.DECIMAL: _encode_decimal,
+    Kind.DATETIME: lambda _: to_microseconds,
+    Kind.DATE: lambda _: date.isoformat,
+    Kind.TIME: lambda _: _encode_time,
+    Kind.DURATION: lambda _: lambda value: value // _MICROSECOND,
+    Kind.UUID: lambda _: lambda value: value.bytes,
+    Kind.JSON: lambda _: encode_json_text,
+}
+_DECODERS: Mapping[Kind, Callable[[FieldType], Converter | None]] = {
+    **_ENCODERS,
+    Kind.BOOLEAN: lambda _: bool,
+    Kind.DECIMAL: _decode_decimal,
+    Kind.DATETIME: lambda _: from_microseconds,
+    Kind.DATE: lambda _: date.fromisoformat,
+    Kind.TIME: lambda _: _decode_time,
+    Kind.DURATION: lambda _: lambda value: timedelta(microseconds=value),
+    Kind.UUID: lambda _: lambda value: UUID(bytes=value),
+    Kind.JSON: lambda _: decode_json,
+}
+
+_COLUMNS: Mapping[Kind, TypeEngine[Any]] = {
+    Kind.TEXT: TEXT(),
+    Kind.ENUM: TEXT(),
+    Kind.INTEGER: INTEGER(),
+    Kind.FLOAT: REAL(),
+    Kind.BYTES: BLOB(),
+    Kind.BOOLEAN: INTEGER(),
+    Kind.DATETIME: INTEGER(),
+    Kind.DATE: TEXT(),
+    Kind.TIME: INTEGER(),
+    Kind.DURATION: INTEGER(),
+    Kind.UUID: BLOB(),
+    Kind.JSON: TEXT(),
+}
+
+
+def _column_type(field: FieldType, _: bool) -> TypeEngine[Any]:  # noqa: FBT001 - the dialect's shape
+    if field.kind is Kind.DECIMAL:
+        return INTEGER() if field.digits <= _INTEGER_DIGITS else TEXT()
+    return _COLUMNS[field.kind]
+
+
+def _column_check(column: ColumnElement[Any], field: FieldType) -> ColumnElement[bool] | None:
+    if field.kind is Kind.BOOLEAN:
+        return column.in_([0, 1])
+    if field.kind is Kind.DECIMAL and field.digits <= _INTEGER_DIGITS:
+        bound = 10**field.digits
+        return column.between(1 - bound, bound - 1)
+    return enum_check(column, field)
+
+
+def _sum_columns(column: ColumnElement[Any], _: FieldType) -> tuple[ColumnElement[Any], ...]:
+    # In two halves: a sum beyond 64 bits is an error in SQLite, and a total() is not exact.
+    return (
+        func.sum(column.op(">>")(literal_column("32"))),
+        func.sum(column.op("&")(literal_column("4294967295"))),
+    )
+
+
+def _sum_value(field: FieldType, values: Sequence[Any]) -> Any:
+    high, low = values
+    if high is None:
+        return None
+    total = (high << 32) + low
+    if field.kind is Kind.DECIMAL:
+        return Decimal(total).scaleb(-field.places)
+    return timedelta(microseconds=total) if field.kind is Kind.DURATION else total
+
+
+_SUMMED = frozenset({Kind.INTEGER, Kind.DURATION})
+
+
+def _sums(field: FieldType) -> bool:
+    short = field.kind is Kind.DECIMAL and field.digits <= _INTEGER_DIGITS
+    return field.kind in _SUMMED or short
+
+
+# --- errors ----------------------------------------------------------------------------------
+
+# Extended codes first, then primary ones (https://sqlite.org/rescode.html).
+_CODES: Mapping[int, Verdict] = {
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE: Verdict.DUPLICATE,
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: Verdict.DUPLICATE,
+    sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: Verdict.FOREIGN_KEY,
+    1811: Verdict.FOREIGN_KEY,  # SQLITE_CONSTRAINT_TRIGGER: how ON DELETE RESTRICT is reported
+    sqlite3.SQLITE_CONSTRAINT_CHECK: Verdict.CHECK,
+    sqlite3.SQLITE_CONSTRAINT_NOTNULL: Verdict.NOT_NULL,
+    3091: Verdict.RANGE,  # SQLITE_CONSTRAINT_DATATYPE: an integer became a REAL
+    sqlite3.SQLITE_BUSY: Verdict.CONFLICT,
+    sqlite3.SQLITE_LOCKED: Verdict.CONFLICT,
+    sqlite3.SQLITE_PROTOCOL: Verdict.CONFLICT,
+    sqlite3.SQLITE_READONLY: Verdict.READ_ONLY,
+    sqlite3.SQLITE_FULL: Verdict.FULL,
+    sqlite3.SQLITE_CANTOPEN: Verdict.UNAVAILABLE,
+    sqlite3.SQLITE_NOMEM: Verdict.UNAVAILABLE,
+    sqlite3.SQLITE_IOERR: Verdict.LOST,
+    sqlite3.SQLITE_CORRUPT: Verdict.LOST,
+    sqlite3.SQLITE_INTERRUPT: Verdict.DEADLINE,
+    sqlite3.SQLITE_NOTADB: Verdict.CONFIGURATION,
+    sqlite3.SQLITE_AUTH: Verdict.CONFIGURATION,
+    sqlite3.SQLITE_PERM: Verdict.CONFIGURATION,
+}
+
+
+def _classify(error: BaseException, phase: Phase, collection: Collection | None) -> Failure:
+    del phase
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return _without_code(error)
+    verdict = _CODES.get(code) or _CODES.get(code & 0xFF, Verdict.OTHER)
+    constraint = None
+    if collection is not None and verdict in {Verdict.DUPLICATE, Verdict.CHECK}:
+        constraint = _constraint(str(error), verdict, collection)
+    return Failure(verdict, str(code), constraint)
+
+
+def _without_code(error: BaseException) -> Failure:
+    if isinstance(error, sqlite3.OperationalError) and "no such table" in str(error):
+        return Failure(Verdict.MISSING, "1")
+    if isinstance(error, OverflowError):
+        return Failure(Verdict.RANGE, "overflow")
+    return Failure(Verdict.OTHER, type(error).__name__)
+
+
+_COLUMN = re.compile(r"\w+\.(\w+)")
+
+
+def _constraint(message: str, verdict: Verdict, collection: Collection) -> str | None:
+    """Return the name of ours: SQLite tells it only in its message, of a unique key the columns."""
+    if verdict is Verdict.CHECK:
+        return own_name(message, map(collection.check_name, (c.name for c in collection.checks)))
+    columns = tuple(_COLUMN.findall(message))
+    return next(
+        (name for name, fields in collection.index_names.items() if fields == columns), None
+    )
+
+
+# --- the driver ------------------------------------------------------------------------------
+
+
+class _SqliteConnection:
+    """A connection of aiosqlite, which runs in a thread of its own."""
+
+    def __init__(self, inner: aiosqlite.Connection) -> None:
+        self._inner = inner
+        self._open = True
+
+    async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
+        return list(await self._inner.execute_fetchall(sql, parameters))
+
+    async def execute(self, sql: str, parameters: Row) -> int:
+        # RETURNING tells the number of rows without a second trip to the thread.
+        return len(await self.fetch(f"{sql} RETURNING 1", parameters))
+
+    async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
+        cursor = await self._inner.executemany(sql, rows)
+        await cursor.close()
+
+    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
+        await self.execute_many(insert.single, rows)
+
+    async def run(self, sql: str) -> None:
+        await self._inner.execute_fetchall(sql)
+
+    async def ping(self) -> None:
+        await self._inner.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1")
+
+    @property
+    def reusable(self) -> bool:
+        return self._open and not self._inner.in_transaction
+
+    async def discard(self) -> None:
+        """Stop what runs, and close; the thread ends when the statement has."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            await self._inner.interrupt()
+            await self._inner.close()
+        except (sqlite3.Error, ValueError) as error:
+            # Nothing more can be done with it: the file is closed when the thread ends.
+            del error
+
+
+class SqliteAdapter(SqlAdapter):
+    """A SQLite file: one writer, several readers."""
+
+    capabilities = Capabilities()
+
+    def __init__(self, name: str, path: Path, busy_seconds: float = 5.0) -> None:
+        super().__init__(name)
+        self.dialect = SQLITE
+        self._path = path
+        self._busy_seconds = busy_seconds
+
+    async def connect(self) -> None:
+        """Open the file and check that it can be written durably."""
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise ConfigurationError(
+                f"SQLite {sqlite3.sqlite_version} is too old", hint="3.37 or newer is needed"
+            )
+        if not self._path.parent.is_dir():
+            raise ConfigurationError(
+                "the directory of the SQLite file does not exist",
+                hint=f"create it: {self._path.parent}",
+            )
+        self.writers = Pool(self._connect, PoolOptions(size=1, acquire_seconds=30.0))
+        self.readers = Pool(self._connect, PoolOptions(size=_READERS))
+        await self.ping_writer()
+
+    async def ping_writer(self) -> None:
+        """Open the writing connection once, so that a bad file is found at once."""
+        async with self.writers.lend() as connection:
+            await connection.ping()
+
+    async def _connect(self) -> Connection:
+        inner = aiosqlite.connect(self._path, isolation_level=None, cached_statements=256)
+        # A program that forgets close() must still end: aiosqlite's thread is no daemon
+        # (omnilib/aiosqlite#369).
+        inner._thread.daemon = True  # noqa: SLF001 - there is no public way
+        try:
+            await inner
+            await self._prelude(inner)
+        except BaseException:
+            await asyncio.shield(_SqliteConnection(inner).discard())
+            raise
+        return _SqliteConnection(inner)
+
+    async def _prelude(self, inner: aiosqlite.Connection) -> None:
+        for pragma in (
+            f"busy_timeout={int(self._busy_seconds * 1000)}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "trusted_schema=OFF",
+            "cache_size=-16384",
+        ):
+            await inner.execute_fetchall(f"PRAGMA {pragma}")
+        for name, wanted in (("foreign_keys", 1), ("synchronous", 2), ("journal_mode", "wal")):
+            ((value,),) = await inner.execute_fetchall(f"PRAGMA {name}")
+            if value != wanted:
+                raise ConfigurationError(
+                    f"SQLite does not keep PRAGMA {name}",
+                    hint="use a local file system that supports locks and shared memory",
+                )
+
+
+SQLITE = Dialect(
+    compiler=sqlalchemy_aiosqlite.dialect(),
+    ddl_compiler=sqlalchemy_aiosqlite.dialect(),
+    column_type=_column_type,
+    table_options={"sqlite_strict": True},
+    encoders=_ENCODERS,
+    decoders=_DECODERS,
+    column_check=_column_check,
+    contains=lambda column, text: func.instr(column, text) > literal_column("0"),
+    ends=lambda column, text, length: func.substr(column, -length) == text,
+    rank_nulls=False,
+    returning=True,
+    row_locks=False,
+    detects_conflicts=True,
+    adds=_sums,
+    sums=_sums,
+    sum_columns=_sum_columns,
+    sum_value=_sum_value,
+    max_parameters=32_000,
+    bulk_rows=5_000,
+    existing="SELECT name FROM sqlite_master WHERE type = 'table'",
+    existing_indexes="SELECT name FROM sqlite_master WHERE type = 'index'",
+    begin={
+        (isolation, read_only): ("BEGIN", "SELECT 1 FROM sqlite_master LIMIT 1")
+        if read_only
+        else ("BEGIN IMMEDIATE",)
+        for isolation in Isolation
+        for read_only in (False, True)
+    },
+    begin_write="BEGIN IMMEDIATE",
+    admin=(("BEGIN IMMEDIATE",), ("COMMIT",), ("ROLLBACK",)),
+    classify=_classify,
+)

@@ -1,0 +1,118 @@
+"""From a collection to a table: columns, keys, indexes, references and checks, as DDL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+    literal,
+)
+from sqlalchemy.schema import CreateIndex, CreateTable, SchemaItem
+
+from healthstore.adapters.sql.compile import where_clause
+from healthstore.adapters.sql.dialect import Dialect
+from healthstore.model import schema
+from healthstore.model.schema import Collection, OnDelete, Unique
+from healthstore.model.values import FieldType, Kind, Value
+
+__all__ = ("create_indexes", "create_table", "table_of")
+
+_ON_DELETE: dict[OnDelete, str] = {
+    "restrict": "RESTRICT",
+    "cascade": "CASCADE",
+    "set_null": "SET NULL",
+}
+
+
+def table_of(collection: Collection, dialect: Dialect) -> Table:
+    """Return the table that keeps a collection; referenced tables are known by their key only."""
+    metadata = MetaData()
+    keys: tuple[Unique | schema.Index, ...] = (*collection.uniques, *collection.indexes)
+    indexed = {name for key in keys for name in key.fields}
+    columns = [
+        Column(
+            each.name,
+            dialect.column_type(each.type, each.name in indexed),
+            nullable=each.nullable,
+            autoincrement=False,
+            quote=True,
+        )
+        for each in collection.fields
+    ]
+    for reference in collection.references:
+        if reference.collection != collection.name and reference.collection not in metadata.tables:
+            key = dialect.column_type(FieldType(Kind.UUID), True)  # noqa: FBT003 - indexed
+            Table(reference.collection, metadata, Column("id", key), quote=True)
+    parts: list[SchemaItem] = [*columns, PrimaryKeyConstraint("id")]
+    parts.extend(
+        UniqueConstraint(*unique.fields, name=collection.index_name(unique))
+        for unique in collection.uniques
+    )
+    parts.extend(
+        ForeignKeyConstraint(
+            [reference.field],
+            [f"{reference.collection}.id"],
+            name=name,
+            ondelete=_ON_DELETE[reference.on_delete],
+        )
+        for name, reference in collection.reference_names.items()
+    )
+    options: dict[str, Any] = dict(dialect.table_options)
+    table = Table(collection.name, metadata, *parts, quote=True, **options)
+    _add_indexes(table, collection, dialect)
+    _add_checks(table, collection, dialect)
+    return table
+
+
+def _add_indexes(table: Table, collection: Collection, dialect: Dialect) -> None:
+    for index in collection.indexes:
+        keys: list[ColumnElement[Any]] = []
+        for key in index.keys:
+            name = key.removeprefix("-")
+            column = table.c[name]
+            descending = key.startswith("-")
+            ordered: ColumnElement[Any] = column.desc() if descending else column.asc()
+            if dialect.rank_nulls and collection.nullable(name):
+                ordered = ordered.nulls_last() if descending else ordered.nulls_first()
+            keys.append(ordered)
+        Index(collection.index_name(index), *keys, _table=table)
+
+
+def _add_checks(table: Table, collection: Collection, dialect: Dialect) -> None:
+    for each in collection.fields:
+        rule = dialect.column_check(table.c[each.name], each.type)
+        if rule is not None:
+            table.append_constraint(CheckConstraint(rule))
+
+    def constant(name: str | None, value: Value) -> ColumnElement[Any]:
+        if name is None:
+            return literal(value)
+        kind = collection.field(name).type
+        encode = dialect.encoders[kind.kind](kind)
+        return literal(value if encode is None else encode(value), table.c[name].type)
+
+    for name, filter_ in collection.rules.items():
+        rule = where_clause(filter_, table, dialect, constant)
+        table.append_constraint(CheckConstraint(rule, name=collection.check_name(name)))
+
+
+def create_table(table: Table, dialect: Dialect) -> str:
+    """Return the statement that creates a table unless it is there."""
+    return str(CreateTable(table, if_not_exists=True).compile(dialect=dialect.ddl_compiler))
+
+
+def create_indexes(table: Table, dialect: Dialect) -> dict[str, str]:
+    """Return, by the names of the indexes, the statements that create them."""
+    return {
+        str(index.name): str(CreateIndex(index).compile(dialect=dialect.ddl_compiler))
+        for index in table.indexes
+    }

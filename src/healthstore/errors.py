@@ -1,0 +1,287 @@
+"""The error tree: every failure that healthstore reports, and what it did to the data.
+
+::
+
+    HealthstoreError
+    ├── ConfigurationError            the set-up is wrong; nothing was sent
+    │   ├── MissingDriverError        a driver or an extra is not installed
+    │   ├── CapabilityError           the backend cannot do what was asked, and says so first
+    │   └── SchemaMismatchError       what is stored was made from another definition
+    ├── InvalidRequestError           refused before any I/O
+    │   ├── UnknownFieldError         no such field (with a did-you-mean)
+    │   └── RefusedValueError         a value that not every backend keeps exactly
+    ├── NotFoundError                 no document with that id
+    ├── IntegrityError                the data refuses the write
+    │   ├── DuplicateKeyError         a unique key is taken (``fields``)
+    │   ├── ForeignKeyError           a referenced document is missing, or still referenced
+    │   ├── CheckError                a declared check does not hold
+    │   ├── NotNullError              a required field is null
+    │   └── OutOfRangeError           arithmetic left the range of the field's type
+    ├── ConflictError                 somebody else was first: repeat the whole unit
+    │   ├── StaleVersionError         the document has another version than expected
+    │   └── SerializationError        the database gave way to a concurrent unit
+    ├── UnavailableError              the backend was not reached; nothing was attempted
+    ├── DeadlineExceededError         the deadline passed
+    ├── ReadOnlyError                 the backend accepts no writes now
+    ├── OutcomeUnknownError           the connection was lost while a write was under way
+    ├── BackendError                  the database reported something that no table lists
+    ├── VerificationError             two stores that must be equal differ
+    ├── BackupError                   a backup cannot be written or read
+    │   └── BackupCorruptError        a backup is damaged, truncated or tampered with
+    └── LifecycleError                a call in the wrong state: not open, closed, poisoned
+
+Every error states what happened to the data (``outcome``) and whether the same call may
+succeed later (``transient``). No error carries a field's value or a secret: a value may be
+health data.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar, Self
+
+__all__ = (
+    "BackendError",
+    "BackupCorruptError",
+    "BackupError",
+    "CapabilityError",
+    "CheckError",
+    "ConfigurationError",
+    "ConflictError",
+    "DeadlineExceededError",
+    "DuplicateKeyError",
+    "ForeignKeyError",
+    "HealthstoreError",
+    "IntegrityError",
+    "InvalidRequestError",
+    "LifecycleError",
+    "MissingDriverError",
+    "NotFoundError",
+    "NotNullError",
+    "OutOfRangeError",
+    "Outcome",
+    "OutcomeUnknownError",
+    "ReadOnlyError",
+    "RefusedValueError",
+    "SchemaMismatchError",
+    "SerializationError",
+    "StaleVersionError",
+    "UnavailableError",
+    "UnknownFieldError",
+    "VerificationError",
+)
+
+
+class Outcome(StrEnum):
+    """What a failed call did to the stored data."""
+
+    NOT_APPLIED = "not applied"
+    UNKNOWN = "unknown"
+
+
+class HealthstoreError(Exception):
+    """The root of every error that healthstore raises.
+
+    ``code`` is stable across releases. ``hint`` says what to do. ``outcome`` says whether the
+    call may have changed data; ``transient`` whether the same call may succeed later.
+    ``entity``, ``field`` and ``backend`` say where, as far as it is known.
+    """
+
+    code: ClassVar[str] = "HS-0000"
+    transient: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        entity: str | None = None,
+        field: str | None = None,
+        backend: str | None = None,
+        outcome: Outcome = Outcome.NOT_APPLIED,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.entity = entity
+        self.field = field
+        self.backend = backend
+        self.outcome = outcome
+
+    def at(
+        self, *, entity: str | None = None, field: str | None = None, backend: str | None = None
+    ) -> Self:
+        """Fill in the parts of the place that are not known yet, and return the error."""
+        self.entity = self.entity or entity
+        self.field = self.field or field
+        self.backend = self.backend or backend
+        return self
+
+    def __str__(self) -> str:
+        place = ".".join(part for part in (self.entity, self.field) if part)
+        where = " on ".join(part for part in (place, self.backend) if part)
+        text = f"{self.message} [{where}]" if where else self.message
+        return f"{text}: {self.hint}" if self.hint else text
+
+
+class ConfigurationError(HealthstoreError):
+    """The configuration, a URL or a definition is wrong; nothing was sent."""
+
+    code = "HS-1000"
+
+
+class MissingDriverError(ConfigurationError):
+    """A driver or an extra is not installed; the hint is the line that installs it."""
+
+    code = "HS-1001"
+
+
+class CapabilityError(ConfigurationError):
+    """The backend cannot keep the promise that was asked for; nothing was attempted."""
+
+    code = "HS-1002"
+
+
+class SchemaMismatchError(ConfigurationError):
+    """A stored collection was made from another definition than the one that is asked for."""
+
+    code = "HS-1003"
+
+
+class InvalidRequestError(HealthstoreError):
+    """The request is refused before any I/O."""
+
+    code = "HS-2000"
+
+
+class UnknownFieldError(InvalidRequestError):
+    """A request names a field that the entity does not have."""
+
+    code = "HS-2001"
+
+
+class RefusedValueError(InvalidRequestError):
+    """A value has the wrong type, or not every backend could keep it exactly."""
+
+    code = "HS-2002"
+
+
+class NotFoundError(HealthstoreError):
+    """No document has the requested id."""
+
+    code = "HS-3000"
+
+
+class IntegrityError(HealthstoreError):
+    """The stored data refuses the write; nothing of it was kept."""
+
+    code = "HS-4000"
+
+
+class DuplicateKeyError(IntegrityError):
+    """Another document has the same unique key; ``fields`` names the fields of that key."""
+
+    code = "HS-4001"
+    fields: tuple[str, ...] = ()
+
+
+class ForeignKeyError(IntegrityError):
+    """A referenced document does not exist, or a document is still referenced."""
+
+    code = "HS-4002"
+
+
+class CheckError(IntegrityError):
+    """A declared check does not hold for the document."""
+
+    code = "HS-4003"
+
+
+class NotNullError(IntegrityError):
+    """A field that must have a value has none."""
+
+    code = "HS-4004"
+
+
+class OutOfRangeError(IntegrityError):
+    """An increment or a sum leaves the range of the field's type; nothing was changed."""
+
+    code = "HS-4005"
+
+
+class ConflictError(HealthstoreError):
+    """A concurrent change came first; it is safe to repeat the whole unit of work."""
+
+    code = "HS-5000"
+    transient = True
+
+
+class StaleVersionError(ConflictError):
+    """The document's version is not the expected one; read it again and decide."""
+
+    code = "HS-5001"
+    # Repeating the same call cannot succeed: the caller must read the new version first.
+    transient = False
+
+
+class SerializationError(ConflictError):
+    """The database ended this unit in favour of a concurrent one; nothing was kept."""
+
+    code = "HS-5002"
+
+
+class UnavailableError(HealthstoreError):
+    """The backend could not be reached, or had no capacity; nothing was attempted."""
+
+    code = "HS-6000"
+    transient = True
+
+
+class DeadlineExceededError(HealthstoreError):
+    """The call's deadline passed; for a write the outcome is unknown."""
+
+    code = "HS-6001"
+    transient = True
+
+
+class ReadOnlyError(HealthstoreError):
+    """The backend accepts no writes now; nothing was written."""
+
+    code = "HS-6002"
+    transient = True
+
+
+class OutcomeUnknownError(HealthstoreError):
+    """The connection was lost while a write was under way: it may or may not be stored."""
+
+    code = "HS-6003"
+
+
+class BackendError(HealthstoreError):
+    """The database reported a failure that no error table lists; the cause is attached."""
+
+    code = "HS-6004"
+
+
+class VerificationError(HealthstoreError):
+    """Two stores that must hold the same documents differ."""
+
+    code = "HS-7000"
+
+
+class BackupError(HealthstoreError):
+    """A backup cannot be written or read."""
+
+    code = "HS-7001"
+
+
+class BackupCorruptError(BackupError):
+    """A backup is damaged, truncated or tampered with; nothing was restored."""
+
+    code = "HS-7002"
+
+
+class LifecycleError(HealthstoreError):
+    """A call in the wrong state: before open, after close, or on a unit that has failed."""
+
+    code = "HS-8000"

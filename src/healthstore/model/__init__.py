@@ -1,0 +1,1 @@
+"""Floor 0: values, definitions, filters and operations. Pure: no I/O, no driver, no asyncio."""

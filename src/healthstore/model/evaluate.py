@@ -1,0 +1,341 @@
+"""The reference meaning of operations, in plain Python over documents.
+
+The memory adapter is made of these functions, other adapters fall back on them, and the
+contract suite holds every backend against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from math import fsum
+from operator import ge, gt, le, lt
+from typing import Any, TypeAlias, cast
+from uuid import UUID
+
+from healthstore.errors import (
+    CheckError,
+    InvalidRequestError,
+    NotNullError,
+    OutOfRangeError,
+    StaleVersionError,
+)
+from healthstore.model.ops import Aggregate, Function, Group, Measure, Patch
+from healthstore.model.query import And, Filter, Not, Operator, Order, Test
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document, FieldType, Kind, Value, canonicaliser
+
+__all__ = (
+    "aggregate",
+    "aggregate_measure",
+    "broken_check",
+    "check_document",
+    "check_version",
+    "finish_aggregate",
+    "group_order",
+    "matches",
+    "out_of_range",
+    "patched",
+    "plan_aggregate",
+    "sort_documents",
+)
+
+Predicate: TypeAlias = Callable[[Document], bool]
+
+# Sums of 28-digit decimals stay exact; Python's default context rounds to 28 digits.
+_EXACT = Context(prec=80)
+_AVERAGE_PLACES = 6
+_MICROSECOND = timedelta(microseconds=1)
+# Beyond any stored duration: a sum of this size is reported as out of range.
+_LONGEST = timedelta.max // _MICROSECOND
+
+
+def matches(filter_: Filter) -> Predicate:
+    """Return the function that tells whether a document satisfies a filter in any form."""
+    if isinstance(filter_, Test):
+        return _TESTS[filter_.operator](filter_.field, filter_.operand)
+    if isinstance(filter_, Not):
+        inner = matches(filter_.item)
+        return lambda document: not inner(document)
+    parts = [matches(item) for item in filter_.items]
+    if isinstance(filter_, And):
+        return lambda document: all(part(document) for part in parts)
+    return lambda document: any(part(document) for part in parts)
+
+
+_Operand: TypeAlias = "Value | tuple[Value, ...]"
+
+
+def _equal(field: str, operand: _Operand) -> Predicate:
+    return lambda document: document[field] == operand
+
+
+def _among(field: str, operand: _Operand) -> Predicate:
+    values = frozenset(cast("tuple[Value, ...]", operand))
+    return lambda document: document[field] in values
+
+
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[str, _Operand], Predicate]:
+    def build(field: str, operand: _Operand) -> Predicate:
+        if operand is None:
+            return lambda _: False
+        return lambda document: document[field] is not None and compare(document[field], operand)
+
+    return build
+
+
+def _textual(holds: Callable[[str, str], bool]) -> Callable[[str, _Operand], Predicate]:
+    def build(field: str, operand: _Operand) -> Predicate:
+        return lambda document: (
+            document[field] is not None and holds(cast(str, document[field]), cast(str, operand))
+        )
+
+    return build
+
+
+def _negated(
+    build: Callable[[str, _Operand], Predicate],
+) -> Callable[[str, _Operand], Predicate]:
+    def negated(field: str, operand: _Operand) -> Predicate:
+        positive = build(field, operand)
+        return lambda document: not positive(document)
+
+    return negated
+
+
+def _null(field: str, _: _Operand) -> Predicate:
+    return lambda document: document[field] is None
+
+
+_contains = _textual(lambda text, part: part in text)
+_starts = _textual(str.startswith)
+_ends = _textual(str.endswith)
+
+_TESTS: dict[Operator, Callable[[str, _Operand], Predicate]] = {
+    Operator.EQ: _equal,
+    Operator.NE: _negated(_equal),
+    Operator.LT: _ordered(lt),
+    Operator.LE: _ordered(le),
+    Operator.GT: _ordered(gt),
+    Operator.GE: _ordered(ge),
+    Operator.IN: _among,
+    Operator.NOT_IN: _negated(_among),
+    Operator.IS_NULL: _null,
+    Operator.NOT_NULL: _negated(_null),
+    Operator.CONTAINS: _contains,
+    Operator.NOT_CONTAINS: _negated(_contains),
+    Operator.STARTS: _starts,
+    Operator.NOT_STARTS: _negated(_starts),
+    Operator.ENDS: _ends,
+    Operator.NOT_ENDS: _negated(_ends),
+}
+
+
+def sort_documents(documents: Iterable[Document], order: Sequence[Order]) -> list[Document]:
+    """Return the documents in this order; None is smallest."""
+    ordered = list(documents)
+    # Sorts are stable: sort by the last key first.
+    for key in reversed(order):
+        ordered.sort(key=_rank(key.field), reverse=key.descending)
+    return ordered
+
+
+def _rank(field: str) -> Callable[[Document], tuple[Any, ...]]:
+    def rank(document: Document) -> tuple[Any, ...]:
+        value = document[field]
+        return (0,) if value is None else (1, value)
+
+    return rank
+
+
+def check_version(
+    collection: Collection, stored: Document, identity: UUID, expected: int | None
+) -> None:
+    """Raise StaleVersionError unless the stored document has the expected version."""
+    if expected is not None and stored["version"] != expected:
+        raise StaleVersionError(
+            f"document {identity} has version {stored['version']!r}, not {expected}",
+            hint="read it again, then decide",
+            entity=collection.entity,
+        )
+
+
+def check_document(collection: Collection, document: Document) -> None:
+    """Raise NotNullError or CheckError unless the document satisfies its definition."""
+    for field in collection.fields:
+        if document[field.name] is None and not field.nullable:
+            raise NotNullError(
+                "must have a value",
+                hint="give it one, or declare that it may be None",
+                entity=collection.entity,
+                field=field.name,
+            )
+    for name, rule in collection.rules.items():
+        if not matches(rule)(document):
+            raise broken_check(collection, name)
+
+
+def broken_check(collection: Collection, name: str) -> CheckError:
+    """Return the error for a document that a declared check forbids."""
+    return CheckError(
+        f"the check {name!r} does not hold",
+        hint="give values that the entity's check allows",
+        entity=collection.entity,
+    )
+
+
+def patched(op: Patch, document: Document) -> Document:
+    """Return a document as it is after a patch; raise if an increment is impossible."""
+    after = {**document, **dict(op.sets)}
+    for name, step in op.increments:
+        value = document[name]
+        if value is None:
+            raise NotNullError(
+                "cannot be incremented: it has no value",
+                hint="set it first",
+                entity=op.collection.entity,
+                field=name,
+            )
+        with localcontext(_EXACT):
+            total = cast(Any, value) + cast(Any, step)
+        try:
+            after[name] = canonicaliser(op.collection.field(name).type)(total)
+        except ValueError:
+            raise out_of_range(op.collection, name, "an increment") from None
+    return after
+
+
+def out_of_range(collection: Collection, field: str | None, what: str) -> OutOfRangeError:
+    """Return the error for arithmetic that leaves the range of a field's type."""
+    return OutOfRangeError(
+        f"{what} leaves the range of the field's type",
+        hint="use a smaller step or fewer documents, or a Decimal field with more digits",
+        entity=collection.entity,
+        field=field,
+    )
+
+
+def plan_aggregate(op: Aggregate) -> Aggregate:
+    """Return the aggregate with each average replaced by a sum and a count of the field."""
+    primitive: list[Measure] = []
+    for measure in op.measures:
+        parts = (
+            (Measure(Function.SUM, measure.field), Measure(Function.COUNT, measure.field))
+            if measure.function is Function.AVG
+            else (measure,)
+        )
+        primitive.extend(part for part in parts if part not in primitive)
+    return Aggregate(op.collection, tuple(primitive), op.where, op.group, op.limit)
+
+
+def finish_aggregate(op: Aggregate, rows: Sequence[Group]) -> tuple[Group, ...]:
+    """Return the rows of the planned aggregate as the rows that ``op`` asked for.
+
+    A sum of nothing becomes 0 (backends give null), averages are computed, rows are ordered.
+    """
+    planned = plan_aggregate(op).measures
+    if len(rows) > op.limit:
+        raise InvalidRequestError(
+            f"the aggregate has more than {op.limit} groups",
+            hint="narrow the filter or group by fewer fields",
+            entity=op.collection.entity,
+        )
+    finished = []
+    for row in rows:
+        known = dict(zip(planned, row.values, strict=True))
+        for measure in planned:
+            if measure.function is Function.SUM:
+                known[measure] = _checked_sum(op.collection, measure, known[measure])
+        values = tuple(_finish(op.collection, measure, known) for measure in op.measures)
+        finished.append(Group(row.key, values))
+    return tuple(sorted(finished, key=group_order))
+
+
+def group_order(row: Group) -> tuple[tuple[Any, ...], ...]:
+    """Return the sort key of an aggregate's row: by its key, None smallest."""
+    return tuple((0,) if value is None else (1, value) for value in row.key)
+
+
+def _checked_sum(collection: Collection, measure: Measure, total: Value) -> Value:
+    kind = collection.field(cast(str, measure.field)).type
+    if total is None:
+        return _ZEROS[kind.kind](kind)
+    if kind.kind in {Kind.INTEGER, Kind.DURATION, Kind.FLOAT}:
+        try:
+            return canonicaliser(kind)(total)
+        except ValueError:
+            raise out_of_range(collection, measure.field, "a sum") from None
+    return total
+
+
+_ZEROS: dict[Kind, Callable[[FieldType], Value]] = {
+    Kind.INTEGER: lambda _: 0,
+    Kind.FLOAT: lambda _: 0.0,
+    Kind.DECIMAL: lambda kind: Decimal(0).scaleb(-kind.places),
+    Kind.DURATION: lambda _: timedelta(0),
+}
+
+
+def _finish(collection: Collection, measure: Measure, known: dict[Measure, Value]) -> Value:
+    if measure.function is not Function.AVG:
+        return known[measure]
+    total = known[Measure(Function.SUM, measure.field)]
+    count = cast(int, known[Measure(Function.COUNT, measure.field)])
+    if not count:
+        return None
+    return _AVERAGES[type(total)](total, count, collection.field(cast(str, measure.field)).type)
+
+
+def _average_decimal(total: Any, count: int, kind: FieldType) -> Value:
+    step = Decimal(1).scaleb(-(kind.places + _AVERAGE_PLACES))
+    with localcontext(_EXACT):
+        return cast(Decimal, (total / count).quantize(step, rounding=ROUND_HALF_EVEN))
+
+
+_AVERAGES: dict[type, Callable[[Any, int, FieldType], Value]] = {
+    int: lambda total, count, _: total / count,
+    float: lambda total, count, _: total / count,
+    timedelta: lambda total, count, _: total / count,  # timedelta divides half-even
+    Decimal: _average_decimal,
+}
+
+
+def aggregate(op: Aggregate, documents: Iterable[Document]) -> tuple[Group, ...]:
+    """Compute a planned aggregate over the documents that satisfy its filter."""
+    groups: dict[tuple[Value, ...], list[Document]] = {} if op.group else {(): []}
+    for document in documents:
+        groups.setdefault(tuple(document[name] for name in op.group), []).append(document)
+    return tuple(
+        Group(key, tuple(aggregate_measure(measure, members) for measure in op.measures))
+        for key, members in groups.items()
+    )
+
+
+def aggregate_measure(measure: Measure, documents: Sequence[Document]) -> Value:
+    """Compute one measure, which is no average; a sum of nothing is None."""
+    if measure.field is None:
+        return len(documents)
+    values = [value for each in documents if (value := each[measure.field]) is not None]
+    return _MEASURES[measure.function](values)
+
+
+def _sum(values: list[Any]) -> Value:
+    if not values:
+        return None
+    if isinstance(values[0], float):
+        return fsum(values)
+    if isinstance(values[0], timedelta):
+        # In integers: a partial sum may leave timedelta's own range.
+        total = sum(value // _MICROSECOND for value in values)
+        return timedelta.max if abs(total) > _LONGEST else timedelta(microseconds=total)
+    with localcontext(_EXACT):
+        return cast(Value, sum(values[1:], start=values[0]))
+
+
+_MEASURES: dict[Function, Callable[[list[Any]], Value]] = {
+    Function.COUNT: len,
+    Function.SUM: _sum,
+    Function.MIN: lambda values: min(values, default=None),
+    Function.MAX: lambda values: max(values, default=None),
+}

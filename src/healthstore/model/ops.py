@@ -1,0 +1,262 @@
+"""Operations: every request to a backend is one of these frozen values.
+
+Operations are plural: one document is a plural of one. ``Op[R]`` names the type of the result
+of :meth:`healthstore.abc.Backend.execute`. An operation arrives at an adapter in checked form:
+values are canonical, filters are in normal form (:func:`healthstore.model.query.normalise`),
+orders are total, ``Find.after`` is folded into the filter and no measure is an average; the
+guard layer sees to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from uuid import UUID
+
+from healthstore.model.query import ALL, Filter, Order
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document, Value
+
+__all__ = (
+    "Aggregate",
+    "Avg",
+    "Batch",
+    "Count",
+    "CountDocuments",
+    "Delete",
+    "Effect",
+    "Ensure",
+    "Ensured",
+    "Find",
+    "Function",
+    "Get",
+    "Group",
+    "Insert",
+    "Max",
+    "Measure",
+    "Min",
+    "Op",
+    "Patch",
+    "Replace",
+    "Sum",
+)
+
+R = TypeVar("R")
+
+
+class Effect(StrEnum):
+    """Whether an operation reads, writes, or changes the schema."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Op(Generic[R]):
+    """A request whose result is an ``R``."""
+
+    effect: ClassVar[Effect]
+
+
+@dataclass(frozen=True, slots=True)
+class Ensured:
+    """What :class:`Ensure` did: names of collections, in the order of the request."""
+
+    created: tuple[str, ...]
+    present: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ensure(Op[Ensured]):
+    """Create the collections that are missing, with their indexes, references and checks.
+
+    A collection that is there and was made from another definition raises SchemaMismatchError;
+    nothing is altered. Parents come before children.
+    """
+
+    effect = Effect.ADMIN
+    collections: tuple[Collection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Get(Op["tuple[Document | None, ...]"]):
+    """Return the documents with these ids, in this order; None where there is none."""
+
+    effect = Effect.READ
+    collection: Collection
+    ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Insert(Op[int]):
+    """Add documents, each with a new id; return how many.
+
+    With ``atomic``, all are added or none; a backend without transactions refuses that for more
+    than one document. Without it, documents before the failing one may stay.
+    With ``checked_references``, each referenced document must exist; without it, the caller
+    answers for that (a transfer adds parents first, from a store that had checked them), and a
+    backend that checks references itself may skip its own work.
+    """
+
+    effect = Effect.WRITE
+    collection: Collection
+    documents: tuple[Document, ...]
+    atomic: bool = True
+    checked_references: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Replace(Op["tuple[bool, ...]"]):
+    """Replace whole documents, found by their ids; return for each whether it was there.
+
+    ``versions``, one for each document, are the versions that must be stored; another one
+    raises StaleVersionError and replaces nothing. All are replaced or none.
+    """
+
+    effect = Effect.WRITE
+    collection: Collection
+    documents: tuple[Document, ...]
+    versions: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Patch(Op["tuple[Document | None, ...]"]):
+    """Change fields of the documents with these ids; return them as they are afterwards.
+
+    ``sets`` assigns values; ``increments`` adds to numbers, atomically. No field is in both.
+    An increment of a null field raises NotNullError, one that leaves the range of the type
+    OutOfRangeError. ``versions`` as in :class:`Replace`. A missing id gives None. All are
+    changed or none.
+    """
+
+    effect = Effect.WRITE
+    collection: Collection
+    ids: tuple[UUID, ...]
+    sets: tuple[tuple[str, Value], ...] = ()
+    increments: tuple[tuple[str, Value], ...] = ()
+    versions: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete(Op["tuple[bool, ...]"]):
+    """Remove the documents with these ids; return for each whether it was there.
+
+    References to a removed document are treated as they declare: restrict raises
+    ForeignKeyError, cascade removes the referring documents, set_null empties the field.
+    ``versions`` as in :class:`Replace`. All are removed or none.
+    """
+
+    effect = Effect.WRITE
+    collection: Collection
+    ids: tuple[UUID, ...]
+    versions: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Find(Op["tuple[Document, ...]"]):
+    """Return at most ``limit`` documents that satisfy a filter, in this order.
+
+    ``after`` holds the values of the sort keys of the last document of the page before.
+    """
+
+    effect = Effect.READ
+    collection: Collection
+    where: Filter = ALL
+    order: tuple[Order, ...] = (Order("id"),)
+    limit: int = 100
+    after: tuple[Value, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CountDocuments(Op[int]):
+    """Return the exact number of documents that satisfy a filter."""
+
+    effect = Effect.READ
+    collection: Collection
+    where: Filter = ALL
+
+
+class Function(StrEnum):
+    """What a measure computes over the documents of a group."""
+
+    COUNT = "count"
+    SUM = "sum"
+    AVG = "avg"
+    MIN = "min"
+    MAX = "max"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One computed column. ``field`` is None only for a count of documents.
+
+    A count of a field counts the values that are not null; a sum of nothing is 0; an average,
+    minimum or maximum of nothing is None.
+    """
+
+    function: Function
+    field: str | None = None
+
+
+def Count(field: str | None = None) -> Measure:  # noqa: N802 - reads as part of the query, as Avg
+    """Count documents, or the values of a field that are not null."""
+    return Measure(Function.COUNT, field)
+
+
+def Sum(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+    """Sum a field exactly; a sum of integers beyond 64 bits raises OutOfRangeError."""
+    return Measure(Function.SUM, field)
+
+
+def Avg(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+    """Average a field: a float for integers and floats, a Decimal with 6 more places."""
+    return Measure(Function.AVG, field)
+
+
+def Min(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+    """Return the smallest value of a field."""
+    return Measure(Function.MIN, field)
+
+
+def Max(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+    """Return the greatest value of a field."""
+    return Measure(Function.MAX, field)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One row of an aggregate: the values of the group's fields, and of its measures."""
+
+    key: tuple[Value, ...]
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate(Op["tuple[Group, ...]"]):
+    """Group the documents that satisfy a filter, and compute measures for each group.
+
+    None is a group of its own. With no ``group`` there is exactly one row. Rows are ordered by
+    key; more than ``limit`` groups raise InvalidRequestError.
+    """
+
+    effect = Effect.READ
+    collection: Collection
+    measures: tuple[Measure, ...]
+    where: Filter = ALL
+    group: tuple[str, ...] = ()
+    limit: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Op["tuple[Any, ...]"]):
+    """Run several operations as one unit: all of them or none. Returns their results in order."""
+
+    effect = Effect.WRITE
+    operations: tuple[Operation, ...]
+
+
+Operation: TypeAlias = (
+    Ensure | Get | Insert | Replace | Patch | Delete | Find | CountDocuments | Aggregate | Batch
+)

@@ -1,0 +1,398 @@
+"""Canonical values: what a field may hold, and the one form in which it is kept.
+
+A value is *portable* when each backend can store it, order it and give it back unchanged.
+:func:`canonicaliser` returns, for a field's type, the function that turns a Python value into
+its canonical form or refuses it; nothing is ever changed silently, except where two spellings
+mean the same value: an instant moves to UTC, ``-0.0`` becomes ``0.0``, a Decimal takes the
+declared number of places, the keys of a JSON object are sorted.
+
+============ ======================= ====================================================
+kind         canonical Python value  limits
+============ ======================= ====================================================
+``text``     ``str``                 no U+0000, no lone surrogate, ``max_length`` code points
+``integer``  ``int``                 signed 64 bit
+``boolean``  ``bool``                never an ``int``
+``float``    ``float``               finite; ``-0.0`` is ``0.0``
+``decimal``  ``Decimal``             ``digits`` (at most 28) in all, ``places`` after the point
+``datetime`` aware ``datetime``, UTC microseconds; 0001-01-02 to 9999-12-30
+``date``     ``date``                0001-01-02 to 9999-12-30
+``time``     ``time`` without zone   microseconds
+``duration`` ``timedelta``           microseconds in signed 64 bit
+``uuid``     ``UUID``                ordered as 16 bytes
+``bytes``    ``bytes``
+``json``     JSON value              keys sorted, at most 64 levels, numbers as above
+``enum``     ``str``                 one of ``choices``
+============ ======================= ====================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from enum import Enum, StrEnum
+from math import isfinite
+from typing import TypeAlias
+from uuid import UUID
+
+__all__ = (
+    "Canonicaliser",
+    "Document",
+    "FieldType",
+    "Json",
+    "Kind",
+    "Value",
+    "canonical_json",
+    "canonicaliser",
+    "from_microseconds",
+    "sorted_json",
+    "to_microseconds",
+)
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Value: TypeAlias = "Json | bytes | Decimal | datetime | date | time | timedelta | UUID"
+# One stored row: a value for every declared field, by name.
+Document: TypeAlias = dict[str, Value]
+Canonicaliser: TypeAlias = Callable[[object], Value]
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+MAX_DIGITS = 28  # leaves 6 of Decimal128's 34 digits as head-room for exact sums on MongoDB
+MAX_JSON_DEPTH = 64
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# asyncpg reads the ends of Python's range as infinity; one day inside is safe everywhere.
+FIRST_INSTANT = datetime(1, 1, 2, tzinfo=UTC)
+LAST_INSTANT = datetime(9999, 12, 30, 23, 59, 59, 999999, tzinfo=UTC)
+FIRST_DAY, LAST_DAY = date(1, 1, 2), date(9999, 12, 30)
+
+
+class Kind(StrEnum):
+    """The logical kinds of value; each adapter maps every one of them to a native type."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    FLOAT = "float"
+    DECIMAL = "decimal"
+    DATETIME = "datetime"
+    DATE = "date"
+    TIME = "time"
+    DURATION = "duration"
+    UUID = "uuid"
+    BYTES = "bytes"
+    JSON = "json"
+    ENUM = "enum"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """The logical type of a field: its kind and the limits that belong to it.
+
+    ``max_length`` counts code points of text (None: no limit); ``digits`` and ``places`` belong
+    to decimals; ``milliseconds`` says that an instant carries whole milliseconds only;
+    ``choices`` are the values of an enum.
+    """
+
+    kind: Kind
+    max_length: int | None = None
+    digits: int = 0
+    places: int = 0
+    milliseconds: bool = False
+    choices: tuple[str, ...] = ()
+
+    @property
+    def ordered(self) -> bool:
+        """Whether values can be compared with ``<`` and sorted."""
+        return self.kind is not Kind.JSON
+
+    @property
+    def numeric(self) -> bool:
+        """Whether values can be summed and averaged."""
+        return self.kind in {Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL, Kind.DURATION}
+
+
+def to_microseconds(instant: datetime) -> int:
+    """Return the whole microseconds between 1970-01-01 UTC and an aware instant."""
+    delta = instant - EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """Return the UTC instant at a number of microseconds after 1970-01-01 UTC."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def _wrong(value: object, wanted: str) -> TypeError:
+    return TypeError(f"expects {wanted}, not {type(value).__name__}")
+
+
+def _text(field: FieldType) -> Canonicaliser:
+    longest = field.max_length
+
+    def canonical(value: object) -> Value:
+        if type(value) is not str:
+            if not isinstance(value, str) or isinstance(value, Enum):
+                raise _wrong(value, "str")
+            value = str(value)
+        _check_text(value)
+        if longest is not None and len(value) > longest:
+            raise ValueError(f"holds {len(value)} characters; at most {longest} are allowed")
+        return value
+
+    return canonical
+
+
+def _check_text(value: str) -> None:
+    if "\x00" in value:
+        raise ValueError("holds U+0000, which PostgreSQL cannot store")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            # `from None`: the codec's message quotes the text.
+            raise ValueError("holds a lone surrogate, which is not valid Unicode") from None
+
+
+def _integer(_: FieldType) -> Canonicaliser:
+    def canonical(value: object) -> Value:
+        if type(value) is not int:
+            if not isinstance(value, int) or isinstance(value, bool | Enum):
+                raise _wrong(value, "int")
+            value = int(value)
+        if not INT64_MIN <= value <= INT64_MAX:
+            raise ValueError("is beyond a signed 64-bit integer; use Decimal with Digits(n, 0)")
+        return value
+
+    return canonical
+
+
+def _boolean(_: FieldType) -> Canonicaliser:
+    def canonical(value: object) -> Value:
+        if type(value) is not bool:
+            raise _wrong(value, "bool")
+        return value
+
+    return canonical
+
+
+def _float(_: FieldType) -> Canonicaliser:
+    def canonical(value: object) -> Value:
+        if type(value) is not float:
+            if isinstance(value, float):
+                value = float(value)
+            elif type(value) is int and -(2**53) <= value <= 2**53:
+                value = float(value)  # exact: an integer literal such as 70 is welcome
+            else:
+                raise _wrong(value, "float")
+        if not isfinite(value):
+            raise ValueError("is NaN or infinite; only finite numbers can be kept")
+        return value + 0.0  # -0.0 + 0.0 is 0.0
+
+    return canonical
+
+
+def _decimal(field: FieldType) -> Canonicaliser:
+    digits, places = field.digits, field.places
+    step = Decimal(1).scaleb(-places)
+    bound = Decimal(10) ** (digits - places)
+    zero = Decimal(0).quantize(step)
+    context = Context(prec=MAX_DIGITS, traps=[Inexact, InvalidOperation])
+
+    def canonical(value: object) -> Value:
+        if type(value) is not Decimal:
+            if isinstance(value, Decimal) or type(value) is int:
+                value = Decimal(value)
+            else:
+                raise _wrong(value, "Decimal")
+        if not value.is_finite():
+            raise ValueError("is NaN or infinite; only finite numbers can be kept")
+        try:
+            exact = value.quantize(step, context=context)
+        except (Inexact, InvalidOperation):
+            raise ValueError(f"does not fit Digits({digits}, {places}) exactly") from None
+        if not -bound < exact < bound:
+            raise ValueError(f"does not fit Digits({digits}, {places}) exactly")
+        return exact or zero  # Decimal("-0.00") is false
+
+    return canonical
+
+
+def _datetime(field: FieldType) -> Canonicaliser:
+    milliseconds = field.milliseconds
+
+    def canonical(value: object) -> Value:
+        if not isinstance(value, datetime):
+            raise _wrong(value, "an aware datetime")
+        if value.tzinfo is None or value.utcoffset() is None:
+            raise ValueError("is a naive datetime; give it a time zone, for example tzinfo=UTC")
+        try:
+            if value.tzinfo is not UTC:
+                value = value.astimezone(UTC)
+            if type(value) is not datetime or value.fold:
+                value = EPOCH + (value - EPOCH)
+        except OverflowError:
+            raise ValueError("is outside 0001-01-02 to 9999-12-30 UTC") from None
+        if not FIRST_INSTANT <= value <= LAST_INSTANT:
+            raise ValueError("is outside 0001-01-02 to 9999-12-30 UTC")
+        if milliseconds and value.microsecond % 1000:
+            raise ValueError("has microseconds, but the field keeps milliseconds")
+        return value
+
+    return canonical
+
+
+def _date(_: FieldType) -> Canonicaliser:
+    def canonical(value: object) -> Value:
+        if not isinstance(value, date) or isinstance(value, datetime):
+            raise _wrong(value, "date")
+        if not FIRST_DAY <= value <= LAST_DAY:
+            raise ValueError("is outside 0001-01-02 to 9999-12-30")
+        return value if type(value) is date else date(value.year, value.month, value.day)
+
+    return canonical
+
+
+def _time(_: FieldType) -> Canonicaliser:
+    def canonical(value: object) -> Value:
+        if not isinstance(value, time):
+            raise _wrong(value, "time")
+        if value.tzinfo is not None:
+            raise ValueError("is a time with a zone; keep an aware datetime instead")
+        return value if type(value) is time and not value.fold else value.replace(fold=0)
+
+    return canonical
+
+
+def _duration(_: FieldType) -> Canonicaliser:
+    longest = timedelta(microseconds=INT64_MAX)
+    shortest = timedelta(microseconds=INT64_MIN)
+
+    def canonical(value: object) -> Value:
+        if not isinstance(value, timedelta):
+            raise _wrong(value, "timedelta")
+        if not shortest <= value <= longest:
+            raise ValueError("is beyond 64 bits of microseconds")
+        if type(value) is timedelta:
+            return value
+        return timedelta(value.days, value.seconds, value.microseconds)
+
+    return canonical
+
+
+def _uuid(_: FieldType) -> Canonicaliser:
+    def canonical(value: object) -> Value:
+        if type(value) is UUID:
+            return value
+        if isinstance(value, UUID):  # asyncpg's UUID is a subclass
+            return UUID(int=value.int)
+        raise _wrong(value, "UUID")
+
+    return canonical
+
+
+def _bytes(_: FieldType) -> Canonicaliser:
+    def canonical(value: object) -> Value:
+        if type(value) is bytes:
+            return value
+        if isinstance(value, bytes | bytearray | memoryview):
+            return bytes(value)
+        raise _wrong(value, "bytes")
+
+    return canonical
+
+
+def _json(_: FieldType) -> Canonicaliser:
+    return canonical_json
+
+
+def canonical_json(value: object) -> Json:
+    """Return a JSON value with sorted keys, checked to round-trip on every backend.
+
+    Raises ``TypeError`` or ``ValueError`` for anything else; the message names the path.
+    """
+    return _canonical_json(value, 0)
+
+
+def _canonical_json(value: object, depth: int) -> Json:  # noqa: PLR0911 - one return per JSON type
+    if isinstance(value, Enum):
+        return _canonical_json(value.value, depth)
+    if isinstance(value, str):
+        _check_text(value)
+        return str(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        if not INT64_MIN <= value <= INT64_MAX:
+            raise ValueError("holds an integer beyond signed 64 bits")
+        return int(value)
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise ValueError("holds NaN or infinity; only finite numbers can be kept")
+        return float(value) + 0.0
+    if depth >= MAX_JSON_DEPTH:
+        raise ValueError(f"is nested deeper than {MAX_JSON_DEPTH} levels")
+    if isinstance(value, list | tuple):
+        return [_canonical_json(item, depth + 1) for item in value]
+    if isinstance(value, Mapping):
+        return _canonical_object(value, depth)
+    raise _wrong(value, "a JSON value")
+
+
+def _canonical_object(value: Mapping[object, object], depth: int) -> dict[str, Json]:
+    keys: list[str] = []
+    for key in value:
+        if not isinstance(key, str):
+            raise _wrong(key, "str as the key of a JSON object")
+        _check_text(key)
+        keys.append(str(key))
+    return {key: _canonical_json(value[key], depth + 1) for key in sorted(keys)}
+
+
+def sorted_json(value: Json) -> Json:
+    """Return a JSON value, known to be valid, with the keys of every object sorted."""
+    if type(value) is dict:
+        return {key: sorted_json(value[key]) for key in sorted(value)}
+    if type(value) is list:
+        return [sorted_json(item) for item in value]
+    return value
+
+
+def _enum(field: FieldType) -> Canonicaliser:
+    choices = frozenset(field.choices)
+
+    def canonical(value: object) -> Value:
+        if isinstance(value, Enum):
+            value = value.value
+        if not isinstance(value, str):
+            raise _wrong(value, "str")
+        if value not in choices:
+            raise ValueError(f"is none of {', '.join(sorted(choices))}")
+        return str(value)
+
+    return canonical
+
+
+_CANONICALISERS: dict[Kind, Callable[[FieldType], Canonicaliser]] = {
+    Kind.TEXT: _text,
+    Kind.INTEGER: _integer,
+    Kind.BOOLEAN: _boolean,
+    Kind.FLOAT: _float,
+    Kind.DECIMAL: _decimal,
+    Kind.DATETIME: _datetime,
+    Kind.DATE: _date,
+    Kind.TIME: _time,
+    Kind.DURATION: _duration,
+    Kind.UUID: _uuid,
+    Kind.BYTES: _bytes,
+    Kind.JSON: _json,
+    Kind.ENUM: _enum,
+}
+
+
+def canonicaliser(field: FieldType) -> Canonicaliser:
+    """Return the function that makes a non-null value of this type canonical.
+
+    The function raises ``TypeError`` for a value of another type and ``ValueError`` for one that
+    not every backend could keep; the message never holds the value.
+    """
+    return _CANONICALISERS[field.kind](field)

@@ -1,0 +1,371 @@
+"""Repositories: an entity's documents, by typed verbs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar, cast
+from uuid import UUID
+
+import msgspec
+
+from healthstore.abc.backend import Executor
+from healthstore.entity import (
+    Entity,
+    collection_of,
+    from_document,
+    parse_fields,
+    to_document,
+    utc_now,
+)
+from healthstore.errors import (
+    ConflictError,
+    DuplicateKeyError,
+    InvalidRequestError,
+    NotFoundError,
+    StaleVersionError,
+)
+from healthstore.model.ops import (
+    Aggregate,
+    CountDocuments,
+    Delete,
+    Find,
+    Get,
+    Insert,
+    Measure,
+    Patch,
+    Replace,
+)
+from healthstore.model.query import And, Filter, Operator, Order, Test, parse_order
+from healthstore.model.values import Document, Json, Value, canonicaliser
+from healthstore.model.wire import from_tagged, to_tagged
+
+__all__ = ("MAX_PAGE", "Page", "Repository")
+
+M = TypeVar("M", bound=Entity)
+T = TypeVar("T")
+
+MAX_PAGE = 10_000
+_ATTEMPTS = 20
+# What the library keeps itself; a change through the repository would be lost or would lie.
+_OWN = frozenset({"id", "created_at", "updated_at", "version"})
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some results in order, and where the next page starts (None: this was the last)."""
+
+    items: tuple[T, ...]
+    next: str | None
+
+
+class Repository(Generic[M]):
+    """The documents of one entity on one backend, or inside one unit of work.
+
+    Names of fields are checked against the entity, and values against its types, before any
+    I/O. ``clock`` gives ``updated_at``.
+    """
+
+    def __init__(
+        self,
+        entity: type[M],
+        executor: Executor,
+        *,
+        attempts: int = _ATTEMPTS,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._entity = entity
+        self._executor = executor
+        self._attempts = attempts
+        self._clock = clock
+        self.collection = collection_of(entity)
+
+    async def add(self, entity: M) -> M:
+        """Store a new entity and return it.
+
+        Raises DuplicateKeyError, ForeignKeyError, CheckError or RefusedValueError; nothing is
+        stored then.
+        """
+        self._require(entity)
+        await self._executor.execute(Insert(self.collection, (to_document(entity),)))
+        return entity
+
+    async def add_many(self, entities: Iterable[M], *, atomic: bool = True) -> int:
+        """Store new entities, all or none, and return how many.
+
+        A backend without transactions refuses that; with ``atomic=False`` those before a
+        failing one may stay.
+        """
+        documents: list[Document] = []
+        for entity in entities:
+            self._require(entity)
+            documents.append(to_document(entity))
+        if not documents:
+            return 0
+        return await self._executor.execute(
+            Insert(self.collection, tuple(documents), atomic=atomic)
+        )
+
+    async def get(self, identity: UUID) -> M | None:
+        """Return the entity with this id, or None."""
+        return (await self.get_many([identity]))[0]
+
+    async def get_many(self, ids: Sequence[UUID]) -> list[M | None]:
+        """Return the entities with these ids, in this order; None where there is none."""
+        found = await self._executor.execute(Get(self.collection, tuple(ids)))
+        return [None if document is None else self._entity_of(document) for document in found]
+
+    async def find(
+        self,
+        *filters: Filter,
+        order: Iterable[str] = (),
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Page[M]:
+        """Return at most ``limit`` entities that satisfy all filters.
+
+        ``order`` names fields, ``-name`` for descending; the id decides among equals. To read
+        on, pass the page's ``next`` as ``after``, with the same filters and order: pages
+        neither repeat nor skip a document, whatever is added or deleted meanwhile.
+        """
+        orders = parse_order(order)
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidRequestError(
+                f"the limit must be from 1 to {MAX_PAGE}",
+                hint="use stream() for everything",
+                entity=self.collection.entity,
+            )
+        position = None if after is None else self._read_position(orders, after)
+        op = Find(self.collection, And(filters), orders, limit + 1, position)
+        found = await self._executor.execute(op)
+        items = tuple(self._entity_of(document) for document in found[:limit])
+        more = len(found) > limit
+        return Page(items, self._write_position(orders, found[limit - 1]) if more else None)
+
+    async def first(self, *filters: Filter, order: Iterable[str] = ()) -> M | None:
+        """Return the first entity in this order that satisfies all filters, or None."""
+        op = Find(self.collection, And(filters), parse_order(order), limit=1)
+        found = await self._executor.execute(op)
+        return self._entity_of(found[0]) if found else None
+
+    async def exists(self, *filters: Filter) -> bool:
+        """Return whether any entity satisfies all filters."""
+        found = await self._executor.execute(Find(self.collection, And(filters), limit=1))
+        return bool(found)
+
+    async def count(self, *filters: Filter) -> int:
+        """Return the exact number of entities that satisfy all filters."""
+        return await self._executor.execute(CountDocuments(self.collection, And(filters)))
+
+    async def stream(
+        self, *filters: Filter, order: Iterable[str] = (), page_size: int = 1_000
+    ) -> AsyncIterator[M]:
+        """Yield every entity that satisfies all filters, reading page by page."""
+        names = tuple(order)
+        after: str | None = None
+        while True:
+            page = await self.find(*filters, order=names, limit=page_size, after=after)
+            for entity in page.items:
+                yield entity
+            after = page.next
+            if after is None:
+                return
+
+    async def update(
+        self, identity: UUID, changes: Mapping[str, object], *, version: int | None = None
+    ) -> M:
+        """Set some fields and return the entity as it is afterwards.
+
+        With ``version``, StaleVersionError is raised unless the stored version is that one.
+        Raises NotFoundError if there is no entity with this id.
+        """
+        self._require_free(changes)
+        if not changes:
+            raise InvalidRequestError("an update changes nothing", entity=self.collection.entity)
+        return await self._patch(identity, parse_fields(self._entity, changes), {}, version)
+
+    async def increment(
+        self, identity: UUID, field: str, by: Value = 1, *, version: int | None = None
+    ) -> M:
+        """Add to a number, atomically, and return the entity as it is afterwards.
+
+        Raises NotNullError if the field has no value, OutOfRangeError if the sum does not fit.
+        """
+        self._require_free((field,))
+        return await self._patch(identity, {}, {field: by}, version)
+
+    async def upsert(self, entity: M, on: str | Sequence[str] = "id") -> M:
+        """Add the entity, or give its values to the one that has the same key.
+
+        ``on`` is ``"id"`` or names the fields of a unique key. The stored entity keeps its id
+        and ``created_at``, and its version rises. Only a clash of that key is an update; any
+        other raises DuplicateKeyError.
+        """
+        self._require(entity)
+        key = (on,) if isinstance(on, str) else tuple(on)
+        document = to_document(entity)
+        self._require_key(key, document)
+        for _ in range(self._attempts):
+            stored = await self._by_key(key, document)
+            try:
+                if stored is None:
+                    await self._executor.execute(Insert(self.collection, (document,)))
+                    return entity
+                merged = self._merged(stored, document)
+                versions = (cast(int, stored["version"]),)
+                op = Replace(self.collection, (merged,), versions)
+                if (await self._executor.execute(op))[0]:
+                    return self._entity_of(merged)
+            except DuplicateKeyError as error:
+                # The key was taken between the two steps; any other clash is the caller's.
+                if stored is not None or set(error.fields) != set(key) or self._attempts == 1:
+                    raise
+            except StaleVersionError:
+                if self._attempts == 1:
+                    raise
+        raise ConflictError(
+            f"the document changed {self._attempts} times during one upsert",
+            hint="try again later",
+            entity=self.collection.entity,
+        )
+
+    async def delete(self, identity: UUID, *, version: int | None = None) -> bool:
+        """Delete the entity with this id; return whether it was there.
+
+        Raises ForeignKeyError if another document refers to it and forbids that, and
+        StaleVersionError as :meth:`update`.
+        """
+        versions = None if version is None else (version,)
+        op = Delete(self.collection, (identity,), versions)
+        return (await self._executor.execute(op))[0]
+
+    async def aggregate(
+        self, *filters: Filter, group: Sequence[str] = (), **measures: Measure
+    ) -> list[dict[str, Value]]:
+        """Return one row for each group, ordered by its key: the group's fields and the measures.
+
+        For example ``aggregate(F.type == "weight", group=["user_id"], mean=Avg("value"))``.
+        """
+        given: Mapping[str, object] = measures
+        for name, measure in given.items():
+            if name in group or not isinstance(measure, Measure):
+                raise InvalidRequestError(
+                    f"{name!r} is no measure, or also names a field of the group",
+                    hint=f"write {name}=Count(), or another name",
+                    entity=self.collection.entity,
+                )
+        op = Aggregate(self.collection, tuple(measures.values()), And(filters), tuple(group))
+        rows = await self._executor.execute(op)
+        names = (*group, *measures)
+        return [dict(zip(names, (*row.key, *row.values), strict=True)) for row in rows]
+
+    async def _patch(
+        self,
+        identity: UUID,
+        sets: Mapping[str, Value],
+        increments: Mapping[str, Value],
+        version: int | None,
+    ) -> M:
+        op = Patch(
+            self.collection,
+            (identity,),
+            (*sets.items(), ("updated_at", self._clock())),
+            (*increments.items(), ("version", 1)),
+            None if version is None else (version,),
+        )
+        (document,) = await self._executor.execute(op)
+        if document is None:
+            raise NotFoundError(
+                f"there is no document {identity}",
+                hint="it was deleted, or the id belongs to another collection",
+                entity=self.collection.entity,
+                backend=self._executor.name,
+            )
+        return self._entity_of(document)
+
+    async def _by_key(self, key: tuple[str, ...], document: Document) -> Document | None:
+        where = And(tuple(Test(name, Operator.EQ, document[name]) for name in key))
+        found = await self._executor.execute(Find(self.collection, where, limit=1))
+        return found[0] if found else None
+
+    def _merged(self, stored: Document, document: Document) -> Document:
+        return {
+            **document,
+            "id": stored["id"],
+            "created_at": stored["created_at"],
+            "updated_at": self._clock(),
+            "version": cast(int, stored["version"]) + 1,
+        }
+
+    def _entity_of(self, document: Document) -> M:
+        return from_document(self._entity, document)
+
+    def _require(self, entity: object) -> None:
+        if not isinstance(entity, self._entity):
+            raise InvalidRequestError(
+                f"expects a {self._entity.__name__}, not {type(entity).__name__}",
+                entity=self.collection.entity,
+            )
+
+    def _require_free(self, names: Iterable[str]) -> None:
+        for name in names:
+            if self.collection.field(name).name in _OWN:
+                raise InvalidRequestError(
+                    "is kept by the library and cannot be changed",
+                    entity=self.collection.entity,
+                    field=name,
+                )
+
+    def _require_key(self, key: tuple[str, ...], document: Document) -> None:
+        keys = {("id",), *(tuple(sorted(each.fields)) for each in self.collection.uniques)}
+        for name in key:
+            self.collection.field(name)
+        if tuple(sorted(key)) not in keys:
+            raise InvalidRequestError(
+                f"{', '.join(key)} is no unique key",
+                hint="upsert on id, or declare the fields Unique",
+                entity=self.collection.entity,
+            )
+        if any(document[name] is None for name in key):
+            raise InvalidRequestError(
+                "upsert needs a value in each field of the key", entity=self.collection.entity
+            )
+
+    def _write_position(self, orders: Sequence[Order], document: Document) -> str:
+        values = [
+            None if document[each.field] is None else self._tagged(each.field, document)
+            for each in orders
+        ]
+        body = msgspec.json.encode([self._signature(orders), values])
+        return base64.urlsafe_b64encode(body).decode("ascii")
+
+    def _tagged(self, name: str, document: Document) -> Json:
+        return to_tagged(self.collection.field(name).type)(document[name])
+
+    def _read_position(self, orders: Sequence[Order], token: str) -> tuple[Value, ...]:
+        foreign = InvalidRequestError(
+            "the position does not belong to this query",
+            hint="pass a page's own `next`, with the same order",
+            entity=self.collection.entity,
+        )
+        try:
+            signature, values = msgspec.json.decode(base64.urlsafe_b64decode(token))
+            if signature != self._signature(orders):
+                raise foreign
+            return tuple(
+                None if value is None else self._untagged(each.field, value)
+                for each, value in zip(orders, values, strict=True)
+            )
+        except (ValueError, TypeError):  # of base64, JSON, the tags and the values alike
+            raise foreign from None
+
+    def _untagged(self, name: str, value: Json) -> Value:
+        kind = self.collection.field(name).type
+        return canonicaliser(kind)(from_tagged(kind)(value))
+
+    def _signature(self, orders: Sequence[Order]) -> str:
+        text = ",".join(f"{each.field}{'-' if each.descending else '+'}" for each in orders)
+        return hashlib.sha256(f"{self.collection.name}:{text}".encode()).hexdigest()[:12]

@@ -1,0 +1,76 @@
+"""The contract: what every backend promises, as tests.
+
+An author supplies one fixture, ``backend``: an opened backend whose store holds no documents.
+Collections of the contract, which begin with ``contract_`` or ``made_``, may be there already. ::
+
+    import pytest_asyncio
+    from healthstore.testing.contract import ContractTests
+
+    class TestMyBackend(ContractTests):
+        @pytest_asyncio.fixture
+        async def backend(self):
+            backend = MyAdapter("mine")
+            await backend.open()
+            yield backend
+            await backend.close()
+
+Or the fixture stands in the module, below ``from healthstore.testing.contract import *``; then
+each part of the contract is a class of its own.
+
+A capability that the backend declares absent turns the tests that need it into tests of the
+refusal: it must be a CapabilityError and come before any I/O.
+"""
+
+from __future__ import annotations
+
+from healthstore.testing.contract.aggregates import TestAggregates
+from healthstore.testing.contract.checks import TestChecks
+from healthstore.testing.contract.concurrency import TestConcurrency
+from healthstore.testing.contract.errors import TestErrors
+from healthstore.testing.contract.filters import TestFilters
+from healthstore.testing.contract.lifecycle import TestLifecycle
+from healthstore.testing.contract.order_and_pages import TestOrderAndPages
+from healthstore.testing.contract.patches import TestPatches
+from healthstore.testing.contract.references import TestReferences
+from healthstore.testing.contract.schema import TestSchema
+from healthstore.testing.contract.uniques import TestUniques
+from healthstore.testing.contract.units import TestUnits
+from healthstore.testing.contract.values import TestValues
+from healthstore.testing.contract.writes import TestWrites
+
+__all__ = (
+    "ContractTests",
+    "TestAggregates",
+    "TestChecks",
+    "TestConcurrency",
+    "TestErrors",
+    "TestFilters",
+    "TestLifecycle",
+    "TestOrderAndPages",
+    "TestPatches",
+    "TestReferences",
+    "TestSchema",
+    "TestUniques",
+    "TestUnits",
+    "TestValues",
+    "TestWrites",
+)
+
+
+class ContractTests(
+    TestAggregates,
+    TestChecks,
+    TestConcurrency,
+    TestErrors,
+    TestFilters,
+    TestLifecycle,
+    TestOrderAndPages,
+    TestPatches,
+    TestReferences,
+    TestSchema,
+    TestUniques,
+    TestUnits,
+    TestValues,
+    TestWrites,
+):
+    """The whole contract in one class."""

@@ -1,0 +1,142 @@
+"""What the modules of the contract share: the store under test, and absent capabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from healthstore.abc import Backend, Capabilities
+from healthstore.errors import CapabilityError, HealthstoreError, Outcome
+from healthstore.layers.guard import GuardLayer
+from healthstore.model.ops import Batch, Delete, Ensure, Insert, Operation, Patch, Replace
+from healthstore.testing.contract._samples import PEOPLE, add, family, ids, member, person, stored
+
+__all__ = ("Contract", "laws", "needs_references", "needs_transactions")
+
+P = ParamSpec("P")
+C = TypeVar("C", bound="Contract")
+
+# A law is tried on one store that keeps its documents between the examples.
+laws = settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.differing_executors,
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.filter_too_much,
+    ],
+)
+
+
+@pytest.mark.asyncio
+class Contract:
+    """What every part of the contract has: ``store``, the author's backend behind the guard."""
+
+    @pytest.fixture
+    def store(self, backend: Backend) -> Backend:
+        """Return the backend as every user meets it: behind the guard."""
+        return GuardLayer(backend)
+
+
+_Test = Callable[Concatenate[C, Backend, P], Coroutine[Any, Any, None]]
+_Refusal = Callable[[Backend], Awaitable[None]]
+
+
+def _needs(
+    present: Callable[[Capabilities], bool], refusal: _Refusal
+) -> Callable[[_Test[C, P]], _Test[C, P]]:
+    """Make a test that checks the promise or, if the backend declares it absent, the refusal."""
+
+    def decorate(test: _Test[C, P]) -> _Test[C, P]:
+        @wraps(test)
+        async def promise(self: C, store: Backend, *args: P.args, **kwargs: P.kwargs) -> None:
+            if present(store.capabilities):
+                await test(self, store, *args, **kwargs)
+            else:
+                await refusal(store)
+
+        return promise
+
+    return decorate
+
+
+async def refuses(store: Backend, asked: Awaitable[object]) -> None:
+    """Check that a request is refused for want of a capability, with a way out."""
+    with pytest.raises(CapabilityError) as refused:
+        await asked
+    assert type(refused.value) is CapabilityError
+    assert refused.value.hint
+    assert refused.value.backend == store.name
+    assert refused.value.outcome is Outcome.NOT_APPLIED
+
+
+async def refuses_transactions(store: Backend) -> None:
+    """Check that units and atomic writes of several documents are refused before any I/O.
+
+    The first round asks for a collection that is not there, the second for writes that the
+    data would refuse: a backend that looked first would report something else.
+    """
+    await refuses(store, store.begin())
+    people = (person(1), person(2))
+    first, second = ids(people)
+    missing = family("restrict")[0]
+    absent = (member(missing), member(missing))
+    await refuses(store, store.execute(Insert(missing, absent)))
+    await refuses(store, store.execute(Batch((Insert(missing, absent[:1]),))))
+    await add(store, PEOPLE, *people)
+    before = await stored(store, PEOPLE)
+    clash = (person(3), {**person(4), "email": people[0]["email"]})
+    changed = tuple({**each, "visits": 7} for each in people)
+    requests: tuple[Operation, ...] = (
+        Insert(PEOPLE, clash),
+        Replace(PEOPLE, changed, (9, 9)),
+        Patch(PEOPLE, (first, second), sets=(("email", "x"),), versions=(9, 9)),
+        Delete(PEOPLE, (first, second), (9, 9)),
+        Batch((Insert(PEOPLE, clash[1:]),)),
+    )
+    for request in requests:
+        await refuses(store, store.execute(request))
+    assert await stored(store, PEOPLE) == before
+
+
+async def refuses_references(store: Backend) -> None:
+    """Check that documents with references are refused before any I/O.
+
+    The parent does not exist: a backend that looked first would report ForeignKeyError.
+    """
+    parents, children, _ = family("restrict")
+    orphan = member(children, person()["id"])
+    try:
+        await store.execute(Ensure((parents, children)))
+    except HealthstoreError as error:
+        assert type(error) is CapabilityError  # noqa: PT017 - refusing the definition is as good
+        return
+    await refuses(store, store.execute(Insert(children, (orphan,))))
+    await refuses(store, store.execute(Replace(children, (orphan,))))
+    changed = Patch(children, ids([orphan]), sets=(("parent", None),))
+    await refuses(store, store.execute(changed))
+    assert await stored(store, children) == []
+
+
+def _has_transactions(capabilities: Capabilities) -> bool:
+    return capabilities.transactions
+
+
+def _has_references(capabilities: Capabilities) -> bool:
+    return capabilities.references
+
+
+def needs_transactions(test: _Test[C, P]) -> _Test[C, P]:
+    """Check the promise where there are transactions, and their refusal where there are none."""
+    return _needs(_has_transactions, refuses_transactions)(test)
+
+
+def needs_references(test: _Test[C, P]) -> _Test[C, P]:
+    """Check the promise where references are enforced, and their refusal where they are not."""
+    return _needs(_has_references, refuses_references)(test)

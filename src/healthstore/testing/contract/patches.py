@@ -1,0 +1,211 @@
+"""Patches: fields are set and numbers incremented, atomically and exactly."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+
+from healthstore.abc import Backend
+from healthstore.errors import (
+    InvalidRequestError,
+    NotNullError,
+    Outcome,
+    OutOfRangeError,
+    RefusedValueError,
+    UnknownFieldError,
+)
+from healthstore.model.ops import Patch
+from healthstore.model.values import Value
+from healthstore.testing.contract._promises import Contract, needs_transactions
+from healthstore.testing.contract._samples import (
+    EVERYTHING,
+    PEOPLE,
+    add,
+    everything,
+    exact,
+    identity,
+    ids,
+    one,
+    person,
+    stored,
+    typed,
+)
+
+__all__ = ("TestPatches",)
+
+# (field, stored, step, sum)
+SUMS: tuple[tuple[str, Value, Value, Value], ...] = (
+    ("number", 5, 3, 8),
+    ("number", 5, -8, -3),
+    ("number", 2**53, 1, 2**53 + 1),
+    ("number", 2**63 - 2, 1, 2**63 - 1),
+    ("number", -(2**63) + 1, -1, -(2**63)),
+    ("number", -(2**63), 2**63 - 1, -1),
+    ("ratio", 0.1, 0.2, 0.1 + 0.2),
+    ("ratio", 0.1, -0.1, 0.0),
+    ("ratio", 1e300, 1.0, 1e300),
+    ("price", Decimal("0.1"), Decimal("0.2"), Decimal("0.3000")),
+    ("price", Decimal("-0.0001"), Decimal("0.0001"), Decimal("0.0000")),
+    ("price", Decimal(99_999_999), Decimal("0.9999"), Decimal("99999999.9999")),
+    (
+        "amount",
+        Decimal("123456789012345678.0123456789"),
+        Decimal("0.0000000001"),
+        Decimal("123456789012345678.0123456790"),
+    ),
+    (
+        "amount",
+        Decimal("-999999999999999999.9999999998"),
+        Decimal("-0.0000000001"),
+        Decimal("-999999999999999999.9999999999"),
+    ),
+    ("span", timedelta(microseconds=1), timedelta(days=1), timedelta(days=1, microseconds=1)),
+    ("span", timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=-1)),
+)
+# (field, stored, step): the sum is out of the field's range.
+OVERFLOWS: tuple[tuple[str, Value, Value], ...] = (
+    ("number", 2**63 - 1, 1),
+    ("number", -(2**63), -1),
+    ("number", 2**63 - 1, 2**63 - 1),
+    ("ratio", 1.7976931348623157e308, 1.7976931348623157e308),
+    ("price", Decimal("99999999.9999"), Decimal("0.0001")),
+    ("price", Decimal("-99999999.9999"), Decimal("-0.0001")),
+    ("amount", Decimal("999999999999999999.9999999999"), Decimal("0.0000000001")),
+    ("span", timedelta(microseconds=2**63 - 1), timedelta(microseconds=1)),
+)
+
+
+class TestPatches(Contract):
+    """A patch changes what it names and nothing else."""
+
+    async def test_a_patch_sets_what_it_names(self, store: Backend) -> None:
+        """The named fields change, the others stay; the document comes back as it is then."""
+        row = person(1, name="Ann", team="a", profile={"a": [1]})
+        await add(store, PEOPLE, row)
+        sets = (("name", None), ("profile", {"b": 2}), ("version", 2))
+        (after,) = await store.execute(Patch(PEOPLE, ids([row]), sets=sets))
+        assert after == {**row, "name": None, "profile": {"b": 2}, "version": 2}
+        assert await stored(store, PEOPLE) == [after]
+
+    async def test_a_patch_that_changes_nothing_still_answers(self, store: Backend) -> None:
+        """Setting the value that is there returns the document; a missing id gives None."""
+        row = person(1, name="Ann")
+        await add(store, PEOPLE, row)
+        assert await store.execute(Patch(PEOPLE, ids([row]), sets=(("name", "Ann"),))) == (row,)
+        assert await store.execute(Patch(PEOPLE, (uuid4(),), sets=(("name", "Ann"),))) == (None,)
+        assert await stored(store, PEOPLE) == [row]
+
+    @pytest.mark.parametrize(("field", "start", "step", "total"), SUMS)
+    async def test_an_increment_is_exact(
+        self, store: Backend, field: str, start: Value, step: Value, total: Value
+    ) -> None:
+        """The sum is what Python computes, in the field's type and with its places."""
+        row = everything(**{field: start})
+        await add(store, EVERYTHING, row)
+        (after,) = await store.execute(Patch(EVERYTHING, ids([row]), increments=((field, step),)))
+        assert after is not None
+        assert typed(after[field]) == typed(total)
+        assert exact(await one(store, EVERYTHING, row)) == exact({**row, field: total})
+
+    async def test_increments_add_up_without_drift(self, store: Backend) -> None:
+        """A hundred increments of a tenth are ten, exactly."""
+        row = everything(price=Decimal(0), amount=Decimal(0), number=0)
+        await add(store, EVERYTHING, row)
+        step = Decimal("0.1")
+        patch = Patch(
+            EVERYTHING,
+            ids([row]),
+            increments=(("price", step), ("amount", step), ("number", -1)),
+        )
+        for _ in range(100):
+            await store.execute(patch)
+        after = await one(store, EVERYTHING, row)
+        assert after is not None
+        assert (after["price"], after["amount"], after["number"]) == (10, 10, -100)
+
+    @pytest.mark.parametrize(("field", "start", "step"), OVERFLOWS)
+    async def test_an_increment_out_of_range_changes_nothing(
+        self, store: Backend, field: str, start: Value, step: Value
+    ) -> None:
+        """A sum that the type cannot hold is an error; the document stays as it was."""
+        row = everything(**{field: start})
+        await add(store, EVERYTHING, row)
+        patch = Patch(EVERYTHING, ids([row]), (("text", "changed"),), ((field, step),))
+        with pytest.raises(OutOfRangeError) as error:
+            await store.execute(patch)
+        assert (error.value.entity, error.value.field) == ("Everything", field)
+        assert error.value.outcome is Outcome.NOT_APPLIED
+        assert await stored(store, EVERYTHING) == [row]
+
+    @pytest.mark.parametrize("field", ["number", "ratio", "price", "amount", "span"])
+    async def test_an_increment_of_nothing_is_refused(self, store: Backend, field: str) -> None:
+        """A field without a value cannot be incremented, and nothing else is changed."""
+        row = everything()
+        await add(store, EVERYTHING, row)
+        step: Value = timedelta(1) if field == "span" else 1
+        patch = Patch(EVERYTHING, ids([row]), (("text", "changed"),), ((field, step),))
+        with pytest.raises(NotNullError) as error:
+            await store.execute(patch)
+        assert (error.value.entity, error.value.field) == ("Everything", field)
+        assert error.value.hint
+        assert await stored(store, EVERYTHING) == [row]
+
+    async def test_sets_and_increments_go_together(self, store: Backend) -> None:
+        """One patch may set some fields and increment others."""
+        row = person(1, number=4)
+        await add(store, PEOPLE, row)
+        increments = (("visits", 1), ("number", -2), ("version", 1))
+        (after,) = await store.execute(Patch(PEOPLE, ids([row]), (("name", "Ann"),), increments))
+        assert after == {**row, "name": "Ann", "visits": 1, "number": 2, "version": 2}
+        assert await stored(store, PEOPLE) == [after]
+
+    async def test_a_patch_without_meaning_is_refused(self, store: Backend) -> None:
+        """A field is changed once, an id never; only numbers are incremented."""
+        row = person(1)
+        await add(store, PEOPLE, row)
+        mine = ids([row])
+        for wrong, kind in (
+            (Patch(PEOPLE, mine), InvalidRequestError),
+            (Patch(PEOPLE, mine, sets=(("id", uuid4()),)), InvalidRequestError),
+            (Patch(PEOPLE, mine, (("visits", 1),), (("visits", 1),)), InvalidRequestError),
+            (Patch(PEOPLE, mine, increments=(("name", 1),)), InvalidRequestError),
+            (Patch(PEOPLE, mine, increments=(("visits", 1.5),)), RefusedValueError),
+            (Patch(PEOPLE, mine, increments=(("visit", 1),)), UnknownFieldError),
+            (Patch(PEOPLE, mine, sets=(("name", "x"),), versions=(1, 1)), InvalidRequestError),
+        ):
+            with pytest.raises(kind):
+                await store.execute(wrong)
+        assert await stored(store, PEOPLE) == [row]
+
+    @needs_transactions
+    async def test_many_documents_are_patched_at_once(self, store: Backend) -> None:
+        """600 documents are changed by one request; each answer stands at its id's place."""
+        people = [person(number, id=identity(number), visits=number) for number in range(600)]
+        await add(store, PEOPLE, *people)
+        asked = (*reversed(ids(people)), uuid4())
+        patch = Patch(PEOPLE, asked, (("name", "x"),), (("visits", 1), ("version", 1)))
+        after = await store.execute(patch)
+        wanted = [
+            {**row, "name": "x", "visits": number + 1, "version": 2}
+            for number, row in enumerate(people)
+        ]
+        assert list(after) == [*reversed(wanted), None]
+        assert await stored(store, PEOPLE) == wanted
+
+    @needs_transactions
+    async def test_a_patch_of_many_is_kept_whole_or_not_at_all(self, store: Backend) -> None:
+        """When one document cannot be changed, no other one is."""
+        people = [person(number, id=identity(number)) for number in range(5)]
+        people[3]["visits"] = 2**63 - 1
+        people[4]["number"] = 1
+        await add(store, PEOPLE, *people)
+        for op, kind in (
+            (Patch(PEOPLE, ids(people), increments=(("visits", 1),)), OutOfRangeError),
+            (Patch(PEOPLE, ids(people), increments=(("number", 1),)), NotNullError),
+        ):
+            with pytest.raises(kind):
+                await store.execute(op)
+            assert await stored(store, PEOPLE) == people

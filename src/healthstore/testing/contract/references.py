@@ -1,0 +1,169 @@
+"""References: a child has its parent, and a parent's removal does what was declared."""
+
+from __future__ import annotations
+
+import pytest
+
+from healthstore.abc import Backend
+from healthstore.errors import ForeignKeyError, Outcome
+from healthstore.model.ops import Batch, CountDocuments, Delete, Ensure, Insert, Patch, Replace
+from healthstore.model.schema import Collection, Field, Reference
+from healthstore.model.values import FieldType, Kind
+from healthstore.testing.contract._promises import Contract, needs_references
+from healthstore.testing.contract._samples import add, family, ids, member, person, stored
+
+__all__ = ("TestReferences",)
+
+TREE = Collection(
+    "contract_tree",
+    (
+        Field("id", FieldType(Kind.UUID)),
+        Field("version", FieldType(Kind.INTEGER)),
+        Field("name", FieldType(Kind.TEXT)),
+        Field("parent", FieldType(Kind.UUID), nullable=True),
+    ),
+    references=(Reference("parent", "contract_tree", "cascade"),),
+    entity="Node",
+)
+
+
+class TestReferences(Contract):
+    """A reference leads to a document, whatever is written and removed."""
+
+    @needs_references
+    async def test_a_child_needs_its_parent(self, store: Backend) -> None:
+        """No write may leave a reference to a document that is not there; None is allowed."""
+        parents, children, _ = family("restrict")
+        parent, absent = member(parents), person()["id"]
+        await store.execute(Ensure((children, parents)))
+        await add(store, parents, parent)
+        child = member(children, parent["id"])
+        await add(store, children, child, member(children))
+        before = await stored(store, children)
+        for op in (
+            Insert(children, (member(children, absent),)),
+            Insert(children, (member(children, parent["id"]), member(children, absent))),
+            Replace(children, ({**child, "parent": absent},)),
+            Patch(children, ids([child]), sets=(("parent", absent),)),
+        ):
+            with pytest.raises(ForeignKeyError) as error:
+                await store.execute(op)
+            assert (error.value.entity, error.value.field) == ("Child", "parent")
+            assert error.value.hint
+            assert error.value.outcome is Outcome.NOT_APPLIED
+            assert await stored(store, children) == before
+
+    @needs_references
+    async def test_a_document_that_is_referred_to_stays(self, store: Backend) -> None:
+        """Restrict keeps a parent while a child refers to it, and lets it go afterwards."""
+        parents, children, _ = family("restrict")
+        parent, other = member(parents), member(parents)
+        await store.execute(Ensure((parents, children)))
+        await add(store, parents, parent, other)
+        child = member(children, parent["id"])
+        await add(store, children, child)
+        for wanted in ([parent], [other, parent]):
+            with pytest.raises(ForeignKeyError) as error:
+                await store.execute(Delete(parents, ids(wanted)))
+            assert error.value.hint
+            assert error.value.outcome is Outcome.NOT_APPLIED
+            assert await store.execute(CountDocuments(parents)) == 2
+        assert await store.execute(Delete(parents, ids([other]))) == (True,)
+        assert await store.execute(Delete(children, ids([child]))) == (True,)
+        assert await store.execute(Delete(parents, ids([parent]))) == (True,)
+
+    @needs_references
+    async def test_a_cascade_removes_every_generation(self, store: Backend) -> None:
+        """Cascade removes the referring documents, and those that refer to them."""
+        parents, children, grandchildren = family("cascade")
+        await store.execute(Ensure((grandchildren, children, parents)))
+        first, second = member(parents), member(parents)
+        kept = member(children, second["id"])
+        gone = [member(children, first["id"]) for _ in range(3)]
+        await add(store, parents, first, second)
+        await add(store, children, kept, *gone, member(children))
+        await add(store, grandchildren, *(member(grandchildren, each["id"]) for each in gone))
+        last = member(grandchildren, kept["id"])
+        await add(store, grandchildren, last)
+        assert await store.execute(Delete(parents, ids([first]))) == (True,)
+        assert await store.execute(CountDocuments(parents)) == 1
+        assert {row["parent"] for row in await stored(store, children)} == {None, second["id"]}
+        assert await stored(store, grandchildren) == [last]
+
+    @needs_references
+    async def test_set_null_empties_the_reference(self, store: Backend) -> None:
+        """Set null keeps the referring documents, without their parent."""
+        parents, children, _ = family("set_null")
+        await store.execute(Ensure((parents, children)))
+        first, second = member(parents), member(parents)
+        orphan, other = member(children, first["id"]), member(children, second["id"])
+        await add(store, parents, first, second)
+        await add(store, children, orphan, other)
+        assert await store.execute(Delete(parents, ids([first]))) == (True,)
+        by_id = {row["id"]: row for row in await stored(store, children)}
+        assert by_id[orphan["id"]]["parent"] is None
+        assert by_id[other["id"]] == other
+
+    @needs_references
+    async def test_parents_may_come_in_the_same_batch(self, store: Backend) -> None:
+        """A batch may add a parent and then its child, and remove the child and then the parent."""
+        parents, children, _ = family("restrict")
+        await store.execute(Ensure((parents, children)))
+        parent = member(parents)
+        child = member(children, parent["id"])
+        added = Batch((Insert(parents, (parent,)), Insert(children, (child,))))
+        assert await store.execute(added) == (1, 1)
+        removed = Batch((Delete(children, ids([child])), Delete(parents, ids([parent]))))
+        assert await store.execute(removed) == ((True,), (True,))
+
+    @needs_references
+    async def test_a_batch_that_breaks_a_reference_leaves_nothing(self, store: Backend) -> None:
+        """When the last operation of a batch has no parent, the first ones are not kept."""
+        parents, children, _ = family("restrict")
+        await store.execute(Ensure((parents, children)))
+        parent = member(parents)
+        good, bad = member(children, parent["id"]), member(children, person()["id"])
+        batch = Batch((Insert(parents, (parent,)), Insert(children, (good, bad))))
+        with pytest.raises(ForeignKeyError):
+            await store.execute(batch)
+        assert await stored(store, parents) == []
+        assert await stored(store, children) == []
+
+    @needs_references
+    async def test_documents_of_one_request_may_refer_to_each_other(self, store: Backend) -> None:
+        """A tree is added by one request, parents first, and removed with its root."""
+        await store.execute(Ensure((TREE,)))
+        root = member(TREE)
+        branch = member(TREE, root["id"])
+        leaves = [member(TREE, branch["id"]) for _ in range(3)]
+        other = member(TREE)
+        await store.execute(Insert(TREE, (root, branch, *leaves, other)))
+        with pytest.raises(ForeignKeyError):
+            await store.execute(Insert(TREE, (member(TREE, person()["id"]),)))
+        assert await store.execute(Delete(TREE, ids([root]))) == (True,)
+        assert await stored(store, TREE) == [other]
+
+    @needs_references
+    async def test_a_parent_may_be_written_again(self, store: Backend) -> None:
+        """Replacing or patching a parent leaves its children alone."""
+        parents, children, _ = family("cascade")
+        await store.execute(Ensure((parents, children)))
+        parent = member(parents)
+        await add(store, parents, parent)
+        child = member(children, parent["id"])
+        await add(store, children, child)
+        await store.execute(Replace(parents, ({**parent, "name": "new", "version": 2},)))
+        await store.execute(Patch(parents, ids([parent]), sets=(("name", "newer"),)))
+        assert await stored(store, children) == [child]
+
+    @needs_references
+    async def test_a_trusted_load_keeps_references(self, store: Backend) -> None:
+        """A load that answers for its references itself keeps children of stored parents."""
+        parents, children, _ = family("restrict")
+        await store.execute(Ensure((parents, children)))
+        parent = member(parents)
+        rows = [member(children, parent["id"]) for _ in range(300)]
+        await add(store, parents, parent)
+        load = Insert(children, tuple(rows), checked_references=False)
+        assert await store.execute(load) == 300
+        assert await store.execute(CountDocuments(children)) == 300

@@ -1,0 +1,210 @@
+"""The schema: collections are made once, remembered, and never altered in silence."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from healthstore.abc import Backend
+from healthstore.errors import (
+    ConfigurationError,
+    DuplicateKeyError,
+    InvalidRequestError,
+    SchemaMismatchError,
+)
+from healthstore.model.catalog import CATALOG, catalog_id, from_definition, to_document
+from healthstore.model.ops import CountDocuments, Delete, Ensure, Find, Get, Insert
+from healthstore.model.query import F, parse_order
+from healthstore.model.schema import Check, Collection, Field, Index, Reference, Unique
+from healthstore.model.values import Document, FieldType, Kind
+from healthstore.testing.contract._promises import Contract, needs_references, needs_transactions
+from healthstore.testing.contract._samples import PEOPLE, identity
+
+__all__ = ("TestSchema",)
+
+_ID = Field("id", FieldType(Kind.UUID))
+_VERSION = Field("version", FieldType(Kind.INTEGER))
+_LABEL = FieldType(Kind.TEXT, max_length=40)
+
+
+def _fresh(name: str = "made") -> str:
+    """Return a collection's name that no store has."""
+    return f"{name}_{uuid4().hex[:12]}"
+
+
+def _things(name: str, *fields: Field, uniques: tuple[Unique, ...] = ()) -> Collection:
+    return Collection(name, (_ID, _VERSION, *fields), uniques, entity="Thing")
+
+
+class TestSchema(Contract):
+    """A store knows from which definitions its collections were made."""
+
+    async def test_what_is_missing_is_made_and_what_is_there_is_kept(self, store: Backend) -> None:
+        """The first call creates, the next ones change nothing; documents stay."""
+        first, second = _things(_fresh()), _things(_fresh())
+        done = await store.execute(Ensure((first,)))
+        assert (done.created, done.present) == ((first.name,), ())
+        row: Document = {"id": identity(1), "version": 1}
+        await store.execute(Insert(first, (row,)))
+        done = await store.execute(Ensure((first, second)))
+        assert (done.created, done.present) == ((second.name,), (first.name,))
+        done = await store.execute(Ensure((second, first)))
+        assert (done.created, done.present) == ((), (second.name, first.name))
+        assert await store.execute(Get(first, (identity(1),))) == (row,)
+
+    async def test_another_definition_is_refused_in_words(self, store: Backend) -> None:
+        """The error names each difference; nothing is altered and nothing new is made."""
+        name = _fresh()
+        stored = _things(name, Field("a", _LABEL), Field("b", FieldType(Kind.INTEGER)))
+        await store.execute(Ensure((stored,)))
+        changed = (
+            (_things(name, Field("a", _LABEL)), "field b is gone"),
+            (_things(name, *stored.fields[2:], Field("c", _LABEL)), "field c is new"),
+            (
+                _things(name, Field("a", _LABEL, nullable=True), stored.fields[3]),
+                "field a was",
+            ),
+            (_things(name, *stored.fields[2:], uniques=(Unique("a"),)), "the unique keys differ"),
+        )
+        for wanted, words in changed:
+            other = _things(_fresh())
+            with pytest.raises(SchemaMismatchError) as error:
+                await store.execute(Ensure((wanted, other)))
+            assert words in error.value.message
+            assert name in error.value.message
+            assert error.value.hint
+            assert (error.value.entity, error.value.backend) == ("Thing", store.name)
+        row: Document = {"id": identity(1), "version": 1, "a": "x", "b": 1}
+        await store.execute(Insert(stored, (row,)))
+        done = await store.execute(Ensure((stored,)))
+        assert done.present == (name,)
+
+    async def test_a_collection_of_somebody_else_is_left_alone(self, store: Backend) -> None:
+        """A collection that the catalog does not know is refused, never taken over."""
+        things = _things(_fresh())
+        await store.execute(Ensure((things,)))
+        await store.execute(Insert(things, ({"id": identity(1), "version": 1},)))
+        await store.execute(Delete(CATALOG, (catalog_id(things.name),)))
+        with pytest.raises(SchemaMismatchError) as error:
+            await store.execute(Ensure((things,)))
+        assert things.name in error.value.message
+        assert error.value.hint
+        assert await store.execute(CountDocuments(things)) == 1
+
+    async def test_a_collection_that_was_left_half_made_is_completed(self, store: Backend) -> None:
+        """A catalog row without its collection, as a crash leaves it, is no obstacle."""
+        await store.execute(Ensure((_things(_fresh()),)))
+        things = _things(_fresh(), Field("a", _LABEL), uniques=(Unique("a"),))
+        await store.execute(Insert(CATALOG, (to_document(things),)))
+        done = await store.execute(Ensure((things,)))
+        assert done.created == (things.name,)
+        row: Document = {"id": identity(1), "version": 1, "a": "x"}
+        await store.execute(Insert(things, (row,)))
+        with pytest.raises(DuplicateKeyError):
+            await store.execute(Insert(things, ({**row, "id": identity(2)},)))
+
+    async def test_the_catalog_describes_every_collection(self, store: Backend) -> None:
+        """Each definition can be read back from the store, equal to what made it."""
+        rich = Collection(
+            _fresh(),
+            (_ID, _VERSION, Field("a", _LABEL), Field("n", FieldType(Kind.INTEGER), nullable=True)),
+            (Unique("a", "n"),),
+            (Index("-n", "a"),),
+            checks=(Check("n_is_small", ~(F.n > 2**53) | F.a.in_(["é", "x"])),),
+        )
+        await store.execute(Ensure((rich, PEOPLE)))
+        names = F.name.in_([rich.name, PEOPLE.name])
+        rows = await store.execute(Find(CATALOG, names, parse_order(["name"])))
+        found = [from_definition(row["definition"]) for row in rows]
+        assert found == [PEOPLE, rich]
+        assert [row["fingerprint"] for row in rows] == [PEOPLE.fingerprint, rich.fingerprint]
+
+    async def test_any_name_that_is_allowed_can_be_used(self, store: Backend) -> None:
+        """Words that a database reserves, and names of full length, name collections and fields."""
+        words = ("select", "order", "from", "group", "user", "index", "key", "values", "table")
+        fields = (*(Field(word, _LABEL) for word in words), Field("f" * 48, _LABEL))
+        long_name = _fresh("a" * 35)
+        things = Collection(
+            long_name,
+            (_ID, _VERSION, *fields),
+            (Unique("order", "select"), Unique("f" * 48)),
+            (Index("order"), Index("-order"), Index("f" * 48, "-from"), Index("f" * 48, "group")),
+        )
+        await store.execute(Ensure((things,)))
+        row: Document = {"id": identity(1), "version": 1, **{each.name: "x" for each in fields}}
+        await store.execute(Insert(things, (row,)))
+        found = await store.execute(Find(things, F.select == "x", parse_order(["-order"])))
+        assert found == (row,)
+        with pytest.raises(DuplicateKeyError) as error:
+            await store.execute(Insert(things, ({**row, "id": identity(2), "f" * 48: "y"},)))
+        assert error.value.fields == ("order", "select")
+
+    async def test_equal_keys_of_two_collections_are_apart(self, store: Backend) -> None:
+        """Collections with the same indexes and checks do not get in each other's way."""
+        first, second = (
+            Collection(
+                _fresh(),
+                (_ID, _VERSION, Field("a", _LABEL)),
+                (Unique("a"),),
+                (Index("-a"),),
+                checks=(Check("a_is_short", F.a != "long"),),
+            )
+            for _ in range(2)
+        )
+        await store.execute(Ensure((first, second)))
+        row: Document = {"id": identity(1), "version": 1, "a": "x"}
+        for things in (first, second):
+            await store.execute(Insert(things, (row,)))
+            with pytest.raises(DuplicateKeyError) as error:
+                await store.execute(Insert(things, ({**row, "id": identity(2)},)))
+            assert error.value.fields == ("a",)
+
+    @needs_references
+    async def test_parents_are_made_before_their_children(self, store: Backend) -> None:
+        """Collections may be named in any order; the answer keeps that order."""
+        parents = _things(_fresh("zz_parents"))
+        children = Collection(
+            _fresh("aa_children"),
+            (_ID, _VERSION, Field("parent", FieldType(Kind.UUID))),
+            references=(Reference("parent", parents.name),),
+        )
+        done = await store.execute(Ensure((children, parents)))
+        assert done.created == (children.name, parents.name)
+
+    async def test_a_circle_of_references_is_refused(self, store: Backend) -> None:
+        """Collections that need each other to exist first cannot be made."""
+        names = [_fresh(), _fresh()]
+        first, second = (
+            Collection(
+                name,
+                (_ID, _VERSION, Field("other", FieldType(Kind.UUID), nullable=True)),
+                references=(Reference("other", other),),
+            )
+            for name, other in (names, reversed(names))
+        )
+        with pytest.raises(ConfigurationError) as error:
+            await store.execute(Ensure((first, second)))
+        assert names[0] in str(error.value)
+
+    async def test_a_collection_that_was_not_made_is_reported(self, store: Backend) -> None:
+        """Reading or writing a collection that the store does not have is an error."""
+        things = _things(_fresh())
+        row: Document = {"id": identity(1), "version": 1}
+        for op in (Get(things, (identity(1),)), Insert(things, (row,)), Find(things)):
+            with pytest.raises(ConfigurationError) as error:
+                await store.execute(op)
+            assert type(error.value) is ConfigurationError
+            assert (error.value.entity, error.value.backend) == ("Thing", store.name)
+            assert error.value.hint
+
+    async def test_naming_a_collection_twice_is_refused(self, store: Backend) -> None:
+        """One request names each collection once."""
+        with pytest.raises(InvalidRequestError):
+            await store.execute(Ensure((PEOPLE, PEOPLE)))
+
+    @needs_transactions
+    async def test_ensuring_nothing_does_nothing(self, store: Backend) -> None:
+        """A request for no collection succeeds."""
+        done = await store.execute(Ensure(()))
+        assert (done.created, done.present) == ((), ())

@@ -1,0 +1,292 @@
+"""Disposable databases on real servers: made for one test session, empty for every test.
+
+:data:`PROVISIONS` says, by URL scheme, how a database is made beside the one that a URL names
+and how it is dropped; the database of the URL itself is never touched. :data:`SERVERS` names
+the environment variable that holds the URL of each server for this library's own tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+from uuid import UUID, uuid4
+
+from healthstore.abc import Backend, BackendURL
+from healthstore.abc.registry import connect
+from healthstore.errors import ConfigurationError
+from healthstore.layers.guard import GuardLayer
+from healthstore.model.catalog import CATALOG, from_definition
+from healthstore.model.ops import CountDocuments, Delete, Ensure, Find
+from healthstore.model.schema import Collection, parents_first
+
+__all__ = ("PROVISIONS", "SERVERS", "Databases", "Provision", "clear", "server_url")
+
+# Name for --healthstore-require -> variable with the server's URL; None: it needs no server.
+SERVERS: Mapping[str, str | None] = {
+    "memory": None,
+    "sqlite": None,
+    "postgresql": "HEALTHSTORE_TEST_POSTGRESQL_URL",
+    "mysql": "HEALTHSTORE_TEST_MYSQL_URL",
+    "mariadb": "HEALTHSTORE_TEST_MARIADB_URL",
+    "mongodb": "HEALTHSTORE_TEST_MONGODB_URL",
+    "mongodb-rs": "HEALTHSTORE_TEST_MONGODB_RS_URL",
+}
+_EMBEDDED: Mapping[str, str] = {"memory": "memory://", "sqlite": "sqlite:///test.db"}
+_SECONDS = 20.0  # for a connection to a server that makes or drops a database
+
+Create: TypeAlias = Callable[[BackendURL, str], Awaitable[BackendURL]]
+Drop: TypeAlias = Callable[[BackendURL], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Provision:
+    """How one kind of server makes and drops a database.
+
+    ``create`` gets a server's URL and a new name and returns the URL of the new database;
+    ``drop`` gets that URL. With ``for_each_test`` a new one costs less than emptying the old.
+    """
+
+    create: Create
+    drop: Drop
+    for_each_test: bool = False
+
+
+# --- embedded --------------------------------------------------------------------------------
+
+
+async def _create_memory(url: BackendURL, _: str) -> BackendURL:
+    return url
+
+
+async def _drop_memory(_: BackendURL) -> None:
+    """A store in memory goes with its last user."""
+
+
+async def _create_sqlite(url: BackendURL, name: str) -> BackendURL:
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-"))
+    return replace(url, database=str(folder / "test.db"))
+
+
+async def _drop_sqlite(url: BackendURL) -> None:
+    shutil.rmtree(Path(url.database).parent)
+
+
+# --- servers: drivers are imported by name, so that none is needed to load this module ---------
+
+
+def _address(url: BackendURL, port: int) -> dict[str, Any]:
+    host = url.hosts[0] if url.hosts else None
+    return {
+        "host": host.name if host else "127.0.0.1",
+        "port": (host.port if host else None) or port,
+        "user": url.user,
+        "password": url.password or "",
+    }
+
+
+async def _run_postgresql(url: BackendURL, database: str, statement: str) -> None:
+    asyncpg: Any = import_module("asyncpg")
+    connection = await asyncpg.connect(
+        **_address(url, 5432), database=database or None, timeout=_SECONDS
+    )
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close(timeout=_SECONDS)
+
+
+async def _create_postgresql(url: BackendURL, name: str) -> BackendURL:
+    # template0 has no collation of the machine's own, and nobody is ever connected to it.
+    await _run_postgresql(url, url.database, f'CREATE DATABASE "{name}" TEMPLATE template0')
+    return replace(url, database=name)
+
+
+async def _drop_postgresql(url: BackendURL) -> None:
+    statement = f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)'
+    await _run_postgresql(url, "postgres", statement)
+
+
+async def _run_mysql(url: BackendURL, statement: str) -> None:
+    aiomysql: Any = import_module("aiomysql")
+    connection = await aiomysql.connect(
+        **_address(url, 3306), autocommit=True, connect_timeout=_SECONDS
+    )
+    try:
+        async with connection.cursor() as cursor:
+            await cursor.execute(statement)
+    finally:
+        await connection.ensure_closed()
+
+
+async def _create_mysql(url: BackendURL, name: str) -> BackendURL:
+    await _run_mysql(url, f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+    return replace(url, database=name)
+
+
+async def _drop_mysql(url: BackendURL) -> None:
+    await _run_mysql(url, f"DROP DATABASE IF EXISTS `{url.database}`")
+
+
+async def _create_mongodb(url: BackendURL, name: str) -> BackendURL:
+    # The server makes a database when it is first written to.
+    source = {"authSource": url.database or "admin"} if url.user else {}
+    return replace(url, database=name, options={**source, **url.options})
+
+
+async def _drop_mongodb(url: BackendURL) -> None:
+    pymongo: Any = import_module("pymongo")
+    hosts = ",".join(map(str, url.hosts))
+    credentials = {"username": url.user, "password": url.password} if url.user else {}
+    async with pymongo.AsyncMongoClient(
+        f"{url.scheme}://{hosts}/", **credentials, **url.options, serverSelectionTimeoutMS=20_000
+    ) as client:
+        await client.drop_database(url.database)
+
+
+_POSTGRESQL = Provision(_create_postgresql, _drop_postgresql)
+_MYSQL = Provision(_create_mysql, _drop_mysql)
+_MONGODB = Provision(_create_mongodb, _drop_mongodb)
+
+PROVISIONS: Mapping[str, Provision] = {
+    "memory": Provision(_create_memory, _drop_memory, for_each_test=True),
+    "sqlite": Provision(_create_sqlite, _drop_sqlite, for_each_test=True),
+    "postgresql": _POSTGRESQL,
+    "postgres": _POSTGRESQL,
+    "mysql": _MYSQL,
+    "mariadb": _MYSQL,
+    "mongodb": _MONGODB,
+    "mongodb+srv": _MONGODB,
+}
+
+
+# --- empty stores ----------------------------------------------------------------------------
+
+
+async def _known(store: Backend) -> tuple[Collection, ...]:
+    """Return the collections that a store's catalog describes."""
+    await store.execute(Ensure(()))
+    rows = await store.execute(Find(CATALOG, limit=10_000))
+    return tuple(from_definition(row["definition"]) for row in rows)
+
+
+async def clear(backend: Backend) -> None:
+    """Remove every document of every collection that the store's catalog knows.
+
+    The collections stay: making them again is what takes time on a server.
+    """
+    store = GuardLayer(backend)
+    page = 1_000 if store.capabilities.transactions else 1
+    for collection in reversed(parents_first(await _known(store))):
+        while found := await store.execute(Find(collection, limit=1_000)):
+            ids = [cast(UUID, row["id"]) for row in found]
+            for start in range(0, len(ids), page):
+                await store.execute(Delete(collection, tuple(ids[start : start + page])))
+
+
+class Databases:
+    """The disposable databases of one test session, each made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, BackendURL] = {}
+        self._borrowed: set[str] = set()
+        self.used: set[str] = set()
+
+    @asynccontextmanager
+    async def empty(self, name: str, url: BackendURL) -> AsyncIterator[Backend]:
+        """Lend an opened backend, called ``name``, whose store holds no documents.
+
+        ``url`` names a server; the database is one of our own beside the URL's. A scheme that
+        :data:`PROVISIONS` does not list gets no database of its own: then the URL must name a
+        store that is empty when the session begins.
+        """
+        provision = PROVISIONS.get(url.scheme)
+        if provision is None:
+            lent = self._borrow(name, url)
+        elif provision.for_each_test:
+            lent = self._fresh(name, url, provision)
+        else:
+            lent = self._cleared(name, url, provision)
+        async with lent as backend:
+            self.used.add(name)
+            yield backend
+
+    @asynccontextmanager
+    async def _fresh(
+        self, name: str, url: BackendURL, provision: Provision
+    ) -> AsyncIterator[Backend]:
+        made = await provision.create(url, _new_name())
+        try:
+            async with _opened(made, name) as backend:
+                yield backend
+        finally:
+            await provision.drop(made)
+
+    @asynccontextmanager
+    async def _cleared(
+        self, name: str, url: BackendURL, provision: Provision
+    ) -> AsyncIterator[Backend]:
+        if name not in self._made:
+            self._made[name] = await provision.create(url, _new_name())
+        async with _opened(self._made[name], name) as backend:
+            await clear(backend)
+            yield backend
+
+    @asynccontextmanager
+    async def _borrow(self, name: str, url: BackendURL) -> AsyncIterator[Backend]:
+        async with _opened(url, name) as backend:
+            if name not in self._borrowed:
+                await _require_empty(backend)
+                self._borrowed.add(name)
+            await clear(backend)
+            yield backend
+
+    def drop(self) -> None:
+        """Drop every database that was made; call it outside of a running event loop."""
+        loop = asyncio.new_event_loop()
+        try:
+            while self._made:
+                _, url = self._made.popitem()
+                loop.run_until_complete(PROVISIONS[url.scheme].drop(url))
+        finally:
+            loop.close()
+
+
+def server_url(name: str, environment: Mapping[str, str]) -> BackendURL | None:
+    """Return the URL of one of :data:`SERVERS`, or None if its variable is not set."""
+    variable = SERVERS[name]
+    text = _EMBEDDED[name] if variable is None else environment.get(variable)
+    return BackendURL.parse(text) if text else None
+
+
+def _new_name() -> str:
+    # Sessions and workers of pytest-xdist may share a server.
+    return f"healthstore_test_{uuid4().hex[:12]}"
+
+
+@asynccontextmanager
+async def _opened(url: BackendURL, name: str) -> AsyncIterator[Backend]:
+    backend = connect(url, name)
+    await backend.open()
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+async def _require_empty(backend: Backend) -> None:
+    store = GuardLayer(backend)
+    for collection in await _known(store):
+        if await store.execute(CountDocuments(collection)):
+            raise ConfigurationError(
+                "the store holds documents, and the tests would remove them",
+                hint="give the URL of an empty database that may be overwritten",
+                entity=collection.entity,
+                backend=backend.name,
+            )

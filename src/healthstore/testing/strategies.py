@@ -1,0 +1,148 @@
+"""Hypothesis strategies for what a store can hold and be asked: values, documents, filters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Context, Decimal
+from typing import cast
+
+from hypothesis import strategies as st
+
+from healthstore.model.query import And, Filter, Not, Operator, Or, Order, Test, parse_order
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document, FieldType, Json, Kind, Value, sorted_json
+
+__all__ = ("documents", "filters", "json_values", "orders", "texts", "values")
+
+_INT64 = st.integers(-(2**63), 2**63 - 1)
+_EXACT = Context(prec=40)
+_FIRST = datetime(1, 1, 2)  # noqa: DTZ001 - Hypothesis takes naive bounds and adds the zone
+_LAST = datetime(9999, 12, 30, 23, 59, 59, 999_999)  # noqa: DTZ001 - as above
+_COMPARED = (Operator.EQ, Operator.NE, Operator.LT, Operator.LE, Operator.GT, Operator.GE)
+_LISTED = (Operator.IN, Operator.NOT_IN)
+_TEXTUAL = (
+    Operator.CONTAINS,
+    Operator.NOT_CONTAINS,
+    Operator.STARTS,
+    Operator.NOT_STARTS,
+    Operator.ENDS,
+    Operator.NOT_ENDS,
+)
+_NULL = (Operator.IS_NULL, Operator.NOT_NULL)
+
+
+def texts(max_length: int | None = None) -> st.SearchStrategy[str]:
+    """Generate text that every backend keeps: any code point but U+0000 and lone surrogates."""
+    alphabet = st.characters(codec="utf-8", exclude_characters="\x00")
+    return st.text(alphabet, max_size=max_length)
+
+
+def _floats() -> st.SearchStrategy[float]:
+    finite = st.floats(allow_nan=False, allow_infinity=False)
+    return finite.map(lambda number: number + 0.0)  # -0.0 + 0.0 is 0.0
+
+
+def json_values() -> st.SearchStrategy[Json]:
+    """Generate JSON values with sorted keys, nested a few levels; None never at the top."""
+    leaves: st.SearchStrategy[Json] = st.booleans() | _INT64 | _floats() | texts(20)
+    inner = st.recursive(
+        st.none() | leaves,
+        lambda children: (
+            st.lists(children, max_size=4) | st.dictionaries(texts(10), children, max_size=4)
+        ),
+        max_leaves=12,
+    )
+    nested = st.lists(inner, max_size=4) | st.dictionaries(texts(10), inner, max_size=4)
+    return (leaves | nested).map(sorted_json)
+
+
+def _decimals(field: FieldType) -> st.SearchStrategy[Decimal]:
+    largest = 10**field.digits - 1
+    return st.integers(-largest, largest).map(
+        lambda number: Decimal(number).scaleb(-field.places, context=_EXACT)
+    )
+
+
+def _datetimes(field: FieldType) -> st.SearchStrategy[datetime]:
+    instants = st.datetimes(_FIRST, _LAST, timezones=st.just(UTC)).map(
+        lambda each: each.replace(fold=0)
+    )
+    if not field.milliseconds:
+        return instants
+    return instants.map(lambda each: each.replace(microsecond=each.microsecond // 1000 * 1000))
+
+
+def values(field: FieldType) -> st.SearchStrategy[Value]:
+    """Generate canonical, non-null values of a field's type."""
+    strategies: Mapping[Kind, st.SearchStrategy[Value]] = {
+        Kind.TEXT: texts(field.max_length),
+        Kind.INTEGER: _INT64,
+        Kind.BOOLEAN: st.booleans(),
+        Kind.FLOAT: _floats(),
+        Kind.DECIMAL: _decimals(field),
+        Kind.DATETIME: _datetimes(field),
+        Kind.DATE: st.dates(date(1, 1, 2), date(9999, 12, 30)),
+        Kind.TIME: st.times().map(lambda each: each.replace(fold=0)),
+        Kind.DURATION: _INT64.map(lambda number: timedelta(microseconds=number)),
+        Kind.UUID: st.uuids(),
+        Kind.BYTES: st.binary(max_size=200),
+        Kind.JSON: cast("st.SearchStrategy[Value]", json_values()),
+        Kind.ENUM: st.sampled_from(field.choices or ("",)),
+    }
+    return strategies[field.kind]
+
+
+def documents(collection: Collection) -> st.SearchStrategy[Document]:
+    """Generate canonical documents of a collection, null where a field may be null."""
+    parts = {
+        each.name: (st.none() | values(each.type)) if each.nullable else values(each.type)
+        for each in collection.fields
+    }
+    return st.fixed_dictionaries(cast("dict[str, st.SearchStrategy[Value]]", parts)).map(
+        lambda document: cast(Document, {**document, "version": 1})
+    )
+
+
+def _tests(collection: Collection, rows: Sequence[Document]) -> st.SearchStrategy[Filter]:
+    leaves: list[st.SearchStrategy[Filter]] = []
+    for each in collection.fields:
+        leaves.append(st.builds(Test, st.just(each.name), st.sampled_from(_NULL)))
+        if not each.type.ordered:
+            continue
+        known = sorted({repr(row[each.name]): row[each.name] for row in rows}.items())
+        operands = values(each.type) | st.none()
+        if known:
+            operands = st.sampled_from([value for _, value in known]) | operands
+        listed = st.lists(operands, max_size=5).map(tuple)
+        leaves.append(st.builds(Test, st.just(each.name), st.sampled_from(_COMPARED), operands))
+        leaves.append(st.builds(Test, st.just(each.name), st.sampled_from(_LISTED), listed))
+        if each.type.kind is Kind.TEXT:
+            parts = st.sampled_from(["", "a", "%", "_", "\\", " ", ".", "é"]) | texts(3)
+            leaves.append(st.builds(Test, st.just(each.name), st.sampled_from(_TEXTUAL), parts))
+    return st.one_of(leaves)
+
+
+def filters(collection: Collection, rows: Sequence[Document] = ()) -> st.SearchStrategy[Filter]:
+    """Generate filters over a collection; operands are often values of ``rows``, or None."""
+    return st.recursive(
+        _tests(collection, rows),
+        lambda children: (
+            st.lists(children, max_size=3).map(lambda items: And(tuple(items)))
+            | st.lists(children, max_size=3).map(lambda items: Or(tuple(items)))
+            | children.map(Not)
+        ),
+        max_leaves=6,
+    )
+
+
+def orders(collection: Collection) -> st.SearchStrategy[tuple[Order, ...]]:
+    """Generate total orders of up to three fields and ``id``, each way."""
+    names = [each.name for each in collection.fields if each.type.ordered]
+    keys = st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True)
+    signs = st.lists(st.sampled_from(["", "-"]), min_size=3, max_size=3)
+    return st.tuples(keys, signs).map(
+        lambda drawn: parse_order(
+            sign + name for name, sign in zip(drawn[0], drawn[1], strict=False)
+        )
+    )

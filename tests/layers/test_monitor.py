@@ -1,0 +1,20 @@
+"""The contract through the monitor layer, over memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from healthstore.abc import Backend
+from healthstore.layers.monitor import MonitorLayer
+from healthstore.testing.contract import ContractTests
+from healthstore.testing.plugin import EmptyBackend
+
+
+class TestMonitorLayer(ContractTests):
+    @pytest.fixture
+    async def backend(self, healthstore_empty: EmptyBackend) -> AsyncIterator[Backend]:
+        """Lend an empty memory backend under the layer."""
+        async with healthstore_empty("memory") as backend:
+            yield MonitorLayer(backend)

@@ -1,0 +1,37 @@
+"""What mypy and pyright must infer for a user's code; it is checked, never run."""
+
+from typing import Annotated, assert_type
+from uuid import UUID
+
+from healthstore import DatabaseManager, Entity, F, MaxLength, Unique
+from healthstore.repository import Repository
+
+
+class User(Entity, collection="users"):
+    """An entity as a user writes it."""
+
+    email: Annotated[str, Unique(), MaxLength(255)]
+    first_name: str | None = None
+
+
+async def a_repository_knows_its_entity(db: DatabaseManager) -> None:
+    """Infer the class of the entity in every answer, without an annotation."""
+    users = db.repository(User)
+    assert_type(users, Repository[User])
+
+    ann = await users.add(User(email="ann@example.org"))
+    assert_type(ann, User)
+    assert_type(ann.id, UUID)
+    assert_type(ann.version, int)
+    assert_type(await users.first(F.email == "ann@example.org"), User | None)
+    assert_type(await users.count(), int)
+    assert_type(await users.exists(F.email == "ann@example.org"), bool)
+
+    page = await users.find(F.first_name == "Ann", order=["email"], limit=10)
+    for user in page.items:
+        assert_type(user, User)
+    async for user in users.stream(F.first_name == "Ann"):
+        assert_type(user, User)
+
+    async with db.transaction() as unit:
+        assert_type(unit.repository(User), Repository[User])
