@@ -90,7 +90,7 @@ class HealthstoreError(Exception):
     code: ClassVar[str] = "HS-0000"
     transient: ClassVar[bool] = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every part of the place may be known where it is raised
         self,
         message: str,
         *,

@@ -47,6 +47,5 @@ class EventBus:
         for handler in self._handlers.get(type(event), ()):
             try:
                 handler(event)
-            except Exception:
-                # A listener must not break the operation that it listens to.
+            except Exception:  # noqa: BLE001 - a listener must not break what it listens to
                 _log.exception("a handler of %s failed", type(event).__name__)

@@ -24,6 +24,7 @@ from healthstore.errors import (
     HealthstoreError,
     LifecycleError,
     Outcome,
+    ReadOnlyError,
     SchemaMismatchError,
 )
 from healthstore.model import evaluate
@@ -349,7 +350,16 @@ class Adapter(ABC, Generic[S]):
 
     async def _run_batch(self, session: S, op: Batch) -> tuple[Any, ...]:
         operations: tuple[Op[Any], ...] = op.operations
-        return tuple([await self.run(session, each) for each in operations])
+        return tuple([await self._run_part(session, each) for each in operations])
+
+    async def _run_part(self, session: S, op: Op[Any]) -> object:
+        """Run one operation of a batch; its error names its own collection."""
+        try:
+            return await self.run(session, op)
+        except HealthstoreError as error:
+            raise self._placed(error, op) from error.__cause__
+        except Exception as error:  # noqa: BLE001 - as in execute
+            raise self._ours(error, _phase(op.effect), _collection(op)) from None
 
     _handlers: ClassVar[dict[type, Callable[[Any, Any, Any], Awaitable[object]]]] = {
         Ensure: lambda self, session, op: self._run_ensure(session, op),
@@ -379,6 +389,7 @@ class AdapterUnit(Generic[S]):
         self._busy = False
         self._failed = False
         self._expired = False
+        self._read_only = options.read_only
         loop = asyncio.get_running_loop()
         self._expires = loop.time() + options.deadline
         self._timer = loop.call_at(self._expires, self._expire)
@@ -403,6 +414,10 @@ class AdapterUnit(Generic[S]):
                 "the schema cannot change inside a unit",
                 hint="call initialize() before the transaction",
                 backend=self.name,
+            )
+        if self._read_only and op.effect is not Effect.READ:
+            raise ReadOnlyError(
+                "the unit is read-only", hint="begin one that may write", backend=self.name
             )
         self._busy = True
         done = False

@@ -107,6 +107,12 @@ def _host(text: str) -> Host:
     name, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
     if not colon:
         name, port = text, ""
+    if ":" in name and not (name.startswith("[") and name.endswith("]")):
+        # Most likely user:password without an @: taken for a host, it would be shown.
+        raise ConfigurationError(
+            "the URL has a host with more than one :",
+            hint="write user:password@host:port, and an IPv6 address in [brackets]",
+        )
     if port and not (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
         raise ConfigurationError(
             "the URL has a port that is not a number from 1 to 65535",

@@ -18,6 +18,7 @@ from healthstore.abc.backend import Capabilities, Unit, UnitOptions
 from healthstore.abc.layer import Layer
 from healthstore.errors import (
     CapabilityError,
+    HealthstoreError,
     InvalidRequestError,
     NotNullError,
     RefusedValueError,
@@ -33,6 +34,7 @@ from healthstore.model.ops import (
     Function,
     Get,
     Insert,
+    Measure,
     Op,
     Operation,
     Patch,
@@ -82,7 +84,11 @@ class GuardLayer(Layer):
     async def begin(self, options: UnitOptions = UnitOptions()) -> Unit:  # noqa: B008 - frozen
         """Begin a unit; refuse a deadline that is not positive."""
         if not options.deadline > 0:
-            raise InvalidRequestError("a unit's deadline must be positive seconds")
+            raise InvalidRequestError(
+                "a unit's deadline must be positive",
+                hint="give seconds, for example 30.0",
+                backend=self.name,
+            )
         return await super().begin(options)
 
 
@@ -96,18 +102,21 @@ def _check(op: Op[Any], capabilities: Capabilities, backend: str) -> Op[Any]:
         )
     try:
         return check(op, capabilities)
-    except CapabilityError as error:
+    except HealthstoreError as error:
         raise error.at(backend=backend) from None
 
 
 def _check_batch(op: Batch, capabilities: Capabilities) -> Batch:
     if not op.operations:
-        raise InvalidRequestError("a batch has no operation")
+        raise InvalidRequestError("a batch has no operation", hint="leave it out")
     if not capabilities.transactions:
         raise _needs_transactions("a batch", None)
     for each in op.operations:
         if isinstance(each, Ensure | Batch | Aggregate):
-            raise InvalidRequestError(f"{type(each).__name__} cannot be part of a batch")
+            raise InvalidRequestError(
+                f"{type(each).__name__} cannot be part of a batch",
+                hint="execute it by itself, or begin a unit",
+            )
     checked = tuple(_CHECKS[type(each)](each, capabilities) for each in op.operations)
     return Batch(cast("tuple[Operation, ...]", checked))
 
@@ -116,7 +125,9 @@ def _check_ensure(op: Ensure, _: Capabilities) -> Ensure:
     names = [collection.name for collection in op.collections]
     for name in names:
         if names.count(name) > 1:
-            raise InvalidRequestError(f"the collection {name!r} is named twice")
+            raise InvalidRequestError(
+                f"the collection {name!r} is named twice", hint="name it once"
+            )
     return op
 
 
@@ -149,18 +160,21 @@ def _check_patch(op: Patch, capabilities: Capabilities) -> Patch:
     changed = [name for name, _ in (*op.sets, *op.increments)]
     for name in changed:
         if collection.field(name).name == "id" or changed.count(name) > 1:
-            raise InvalidRequestError(
-                "cannot be changed, or is changed twice", entity=collection.entity, field=name
+            raise _invalid(
+                collection,
+                "cannot be changed, or is changed twice",
+                "name each field once, and never the id",
+                name,
             )
     if not changed:
-        raise InvalidRequestError("a patch changes no field", entity=collection.entity)
+        raise _invalid(collection, "a patch changes no field", "set or increment one")
     if any(reference.field in changed for reference in collection.references):
         _require_references(collection, capabilities)
     sets = tuple((name, _value(collection, name, value)) for name, value in op.sets)
     for name, _ in op.increments:
         if not collection.field(name).type.numeric:
-            raise InvalidRequestError(
-                "is no number and cannot be incremented", entity=collection.entity, field=name
+            raise _invalid(
+                collection, "is no number and cannot be incremented", "set it instead", name
             )
     increments = tuple(
         (name, _operand(collection, collection.field(name), step)) for name, step in op.increments
@@ -179,19 +193,19 @@ def _check_delete(op: Delete, capabilities: Capabilities) -> Delete:
 def _check_find(op: Find, _: Capabilities) -> Find:
     collection = op.collection
     if type(op.limit) is not int or not 1 <= op.limit <= MAX_LIMIT:
-        raise InvalidRequestError(
+        raise _invalid(
+            collection,
             f"the limit must be from 1 to {MAX_LIMIT - 1}",
-            hint="read on with the next page, or use stream()",
-            entity=collection.entity,
+            "read on with the next page, or use stream()",
         )
     order = _order(collection, op.order)
     where = op.where
     if op.after is not None:
         if len(op.after) != len(order):
-            raise InvalidRequestError(
+            raise _invalid(
+                collection,
                 "the position does not belong to this order",
-                hint="use the page's own `next`, with the same order",
-                entity=collection.entity,
+                "use the page's own `next`, with the same order",
             )
         where = And((where, after(order, op.after)))
     return Find(collection, _where(collection, where), order, op.limit)
@@ -204,39 +218,38 @@ def _check_count(op: CountDocuments, _: Capabilities) -> CountDocuments:
 def _check_aggregate(op: Aggregate, _: Capabilities) -> Aggregate:
     collection = op.collection
     if not op.measures:
-        raise InvalidRequestError(
-            "an aggregate computes nothing",
-            hint="name a measure: n=Count()",
-            entity=collection.entity,
-        )
+        raise _invalid(collection, "an aggregate computes nothing", "name a measure: n=Count()")
     for name in op.group:
         if not collection.field(name).type.ordered or op.group.count(name) > 1:
-            raise InvalidRequestError(
-                "cannot be grouped by, or is named twice", entity=collection.entity, field=name
+            raise _invalid(
+                collection,
+                "cannot be grouped by, or is named twice",
+                "group by each field once, and by no JSON",
+                name,
             )
     for measure in op.measures:
-        if measure.field is None:
-            if measure.function is not Function.COUNT:
-                raise InvalidRequestError(
-                    f"{measure.function} needs a field", entity=collection.entity
-                )
-            continue
-        kind = collection.field(measure.field).type
-        if measure.function in {Function.SUM, Function.AVG} and not kind.numeric:
-            raise InvalidRequestError(
-                f"is no number: {measure.function} has no meaning",
-                entity=collection.entity,
-                field=measure.field,
-            )
-        if measure.function in {Function.MIN, Function.MAX} and kind.kind in _UNRANKED:
-            raise InvalidRequestError(
-                f"{measure.function} has no meaning for {kind.kind}",
-                entity=collection.entity,
-                field=measure.field,
-            )
+        _check_measure(collection, measure)
     return replace(op, where=_where(collection, op.where))
 
 
+def _check_measure(collection: Collection, measure: Measure) -> None:
+    name, function = measure.field, measure.function
+    if name is None:
+        if function is not Function.COUNT:
+            raise _invalid(collection, f"{function} needs a field", "name the field to measure")
+        return
+    kind = collection.field(name).type
+    meaningless = (function in _SUMMING and not kind.numeric) or (
+        function in _RANKING and kind.kind in _UNRANKED
+    )
+    if meaningless:
+        raise _invalid(
+            collection, f"{function} has no meaning for {kind.kind}", "measure another field", name
+        )
+
+
+_SUMMING = frozenset({Function.SUM, Function.AVG})
+_RANKING = frozenset({Function.MIN, Function.MAX})
 # MySQL, PostgreSQL and MongoDB do not agree on the minimum of these.
 _UNRANKED = frozenset({Kind.JSON, Kind.BYTES, Kind.BOOLEAN, Kind.UUID})
 
@@ -273,10 +286,10 @@ def _document(collection: Collection, document: Document, capabilities: Capabili
             elif nullable:
                 checked[name] = None
             else:
-                raise NotNullError("must have a value", entity=collection.entity, field=name)
+                raise _missing_value(collection, name)
     except KeyError:
-        raise InvalidRequestError(
-            "is missing: a document has every field", entity=collection.entity, field=name
+        raise _invalid(
+            collection, "is missing", "a document has every field; use None", name
         ) from None
     except (TypeError, ValueError) as error:
         raise _refused(collection, name, error) from None
@@ -319,7 +332,7 @@ def _value(collection: Collection, name: str, value: object) -> Value:
     field = collection.field(name)
     if value is None:
         if not field.nullable:
-            raise NotNullError("must have a value", entity=collection.entity, field=name)
+            raise _missing_value(collection, name)
         return None
     try:
         return canonicaliser(field.type)(value)
@@ -327,17 +340,33 @@ def _value(collection: Collection, name: str, value: object) -> Value:
         raise _refused(collection, name, error) from None
 
 
+def _invalid(
+    collection: Collection, message: str, hint: str, field: str | None = None
+) -> InvalidRequestError:
+    return InvalidRequestError(message, hint=hint, entity=collection.entity, field=field)
+
+
 def _refused(collection: Collection, name: str, error: Exception) -> RefusedValueError:
-    return RefusedValueError(str(error), entity=collection.entity, field=name)
+    return RefusedValueError(
+        str(error),
+        hint="give a value that every backend can keep exactly",
+        entity=collection.entity,
+        field=name,
+    )
+
+
+def _missing_value(collection: Collection, name: str) -> NotNullError:
+    return NotNullError(
+        "must have a value",
+        hint="set it, or let the entity's field be None",
+        entity=collection.entity,
+        field=name,
+    )
 
 
 def _ids(collection: Collection, ids: Sequence[UUID], *, distinct: bool) -> tuple[UUID, ...]:
     if len(ids) > MAX_IDS:
-        raise InvalidRequestError(
-            f"more than {MAX_IDS} ids in one request",
-            hint="split the list",
-            entity=collection.entity,
-        )
+        raise _invalid(collection, f"more than {MAX_IDS} ids in one request", "split the list")
     checked = tuple(cast(UUID, _value(collection, "id", identity)) for identity in ids)
     if distinct:
         _require_distinct(collection, checked)
@@ -351,10 +380,11 @@ def _require_distinct(collection: Collection, ids: Sequence[Value]) -> None:
     for position, identity in enumerate(ids):
         earlier = first.setdefault(identity, position)
         if earlier != position:
-            raise InvalidRequestError(
+            raise _invalid(
+                collection,
                 f"the documents at {earlier} and {position} have the same id",
-                entity=collection.entity,
-                field="id",
+                "send each document once",
+                "id",
             )
 
 
@@ -362,8 +392,8 @@ def _versions(op: Replace | Patch | Delete, count: int) -> tuple[int, ...] | Non
     if op.versions is None:
         return None
     if len(op.versions) != count:
-        raise InvalidRequestError(
-            "needs one expected version for each document", entity=op.collection.entity
+        raise _invalid(
+            op.collection, "some expected versions are missing", "give one for each document"
         )
     return tuple(cast(int, _value(op.collection, "version", each)) for each in op.versions)
 
@@ -373,8 +403,11 @@ def _order(collection: Collection, order: Iterable[Order]) -> tuple[Order, ...]:
     names = [key.field for key in checked]
     for name in names:
         if not collection.field(name).type.ordered or names.count(name) > 1:
-            raise InvalidRequestError(
-                "has no order, or is named twice", entity=collection.entity, field=name
+            raise _invalid(
+                collection,
+                "has no order, or is named twice",
+                "sort by each field once, and by no JSON",
+                name,
             )
     return checked if "id" in names else (*checked, Order("id"))
 
@@ -394,10 +427,10 @@ def _canonical_filter(collection: Collection, node: Filter) -> Filter:
         return Not(_canonical_filter(collection, node.item))
     if isinstance(node, And | Or):
         return type(node)(tuple(_canonical_filter(collection, item) for item in node.items))
-    raise InvalidRequestError(
+    raise _invalid(
+        collection,
         f"a filter is a {type(node).__name__}",
-        hint="write F.name == value, and put comparisons in parentheses around & and |",
-        entity=collection.entity,
+        "write F.name == value, and put comparisons in parentheses around & and |",
     )
 
 

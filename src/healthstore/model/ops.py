@@ -42,7 +42,7 @@ __all__ = (
     "Sum",
 )
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class Effect(StrEnum):
@@ -54,8 +54,8 @@ class Effect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Op(Generic[R]):
-    """A request whose result is an ``R``."""
+class Op(Generic[R_co]):
+    """A request whose result is an ``R_co``."""
 
     effect: ClassVar[Effect]
 
@@ -250,7 +250,7 @@ class Aggregate(Op["tuple[Group, ...]"]):
 
 
 @dataclass(frozen=True, slots=True)
-class Batch(Op["tuple[Any, ...]"]):
+class Batch(Op[tuple[Any, ...]]):
     """Run several operations as one unit: all of them or none. Returns their results in order."""
 
     effect = Effect.WRITE

@@ -22,7 +22,6 @@ The tagged form extends MongoDB's Extended JSON v2, so that other tools can read
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
@@ -116,11 +115,14 @@ def _read_instant(text: str) -> datetime:
 def _read_bytes(value: Json) -> object:
     body = value.get("$binary") if isinstance(value, dict) else None
     text = body.get("base64") if isinstance(body, dict) else None
-    if not isinstance(text, str):
-        raise ValueError('is not of the form {"$binary": {"base64": "…", "subType": "00"}}')
+    if not isinstance(text, str):  # malformed data, not a caller's wrong type
+        raise ValueError(  # noqa: TRY004 - as above
+            'is not of the form {"$binary": {"base64": "…", "subType": "00"}}'
+        )
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:
+        # binascii.Error, or a UnicodeEncodeError that quotes the text.
         raise ValueError("holds malformed base64") from None
 
 

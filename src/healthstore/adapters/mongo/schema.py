@@ -25,6 +25,7 @@ __all__ = ("create", "index_models", "validator")
 
 _NAMESPACE_EXISTS = 48
 _STANDARD: CodecOptions[Stored] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
+_JSON_TYPES = ("object", "array", "string", "int", "long", "double", "bool")
 _BSON_TYPES: dict[Kind, str] = {
     Kind.TEXT: "string",
     Kind.INTEGER: "long",
@@ -57,7 +58,7 @@ def _bson_type(kind: FieldType) -> str:
 
 def _property(each: Field) -> Stored:
     if each.type.kind is Kind.JSON:
-        return {} if each.nullable else {"not": {"bsonType": "null"}}
+        return {} if each.nullable else {"bsonType": list(_JSON_TYPES)}
     bson_type = _bson_type(each.type)
     described: Stored = {"bsonType": [bson_type, "null"] if each.nullable else bson_type}
     if each.type.choices:

@@ -152,7 +152,7 @@ class SqlAdapter(Adapter[SqlSession]):
             session.in_transaction = False
         try:
             await session.connection.run("COMMIT")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - translated here: only here it is a COMMIT
             failure = self.dialect.classify(error, Phase.COMMIT, None)
             raise explain(failure, Phase.COMMIT, None) from None
 

@@ -34,6 +34,7 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.sql.elements import Grouping
 
 from healthstore.adapters.sql.dialect import BulkInsert, Converter, Dialect
 from healthstore.errors import InvalidRequestError
@@ -49,6 +50,7 @@ Shape: TypeAlias = object
 Operand: TypeAlias = Callable[["str | None", Value], ColumnElement[Any]]
 
 _INTEGER = Integer()
+_CHAIN = 100  # SQLite's parser nests a chain; 1,000 levels are its limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,9 +318,20 @@ def where_clause(
     if isinstance(where, Not):
         raise InvalidRequestError("the filter is not in normal form", hint="use the guard")
     parts = [where_clause(item, table, dialect, operand) for item in where.items]
-    if isinstance(where, And):
-        return and_(true(), *parts)
-    return or_(false(), *parts)
+    combine, empty = (and_, true()) if isinstance(where, And) else (or_, false())
+    return _combined(combine, empty, parts)
+
+
+def _combined(
+    combine: Callable[..., ColumnElement[bool]],
+    empty: ColumnElement[bool],
+    parts: list[ColumnElement[bool]],
+) -> ColumnElement[bool]:
+    """Combine clauses; many of them in groups, because databases limit the depth of a chain."""
+    while len(parts) > _CHAIN:
+        groups = [parts[start : start + _CHAIN] for start in range(0, len(parts), _CHAIN)]
+        parts = [Grouping(combine(*group)) for group in groups]
+    return combine(empty, *parts)
 
 
 _Build: TypeAlias = Callable[[ColumnElement[Any], Test, Dialect, Operand], ColumnElement[bool]]

@@ -37,6 +37,7 @@ class Verdict(StrEnum):
 
     DUPLICATE = "duplicate"
     FOREIGN_KEY = "foreign key"
+    REFERENCED = "referenced"
     CHECK = "check"
     NOT_NULL = "not null"
     RANGE = "range"
@@ -77,18 +78,28 @@ def _duplicate(failure: Failure, _: Phase, collection: Collection | None) -> Hea
     return duplicate_key(collection, fields)
 
 
-def _foreign_key(failure: Failure, _: Phase, collection: Collection | None) -> HealthstoreError:
+def _foreign_key(failure: Failure, phase: Phase, collection: Collection | None) -> HealthstoreError:
+    """A document that is referred to is missing, or, where a code says both, still referenced."""
     names = collection.reference_names if collection else {}
     reference = names.get(failure.constraint or "")
-    if reference is not None:
+    if failure.constraint is not None and reference is None:
+        return _referenced(failure, phase, collection)
+    if reference is None and collection is not None and len(collection.references) == 1:
+        reference = collection.references[0]
+    if reference is None:
         return ForeignKeyError(
-            f"the document of {reference.collection} that it refers to does not exist",
-            hint="add that one first",
-            field=reference.field,
+            "a document that it refers to does not exist", hint="add that one first"
         )
     return ForeignKeyError(
-        "a reference would point to a document that does not exist",
-        hint="add the referenced document first, or delete the referring ones first",
+        f"the document of {reference.collection} that it refers to does not exist",
+        hint="add that one first",
+        field=reference.field,
+    )
+
+
+def _referenced(_: Failure, __: Phase, ___: Collection | None) -> HealthstoreError:
+    return ForeignKeyError(
+        "another document still refers to it", hint="delete the referring documents first"
     )
 
 
@@ -137,6 +148,7 @@ def _simple(
 _EXPLANATIONS: dict[Verdict, Callable[[Failure, Phase, Collection | None], HealthstoreError]] = {
     Verdict.DUPLICATE: _duplicate,
     Verdict.FOREIGN_KEY: _foreign_key,
+    Verdict.REFERENCED: _referenced,
     Verdict.CHECK: _check,
     Verdict.NOT_NULL: _simple(NotNullError, "a field must have a value", "set it"),
     Verdict.RANGE: _simple(

@@ -1,0 +1,193 @@
+"""Filters, orders and positions: one meaning, in every form."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from healthstore.errors import InvalidRequestError
+from healthstore.model.evaluate import matches, sort_documents
+from healthstore.model.query import (
+    ALL,
+    NONE,
+    And,
+    F,
+    Filter,
+    Not,
+    Operator,
+    Or,
+    Order,
+    Test,
+    after,
+    normalise,
+    parse_order,
+    walk,
+)
+from healthstore.model.schema import Collection, Field
+from healthstore.model.values import Document, FieldType, Kind, Value
+from healthstore.testing.strategies import filters, orders
+
+_FIELDS = {
+    "a": FieldType(Kind.INTEGER),
+    "b": FieldType(Kind.TEXT),
+    "c": FieldType(Kind.BOOLEAN),
+    "d": FieldType(Kind.ENUM, choices=("x", "y")),
+}
+_KEY = (Field("id", FieldType(Kind.UUID)), Field("version", FieldType(Kind.INTEGER)))
+NULLABLE = Collection(
+    "nullable", (*_KEY, *(Field(name, kind, nullable=True) for name, kind in _FIELDS.items()))
+)
+REQUIRED = Collection("required", (*_KEY, *(Field(name, kind) for name, kind in _FIELDS.items())))
+
+
+def rows(collection: Collection) -> list[Document]:
+    """Return documents with all combinations of a few values, and nulls where they may be."""
+    import uuid
+
+    absent: tuple[None, ...] = (None,) if collection is NULLABLE else ()
+    found: list[Document] = []
+    for a in (0, 1, *absent):
+        for b in ("", "a", "é", *absent):
+            for c in (True, False, *absent):
+                for d in ("x", "y", *absent):
+                    identity = uuid.UUID(int=len(found))
+                    found.append({"id": identity, "version": 1, "a": a, "b": b, "c": c, "d": d})
+    return found
+
+
+ROWS = {collection.name: rows(collection) for collection in (NULLABLE, REQUIRED)}
+cases = st.sampled_from([NULLABLE, REQUIRED]).flatmap(
+    lambda collection: st.tuples(
+        st.just(collection), filters(collection, ROWS[collection.name])
+    )
+)
+
+
+def selected(collection: Collection, where: Filter) -> list[Value]:
+    """Return the ids of the rows that satisfy a filter."""
+    return [row["id"] for row in ROWS[collection.name] if matches(where)(row)]
+
+
+def strictly(test: Test, document: Document) -> bool:
+    """Evaluate a test of a normal form as a database does: no test of null holds."""
+    if document[test.field] is None:
+        return test.operator is Operator.IS_NULL
+    return matches(test)(document)
+
+
+def database(where: Filter, document: Document) -> bool:
+    """Evaluate a normal form with :func:`strictly`."""
+    if isinstance(where, Test):
+        return strictly(where, document)
+    assert not isinstance(where, Not), "a normal form has no negation"
+    held = (database(item, document) for item in where.items)
+    return all(held) if isinstance(where, And) else any(held)
+
+
+@settings(max_examples=300)
+@given(cases)
+def test_the_normal_form_means_the_same(case: tuple[Collection, Filter]) -> None:
+    """A normal form selects what the filter selects, for fields that may be null and others."""
+    collection, where = case
+    normal = normalise(where, collection.nullable)
+    assert selected(collection, normal) == selected(collection, where)
+
+
+@settings(max_examples=300)
+@given(cases)
+def test_the_normal_form_needs_no_null_logic(case: tuple[Collection, Filter]) -> None:
+    """A database in which no test of null holds, except ``is null``, gives the same answer."""
+    collection, where = case
+    normal = normalise(where, collection.nullable)
+    found = [row["id"] for row in ROWS[collection.name] if database(normal, row)]
+    assert found == selected(collection, where)
+
+
+@given(cases)
+def test_a_normal_form_stays_as_it_is(case: tuple[Collection, Filter]) -> None:
+    """Normalising twice is normalising once, in meaning."""
+    collection, where = case
+    normal = normalise(where, collection.nullable)
+    again = normalise(normal, collection.nullable)
+    assert selected(collection, again) == selected(collection, normal)
+
+
+@given(cases)
+def test_constants_are_folded(case: tuple[Collection, Filter]) -> None:
+    """A normal form is ALL, NONE, or contains neither."""
+    collection, where = case
+    normal = normalise(where, collection.nullable)
+    pending = [] if normal in {ALL, NONE} else [normal]
+    while pending:
+        node = pending.pop()
+        assert node not in {ALL, NONE}
+        if isinstance(node, And | Or):
+            pending.extend(node.items)
+
+
+@given(cases)
+def test_a_filter_and_its_negation_divide_the_rows(case: tuple[Collection, Filter]) -> None:
+    """Each row satisfies exactly one of f and ~f, and their normal forms agree."""
+    collection, where = case
+    holds = selected(collection, normalise(where, collection.nullable))
+    fails = selected(collection, normalise(~where, collection.nullable))
+    every = [row["id"] for row in ROWS[collection.name]]
+    assert sorted([*holds, *fails], key=str) == sorted(every, key=str)
+
+
+@settings(max_examples=200)
+@given(orders(NULLABLE), st.integers(0, len(ROWS["nullable"]) - 1))
+def test_after_is_what_follows(order: tuple[Order, ...], at: int) -> None:
+    """The documents after a position are those that come later in the sorted list."""
+    ordered = sort_documents(ROWS["nullable"], order)
+    position = tuple(ordered[at][key.field] for key in order)
+    follows = matches(normalise(after(order, position), NULLABLE.nullable))
+    assert [row for row in ordered if follows(row)] == ordered[at + 1 :]
+
+
+def test_orders_are_total() -> None:
+    """A descending key begins with a minus; id ends every order unless it is there."""
+    assert parse_order([]) == (Order("id"),)
+    wanted = (Order("a", descending=True), Order("b"), Order("id"))
+    assert parse_order(["-a", "b"]) == wanted
+    assert parse_order(["-id"]) == (Order("id", descending=True),)
+
+
+def test_operators_make_filters() -> None:
+    """F.name compared, combined and negated gives the filter that it reads as."""
+    where = (F.a > 1) & ~(F["b"] == "x") | F.c.in_([True, None])
+    a, b = Test("a", Operator.GT, 1), Test("b", Operator.EQ, "x")
+    c = Test("c", Operator.IN, (True, None))
+    assert where == Or((And((a, Not(b))), c))
+    assert F.a.between(1, 2) == And((F.a >= 1, F.a <= 2))
+    assert [test.field for test in walk(where)] == ["c", "b", "a"]
+    assert repr(F) == "F"
+    assert repr(F.a) == "F.a"
+
+
+def test_and_or_not_are_refused() -> None:
+    """Python's own and, or, not and chained comparisons would drop a part of the filter."""
+    for wrong in (
+        lambda: (F.a == 1) and (F.b == 2),
+        lambda: not (F.a == 1),
+        lambda: 1 < F.a < 2,
+        lambda: bool(F.a),
+        lambda: (F.a == 1) & cast(Filter, True),
+    ):
+        with pytest.raises(InvalidRequestError) as refused:
+            wrong()
+        assert refused.value.hint
+
+
+def test_a_filter_has_a_limited_size() -> None:
+    """More than 5,000 parts or 100 levels are refused, however deep, without a deep stack."""
+    deep: Filter = F.a == 1
+    for _ in range(100_000):
+        deep = Not(deep)
+    for where in (deep, Or((F.a == 1,) * 5_000)):
+        with pytest.raises(InvalidRequestError) as refused:
+            list(walk(where))
+        assert refused.value.hint
