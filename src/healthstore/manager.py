@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -52,14 +52,15 @@ class Transaction:
 class DatabaseManager:
     """One or more members, the first of which serves the repositories.
 
-    ``members`` is a URL, several URLs (named by their kind: ``"sqlite"``, ``"postgresql"``,
-    ``"sqlite-2"``), or a mapping from names to URLs. Use it with ``async with``, or call
-    :meth:`open` and :meth:`close`. Raises ConfigurationError for a URL that cannot be used.
+    ``urls`` are named by their kind: ``"sqlite"``, ``"postgresql"``, ``"sqlite-2"``; ``members``
+    maps names of your own to URLs, and comes after them. Use the manager with ``async with``,
+    or call :meth:`open` and :meth:`close`. Raises ConfigurationError for a URL that cannot be
+    used, or if there is none.
     """
 
-    def __init__(self, members: str | Iterable[str] | Mapping[str, str]) -> None:
+    def __init__(self, *urls: str, members: Mapping[str, str] | None = None) -> None:
         self._bus = EventBus()
-        self._members = _build(members, self._bus)
+        self._members = _build(urls, members or {}, self._bus)
         self._active = next(iter(self._members))
         self._guarded = build_guard(self._members[self._active])
         self._opened: set[str] = set()
@@ -222,26 +223,24 @@ def _collections(entities: Iterable[type[Entity]] | None) -> tuple[Collection, .
     return None if entities is None else tuple(collection_of(entity) for entity in entities)
 
 
-def _build(members: str | Iterable[str] | Mapping[str, str], bus: EventBus) -> dict[str, Backend]:
-    urls: list[tuple[str | None, str]]
-    if isinstance(members, str):
-        urls = [(None, members)]
-    elif isinstance(members, Mapping):
-        urls = list(members.items())
-    else:
-        urls = [(None, url) for url in members]
-    if not urls:
-        raise ConfigurationError("no member is given", hint="pass at least one URL")
+def _build(urls: Sequence[str], members: Mapping[str, str], bus: EventBus) -> dict[str, Backend]:
+    if not urls and not members:
+        raise ConfigurationError(
+            "no member is given", hint='pass a URL: DatabaseManager("sqlite:///app.db")'
+        )
     built: dict[str, Backend] = {}
-    for name, url in urls:
-        member = build_member(BackendURL.parse(url), name, bus.emit)
-        count = 2
+    for text in urls:
+        url = BackendURL.parse(text)
+        member = build_member(url, None, bus.emit)
+        kind, count = member.name, 2
         while member.name in built:
-            member = build_member(BackendURL.parse(url), f"{_kind(member.name)}-{count}", bus.emit)
+            member = build_member(url, f"{kind}-{count}", bus.emit)
             count += 1
         built[member.name] = member
+    for name, text in members.items():
+        if name in built:
+            raise ConfigurationError(
+                f"two members are called {name!r}", hint="give one of them another name"
+            )
+        built[name] = build_member(BackendURL.parse(text), name, bus.emit)
     return built
-
-
-def _kind(name: str) -> str:
-    return name.partition("-")[0]

@@ -311,17 +311,13 @@ class Adapter(ABC, Generic[S]):
         there = await self.existing(session)
         await self.create(session, CATALOG)
         ordered = parents_first(op.collections)
-        known = there | {each.name for each in ordered}
-        for collection in ordered:
-            for reference in collection.references:
-                if reference.collection not in known:
-                    raise ConfigurationError(
-                        f"refers to {reference.collection!r}, which is not there",
-                        hint="initialize its entity too, in the same call",
-                        entity=collection.entity,
-                        field=reference.field,
-                    )
-            await self._record(session, collection, exists=collection.name in there)
+        read = Get(CATALOG, tuple(catalog_id(each.name) for each in ordered))
+        rows = await self.get(session, read)
+        for collection, row in zip(ordered, rows, strict=True):
+            _require_makeable(collection, row, there, {each.name for each in ordered})
+        for collection, row in zip(ordered, rows, strict=True):
+            if row is None:
+                await self._record(session, collection)
         for collection in ordered:
             await self.create(session, collection)
         names = [each.name for each in op.collections]
@@ -330,23 +326,14 @@ class Adapter(ABC, Generic[S]):
             tuple(name for name in names if name in there),
         )
 
-    async def _record(self, session: S, collection: Collection, *, exists: bool) -> None:
-        """Compare a collection with its row in the catalog, or add the row."""
-        read = Get(CATALOG, (catalog_id(collection.name),))
-        (row,) = await self.get(session, read)
-        if row is None and exists:
-            raise SchemaMismatchError(
-                f"{collection.name!r} exists, but healthstore did not make it",
-                hint="use another collection name or an empty database",
-                entity=collection.entity,
-            )
-        if row is None:
-            try:
-                await self.insert(session, Insert(CATALOG, (to_document(collection),)))
-            except DuplicateKeyError:  # another process was first
-                (row,) = await self.get(session, read)
-        if row is not None:
-            require_same(row, collection)
+    async def _record(self, session: S, collection: Collection) -> None:
+        """Add a collection to the catalog, unless another process has just done so."""
+        try:
+            await self._run_part(session, Insert(CATALOG, (to_document(collection),)))
+        except DuplicateKeyError:
+            (row,) = await self.get(session, Get(CATALOG, (catalog_id(collection.name),)))
+            if row is not None:
+                require_same(row, collection)
 
     async def _run_batch(self, session: S, op: Batch) -> tuple[Any, ...]:
         operations: tuple[Op[Any], ...] = op.operations
@@ -500,6 +487,28 @@ def deadline_exceeded(write: bool) -> DeadlineExceededError:  # noqa: FBT001 - s
         + ("; read the document to see whether it was written" if write else ""),
         outcome=Outcome.UNKNOWN if write else Outcome.NOT_APPLIED,
     )
+
+
+def _require_makeable(
+    collection: Collection, row: Document | None, there: frozenset[str], together: set[str]
+) -> None:
+    """Raise ConfigurationError unless a collection can be made, or is there and the same."""
+    for reference in collection.references:
+        if reference.collection not in there | together:
+            raise ConfigurationError(
+                f"refers to {reference.collection!r}, which is not there",
+                hint="initialize its entity too, in the same call",
+                entity=collection.entity,
+                field=reference.field,
+            )
+    if row is not None:
+        require_same(row, collection)
+    elif collection.name in there:
+        raise SchemaMismatchError(
+            f"{collection.name!r} exists, but healthstore did not make it",
+            hint="use another collection name or an empty database",
+            entity=collection.entity,
+        )
 
 
 def require_same(row: Document, wanted: Collection) -> None:

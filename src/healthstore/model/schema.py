@@ -205,6 +205,18 @@ class Collection:
             {self.check_name(f"ref_{each.field}"): each for each in self.references}
         )
 
+    @cached_property
+    def check_names(self) -> Mapping[str, str]:
+        """The declared checks by the names of their constraints in a database."""
+        return MappingProxyType({self.check_name(each.name): each.name for each in self.checks})
+
+    @cached_property
+    def type_names(self) -> Mapping[str, Field]:
+        """The fields by the names of the constraints that keep a column to its field's type."""
+        return MappingProxyType(
+            {self.check_name(f"type_{each.name}"): each for each in self.fields}
+        )
+
     def check_name(self, name: str) -> str:
         """Return the database's name of a check."""
         digest = hashlib.sha256(f"{self.name}:{name}".encode()).hexdigest()[:8]

@@ -142,10 +142,11 @@ async def _create_mongodb(url: BackendURL, name: str) -> BackendURL:
 
 async def _drop_mongodb(url: BackendURL) -> None:
     pymongo: Any = import_module("pymongo")
+    scheme = f"{url.scheme}+srv" if url.driver == "srv" else url.scheme
     hosts = ",".join(map(str, url.hosts))
     credentials = {"username": url.user, "password": url.password} if url.user else {}
     async with pymongo.AsyncMongoClient(
-        f"{url.scheme}://{hosts}/", **credentials, **url.options, serverSelectionTimeoutMS=20_000
+        f"{scheme}://{hosts}/", **credentials, **url.options, serverSelectionTimeoutMS=20_000
     ) as client:
         await client.drop_database(url.database)
 
@@ -162,7 +163,6 @@ PROVISIONS: Mapping[str, Provision] = {
     "mysql": _MYSQL,
     "mariadb": _MYSQL,
     "mongodb": _MONGODB,
-    "mongodb+srv": _MONGODB,
 }
 
 

@@ -21,7 +21,7 @@ TYPES = [
     FieldType(Kind.DECIMAL, digits=3, places=0),
     FieldType(Kind.ENUM, choices=("a", "$b", "é")),
 ]
-cases = st.sampled_from(TYPES).flatmap(lambda field: st.tuples(st.just(field), values(field)))
+cases = st.one_of([st.tuples(st.just(field), values(field)) for field in TYPES])
 
 
 @given(cases)
@@ -42,13 +42,12 @@ def test_tagged_json_is_read_by_any_parser(case: tuple[FieldType, Value]) -> Non
     assert (type(read), repr(read)) == (type(value), repr(value))
 
 
-@given(cases, st.data())
+@given(st.one_of([st.tuples(st.just(each), values(each), values(each)) for each in TYPES]))
 def test_equal_values_and_only_those_have_equal_digests(
-    case: tuple[FieldType, Value], data: st.DataObject
+    case: tuple[FieldType, Value, Value],
 ) -> None:
     """Two values give the same bytes exactly if they are the same."""
-    field, value = case
-    other = data.draw(values(field) | st.just(value))
+    field, value, other = case
     digest = digester(field) or (lambda each: each)
     first, second = (msgspec.msgpack.encode(digest(each)) for each in (value, other))
     assert (first == second) is (repr(value) == repr(other))

@@ -43,6 +43,7 @@ class Meaning(Enum):
     DUPLICATE = auto()
     FULL = auto()
     GOING_AWAY = auto()
+    INTERNAL = auto()
     IN_DOUBT = auto()
     LOGIN = auto()
     LOST = auto()
@@ -57,6 +58,7 @@ class Meaning(Enum):
 
 
 _BY_CODE: dict[int, Meaning] = {
+    1: Meaning.INTERNAL,  # InternalError: FerretDB's number for whatever it does not know
     6: Meaning.LOST,  # HostUnreachable
     7: Meaning.LOST,  # HostNotFound
     13: Meaning.LOGIN,  # Unauthorized
@@ -90,6 +92,7 @@ _BY_CODE: dict[int, Meaning] = {
     14031: Meaning.FULL,  # OutOfDiskSpace
 }
 _BY_SQLSTATE: dict[str, int] = {
+    "23P01": 11000,
     "23505": 11000,
     "40001": 112,
     "40P01": 112,

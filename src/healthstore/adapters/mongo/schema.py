@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +18,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
+from healthstore.adapters.mongo.errors import Meaning, meaning_of
 from healthstore.adapters.mongo.filters import query
 from healthstore.errors import CapabilityError
 from healthstore.model.schema import Collection, Field, Unique
@@ -24,6 +27,9 @@ from healthstore.model.values import FieldType, Kind
 __all__ = ("create", "index_models", "validator")
 
 _NAMESPACE_EXISTS = 48
+_ATTEMPTS = 6
+_PAUSE = 0.1  # seconds
+_REPEATED = frozenset({Meaning.CONFLICT, Meaning.INTERNAL})
 _STANDARD: CodecOptions[Stored] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
 _JSON_TYPES = ("object", "array", "string", "int", "long", "double", "bool")
 _BSON_TYPES: dict[Kind, str] = {
@@ -117,6 +123,23 @@ def _partial(collection: Collection, unique: Unique) -> Mapping[str, Any]:
 
 async def create(database: AsyncDatabase[Stored], codec: Codec) -> None:
     """Create a collection with validator and indexes, as far as they are missing.
+
+    When several processes do it at once, some servers end all but one of them with a conflict
+    or a deadlock. Each step may be repeated, so that it is, a few times.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            await _create(database, codec)
+        except OperationFailure as error:
+            if attempt == _ATTEMPTS or meaning_of(error) not in _REPEATED:
+                raise
+            await asyncio.sleep(random.uniform(0, _PAUSE * attempt))  # noqa: S311 - no secret
+        else:
+            return
+
+
+async def _create(database: AsyncDatabase[Stored], codec: Codec) -> None:
+    """Do what :func:`create` does, once.
 
     The validator is set by ``collMod`` in any case: FerretDB ignores the one given to
     ``create``. What the server then reports must be what was asked for; otherwise

@@ -16,8 +16,8 @@ from bson.int64 import Int64
 from pymongo import ReplaceOne, ReturnDocument
 from pymongo.errors import BulkWriteError, OperationFailure
 
-from healthstore.abc.adapter import Phase
-from healthstore.adapters.mongo.codec import Codec, Stored
+from healthstore.abc.adapter import Phase, duplicate_key
+from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.errors import Meaning, meaning_of, translated
 from healthstore.adapters.mongo.references import lock_parents
 from healthstore.adapters.mongo.session import Session
@@ -160,12 +160,32 @@ async def patch_one(session: Session, codec: Codec, op: Patch) -> Document | Non
 async def _explain_patch(
     session: Session, codec: Codec, op: Patch, error: OperationFailure
 ) -> None:
-    """Raise the precise error, as far as what is stored outside of the unit tells it."""
-    stored: list[Document] = []
-    if meaning_of(error) is Meaning.CHECK:
-        stored.extend((await read(Session(session.database), codec, op.ids)).values())
-    with _explained(op.collection, [evaluate.patched(op, each) for each in stored]):
+    """Raise the precise error, as far as what is stored outside of the unit tells it.
+
+    FerretDB and DocumentDB report a duplicate key of this command without the key, or as an
+    internal error. A document that holds the key proves that the patch was refused.
+    """
+    meaning, after = meaning_of(error), list[Document]()
+    if meaning in {Meaning.CHECK, Meaning.DUPLICATE, Meaning.INTERNAL}:
+        outside = Session(session.database)
+        stored = (await read(outside, codec, op.ids)).values()
+        after.extend(evaluate.patched(op, each) for each in stored)
+        if meaning is not Meaning.CHECK:
+            for each in after:
+                await _require_free_keys(outside, codec, each)
+    with _explained(op.collection, after):
         raise error
+
+
+async def _require_free_keys(session: Session, codec: Codec, document: Document) -> None:
+    """Raise DuplicateKeyError if another document holds a unique key of this one."""
+    row = codec.encode(document)
+    for unique in codec.collection.uniques:
+        key: Stored = {key_of(name): row[key_of(name)] for name in unique.fields}
+        if None not in key.values():
+            other = {"$and": [key, {"_id": {"$ne": row["_id"]}}]}
+            if await session.collection(codec.collection.name).find_one(other, {"_id": True}):
+                raise duplicate_key(codec.collection, unique.fields)
 
 
 async def patch_several(session: Session, codec: Codec, op: Patch) -> tuple[Document | None, ...]:

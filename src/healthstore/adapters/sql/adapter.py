@@ -12,7 +12,7 @@ from healthstore.abc.adapter import Adapter, Phase
 from healthstore.abc.backend import UnitOptions
 from healthstore.adapters.sql.compile import Statements, pad
 from healthstore.adapters.sql.dialect import Connection, Dialect
-from healthstore.adapters.sql.errors import explain
+from healthstore.adapters.sql.errors import Verdict, explain
 from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.tables import create_indexes, create_table, table_of
 from healthstore.errors import HealthstoreError, SerializationError
@@ -280,7 +280,7 @@ class SqlAdapter(Adapter[SqlSession]):
         names = [name for name in op.collection.names if name != "id"]
         compiled = statements.update(names, versioned=False)
         async with self._atomic(session):
-            there = await self._locked_versions(session, op.collection, ids)
+            there = await self._locked(session, op.collection, ids)
             self._check_versions(op, ids, there)
             rows = [
                 compiled.bind([*self._set(statements, each, names), row_id])
@@ -305,8 +305,7 @@ class SqlAdapter(Adapter[SqlSession]):
         if native and (changed := await self._patch_one(session, op)) is not None:
             return (changed,)
         async with self._atomic(session):
-            await self._require_unchanged(session, op.collection, op.ids)
-            stored = await self._by_id(session, op.collection, op.ids, lock=True)
+            stored = await self._locked(session, op.collection, op.ids)
             expected = op.versions or (None,) * len(op.ids)
             after: list[Document | None] = []
             for identity, version in zip(op.ids, expected, strict=True):
@@ -327,7 +326,15 @@ class SqlAdapter(Adapter[SqlSession]):
         values = [statements.encode(name, value) for name, value in (*op.sets, *op.increments)]
         values.append(statements.encode("id", op.ids[0]))
         values.extend(op.versions or ())
-        rows = await session.connection.fetch(compiled.sql, compiled.bind(values))
+        try:
+            rows = await session.connection.fetch(compiled.sql, compiled.bind(values))
+        except Exception as error:
+            failure = self.dialect.classify(error, Phase.WRITE, op.collection)
+            if failure.verdict is not Verdict.RANGE:
+                raise
+            names = [name for name, _ in op.increments if name != "version"]
+            field = names[0] if len(names) == 1 else None
+            raise evaluate.out_of_range(op.collection, field, "an increment") from None
         return statements.document(rows[0]) if rows else None
 
     async def _write_patched(
@@ -354,7 +361,7 @@ class SqlAdapter(Adapter[SqlSession]):
             values = compiled.bind([statements.encode("id", op.ids[0])])
             return (await session.connection.execute(compiled.sql, values) > 0,)
         async with self._atomic(session):
-            there = await self._locked_versions(session, op.collection, op.ids)
+            there = await self._locked(session, op.collection, op.ids)
             self._check_versions(op, op.ids, there)
             present = [identity for identity in op.ids if identity in there]
             for start in range(0, len(present), _IDS):
@@ -364,50 +371,30 @@ class SqlAdapter(Adapter[SqlSession]):
                 await session.connection.execute(compiled.sql, values)
         return tuple(identity in there for identity in op.ids)
 
-    async def _locked_versions(
+    async def _locked(
         self, session: SqlSession, collection: Collection, ids: Sequence[UUID]
-    ) -> dict[UUID, int]:
-        """Return the versions of the documents that are there, locked until the end."""
-        await self._require_unchanged(session, collection, ids)
-        return await self._versions(session, collection, ids, lock=self.dialect.row_locks)
+    ) -> dict[UUID, Document]:
+        """Return the documents that are there, locked until the end of the transaction.
 
-    async def _versions(
-        self, session: SqlSession, collection: Collection, ids: Sequence[UUID], *, lock: bool
-    ) -> dict[UUID, int]:
-        statements = self.statements(collection)
-        versions: dict[UUID, int] = {}
-        for start in range(0, len(ids), _IDS):
-            chunk = pad(tuple(ids[start : start + _IDS]))
-            compiled = statements.versions(len(chunk), lock=lock)
-            values = compiled.bind([statements.encode("id", each) for each in chunk])
-            for row in await session.connection.fetch(compiled.sql, values):
-                versions[cast(UUID, statements.decode("id", row[0]))] = int(row[1])
-        return versions
-
-    async def _require_unchanged(
-        self, session: SqlSession, collection: Collection, ids: Sequence[UUID]
-    ) -> None:
-        """Raise SerializationError if a document changed since the unit's snapshot.
-
-        Needed where a locking read sees what is committed now, and the database does not mind.
+        Raises SerializationError if one of them changed since the unit's snapshot: a locking
+        read sees what is committed now, and not every database minds.
         """
-        if not session.in_unit or self.dialect.detects_conflicts:
-            return
-        seen = await self._versions(session, collection, ids, lock=False)
-        now = await self._versions(session, collection, ids, lock=True)
-        if seen != now:
-            raise SerializationError(
-                "a concurrent unit changed the same documents first",
-                hint="repeat the whole unit",
-            )
+        locked = await self._by_id(session, collection, ids, lock=True)
+        if session.in_unit and not self.dialect.detects_conflicts:
+            seen = await self._by_id(session, collection, ids)
+            if seen != locked:
+                raise SerializationError(
+                    "a concurrent unit changed the same documents first",
+                    hint="repeat the whole unit",
+                )
+        return locked
 
     def _check_versions(
-        self, op: Replace | Delete, ids: Sequence[UUID], there: dict[UUID, int]
+        self, op: Replace | Delete, ids: Sequence[UUID], there: dict[UUID, Document]
     ) -> None:
         for identity, version in zip(ids, op.versions or (), strict=False):
             if identity in there:
-                stored: Document = {"version": there[identity]}
-                evaluate.check_version(op.collection, stored, identity, version)
+                evaluate.check_version(op.collection, there[identity], identity, version)
 
 
 async def _run_all(connection: Connection, statements: Iterable[str]) -> None:

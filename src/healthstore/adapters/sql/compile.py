@@ -13,6 +13,7 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import Any, TypeAlias, cast
 
 from sqlalchemy import (
+    Boolean,
     ClauseElement,
     ColumnElement,
     Integer,
@@ -34,7 +35,7 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.sql.elements import Grouping
+from sqlalchemy.ext.compiler import compiles
 
 from healthstore.adapters.sql.dialect import BulkInsert, Converter, Dialect
 from healthstore.errors import InvalidRequestError
@@ -123,17 +124,6 @@ class Statements:
             return statement.with_for_update() if lock else statement
 
         return self._compile(("get", count, lock), build)
-
-    def versions(self, count: int, *, lock: bool) -> Compiled:
-        """Select id and version by ``count`` ids."""
-
-        def build() -> ClauseElement:
-            ids = [_parameter(place, self._table.c.id) for place in range(count)]
-            columns = (self._table.c.id, self._table.c.version)
-            statement = select(*columns).where(_among(self._table.c.id, ids))
-            return statement.with_for_update() if lock else statement
-
-        return self._compile(("versions", count, lock), build)
 
     def find(
         self, where: Filter, order: Sequence[Order], limit: int
@@ -322,6 +312,21 @@ def where_clause(
     return _combined(combine, empty, parts)
 
 
+class _Group(ColumnElement[bool]):
+    """A clause in parentheses; SQLAlchemy's own grouping is undone when clauses are combined."""
+
+    inherit_cache = False
+    type = Boolean()
+
+    def __init__(self, inner: ColumnElement[bool]) -> None:
+        self.inner = inner
+
+
+@compiles(_Group)
+def _write_group(group: _Group, compiler: Any, **options: Any) -> str:
+    return f"({compiler.process(group.inner, **options)})"
+
+
 def _combined(
     combine: Callable[..., ColumnElement[bool]],
     empty: ColumnElement[bool],
@@ -330,7 +335,7 @@ def _combined(
     """Combine clauses; many of them in groups, because databases limit the depth of a chain."""
     while len(parts) > _CHAIN:
         groups = [parts[start : start + _CHAIN] for start in range(0, len(parts), _CHAIN)]
-        parts = [Grouping(combine(*group)) for group in groups]
+        parts = [_Group(combine(*group)) for group in groups]
     return combine(empty, *parts)
 
 

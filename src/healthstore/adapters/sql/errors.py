@@ -27,6 +27,7 @@ from healthstore.errors import (
     SerializationError,
     UnavailableError,
 )
+from healthstore.model.evaluate import broken_check, out_of_range
 from healthstore.model.schema import Collection
 
 __all__ = ("Failure", "Verdict", "explain", "own_name")
@@ -79,7 +80,7 @@ def _duplicate(failure: Failure, _: Phase, collection: Collection | None) -> Hea
 
 
 def _foreign_key(failure: Failure, phase: Phase, collection: Collection | None) -> HealthstoreError:
-    """A document that is referred to is missing, or, where a code says both, still referenced."""
+    """Say that a parent is missing or, where one code says both, that there are children."""
     names = collection.reference_names if collection else {}
     reference = names.get(failure.constraint or "")
     if failure.constraint is not None and reference is None:
@@ -104,15 +105,19 @@ def _referenced(_: Failure, __: Phase, ___: Collection | None) -> HealthstoreErr
 
 
 def _check(failure: Failure, _: Phase, collection: Collection | None) -> HealthstoreError:
-    names = (
-        {collection.check_name(each.name): each.name for each in collection.checks}
-        if (collection)
-        else {}
+    if collection is None:
+        return CheckError("a check does not hold", hint="give values that the entity allows")
+    name = collection.check_names.get(failure.constraint or "")
+    if name is not None:
+        return broken_check(collection, name)
+    field = collection.type_names.get(failure.constraint or "")
+    if field is not None and field.type.numeric:
+        return out_of_range(collection, field.name, "an increment")
+    return CheckError(
+        "is none of the values that the field allows",
+        hint="use one of its members",
+        field=field.name if field else None,
     )
-    name = names.get(failure.constraint or "")
-    if name is None:
-        return CheckError("a value is none of those that the field allows")
-    return CheckError(f"the check {name!r} does not hold")
 
 
 def _lost(failure: Failure, phase: Phase, _: Collection | None) -> HealthstoreError:

@@ -279,8 +279,7 @@ def _constraint(message: str, verdict: Verdict, collection: Collection) -> str |
     if verdict is Verdict.DUPLICATE:
         return own_name(quoted[-1] if quoted else "", collection.index_names)
     if verdict is Verdict.CHECK:
-        names = map(collection.check_name, (check.name for check in collection.checks))
-        return own_name(message, names)
+        return own_name(message, (*collection.check_names, *collection.type_names))
     return own_name(message, collection.reference_names)
 
 

@@ -126,6 +126,7 @@ _ENCODERS: Mapping[Kind, Callable[[FieldType], Converter | None]] = {
 }
 _DECODERS: Mapping[Kind, Callable[[FieldType], Converter | None]] = {
     **_ENCODERS,
+    Kind.FLOAT: lambda _: float,  # UPDATE … RETURNING gives 0 for 0.0
     Kind.BOOLEAN: lambda _: bool,
     Kind.DECIMAL: _decode_decimal,
     Kind.DATETIME: lambda _: from_microseconds,
@@ -220,24 +221,28 @@ _CODES: Mapping[int, Verdict] = {
 }
 
 
+# SQLite has one code for every mistake in a statement; its messages are never translated.
+_MISSING = re.compile("no such (table|column)")
+_CLASSES: Mapping[type[BaseException], Verdict] = {
+    OverflowError: Verdict.RANGE,
+    sqlite3.ProgrammingError: Verdict.UNAVAILABLE,  # "Cannot operate on a closed database."
+    ValueError: Verdict.UNAVAILABLE,  # aiosqlite's "no active connection"
+}
+
+
 def _classify(error: BaseException, phase: Phase, collection: Collection | None) -> Failure:
     del phase
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
-        return _without_code(error)
+        name = type(error).__name__
+        return Failure(_CLASSES.get(type(error), Verdict.OTHER), name)
+    if code == sqlite3.SQLITE_ERROR and _MISSING.match(str(error)):
+        return Failure(Verdict.MISSING, str(code))
     verdict = _CODES.get(code) or _CODES.get(code & 0xFF, Verdict.OTHER)
     constraint = None
     if collection is not None and verdict in {Verdict.DUPLICATE, Verdict.CHECK}:
         constraint = _constraint(str(error), verdict, collection)
     return Failure(verdict, str(code), constraint)
-
-
-def _without_code(error: BaseException) -> Failure:
-    if isinstance(error, sqlite3.OperationalError) and "no such table" in str(error):
-        return Failure(Verdict.MISSING, "1")
-    if isinstance(error, OverflowError):
-        return Failure(Verdict.RANGE, "overflow")
-    return Failure(Verdict.OTHER, type(error).__name__)
 
 
 _COLUMN = re.compile(r"\w+\.(\w+)")
@@ -246,7 +251,7 @@ _COLUMN = re.compile(r"\w+\.(\w+)")
 def _constraint(message: str, verdict: Verdict, collection: Collection) -> str | None:
     """Return the name of ours: SQLite tells it only in its message, of a unique key the columns."""
     if verdict is Verdict.CHECK:
-        return own_name(message, map(collection.check_name, (c.name for c in collection.checks)))
+        return own_name(message, (*collection.check_names, *collection.type_names))
     columns = tuple(_COLUMN.findall(message))
     return next(
         (name for name, fields in collection.index_names.items() if fields == columns), None

@@ -91,14 +91,17 @@ def _add_checks(table: Table, collection: Collection, dialect: Dialect) -> None:
     for each in collection.fields:
         rule = dialect.column_check(table.c[each.name], each.type)
         if rule is not None:
-            table.append_constraint(CheckConstraint(rule))
+            name = collection.check_name(f"type_{each.name}")
+            table.append_constraint(CheckConstraint(rule, name=name))
 
     def constant(name: str | None, value: Value) -> ColumnElement[Any]:
         if name is None:
             return literal(value)
         kind = collection.field(name).type
         encode = dialect.encoders[kind.kind](kind)
-        return literal(value if encode is None else encode(value), table.c[name].type)
+        encoded = value if encode is None else encode(value)
+        # Text is written as text, whatever the column: a DATETIME has no literal of its own.
+        return literal(encoded, None if isinstance(encoded, str) else table.c[name].type)
 
     for name, filter_ in collection.rules.items():
         rule = where_clause(filter_, table, dialect, constant)

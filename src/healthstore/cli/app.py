@@ -1,0 +1,241 @@
+"""The commands and their options; each one's work is in a module of its own."""
+
+# ruff: noqa: PLC0415 - a command imports what it needs when it runs, so that --help is quick
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from healthstore.cli.exits import Exit
+from healthstore.cli.failures import Failure, failure_of
+from healthstore.cli.output import Manners, Output
+
+__all__ = ("perform", "run")
+
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON object on standard output, and nothing else there.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+NoColor = Annotated[bool, typer.Option("--no-color", help="No colours; so does NO_COLOR.")]
+Entities = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--entity",
+        metavar="MODULE:CLASS",
+        help="Only this entity's collection, found from the current folder; may be repeated. "
+        "Without it: every collection that the store knows.",
+    ),
+]
+_URL_HELP = "sqlite:///app.db, postgresql://user:password@host/database, …"
+# Options of every command, which may also stand before its name.
+_MANNERS = frozenset({"--json", "--quiet", "-q", "--no-color"})
+# Typer passes on what click raises, from a click of its own or the real one.
+_Usage: type[Exception] = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="healthstore",
+    add_completion=False,
+    pretty_exceptions_enable=False,  # a traceback may show values
+    rich_markup_mode=None,  # rich takes longer to import than all the rest of --help
+)
+
+
+def perform(manners: Manners, job: Callable[[Output], Awaitable[int]]) -> int:
+    """Run a command's work to its end, tell what went wrong, and return the exit code."""
+    import asyncio
+
+    output = Output(manners)
+    output.log()
+
+    async def work() -> int:
+        return await job(output)
+
+    try:
+        return asyncio.run(work())
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the end of every error
+        failure = failure_of(error)
+        output.fail(failure)
+        return failure.exit
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command that these arguments name, and return its exit code."""
+    leading = list(takewhile(_MANNERS.__contains__, arguments))
+    command, *rest = [*arguments[len(leading) :]] or [""]
+    ordered = [command, *leading, *rest] if command else leading
+    try:
+        code = app(args=ordered, prog_name="healthstore", standalone_mode=False)
+    except _Usage as error:
+        message = getattr(error, "format_message", error.__str__)()
+        hint = f"healthstore {command} --help" if _is_command(command) else "healthstore --help"
+        failure = Failure(_without_urls(message, arguments), hint=hint)
+        Output(Manners(json="--json" in arguments)).fail(failure)
+        return failure.exit
+    return Exit.OK if code is None else int(code)
+
+
+def _is_command(name: str) -> bool:
+    return any(name in {each.name, _name_of(each.callback)} for each in app.registered_commands)
+
+
+def _name_of(callback: Callable[..., object] | None) -> str:
+    return getattr(callback, "__name__", "")
+
+
+def _without_urls(message: str, arguments: Sequence[str]) -> str:
+    """Cut what may be a secret out of a message that quotes the command line."""
+    for argument in arguments:
+        scheme, mark, _ = argument.partition("://")
+        if mark:
+            message = message.replace(argument, f"{scheme}://…")
+    return re.sub(r"://[^\s'…]+", "://…", message)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    """Keep, move, prove and back up data in PostgreSQL, MySQL, MariaDB, SQLite or MongoDB."""
+    if version:
+        from healthstore import __version__
+
+        print(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(Exit.USAGE)
+
+
+@app.command()
+def demo(
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the files in this new folder.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Prove the main promises on this machine; exits with 0 only if every one held.
+
+    No server is needed. Servers named in HEALTHSTORE_TEST_*_URL, or in HEALTHSTORE_DEMO_URLS
+    (separated by commas), join in with a database of their own that is dropped at the end.
+    """
+    from healthstore.cli.demo import demonstrate
+
+    return perform(Manners(json, quiet, no_color), lambda output: demonstrate(output, keep))
+
+
+@app.command()
+def load(
+    file: Annotated[Path, typer.Argument(help="JSON Lines or CSV with a header; plain or gzip.")],
+    entity: Annotated[
+        str,
+        typer.Option(metavar="MODULE:CLASS", help="What a row is; found from the current folder."),
+    ],
+    url: Annotated[str, typer.Option(help=f"The store: {_URL_HELP}", envvar="HEALTHSTORE_PRIMARY")],
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Load a file into a store, one entity a row.
+
+    Makes the collection if it is missing. A row that the entity or the store refuses is named
+    with its line, stops the load, and nothing of the file stays.
+    """
+    from healthstore.cli.load import load_file
+
+    return perform(
+        Manners(json, quiet, no_color), lambda output: load_file(output, file, entity, url)
+    )
+
+
+@app.command()
+def migrate(
+    source: Annotated[str, typer.Argument(metavar="SRC", help=_URL_HELP)],
+    target: Annotated[str, typer.Argument(metavar="DST", help="Another store; may be empty.")],
+    entity: Entities = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Copy collections from one store to another, and verify the copy by reading it back."""
+    from healthstore.cli.move import migrate_stores
+
+    return perform(
+        Manners(json, quiet, no_color),
+        lambda output: migrate_stores(output, source, target, entity or ()),
+    )
+
+
+@app.command()
+def verify(
+    left: Annotated[str, typer.Argument(metavar="A", help=_URL_HELP)],
+    right: Annotated[str, typer.Argument(metavar="B", help="The store to compare with.")],
+    entity: Entities = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Compare two stores by counts and digests; exits with 6 if they differ."""
+    from healthstore.cli.move import verify_stores
+
+    return perform(
+        Manners(json, quiet, no_color),
+        lambda output: verify_stores(output, left, right, entity or ()),
+    )
+
+
+@app.command()
+def backup(
+    url: Annotated[str, typer.Argument(metavar="URL", help=_URL_HELP)],
+    file: Annotated[Path, typer.Argument(help="Appears under this name only when complete.")],
+    entity: Entities = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Write a store to one JSON file with counts, digests and a SHA-256."""
+    from healthstore.cli.move import backup_store
+
+    return perform(
+        Manners(json, quiet, no_color),
+        lambda output: backup_store(output, url, file, entity or ()),
+    )
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that backup wrote.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help=_URL_HELP)],
+    entity: Entities = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Check a backup from end to end, then load it into a store and verify it there."""
+    from healthstore.cli.move import restore_store
+
+    return perform(
+        Manners(json, quiet, no_color),
+        lambda output: restore_store(output, file, url, entity or ()),
+    )
+
+
+@app.command()
+def schema(
+    url: Annotated[str, typer.Argument(metavar="URL", help=_URL_HELP)],
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Show a store's collections: fields, keys, references, and how many documents each has."""
+    from healthstore.cli.look import show_schema
+
+    return perform(Manners(json, quiet, no_color), lambda output: show_schema(output, url))

@@ -1,0 +1,89 @@
+"""What a command is given by name: entities as ``module:Class``, and stores as URLs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from os import getcwd
+from pathlib import Path
+from traceback import extract_tb
+from types import ModuleType
+
+from healthstore.abc.url import BackendURL
+from healthstore.cli.failures import CommandError, Failure
+from healthstore.entity import Entity
+
+__all__ = ("find_entities", "find_entity", "stored")
+
+
+def find_entity(name: str) -> type[Entity]:
+    """Return the entity class that ``module:Class`` names; the current folder is searched first.
+
+    Raises CommandError if there is no such module or class, or the module cannot be imported.
+    """
+    module_name, mark, class_name = name.partition(":")
+    if not (mark and module_name and class_name):
+        raise _wrong(f"{name!r} names no class", name, "write MODULE:CLASS, for example models:Food")
+    module = _import(module_name)
+    found = getattr(module, class_name, None)
+    if isinstance(found, type) and issubclass(found, Entity) and found is not Entity:
+        return found
+    known = sorted(
+        each
+        for each, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Entity) and value is not Entity
+    )
+    close = get_close_matches(class_name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"its entities: {', '.join(known) or 'none'}"
+    raise _wrong(f"{module_name!r} has no entity {class_name!r}", name, hint)
+
+
+def find_entities(names: Iterable[str]) -> tuple[type[Entity], ...] | None:
+    """Return the entities of these names, or None if there is no name."""
+    return tuple(map(find_entity, names)) or None
+
+
+def _import(name: str) -> ModuleType:
+    folder = getcwd()
+    if folder not in sys.path:  # a console script searches its own folder only
+        sys.path.insert(0, folder)
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if missing == name or name.startswith(f"{missing}."):
+            hint = f"run the command in the folder that holds {name.partition('.')[0]}.py"
+            raise _wrong(f"there is no module {missing!r}", name, hint) from None
+        hint = f"python -m pip install {missing.partition('.')[0]}"
+        raise _wrong(f"{name!r} imports {missing!r}, which is not there", name, hint) from None
+    except Exception as error:  # a module of the user's may fail in any way
+        # The message of a foreign exception may hold anything; its type and line do not.
+        last = extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        raise _wrong(f"{name!r} raises {type(error).__name__}", where, f"python -m {name}") from None
+
+
+def _wrong(message: str, where: str, hint: str) -> CommandError:
+    return CommandError(Failure(message, f"--entity {where}", hint))
+
+
+def _file_is_there(url: BackendURL) -> None:
+    path = Path(url.database)
+    if url.database and not path.is_file():
+        hint = "sqlite:///name.db is relative to the current folder, sqlite:////name.db is not"
+        raise CommandError(Failure("there is no such SQLite file", str(path), hint))
+
+
+# Where a store that is not there would be made by opening it, and then found empty.
+_CHECKS: Mapping[str, Callable[[BackendURL], None]] = {"sqlite": _file_is_there}
+
+
+def stored(url: str) -> str:
+    """Return the URL of a store that is to be read; raise CommandError if it is not there."""
+    parsed = BackendURL.parse(url)
+    check = _CHECKS.get(parsed.scheme)
+    if check is not None:
+        check(parsed)
+    return url

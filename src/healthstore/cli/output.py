@@ -1,0 +1,112 @@
+"""What a command writes: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from healthstore.cli.failures import Failure
+
+__all__ = ("Manners", "Output")
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How the user wants to be spoken to; each command has these options."""
+
+    json: bool = False
+    quiet: bool = False
+    no_color: bool = False
+
+
+class Output:
+    """The two streams of a command.
+
+    With ``json`` nothing but one object goes to standard output; with ``quiet`` neither results
+    nor progress are shown, only errors (and the object of ``json``).
+    """
+
+    def __init__(
+        self, manners: Manners, stdout: TextIO | None = None, stderr: TextIO | None = None
+    ) -> None:
+        self.manners = manners
+        self.stdout = sys.stdout if stdout is None else stdout
+        self.stderr = sys.stderr if stderr is None else stderr
+        # https://no-color.org: any value but the empty one.
+        self.plain = manners.no_color or bool(os.environ.get("NO_COLOR"))
+        self._silent = manners.json or manners.quiet
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody watches standard error and wants to."""
+        return self.stderr.isatty() and not self.manners.quiet
+
+    def show(self, text: str = "") -> None:
+        """Write a part of the result for people."""
+        if not self._silent:
+            print(text, file=self.stdout, flush=True)
+
+    def note(self, text: str) -> None:
+        """Write a line about the work."""
+        if not self.manners.quiet:
+            print(text, file=self.stderr, flush=True)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+        """Write a table; columns whose name ends in a space are for numbers."""
+        if self._silent:
+            return
+        from rich.console import Console  # noqa: PLC0415 - slow to import, needed only here
+        from rich.table import Table  # noqa: PLC0415 - as above
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        table = Table(title=Text(title) if title else None, title_justify="left")
+        for column in columns:
+            table.add_column(
+                Text(column.strip()), justify="right" if column.endswith(" ") else "left"
+            )
+        for row in rows:
+            table.add_row(*map(Text, row))  # as text: brackets in a name are no markup
+        width = None if self.stdout.isatty() else 120
+        Console(file=self.stdout, no_color=self.plain, width=width, highlight=False).print(table)
+
+    def result(self, data: Mapping[str, object]) -> None:
+        """Write the one object of ``--json``."""
+        if self.manners.json:
+            print(json.dumps(data, ensure_ascii=False, default=str), file=self.stdout, flush=True)
+
+    def fail(self, failure: Failure) -> None:
+        """Write an error as one block, and as the object of ``--json``."""
+        block = [f"{self._red('error:')} {failure.message}"]
+        parts = (("where", failure.where), ("hint", failure.hint), ("code", failure.code))
+        block += [f"  {name}: {text}" for name, text in parts if text]
+        print("\n".join(block), file=self.stderr, flush=True)
+        error = {
+            "message": failure.message,
+            "where": failure.where,
+            "hint": failure.hint,
+            "code": failure.code,
+        }
+        self.result({"ok": False, "exit": int(failure.exit), "error": error})
+
+    def log(self) -> None:
+        """Send the library's warnings to standard error, without tracebacks: they hold values."""
+        handler = logging.StreamHandler(self.stderr)
+        handler.setFormatter(_Brief("%(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+    def _red(self, text: str) -> str:
+        return f"\x1b[1;31m{text}\x1b[0m" if self.stderr.isatty() and not self.plain else text
+
+
+class _Brief(logging.Formatter):
+    """A record in one line: an exception by the name of its type."""
+
+    def formatException(self, ei: object) -> str:  # noqa: N802 - the name is logging's
+        """Return the type's name."""
+        kind = ei[0] if isinstance(ei, tuple) else None
+        return getattr(kind, "__name__", "")

@@ -1,0 +1,29 @@
+"""Blocking work in a thread that is over when the awaiting task goes on, also when cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+async def offload(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run ``work`` in a thread and return its result.
+
+    A thread cannot be stopped: a cancellation waits for its end, so that nobody closes a file
+    under it, and is raised then.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    cancelled: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            await asyncio.wait({running})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        running.exception()  # marked as seen: the cancellation is what the caller asked for
+        raise cancelled
+    return running.result()

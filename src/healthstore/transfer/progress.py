@@ -1,0 +1,130 @@
+"""What a transfer tells while it runs: frozen events, none with a value of a document."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from healthstore.events import Event
+
+__all__ = (
+    "CollectionFinished",
+    "CollectionStarted",
+    "Finished",
+    "Mismatch",
+    "PageMoved",
+    "Planned",
+    "Progress",
+    "Reporter",
+    "Stage",
+    "TransferEvent",
+    "Verified",
+)
+
+_log = logging.getLogger("healthstore.transfer")
+
+
+class Stage(StrEnum):
+    """A part of a transfer that goes over documents once."""
+
+    CHECK = "check"
+    """A file is read and checked; nothing is written yet."""
+    COPY = "copy"
+    """Documents are written."""
+    VERIFY = "verify"
+    """Documents are read back and compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferEvent(Event):
+    """The root of a transfer's events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(TransferEvent):
+    """What will be moved: the number of documents of each collection, parents first."""
+
+    collections: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStarted(TransferEvent):
+    """A stage begins with a collection; ``total`` is None when it is not known yet."""
+
+    stage: Stage
+    collection: str
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PageMoved(TransferEvent):
+    """A page is done: ``rows`` in it, ``size`` in bytes, ``done`` of ``total`` so far."""
+
+    stage: Stage
+    collection: str
+    rows: int
+    size: int
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionFinished(TransferEvent):
+    """A stage has ended with a collection; ``digest`` is that of the documents seen."""
+
+    stage: Stage
+    collection: str
+    rows: int
+    seconds: float
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified(TransferEvent):
+    """A collection was read back and is equal."""
+
+    collection: str
+    rows: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch(TransferEvent):
+    """A collection that must be equal differs: numbers of documents, and digests."""
+
+    collection: str
+    expected_rows: int
+    found_rows: int
+    expected_digest: str
+    found_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(TransferEvent):
+    """The transfer has succeeded."""
+
+    rows: int
+    seconds: float
+
+
+Progress: TypeAlias = Callable[[TransferEvent], None]
+
+
+class Reporter:
+    """Passes events to a callback, if there is one; one that raises is logged, and no more."""
+
+    def __init__(self, on_event: Progress | None) -> None:
+        self._on_event = on_event
+
+    def __call__(self, event: TransferEvent) -> None:
+        """Pass an event on, at once."""
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception:
+            # A progress bar must not break the transfer that it shows.
+            _log.exception("a progress callback failed on %s", type(event).__name__)

@@ -1,0 +1,97 @@
+"""Which collections a transfer takes: those of the store's catalog, or some of them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing
+from difflib import get_close_matches
+from typing import TypeAlias
+
+from healthstore.abc.backend import Backend
+from healthstore.errors import ConfigurationError, SchemaMismatchError
+from healthstore.model.catalog import CATALOG, differences, from_definition
+from healthstore.model.schema import Collection, parents_first
+from healthstore.transfer.pages import pages
+
+__all__ = ("Collections", "catalog", "choose", "choose_from", "require_equal")
+
+# Definitions or names; None stands for all.
+Collections: TypeAlias = Iterable[Collection | str] | None
+
+
+async def catalog(backend: Backend) -> dict[str, Collection]:
+    """Return the collections of a store by name, as they were defined; none if it has no catalog."""
+    found: dict[str, Collection] = {}
+    try:
+        async with aclosing(pages(backend, CATALOG)) as rows:
+            async for page in rows:
+                for row in page.rows:
+                    defined = from_definition(row["definition"])
+                    found[defined.name] = defined
+    except ConfigurationError as error:
+        if type(error) is not ConfigurationError or found:
+            raise
+        # Only a store that answers can be said to have no catalog.
+        await backend.ping()
+    return found
+
+
+async def choose(backend: Backend, wanted: Collections) -> tuple[Collection, ...]:
+    """Return the collections of a store that are wanted, parents first.
+
+    Raises ConfigurationError for a store without collections and an unknown name,
+    SchemaMismatchError for a definition other than the stored one.
+    """
+    return choose_from(await catalog(backend), wanted, backend.name)
+
+
+def choose_from(
+    available: Mapping[str, Collection], wanted: Collections, place: str
+) -> tuple[Collection, ...]:
+    """Return those of the available collections that are wanted, parents first.
+
+    ``place`` names the store or file in errors, which are as :func:`choose` says.
+    """
+    if not available:
+        raise ConfigurationError(
+            "there is no collection that healthstore made",
+            hint="call initialize() first, or check the URL: it may name another database",
+            backend=place,
+        )
+    if wanted is None:
+        return parents_first(available.values())
+    chosen: dict[str, Collection] = {}
+    for each in [wanted] if isinstance(wanted, str) else wanted:
+        name = each if isinstance(each, str) else each.name
+        stored = available.get(name)
+        if stored is None:
+            raise _unknown(name, available, place)
+        if isinstance(each, str):
+            chosen[name] = stored
+        else:
+            require_equal(stored, each, place)
+            chosen[name] = each
+    if not chosen:
+        raise ConfigurationError(
+            "no collection is named", hint="name at least one, or leave the choice out for all"
+        )
+    return parents_first(chosen.values())
+
+
+def require_equal(stored: Collection, wanted: Collection, place: str) -> None:
+    """Raise SchemaMismatchError unless a stored definition is the wanted one."""
+    if stored == wanted:
+        return
+    raise SchemaMismatchError(
+        f"the collection {wanted.name!r} has another definition: "
+        + "; ".join(differences(stored, wanted)),
+        hint="move the data to a new database, or change the entity back",
+        entity=wanted.entity,
+        backend=place,
+    )
+
+
+def _unknown(name: str, available: Mapping[str, Collection], place: str) -> ConfigurationError:
+    close = get_close_matches(name, available, n=1)
+    known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(available))}"
+    return ConfigurationError(f"there is no collection {name!r}", hint=known, backend=place)

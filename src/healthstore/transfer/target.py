@@ -1,0 +1,204 @@
+"""The receiving side: collections that are missing or empty are filled, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from tempfile import SpooledTemporaryFile
+from typing import IO, cast
+from uuid import UUID
+
+from healthstore.abc.backend import Backend
+from healthstore.errors import (
+    BackendError,
+    HealthstoreError,
+    IntegrityError,
+    Outcome,
+    RefusedValueError,
+    VerificationError,
+)
+from healthstore.model.ops import Ensure, Find, Get, Insert, Replace
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document
+from healthstore.transfer.digest import Digest, Page
+from healthstore.transfer.pages import pages
+from healthstore.transfer.progress import Reporter, Stage
+from healthstore.transfer.selection import catalog, require_equal
+from healthstore.transfer.walk import Moved, compare, walk
+
+__all__ = ("Target",)
+
+# How many documents get their references to later ones in one operation.
+_SETTLED = 1_000
+_IN_MEMORY = 1024 * 1024
+
+
+class Target:
+    """A store that receives collections, none of which may hold a document yet.
+
+    ``trusted`` says that the documents are of one moment of a store. Their references hold
+    then, if all parents come along, and a store that has to look after references by itself
+    need not check them again.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        collections: Sequence[Collection],
+        report: Reporter,
+        *,
+        trusted: bool,
+    ) -> None:
+        self.backend = backend
+        self._collections = collections
+        self._report = report
+        self._rows = 0
+        names = {each.name for each in collections}
+        complete = all(
+            reference.collection in names for each in collections for reference in each.references
+        )
+        references = backend.capabilities.references
+        self._checked = references and not (trusted and complete)
+
+    async def prepare(self) -> None:
+        """Create what is missing.
+
+        Raises SchemaMismatchError for a collection of another definition, and IntegrityError if
+        one holds a document.
+        """
+        backend = self.backend
+        await backend.execute(Ensure(()))
+        present = await catalog(backend)
+        there = tuple(each for each in self._collections if each.name in present)
+        for each in there:
+            require_equal(present[each.name], each, backend.name)
+        await backend.execute(Ensure(there))  # completes what a crash left half-made
+        filled = [each.name for each in there if await backend.execute(Find(each, limit=1))]
+        if filled:
+            raise IntegrityError(
+                f"the target already holds documents of {', '.join(filled)}",
+                hint="nothing was written; transfer into an empty database, or remove them first",
+                backend=backend.name,
+            )
+        await backend.execute(Ensure(tuple(self._collections)))
+
+    @asynccontextmanager
+    async def filling(self) -> AsyncIterator[None]:
+        """Say in an error that ends this block what the target holds by now."""
+        try:
+            yield
+        except HealthstoreError as error:
+            if self._rows:
+                left = (
+                    f"{self._rows} documents of this transfer are in {self.backend.name}: "
+                    "repeat it into an empty database"
+                )
+                error.hint = "; ".join(filter(None, (error.hint, left)))
+                error.outcome = Outcome.UNKNOWN
+            raise
+
+    async def fill(
+        self, collection: Collection, source: AsyncGenerator[Page, None], total: int | None
+    ) -> tuple[Moved, Digest]:
+        """Add every document of ``source``, which is in order of ``id``."""
+        with SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
+            later = _Later(collection, file, held=self.backend.capabilities.references)
+
+            async def handle(page: Page) -> None:
+                await self._insert(collection, page, later)
+
+            digest, seconds = await walk(
+                Stage.COPY, collection, source, self._report, total=total, handle=handle
+            )
+            for references in later.read():
+                await self._settle(collection, references)
+        return Moved(collection.name, digest.count, str(digest), seconds), digest
+
+    async def _insert(self, collection: Collection, page: Page, later: _Later) -> None:
+        capabilities = self.backend.capabilities
+        if page.largest > capabilities.max_document_bytes:
+            largest = max(page.rows, key=lambda row: later.size_of(row))
+            raise RefusedValueError(
+                f"document {largest['id']} takes about {page.largest} bytes; "
+                f"at most {capabilities.max_document_bytes} are kept",
+                hint="store large content elsewhere, and its address here",
+                entity=collection.entity,
+                backend=self.backend.name,
+            )
+        op = Insert(
+            collection,
+            later.without(page.rows),
+            atomic=capabilities.transactions,
+            checked_references=self._checked,
+        )
+        added = await self.backend.execute(op)
+        self._rows += added
+        if added != len(page.rows):
+            raise BackendError(
+                f"added {added} of {len(page.rows)} documents and reported no error",
+                hint="this is a defect of the backend's adapter",
+                entity=collection.entity,
+                backend=self.backend.name,
+                outcome=Outcome.UNKNOWN,
+            )
+
+    async def _settle(self, collection: Collection, references: Mapping[UUID, Document]) -> None:
+        """Set references to documents that were not there yet; nothing else changes."""
+        stored = await self.backend.execute(Get(collection, tuple(references)))
+        documents = tuple({**row, **references[cast(UUID, row["id"])]} for row in stored if row)
+        together = self.backend.capabilities.transactions
+        for group in (documents,) if together else ((each,) for each in documents):
+            await self.backend.execute(Replace(collection, group))
+
+    async def verify(self, expected: Mapping[Collection, Digest]) -> None:
+        """Read every collection back; raise VerificationError if one is not as expected."""
+        differing: list[str] = []
+        for collection, digest in expected.items():
+            source = pages(self.backend, collection)
+            found, _ = await walk(
+                Stage.VERIFY, collection, source, self._report, total=digest.count
+            )
+            if not compare(collection, digest, found, self._report):
+                differing.append(f"{collection.name} ({digest.count} expected, {found.count} found)")
+        if differing:
+            raise VerificationError(
+                f"what was read back differs from what was written: {', '.join(differing)}",
+                hint="`verify` names the documents; do not use this copy",
+                backend=self.backend.name,
+                outcome=Outcome.UNKNOWN,
+            )
+
+
+class _Later:
+    """References of documents to later ones of their own collection.
+
+    They are left out at first, because a database accepts no reference to what is not there
+    yet, and set when everything is. A file keeps them meanwhile: only ids, 33 bytes each.
+    """
+
+    def __init__(self, collection: Collection, file: IO[bytes], *, held: bool) -> None:
+        self._fields = [
+            (reference.field, collection.nullable(reference.field))
+            for reference in collection.references
+            if held and reference.collection == collection.name
+        ]
+        self._file = file
+
+    def without(self, rows: Sequence[Document]) -> tuple[Document, ...]:
+        """Return the documents without their references to later ones, which are kept here."""
+        if not self._fields:
+            return tuple(rows)
+        return tuple(map(self._without, rows))
+
+    def _without(self, row: Document) -> Document:
+        identity = cast(UUID, row["id"])
+        for index, (field, nullable) in enumerate(self._fields):
+            parent = cast("UUID | None", row[field])
+            if parent is not None and parent > identity:
+                self._file.write(bytes([index]) + identity.bytes + parent.bytes)
+                # A field that may not be null refers to its own document for a while.
+                row = {**row, field: None if nullable else identity}
+        return row
+
+    def read(self) -> AsyncGenerator[Mapping[UUID, Document], None]:
+        raise NotImplementedError

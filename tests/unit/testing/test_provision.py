@@ -1,0 +1,84 @@
+"""Provision: empty stores, and nothing of anybody else's is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from healthstore.abc import BackendURL
+from healthstore.abc.registry import BUILT_IN, connect
+from healthstore.errors import ConfigurationError
+from healthstore.layers.guard import GuardLayer
+from healthstore.model.ops import CountDocuments, Insert
+from healthstore.testing import provision
+from healthstore.testing.contract._samples import PEOPLE, add, family, member, person
+from healthstore.testing.provision import PROVISIONS, SERVERS, Databases, clear, server_url
+
+
+def test_every_built_in_scheme_can_be_provisioned() -> None:
+    """Each scheme of the registry has its functions, and each server's name a way to its URL."""
+    assert set(PROVISIONS) == set(BUILT_IN)
+    for name, variable in SERVERS.items():
+        url = server_url(name, {str(variable): "postgresql://u@h/d"})
+        assert url is not None
+        assert (server_url(name, {}) is None) is (variable is not None)
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///test.db"])
+async def test_every_test_gets_an_empty_store(url: str) -> None:
+    """What one test leaves behind the next one does not find."""
+    databases = Databases()
+    for _ in range(2):
+        async with databases.empty("mine", BackendURL.parse(url)) as backend:
+            await add(GuardLayer(backend), PEOPLE, person(1))
+    assert databases.used == {"mine"}
+
+
+async def test_a_file_is_gone_when_its_test_has_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is left in the folder for temporary files."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    async with Databases().empty("mine", BackendURL.parse("sqlite:///x.db")) as backend:
+        await backend.ping()
+        assert list(tmp_path.rglob("*.db"))
+    assert not list(tmp_path.iterdir())
+
+
+async def test_clearing_removes_every_document() -> None:
+    """Documents go, children before their parents; collections stay."""
+    backend = connect(BackendURL.parse("memory://"))
+    await backend.open()
+    store = GuardLayer(backend)
+    parents, children, _ = family("restrict")
+    parent = member(parents)
+    await add(store, parents, parent)
+    await add(store, children, member(children, parent["id"]))
+    await clear(backend)
+    for collection in (parents, children):
+        assert await store.execute(CountDocuments(collection)) == 0
+    await backend.close()
+
+
+async def test_a_store_of_another_scheme_is_never_overwritten(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A URL without a database of its own must name an empty store."""
+    monkeypatch.setattr(provision, "PROVISIONS", {})
+    url = BackendURL.parse(f"sqlite:///{tmp_path}/mine.db")
+    backend = connect(url)
+    await backend.open()
+    store = GuardLayer(backend)
+    await add(store, PEOPLE, person(1))
+    with pytest.raises(ConfigurationError) as refused:
+        async with Databases().empty("mine", url):
+            pass
+    assert refused.value.hint
+    assert await store.execute(CountDocuments(PEOPLE)) == 1
+    await clear(backend)
+    databases = Databases()
+    for number in range(2):
+        async with databases.empty("mine", url) as lent:
+            await lent.execute(Insert(PEOPLE, (person(number),)))
+    await backend.close()
