@@ -258,7 +258,7 @@ class OutcomeUnknownError(HealthstoreError):
 
 
 class BackendError(HealthstoreError):
-    """The database reported a failure that no error table lists; the cause is attached."""
+    """The database reported a failure that no error table lists; a note says where it came up."""
 
     code = "HS-6004"
 

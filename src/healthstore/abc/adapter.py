@@ -13,10 +13,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
 from healthstore.errors import (
+    BackendError,
     CapabilityError,
     ConfigurationError,
     DeadlineExceededError,
@@ -300,6 +303,11 @@ class Adapter(ABC, Generic[S]):
         if isinstance(error, TimeoutError) and phase is not Phase.CONNECT:
             return deadline_exceeded(phase is not Phase.READ).at(backend=self.name)
         translated = self.translate(error, phase, collection)
+        if isinstance(translated, BackendError):
+            # Where it came up, without its message, which may quote values.
+            frame = extract_tb(error.__traceback__)[-1]
+            place = f"{Path(frame.filename).name}:{frame.lineno}"
+            translated.add_note(f"caused by {type(error).__name__} in {frame.name} ({place})")
         return translated.at(backend=self.name, entity=collection.entity if collection else None)
 
     async def _run_ensure(self, session: S, op: Ensure) -> Ensured:

@@ -52,7 +52,7 @@ from healthstore.model.query import (
     Test,
     after,
     normalise,
-    walk,
+    require_moderate,
 )
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, Kind, Value, canonicaliser
@@ -413,10 +413,7 @@ def _order(collection: Collection, order: Iterable[Order]) -> tuple[Order, ...]:
 
 
 def _where(collection: Collection, where: Filter) -> Filter:
-    if where == And(()):
-        return where
-    for _ in walk(where):
-        pass  # refuses a filter that is too deep before it is rebuilt recursively
+    require_moderate(where)
     return normalise(_canonical_filter(collection, where), collection.nullable)
 
 
@@ -469,9 +466,9 @@ def _canonical_test(collection: Collection, test: Test) -> Test:
 
 
 def _operand(collection: Collection, field: Field, value: object) -> Value:
-    """Return a value to compare with, canonical; unlike a stored one it may be any length."""
+    """Return a value to compare with, or to add, canonical."""
     try:
-        return canonicaliser(replace(field.type, max_length=None))(value)
+        return collection.operands[field.name](value)
     except (TypeError, ValueError) as error:
         raise _refused(collection, field.name, error) from None
 

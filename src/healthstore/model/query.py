@@ -12,7 +12,7 @@ are moved to the tests, and a test in the result never holds for a field that is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -35,6 +35,7 @@ __all__ = (
     "after",
     "normalise",
     "parse_order",
+    "require_moderate",
     "walk",
 )
 
@@ -299,24 +300,36 @@ def _beyond(order: Order, value: Value) -> Filter:
     return Test(order.field, Operator.GT, value)
 
 
-def walk(filter_: Filter) -> Iterable[Test]:
-    """Yield every test of a filter; raise InvalidRequestError if it is too large or too deep."""
-    pending: list[tuple[Filter, int]] = [(filter_, 1)]
-    seen = 0
-    while pending:
-        node, depth = pending.pop()
-        seen += 1
-        if seen > MAX_NODES or depth > MAX_DEPTH:
+def walk(filter_: Filter) -> Iterator[Test]:
+    """Yield every test of a filter."""
+    if isinstance(filter_, Test):
+        yield filter_
+    elif isinstance(filter_, Not):
+        yield from walk(filter_.item)
+    else:
+        for item in filter_.items:
+            yield from walk(item)
+
+
+def require_moderate(filter_: Filter) -> None:
+    """Raise InvalidRequestError if a filter has too many parts, or is too deep to be compiled."""
+    level: list[Filter] = [filter_]
+    size = depth = 0
+    while level:
+        size += len(level)
+        depth += 1
+        if size > MAX_NODES or depth > MAX_DEPTH:
             raise InvalidRequestError(
                 f"the filter has more than {MAX_NODES} parts or {MAX_DEPTH} levels",
                 hint="use in_() for many values, or several queries",
             )
-        if isinstance(node, Test):
-            yield node
-        elif isinstance(node, Not):
-            pending.append((node.item, depth + 1))
-        else:
-            pending.extend((item, depth + 1) for item in node.items)
+        level = [item for node in level for item in _below(node)]
+
+
+def _below(node: Filter) -> tuple[Filter, ...]:
+    if isinstance(node, Not):
+        return (node.item,)
+    return node.items if isinstance(node, And | Or) else ()
 
 
 def normalise(filter_: Filter, nullable: Callable[[str], bool]) -> Filter:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from types import MappingProxyType
@@ -175,6 +175,16 @@ class Collection:
     def canonicalisers(self) -> tuple[tuple[str, Canonicaliser, bool], ...]:
         """For each field its name, the function that makes a value canonical, and nullable."""
         return tuple((each.name, canonicaliser(each.type), each.nullable) for each in self.fields)
+
+    @cached_property
+    def operands(self) -> Mapping[str, Canonicaliser]:
+        """For each field the function that makes a value canonical to compare with.
+
+        Unlike a value that is stored, it may be text of any length.
+        """
+        return MappingProxyType(
+            {each.name: canonicaliser(replace(each.type, max_length=None)) for each in self.fields}
+        )
 
     @cached_property
     def fingerprint(self) -> str:

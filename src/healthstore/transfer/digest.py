@@ -52,14 +52,13 @@ NOTHING = Digest()
 class Page:
     """Some documents of a collection, the digest of each, and of all together.
 
-    ``size`` is in bytes, as MessagePack; ``largest`` that of the largest document.
+    ``size`` is that of all documents in bytes, as MessagePack.
     """
 
     rows: Sequence[Document]
     digests: Sequence[bytes]
     digest: Digest
     size: int
-    largest: int
 
 
 class Digester:
@@ -93,9 +92,7 @@ class Digester:
         encoded = self.encoded(rows)
         digests = [blake2b(each, digest_size=_BYTES).digest() for each in encoded]
         total = sum(map(int.from_bytes, digests)) % _MODULUS
-        sizes = list(map(len, encoded))
-        digest = Digest(len(digests), total)
-        return Page(rows, digests, digest, sum(sizes), max(sizes, default=0))
+        return Page(rows, digests, Digest(len(digests), total), sum(map(len, encoded)))
 
     def changed(self, left: Document, right: Document) -> tuple[str, ...]:
         """Return the names of the fields in which two documents differ."""

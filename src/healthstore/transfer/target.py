@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from tempfile import SpooledTemporaryFile
-from typing import IO, cast
+from typing import cast
 from uuid import UUID
 
 from healthstore.abc.backend import Backend
@@ -14,13 +14,13 @@ from healthstore.errors import (
     HealthstoreError,
     IntegrityError,
     Outcome,
-    RefusedValueError,
     VerificationError,
 )
 from healthstore.model.ops import Ensure, Find, Get, Insert, Replace
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document
+from healthstore.model.values import Value
 from healthstore.transfer.digest import Digest, Page
+from healthstore.transfer.later import Later
 from healthstore.transfer.pages import pages
 from healthstore.transfer.progress import Reporter, Stage
 from healthstore.transfer.selection import catalog, require_equal
@@ -28,8 +28,7 @@ from healthstore.transfer.walk import Moved, compare, walk
 
 __all__ = ("Target",)
 
-# How many documents get their references to later ones in one operation.
-_SETTLED = 1_000
+# Bytes of references to later documents that are kept in memory, not in a file.
 _IN_MEMORY = 1024 * 1024
 
 
@@ -102,7 +101,7 @@ class Target:
     ) -> tuple[Moved, Digest]:
         """Add every document of ``source``, which is in order of ``id``."""
         with SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
-            later = _Later(collection, file, held=self.backend.capabilities.references)
+            later = Later(collection, file, held=self.backend.capabilities.references)
 
             async def handle(page: Page) -> None:
                 await self._insert(collection, page, later)
@@ -110,25 +109,15 @@ class Target:
             digest, seconds = await walk(
                 Stage.COPY, collection, source, self._report, total=total, handle=handle
             )
-            for references in later.read():
+            for references in later.kept():
                 await self._settle(collection, references)
         return Moved(collection.name, digest.count, str(digest), seconds), digest
 
-    async def _insert(self, collection: Collection, page: Page, later: _Later) -> None:
-        capabilities = self.backend.capabilities
-        if page.largest > capabilities.max_document_bytes:
-            largest = max(page.rows, key=lambda row: later.size_of(row))
-            raise RefusedValueError(
-                f"document {largest['id']} takes about {page.largest} bytes; "
-                f"at most {capabilities.max_document_bytes} are kept",
-                hint="store large content elsewhere, and its address here",
-                entity=collection.entity,
-                backend=self.backend.name,
-            )
+    async def _insert(self, collection: Collection, page: Page, later: Later) -> None:
         op = Insert(
             collection,
             later.without(page.rows),
-            atomic=capabilities.transactions,
+            atomic=self.backend.capabilities.transactions,
             checked_references=self._checked,
         )
         added = await self.backend.execute(op)
@@ -142,7 +131,9 @@ class Target:
                 outcome=Outcome.UNKNOWN,
             )
 
-    async def _settle(self, collection: Collection, references: Mapping[UUID, Document]) -> None:
+    async def _settle(
+        self, collection: Collection, references: Mapping[UUID, Mapping[str, Value]]
+    ) -> None:
         """Set references to documents that were not there yet; nothing else changes."""
         stored = await self.backend.execute(Get(collection, tuple(references)))
         documents = tuple({**row, **references[cast(UUID, row["id"])]} for row in stored if row)
@@ -168,37 +159,3 @@ class Target:
                 outcome=Outcome.UNKNOWN,
             )
 
-
-class _Later:
-    """References of documents to later ones of their own collection.
-
-    They are left out at first, because a database accepts no reference to what is not there
-    yet, and set when everything is. A file keeps them meanwhile: only ids, 33 bytes each.
-    """
-
-    def __init__(self, collection: Collection, file: IO[bytes], *, held: bool) -> None:
-        self._fields = [
-            (reference.field, collection.nullable(reference.field))
-            for reference in collection.references
-            if held and reference.collection == collection.name
-        ]
-        self._file = file
-
-    def without(self, rows: Sequence[Document]) -> tuple[Document, ...]:
-        """Return the documents without their references to later ones, which are kept here."""
-        if not self._fields:
-            return tuple(rows)
-        return tuple(map(self._without, rows))
-
-    def _without(self, row: Document) -> Document:
-        identity = cast(UUID, row["id"])
-        for index, (field, nullable) in enumerate(self._fields):
-            parent = cast("UUID | None", row[field])
-            if parent is not None and parent > identity:
-                self._file.write(bytes([index]) + identity.bytes + parent.bytes)
-                # A field that may not be null refers to its own document for a while.
-                row = {**row, field: None if nullable else identity}
-        return row
-
-    def read(self) -> AsyncGenerator[Mapping[UUID, Document], None]:
-        raise NotImplementedError

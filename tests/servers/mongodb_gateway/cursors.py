@@ -46,9 +46,10 @@ class Cursors:
         cursor.busy = False
         self._open.pop(cursor.number, None)
         if cursor.link is not None:
-            pinned = [c for c in self._open.values() if c.link is not None]
-            if len(pinned) >= PINNED:
-                self.close(next((c for c in pinned if not c.busy), cursor))
+            pinned = [other for other in self._open.values() if other.link is not None]
+            idle = [other for other in pinned if not other.busy]
+            if len(pinned) >= PINNED and idle:
+                self.close(idle[0])
         self._open[cursor.number] = cursor
         cursor.timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self.close, cursor)
 

@@ -45,6 +45,7 @@ from healthstore.model.ops import (
     Get,
     Group,
     Insert,
+    Op,
     Patch,
     Replace,
 )
@@ -53,7 +54,7 @@ from healthstore.model.values import Document
 
 __all__ = ("MongoAdapter",)
 
-T = TypeVar("T")
+R = TypeVar("R")
 
 STANDALONE = Capabilities(transactions=False, references=False, serializable=False)
 TRANSACTIONAL = Capabilities(serializable=False)
@@ -124,6 +125,20 @@ class MongoAdapter(Adapter[Session]):
     ) -> HealthstoreError:
         """Classify an error of the driver."""
         return translated(error, phase, collection)
+
+    async def run(self, session: Session, op: Op[R]) -> R:
+        """Run one operation; a cancellation that the driver swallowed still ends it.
+
+        The driver waits with ``asyncio.wait_for``, which before Python 3.12 drops a cancellation
+        that arrives together with the result.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        before = task.cancelling()
+        result = await super().run(session, op)
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
+        return result
 
     # --- sessions --------------------------------------------------------------------------
 
