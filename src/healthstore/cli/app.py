@@ -77,6 +77,10 @@ def run(arguments: Sequence[str]) -> int:
         failure = Failure(_without_urls(message, arguments), hint=hint)
         Output(Manners(json="--json" in arguments)).fail(failure)
         return failure.exit
+    except Exception as error:  # noqa: BLE001 - of an import, before the command's own work
+        failure = failure_of(error)
+        Output(Manners(json="--json" in arguments)).fail(failure)
+        return failure.exit
     return Exit.OK if code is None else int(code)
 
 

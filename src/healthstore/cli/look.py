@@ -12,14 +12,14 @@ from healthstore.model.catalog import definition
 from healthstore.model.ops import CountDocuments
 from healthstore.model.schema import Collection, Field, parents_first
 from healthstore.model.values import Kind
-from healthstore.transfer import catalog
+from healthstore.transfer.selection import catalog
 
 __all__ = ("show_schema",)
 
 
 async def show_schema(output: Output, url: str) -> int:
     """Show each collection's fields, keys, references and number of documents."""
-    async with DatabaseManager({"store": stored(url)}) as db:
+    async with DatabaseManager(members={"store": stored(url)}) as db:
         store = await db.member("store")
         collections = parents_first((await catalog(store)).values())
         guarded = build_guard(store)

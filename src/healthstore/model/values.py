@@ -102,8 +102,11 @@ class FieldType:
 
     @property
     def ordered(self) -> bool:
-        """Whether values can be compared with ``<`` and sorted."""
-        return self.kind is not Kind.JSON
+        """Whether values can be compared with ``<`` and sorted alike on every backend.
+
+        Bytes cannot: MongoDB sorts them by length first, MySQL by their first 1,024 only.
+        """
+        return self.kind not in {Kind.JSON, Kind.BYTES}
 
     @property
     def numeric(self) -> bool:

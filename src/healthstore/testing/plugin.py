@@ -56,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options, and choose the contract if a backend is given and nothing else."""
-    config.stash[_USED] = set()
+    config.stash[_USED] = set[str]()
     required = _required(config)
     if required:
         from healthstore.testing.provision import SERVERS  # noqa: PLC0415 - only when it is needed
@@ -116,7 +116,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail a run that did not use every backend that it was required to use."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:  # a worker of pytest-xdist tells its controller
-        output[_OUTPUT] = sorted(session.config.stash[_USED])
+        used: set[str] = session.config.stash[_USED]
+        output[_OUTPUT] = sorted(used)
     elif exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED} and _unused(
         session.config
     ):
@@ -147,4 +148,5 @@ def pytest_terminal_summary(
 def _unused(config: pytest.Config) -> list[str]:
     if config.getoption("collectonly"):
         return []
-    return sorted(_required(config) - config.stash[_USED])
+    used: set[str] = config.stash[_USED]
+    return sorted(_required(config) - used)

@@ -10,23 +10,25 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 from uuid import UUID, uuid4
 
-from healthstore.abc import Backend, BackendURL
+from healthstore.abc import Backend, BackendURL, Layer
 from healthstore.abc.registry import connect
 from healthstore.errors import ConfigurationError
 from healthstore.layers.guard import GuardLayer
 from healthstore.model.catalog import CATALOG, from_definition
-from healthstore.model.ops import CountDocuments, Delete, Ensure, Find
+from healthstore.model.ops import Batch, CountDocuments, Delete, Ensure, Find, Op
 from healthstore.model.schema import Collection, parents_first
 
 __all__ = ("PROVISIONS", "SERVERS", "Databases", "Provision", "clear", "server_url")
+
+R = TypeVar("R")
 
 # Name for --healthstore-require -> variable with the server's URL; None: it needs no server.
 SERVERS: Mapping[str, str | None] = {
@@ -66,7 +68,7 @@ async def _create_memory(url: BackendURL, _: str) -> BackendURL:
 
 
 async def _drop_memory(_: BackendURL) -> None:
-    """A store in memory goes with its last user."""
+    """Do nothing: a store in memory goes with its last user."""
 
 
 async def _create_sqlite(url: BackendURL, name: str) -> BackendURL:
@@ -169,6 +171,32 @@ PROVISIONS: Mapping[str, Provision] = {
 # --- empty stores ----------------------------------------------------------------------------
 
 
+def _named(op: object) -> Iterator[Collection]:
+    """Yield the collections that an operation names."""
+    if isinstance(op, Ensure):
+        yield from op.collections
+    elif isinstance(op, Batch):
+        for each in op.operations:
+            yield from _named(each)
+    elif (collection := getattr(op, "collection", None)) is not None:
+        yield cast(Collection, collection)
+
+
+class _TouchLayer(Layer):
+    """Notes the collections that operations name, so that only these must be emptied."""
+
+    rank: ClassVar[int] = 99
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self.touched: set[Collection] = set()
+
+    async def execute(self, op: Op[R]) -> R:
+        """Note the collections, and run the operation."""
+        self.touched.update(_named(op))
+        return await self.inner.execute(op)
+
+
 async def _known(store: Backend) -> tuple[Collection, ...]:
     """Return the collections that a store's catalog describes."""
     await store.execute(Ensure(()))
@@ -176,18 +204,23 @@ async def _known(store: Backend) -> tuple[Collection, ...]:
     return tuple(from_definition(row["definition"]) for row in rows)
 
 
-async def clear(backend: Backend) -> None:
-    """Remove every document of every collection that the store's catalog knows.
+async def clear(backend: Backend, collections: Iterable[Collection] | None = None) -> None:
+    """Remove every document of some collections, or of all that the store's catalog knows.
 
     The collections stay: making them again is what takes time on a server.
     """
     store = GuardLayer(backend)
+    known = {each.name: each for each in await _known(store)}
+    wanted = known if collections is None else {each.name for each in collections} & known.keys()
     page = 1_000 if store.capabilities.transactions else 1
-    for collection in reversed(parents_first(await _known(store))):
+    for collection in reversed(parents_first(known[name] for name in wanted)):
         while found := await store.execute(Find(collection, limit=1_000)):
             ids = [cast(UUID, row["id"]) for row in found]
-            for start in range(0, len(ids), page):
-                await store.execute(Delete(collection, tuple(ids[start : start + page])))
+            parts = (ids[start : start + page] for start in range(0, len(ids), page))
+            deletions = [Delete(collection, tuple(part)) for part in parts]
+            for start in range(0, len(deletions), 20):
+                several = deletions[start : start + 20]
+                await asyncio.gather(*(store.execute(each) for each in several))
 
 
 class Databases:
@@ -196,10 +229,11 @@ class Databases:
     def __init__(self) -> None:
         self._made: dict[str, BackendURL] = {}
         self._borrowed: set[str] = set()
+        self._unclean: set[str] = set()  # a test failed before its documents were removed
         self.used: set[str] = set()
 
     @asynccontextmanager
-    async def empty(self, name: str, url: BackendURL) -> AsyncIterator[Backend]:
+    async def empty(self, name: str, url: BackendURL) -> AsyncGenerator[Backend, None]:
         """Lend an opened backend, called ``name``, whose store holds no documents.
 
         ``url`` names a server; the database is one of our own beside the URL's. A scheme that
@@ -220,7 +254,7 @@ class Databases:
     @asynccontextmanager
     async def _fresh(
         self, name: str, url: BackendURL, provision: Provision
-    ) -> AsyncIterator[Backend]:
+    ) -> AsyncGenerator[Backend, None]:
         made = await provision.create(url, _new_name())
         try:
             async with _opened(made, name) as backend:
@@ -231,21 +265,34 @@ class Databases:
     @asynccontextmanager
     async def _cleared(
         self, name: str, url: BackendURL, provision: Provision
-    ) -> AsyncIterator[Backend]:
+    ) -> AsyncGenerator[Backend, None]:
         if name not in self._made:
             self._made[name] = await provision.create(url, _new_name())
-        async with _opened(self._made[name], name) as backend:
-            await clear(backend)
+        async with self._emptied_afterwards(name, self._made[name]) as backend:
             yield backend
 
     @asynccontextmanager
-    async def _borrow(self, name: str, url: BackendURL) -> AsyncIterator[Backend]:
-        async with _opened(url, name) as backend:
-            if name not in self._borrowed:
+    async def _borrow(self, name: str, url: BackendURL) -> AsyncGenerator[Backend, None]:
+        if name not in self._borrowed:
+            async with _opened(url, name) as backend:
                 await _require_empty(backend)
-                self._borrowed.add(name)
-            await clear(backend)
+            self._borrowed.add(name)
+        async with self._emptied_afterwards(name, url) as backend:
             yield backend
+
+    @asynccontextmanager
+    async def _emptied_afterwards(
+        self, name: str, url: BackendURL
+    ) -> AsyncGenerator[Backend, None]:
+        async with _opened(url, name) as backend:
+            if name in self._unclean:
+                await clear(backend)
+            self._unclean.add(name)
+            noting = _TouchLayer(backend)
+            yield noting
+            await backend.open()  # a test may have closed it
+            await clear(backend, noting.touched)
+            self._unclean.discard(name)
 
     def drop(self) -> None:
         """Drop every database that was made; call it outside of a running event loop."""
@@ -271,7 +318,7 @@ def _new_name() -> str:
 
 
 @asynccontextmanager
-async def _opened(url: BackendURL, name: str) -> AsyncIterator[Backend]:
+async def _opened(url: BackendURL, name: str) -> AsyncGenerator[Backend, None]:
     backend = connect(url, name)
     await backend.open()
     try:

@@ -95,13 +95,11 @@ def values(field: FieldType) -> st.SearchStrategy[Value]:
 
 def documents(collection: Collection) -> st.SearchStrategy[Document]:
     """Generate canonical documents of a collection, null where a field may be null."""
-    parts = {
+    parts: dict[str, st.SearchStrategy[Value]] = {
         each.name: (st.none() | values(each.type)) if each.nullable else values(each.type)
         for each in collection.fields
     }
-    return st.fixed_dictionaries(cast("dict[str, st.SearchStrategy[Value]]", parts)).map(
-        lambda document: cast(Document, {**document, "version": 1})
-    )
+    return st.fixed_dictionaries(parts).map(lambda document: {**document, "version": 1})
 
 
 def _tests(collection: Collection, rows: Sequence[Document]) -> st.SearchStrategy[Filter]:

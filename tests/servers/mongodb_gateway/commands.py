@@ -17,7 +17,14 @@ from bson.raw_bson import RawBSONDocument
 from .command import RAW, Command
 from .cursors import Cursor, Cursors
 from .engine import Link
-from .errors import BAD_VALUE, TRANSIENT, WRITE_CONFLICT, CommandError, unpacked
+from .errors import (
+    BAD_VALUE,
+    TRANSIENT,
+    WRITE_CONFLICT,
+    CommandError,
+    PartialFailureError,
+    unpacked,
+)
 from .explain import explain
 
 __all__ = ("COMMANDS", "Entry", "Work")
@@ -67,22 +74,23 @@ async def _write(work: Work) -> bytes:
         command.sequences.get(_SEQUENCES[command.name]),
         command.retry_id,
     )
-    return row["p_result"] if row["p_success"] else _with_codes(command, row["p_result"])
+    if not row["p_success"]:
+        raise _failure(command, row["p_result"])
+    return bytes(row["p_result"])
 
 
-def _with_codes(command: Command, result: bytes) -> bytes:
-    """Put MongoDB's codes into ``writeErrors``."""
+def _failure(command: Command, result: bytes) -> CommandError:
+    """Return the reply of a command some writes of which failed, with MongoDB's codes."""
     answer: dict[str, Any] = dict(RawBSONDocument(result, RAW))
     errors = [dict(error) for error in answer.get("writeErrors", ())]
     for error in errors:
         error["code"] = unpacked(error["code"])
     conflict = any(error["code"] == WRITE_CONFLICT for error in errors)
     if conflict and (command.in_transaction or not answer.get("n")):
-        # MongoDB tells a conflict of the whole command; nothing of this one is applied.
-        raise CommandError(WRITE_CONFLICT, "a concurrent operation was first")
-    if errors:
-        answer["writeErrors"] = errors
-    return bson.encode(answer)
+        # MongoDB tells a conflict of the whole command; nothing of this one stays applied.
+        labels = (TRANSIENT,) if command.in_transaction else ()
+        return CommandError(WRITE_CONFLICT, "a concurrent operation was first", labels)
+    return PartialFailureError(bson.encode({**answer, "writeErrors": errors}))
 
 
 async def _find_and_modify(work: Work) -> bytes:
@@ -108,9 +116,7 @@ def _first_page(function: str) -> Callable[[Work], Awaitable[bytes]]:
         )
         page: bytes = row["cursorpage"]
         if row["cursorid"] and row["continuation"]:
-            cursor = Cursor(
-                row["cursorid"], command.database, command.session, row["continuation"]
-            )
+            cursor = Cursor(row["cursorid"], command.database, command.session, row["continuation"])
             if command.in_transaction:
                 cursor.transaction = command.key
             elif row["persistconnection"]:
@@ -133,6 +139,22 @@ def _call(sql: str, *fields: str) -> Callable[[Work], Awaitable[bytes]]:
         return bytes(row[0])
 
     return run
+
+
+async def _create_indexes(work: Work) -> bytes:
+    # The public function builds in the background: duplicates get in before the index holds.
+    sql = "SELECT documentdb_api_internal.create_indexes_non_concurrently($1, $2, true)"
+    answer = bson.decode((await work.call(sql, work.command.database, work.command.raw))[0])
+    shards = answer.pop("raw", {})  # the shape of a sharded cluster's reply
+    for shard in shards.values():
+        answer |= shard
+    return bson.encode(answer)
+
+
+async def _drop_indexes(work: Work) -> bytes:
+    sql = "CALL documentdb_api.drop_indexes($1, $2)"
+    answer = bson.decode((await work.call(sql, work.command.database, work.command.raw))[0])
+    return bson.encode({**answer, "ok": 1.0 if answer["ok"] else 0.0})
 
 
 async def _statistics(work: Work, sql: str, *names: str) -> bytes:
@@ -197,18 +219,13 @@ COMMANDS: Final[Mapping[str, Entry]] = {
         writes=True,
         transactional=True,
     ),
-    # The public function builds in the background: duplicates get in before the index holds.
-    "createindexes": Entry(
-        _call("SELECT documentdb_api_internal.create_indexes_non_concurrently($1, $2, true)"),
-        writes=True,
-        transactional=True,
-    ),
+    "createindexes": Entry(_create_indexes, writes=True, transactional=True),
     "dbstats": Entry(_db_stats),
     "delete": Entry(_write, writes=True, transactional=True),
     "distinct": Entry(_call("SELECT documentdb_api.distinct_query($1, $2)"), transactional=True),
     "drop": Entry(_drop, writes=True),
     "dropdatabase": Entry(_drop_database, writes=True),
-    "dropindexes": Entry(_call("CALL documentdb_api.drop_indexes($1, $2)"), writes=True),
+    "dropindexes": Entry(_drop_indexes, writes=True),
     "explain": Entry(_explain),
     "find": Entry(_first_page("find"), transactional=True),
     "findandmodify": Entry(_find_and_modify, writes=True, transactional=True),

@@ -24,6 +24,7 @@ EXCEEDED_TIME_LIMIT: Final = 262
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = '50ms'"
 _SETTINGS: Final = {
     "application_name": "healthstore-mongodb-gateway",
+    "documentdb.maxWriteBatchSize": "100000",  # as MongoDB; the extension's default is 25,000
     "search_path": "documentdb_api, documentdb_core, documentdb_api_catalog, pg_catalog, public",
 }
 
@@ -62,9 +63,9 @@ class Link:
     async def commit(self) -> bool:
         """End the transaction; return whether it is committed (False: rolled back)."""
         # PostgreSQL answers COMMIT of a failed transaction with the tag ROLLBACK, not an error.
-        committed = await self._connection.execute("COMMIT") == "COMMIT"
+        tag: str = await self._connection.execute("COMMIT")
         self._in_transaction, self._timeout = False, 0
-        return committed
+        return tag == "COMMIT"
 
     async def clear(self) -> None:
         """Stop and forget everything that runs or is open on it."""

@@ -13,6 +13,7 @@ import asyncpg
 import bson
 
 __all__ = (
+    "BAD_VALUE",
     "MAX_TIME_EXPIRED",
     "NAMES",
     "NO_SUCH_TRANSACTION",
@@ -22,6 +23,7 @@ __all__ = (
     "UNKNOWN_COMMIT",
     "WRITE_CONFLICT",
     "CommandError",
+    "PartialFailureError",
     "code_of",
     "from_engine",
     "unpacked",
@@ -96,6 +98,7 @@ NAMES: Final[Mapping[int, str]] = {
 
 _CODES: Final[Mapping[str, int]] = {
     "23505": 11000,
+    "23P01": 11000,  # a unique index of the engine is an exclusion constraint
     "40001": WRITE_CONFLICT,
     "40P01": WRITE_CONFLICT,
     "55P03": WRITE_CONFLICT,
@@ -175,6 +178,18 @@ class CommandError(Exception):
         return bson.encode(answer)
 
 
+class PartialFailureError(CommandError):
+    """A command of writes was answered, with the errors of some of them: it is no success."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__(0, "some writes failed")
+        self._answer = answer
+
+    def document(self) -> bytes:
+        """Return the reply, ``ok: 1`` with ``writeErrors``."""
+        return self._answer
+
+
 def code_of(sqlstate: str) -> int:
     """Return MongoDB's code for a SQLSTATE; 1 (InternalError) if no table lists it."""
     return _CODES.get(sqlstate) or _CLASSES.get(sqlstate[:2], INTERNAL_ERROR)
@@ -196,7 +211,8 @@ def from_engine(error: Exception) -> CommandError:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or "XX000"
         code = code_of(state)
-        return CommandError(code, f"{error} (SQLSTATE {state})" if code == 1 else str(error))
+        message = str(error.args[0])  # without DETAIL, which quotes values
+        return CommandError(code, f"{message} (SQLSTATE {state})" if code == 1 else message)
     if isinstance(error, OSError | asyncpg.InterfaceError):
         return CommandError(SHUTDOWN, "the engine's connection is lost")
     raise error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import random
+import datetime as dt
+import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -14,8 +14,8 @@ from bson import ObjectId
 
 from .command import Command, session_id
 from .commands import COMMANDS, OK, Entry, Work
-from .cursors import Cursor, Cursors
-from .engine import Engine, Link
+from .cursors import Cursors
+from .engine import Engine
 from .errors import (
     BAD_VALUE,
     RETRYABLE_WRITE,
@@ -64,6 +64,7 @@ class Gateway:
             "killsessions": self._end_sessions,
             "ping": self._ping,
             "refreshsessions": self._ping,
+            "startsession": self._start_session,
         }
 
     async def answer(self, request: Request, client: object) -> bytes:
@@ -108,7 +109,161 @@ class Gateway:
         async with self._transactions.statement(
             command.key, command.client, start=command.starts
         ) as link:
+            return await run(Work(command, link, self._cursors))
+
+    async def _alone(self, command: Command, entry: Entry) -> bytes:
+        """Run a command outside of transactions, again if a concurrent one was first."""
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return await self._once(command, entry.run)
+            except asyncpg.PostgresError as error:
+                if from_engine(error).code != WRITE_CONFLICT:
+                    raise
+            except CommandError as error:
+                if error.code != WRITE_CONFLICT:
+                    raise
+            await asyncio.sleep(0.002 * 2**attempt)
+        return await self._once(command, entry.run)
+
+    async def _once(self, command: Command, run: Callable[[Work], Awaitable[bytes]]) -> bytes:
+        link = await self._engine.acquire()
+        try:
             result = await run(Work(command, link, self._cursors))
-            if b"writeErrors" in result[: 1 << 16] and "writeErrors" in bson.decode(result):
-                ...
-            return result
+        except (asyncpg.PostgresError, CommandError):
+            self._engine.release(link)  # the statement is over, whatever it said
+            raise
+        except BaseException:
+            await self._engine.recycle(link)
+            raise
+        if not link.pinned:
+            self._engine.release(link)
+        return result
+
+    # ------------------------------------------------------------ cursors
+    async def _get_more(self, command: Command) -> bytes:
+        number = command.fields[command.given_name]
+        if not isinstance(number, int):
+            raise CommandError(BAD_VALUE, "getMore must be a cursor's number")
+        cursor = self._cursors.take(int(number))
+        if (command.key if command.in_transaction else None) != cursor.transaction:
+            self._cursors.add(cursor)
+            raise CommandError(BAD_VALUE, "the cursor was opened in another transaction")
+
+        async def run(work: Work) -> bytes:
+            row = await work.call(
+                "SELECT * FROM documentdb_api.cursor_get_more($1, $2, $3)",
+                cursor.database,
+                command.raw,
+                cursor.continuation,
+            )
+            cursor.continuation = row["continuation"]
+            return bytes(row["cursorpage"])
+
+        try:
+            if cursor.transaction is not None:
+                page = await self._in_transaction(command, run)
+            elif cursor.link is not None:
+                page = await run(Work(command, cursor.link, self._cursors))
+            else:
+                page = await self._once(command, run)
+        except BaseException:
+            self._cursors.close(cursor)
+            raise
+        if cursor.continuation:
+            self._cursors.add(cursor)
+        else:
+            self._cursors.close(cursor)
+        return page
+
+    async def _kill_cursors(self, command: Command) -> bytes:
+        numbers = [int(number) for number in _listed(command, "cursors")]
+        killed, missing = self._cursors.kill(numbers)
+        return bson.encode(
+            {
+                "cursorsKilled": [bson.Int64(number) for number in killed],
+                "cursorsNotFound": [bson.Int64(number) for number in missing],
+                "cursorsAlive": [],
+                "cursorsUnknown": [],
+                "ok": 1.0,
+            }
+        )
+
+    # ------------------------------------------------------------ sessions and transactions
+    async def _commit(self, command: Command) -> bytes:
+        await self._transactions.commit(command.key)
+        return OK
+
+    async def _abort(self, command: Command) -> bytes:
+        await self._transactions.abort(command.key)
+        return OK
+
+    async def _start_session(self, command: Command) -> bytes:
+        session = {"id": bson.Binary.from_uuid(uuid.uuid4())}
+        return bson.encode({"id": session, "timeoutMinutes": SESSION_MINUTES, "ok": 1.0})
+
+    async def _end_sessions(self, command: Command) -> bytes:
+        await self._end([session_id(item) for item in _listed(command, command.given_name)])
+        return OK
+
+    async def _end_all_sessions(self, command: Command) -> bytes:
+        await self._end(None)
+        return OK
+
+    async def _end(self, sessions: Iterable[bytes] | None) -> None:
+        await self._transactions.end_sessions(sessions)
+        self._cursors.end_sessions(sessions)
+
+    def leave(self, client: object) -> None:
+        """Note that a connection has closed."""
+        self._transactions.leave(client)
+
+    # ------------------------------------------------------------ what the server is
+    async def _ping(self, command: Command) -> bytes:
+        return OK
+
+    async def _hello(self, command: Command) -> bytes:
+        return bson.encode(
+            {
+                "helloOk": True,
+                "isWritablePrimary": True,
+                "ismaster": True,
+                "secondary": False,
+                "setName": SET_NAME,
+                "setVersion": 1,
+                "electionId": ObjectId("7fffffff0000000000000001"),
+                "hosts": [self._address],
+                "me": self._address,
+                "primary": self._address,
+                "localTime": dt.datetime.now(dt.UTC),
+                "logicalSessionTimeoutMinutes": SESSION_MINUTES,
+                "maxBsonObjectSize": MAX_DOCUMENT,
+                "maxMessageSizeBytes": MAX_MESSAGE,
+                "maxWriteBatchSize": MAX_BATCH,
+                "minWireVersion": 0,
+                "maxWireVersion": MAX_WIRE_VERSION,
+                "readOnly": False,
+                "ok": 1.0,
+            }
+        )
+
+    async def _build_info(self, command: Command) -> bytes:
+        return bson.encode(
+            {
+                "version": ".".join(str(number) for number in VERSION[:3]),
+                "versionArray": list(VERSION),
+                "gitVersion": "healthstore test gateway over DocumentDB",
+                "modules": [],
+                "bits": 64,
+                "debug": False,
+                "maxBsonObjectSize": MAX_DOCUMENT,
+                "ok": 1.0,
+            }
+        )
+
+
+def _listed(command: Command, field: str) -> list[Any]:
+    """Return a field that must be an array. Raises CommandError 2."""
+    value = command.fields.get(field)
+    if not isinstance(value, list):
+        raise CommandError(BAD_VALUE, f"{field} must be an array")
+    return value

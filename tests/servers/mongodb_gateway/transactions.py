@@ -1,8 +1,8 @@
 """Transactions: a connection of the engine held per session, at REPEATABLE READ.
 
 A transaction is named by the session's id and the client's number. It ends with its commit or
-abort, with any error, after a time without a statement, and when the last connection that took
-part in its session closes.
+abort, with any error, after a time without a statement, and soon after the last connection that
+took part in it closes: a driver that empties its pool goes on with it on a new one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import asyncpg
 
 from .engine import Engine, Link
 from .errors import (
+    MAX_TIME_EXPIRED,
     NO_SUCH_TRANSACTION,
     SHUTDOWN,
     TRANSIENT,
@@ -29,11 +30,11 @@ from .errors import (
 __all__ = ("Key", "Transactions")
 
 IDLE_SECONDS: Final = 60.0  # transactionLifetimeLimitSeconds of MongoDB
+GRACE_SECONDS: Final = 1.0  # for a driver to come back on another connection
 REMEMBERED: Final = 10_000  # sessions whose last outcome is kept
 CONFLICTING_OPERATION: Final = 117
 TRANSACTION_TOO_OLD: Final = 225
 TRANSACTION_COMMITTED: Final = 256
-MAX_TIME_EXPIRED: Final = 50
 
 Key = tuple[bytes, int]
 """The session's id and the number of the transaction in it."""
@@ -135,38 +136,40 @@ class Transactions:
     async def commit(self, key: Key) -> None:
         """Commit; a second time for the same transaction succeeds as well.
 
-        Raises CommandError 112 when the engine refuses, 251 when there is nothing to commit.
+        Raises CommandError 112 when the engine refuses, 251 when there is nothing to commit, and
+        50 when an earlier try left open whether it is committed.
         """
         session, number = key
+        transaction = self._open.get(session)
+        if transaction is not None and transaction.key == key:
+            await self._engine.finish(self._commit(transaction))
         ended = self._outcomes.get(session)
-        if ended == (number, Outcome.COMMITTED):
-            return
         if ended == (number, Outcome.UNKNOWN):
             message = "whether it was committed is not known: the engine was lost meanwhile"
             raise CommandError(MAX_TIME_EXPIRED, message, (UNKNOWN_COMMIT,))
-        transaction = self._find(key)
-        async with self._held(transaction):
-            await self._engine.finish(self._commit(transaction))
+        if ended != (number, Outcome.COMMITTED):
+            raise CommandError(NO_SUCH_TRANSACTION, "nothing to commit", (TRANSIENT,))
 
     async def _commit(self, transaction: Transaction) -> None:
-        outcome = Outcome.UNKNOWN
-        try:
-            committed = await transaction.link.commit()
-            outcome = Outcome.COMMITTED if committed else Outcome.ABORTED
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            failure = from_engine(error)
-            if failure.code != SHUTDOWN:  # the engine refused, so it has rolled back
-                outcome = Outcome.ABORTED
-                failure.labels = (TRANSIENT,)
-            raise failure from error
-        finally:
-            self._forget(transaction, outcome)
-            if outcome is Outcome.COMMITTED:
-                self._engine.release(transaction.link)
-            else:
-                await self._engine.recycle(transaction.link)
-        if outcome is Outcome.ABORTED:
-            raise CommandError(NO_SUCH_TRANSACTION, "it was rolled back", (TRANSIENT,))
+        async with transaction.lock:
+            if transaction.ended:
+                return
+            outcome = Outcome.UNKNOWN
+            try:
+                committed = await transaction.link.commit()
+                outcome = Outcome.COMMITTED if committed else Outcome.ABORTED
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                failure = from_engine(error)
+                if failure.code != SHUTDOWN:  # the engine refused, so it has rolled back
+                    outcome = Outcome.ABORTED
+                    failure.labels = (TRANSIENT,)
+                raise failure from error
+            finally:
+                self._forget(transaction, outcome)
+                if outcome is Outcome.COMMITTED:
+                    self._engine.release(transaction.link)
+                else:
+                    await self._engine.recycle(transaction.link)
 
     async def abort(self, key: Key) -> None:
         """Roll back. Raises CommandError 251 or 256 when there is nothing to roll back."""
@@ -201,12 +204,17 @@ class Transactions:
         self._engine.start(self._end(transaction))
 
     def leave(self, client: object) -> None:
-        """Note that a connection has closed: what it alone took part in ends."""
-        for transaction in list(self._open.values()):
+        """Note that a connection has closed: what it alone took part in ends soon."""
+        loop = asyncio.get_running_loop()
+        for transaction in self._open.values():
             if client in transaction.clients:
                 transaction.clients.discard(client)
                 if not transaction.clients:
-                    self._expire(transaction)
+                    loop.call_later(GRACE_SECONDS, self._expire_if_left, transaction)
+
+    def _expire_if_left(self, transaction: Transaction) -> None:
+        if not (transaction.clients or transaction.ended):
+            self._expire(transaction)
 
     async def end_sessions(self, sessions: Iterable[bytes] | None) -> None:
         """End what is open in these sessions; None means all."""

@@ -112,7 +112,11 @@ RICH = things(
     Field("weight", FieldType(Kind.DECIMAL, digits=12, places=4), nullable=True),
     Field("at", FieldType(Kind.DATETIME, milliseconds=True), nullable=True),
     Field("owner", FieldType(Kind.UUID), nullable=True),
-    *(Field(f"f_{kind}", FieldType(kind)) for kind in Kind if kind not in {Kind.DECIMAL, Kind.ENUM}),
+    *(
+        Field(f"f_{kind}", FieldType(kind))
+        for kind in Kind
+        if kind not in {Kind.DECIMAL, Kind.ENUM}
+    ),
     uniques=(Unique("name"), Unique("kind", "weight")),
     indexes=(Index("name", "-at"),),
     references=(Reference("owner", "people", "set_null"),),

@@ -35,9 +35,7 @@ from healthstore.model.values import Document
 from healthstore.testing.contract import ContractTests
 
 R = TypeVar("R")
-PARTS = [
-    getattr(package, name) for name in package.__all__ if name.startswith("Test")
-]
+PARTS = [getattr(package, name) for name in package.__all__ if name.startswith("Test")]
 MODULES = sorted(
     path for path in Path(package.__file__).parent.glob("*.py") if not path.name.startswith("_")
 )
@@ -238,8 +236,10 @@ class ForgetsSums(Defect):
     async def execute(self, op: Op[R]) -> R:
         """Count nulls like values."""
         if isinstance(op, Aggregate):
-            plain = tuple(replace(each, field=None) if each.function == "count" else each
-                          for each in op.measures)
+            plain = tuple(
+                replace(each, field=None) if each.function == "count" else each
+                for each in op.measures
+            )
             return await self.inner.execute(cast("Op[R]", replace(op, measures=plain)))
         return await self.inner.execute(op)
 

@@ -21,6 +21,7 @@ from healthstore.model.schema import Index, Unique
 __all__ = ("Metric", "Patient", "Reading", "patients", "program", "readings", "refusal")
 
 _START = datetime(2026, 3, 28, 22, 30, 0, 123456, tzinfo=UTC)
+_STEP = 1_234_567_890_123_456_789  # spreads values over 20 digits
 # Spellings that databases sort, compare or cut differently unless they are told not to.
 _NAMES = ("Ann", "ann", "Zoë", "Zoe\u0301", "Émile", "李雷", "Anne ", "Özlem", "سلمى", "Bo 🫀")  # noqa: RUF001 - on purpose
 
@@ -75,7 +76,7 @@ def readings(count: int, first: int = 0) -> list[Reading]:
             id=UUID(int=(1 << 64) + number * 0x9E3779B97F4A7C15 % (1 << 64)),
             patient_id=UUID(int=0xA0 + number * 7 % len(_NAMES)),
             metric=metrics[number % len(metrics)],
-            value=None if number % 11 == 0 else Decimal(number * 10_007 % 99_991) / 7 % 10**6,
+            value=None if number % 11 == 0 else Decimal(number * _STEP % 10**20).scaleb(-16),
             taken_at=_START + timedelta(microseconds=number * 86_400_001),
             details={"device": f"d{number % 5}", "raw": [number, number / 8]} if number % 2 else {},
             created_at=_START,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from functools import update_wrapper
+from typing import TypeVar, cast
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,8 +17,7 @@ from healthstore.testing.contract._samples import PEOPLE, add, family, ids, memb
 
 __all__ = ("Contract", "laws", "needs_references", "needs_transactions")
 
-P = ParamSpec("P")
-C = TypeVar("C", bound="Contract")
+T = TypeVar("T", bound="Callable[..., Coroutine[object, object, None]]")
 
 # A law is tried on one store that keeps its documents between the examples.
 laws = settings(
@@ -44,24 +43,20 @@ class Contract:
         return GuardLayer(backend)
 
 
-_Test = Callable[Concatenate[C, Backend, P], Coroutine[Any, Any, None]]
-_Refusal = Callable[[Backend], Awaitable[None]]
-
-
 def _needs(
-    present: Callable[[Capabilities], bool], refusal: _Refusal
-) -> Callable[[_Test[C, P]], _Test[C, P]]:
+    present: Callable[[Capabilities], bool], refusal: Callable[[Backend], Awaitable[None]]
+) -> Callable[[T], T]:
     """Make a test that checks the promise or, if the backend declares it absent, the refusal."""
 
-    def decorate(test: _Test[C, P]) -> _Test[C, P]:
-        @wraps(test)
-        async def promise(self: C, store: Backend, *args: P.args, **kwargs: P.kwargs) -> None:
+    def decorate(test: T) -> T:
+        async def promise(self: Contract, store: Backend, **arguments: object) -> None:
             if present(store.capabilities):
-                await test(self, store, *args, **kwargs)
+                await test(self, store, **arguments)
             else:
                 await refusal(store)
 
-        return promise
+        # pytest finds the parameters of the test through `__wrapped__`.
+        return cast(T, update_wrapper(promise, test))
 
     return decorate
 
@@ -115,7 +110,8 @@ async def refuses_references(store: Backend) -> None:
     try:
         await store.execute(Ensure((parents, children)))
     except HealthstoreError as error:
-        assert type(error) is CapabilityError  # noqa: PT017 - refusing the definition is as good
+        # Refusing the definition is as good.
+        assert type(error) is CapabilityError
         return
     await refuses(store, store.execute(Insert(children, (orphan,))))
     await refuses(store, store.execute(Replace(children, (orphan,))))
@@ -132,11 +128,11 @@ def _has_references(capabilities: Capabilities) -> bool:
     return capabilities.references
 
 
-def needs_transactions(test: _Test[C, P]) -> _Test[C, P]:
+def needs_transactions(test: T) -> T:
     """Check the promise where there are transactions, and their refusal where there are none."""
     return _needs(_has_transactions, refuses_transactions)(test)
 
 
-def needs_references(test: _Test[C, P]) -> _Test[C, P]:
+def needs_references(test: T) -> T:
     """Check the promise where references are enforced, and their refusal where they are not."""
     return _needs(_has_references, refuses_references)(test)

@@ -55,26 +55,9 @@ __all__ = (
 _BERLIN = ZoneInfo("Europe/Berlin")
 
 
-def _collection(
-    name: str,
-    entity: str,
-    fields: Iterable[Field],
-    *,
-    uniques: Iterable[Unique] = (),
-    indexes: Iterable[Index] = (),
-    references: Iterable[Reference] = (),
-    checks: Iterable[Check] = (),
-) -> Collection:
+def _fields(*fields: Field) -> tuple[Field, ...]:
     key = (Field("id", FieldType(Kind.UUID)), Field("version", FieldType(Kind.INTEGER)))
-    return Collection(
-        name,
-        (*key, *fields),
-        tuple(uniques),
-        tuple(indexes),
-        tuple(references),
-        tuple(checks),
-        entity,
-    )
+    return (*key, *fields)
 
 
 _TYPES: Mapping[str, FieldType] = {
@@ -96,16 +79,15 @@ _TYPES: Mapping[str, FieldType] = {
     "level": FieldType(Kind.ENUM, choices=("low", "High", "mid", "äußerst")),
 }
 
-EVERYTHING = _collection(
+EVERYTHING = Collection(
     "contract_everything",
-    "Everything",
-    [Field(name, kind, nullable=True) for name, kind in _TYPES.items()],
+    _fields(*(Field(name, kind, nullable=True) for name, kind in _TYPES.items())),
+    entity="Everything",
 )
 
-PEOPLE = _collection(
+PEOPLE = Collection(
     "contract_people",
-    "Person",
-    [
+    _fields(
         Field("email", FieldType(Kind.TEXT, max_length=100)),
         Field("name", FieldType(Kind.TEXT, max_length=100), nullable=True),
         Field("team", FieldType(Kind.TEXT, max_length=50), nullable=True),
@@ -113,15 +95,15 @@ PEOPLE = _collection(
         Field("visits", FieldType(Kind.INTEGER)),
         Field("weight", FieldType(Kind.DECIMAL, digits=12, places=4), nullable=True),
         Field("profile", FieldType(Kind.JSON), nullable=True),
-    ],
-    uniques=[Unique("email"), Unique("team", "number")],
-    indexes=[Index("name", "-visits")],
+    ),
+    uniques=(Unique("email"), Unique("team", "number")),
+    indexes=(Index("name", "-visits"),),
+    entity="Person",
 )
 
-READINGS = _collection(
+READINGS = Collection(
     "contract_readings",
-    "Reading",
-    [
+    _fields(
         Field("place", FieldType(Kind.TEXT, max_length=20), nullable=True),
         Field("kind", FieldType(Kind.ENUM, choices=("pulse", "weight", "steps"))),
         Field("day", FieldType(Kind.DATE), nullable=True),
@@ -134,27 +116,28 @@ READINGS = _collection(
         Field("clock", FieldType(Kind.TIME), nullable=True),
         Field("valid", FieldType(Kind.BOOLEAN), nullable=True),
         Field("device", FieldType(Kind.UUID), nullable=True),
-    ],
-    indexes=[Index("place", "-day"), Index("-taken")],
+    ),
+    indexes=(Index("place", "-day"), Index("-taken")),
+    entity="Reading",
 )
 
-CHECKED = _collection(
+CHECKED = Collection(
     "contract_checked",
-    "Checked",
-    [
+    _fields(
         Field("age", FieldType(Kind.INTEGER), nullable=True),
         Field("state", FieldType(Kind.TEXT, max_length=20), nullable=True),
         Field("weight", FieldType(Kind.DECIMAL, digits=12, places=4), nullable=True),
         Field("since", FieldType(Kind.DATE), nullable=True),
         Field("note", FieldType(Kind.TEXT, max_length=40)),
-    ],
-    checks=[
+    ),
+    checks=(
         Check("age_is_human", (F.age >= 0) & (F.age <= 150)),
         Check("state_is_known", F.state.in_(["open", "closed", "it's"])),
         Check("weight_is_plausible", ~((F.weight <= Decimal(0)) | (F.weight > Decimal(700)))),
         Check("since_is_recent", F.since >= date(1900, 1, 1)),
         Check("children_are_open", (F.age >= 18) | (F.state == "open")),
-    ],
+    ),
+    entity="Checked",
 )
 
 _KEY_TYPES: Mapping[str, FieldType] = {
@@ -166,14 +149,14 @@ _KEY_TYPES: Mapping[str, FieldType] = {
 }
 
 # A unique key over each kind of field that can be indexed.
-KEYED = _collection(
+KEYED = Collection(
     "contract_keyed",
-    "Keyed",
-    [
+    _fields(
         *(Field(name, kind, nullable=True) for name, kind in _KEY_TYPES.items()),
         Field("wide", FieldType(Kind.TEXT, max_length=640), nullable=True),
-    ],
-    uniques=[Unique(name) for name in (*_KEY_TYPES, "wide")],
+    ),
+    uniques=tuple(Unique(name) for name in (*_KEY_TYPES, "wide")),
+    entity="Keyed",
 )
 
 
@@ -182,18 +165,15 @@ def family(on_delete: OnDelete) -> tuple[Collection, Collection, Collection]:
 
     A child's ``parent`` and a grandchild's ``parent`` are treated as ``on_delete`` says.
     """
-    parents = _collection(
-        f"contract_{on_delete}_parents", "Parent", [Field("name", FieldType(Kind.TEXT))]
-    )
+    name = Field("name", FieldType(Kind.TEXT))
+    parent = Field("parent", FieldType(Kind.UUID), nullable=True)
+    parents = Collection(f"contract_{on_delete}_parents", _fields(name), entity="Parent")
     children, grandchildren = (
-        _collection(
+        Collection(
             f"contract_{on_delete}_{plural}",
-            entity,
-            [
-                Field("parent", FieldType(Kind.UUID), nullable=True),
-                Field("name", FieldType(Kind.TEXT)),
-            ],
-            references=[Reference("parent", f"contract_{on_delete}_{above}", on_delete)],
+            _fields(parent, name),
+            references=(Reference("parent", f"contract_{on_delete}_{above}", on_delete),),
+            entity=entity,
         )
         for plural, entity, above in (
             ("children", "Child", "parents"),
@@ -218,6 +198,15 @@ _ODD_KEYS: dict[str, Json] = {
     "😀": 6, " ": 7, '"': 8, 'a"b': 9, "\\": 10, "'": 11, "__proto__": 12, "0": 13, "a.$.b": 14,
     "_id": 15, "\x01": 16, "\uffff": 17, "\U00010000": 18,
 }  # fmt: skip
+
+_JSON_EDGES: tuple[Json, ...] = (
+    True, False, 0, 1, 1.0, -1, 0.0, 0.1, 0.1 + 0.2, 1e16, 1e22, 1e300, 5e-324,
+    1.7976931348623157e308, 2**53 + 1, 2**63 - 1, -(2**63), "", "text", "1", "null", "😀",
+    [], {}, [None], {"a": None}, [[]], [{}], [1, 1.0, True, "1", None], {"a": {"b": [1]}},
+    {"$date": "2026-01-01T00:00:00Z"}, {"$numberLong": "5"}, {"$hsLiteral": {"$uuid": "x"}},
+    dict(sorted(_ODD_KEYS.items())), _nested(60), [*range(1_000)],
+    {"n": [0.1, 1e16, 1e300, 5e-324, 1.0, 1, 2**63 - 1]}, "\\u0041", "\x01\x7f\u2028",
+)  # fmt: skip
 
 # The smallest and largest of each kind, neighbours that a lossy conversion would merge, and
 # what a careless statement would misread. Every value is canonical.
@@ -281,14 +270,7 @@ EDGES: Mapping[str, tuple[Value, ...]] = {
         UUID("123e4567-e89b-42d3-a456-426614174000"),
     ),
     "blob": (b"", b"\x00", b"\x00\x00", b"\xff", b"a", b"'\\\"%", bytes(range(256)), b"\xc3\x28"),
-    "data": (
-        *(True, False, 0, 1, 1.0, -1, 0.0, 0.1, 0.1 + 0.2, 1e16, 1e22, 1e300, 5e-324),
-        *(1.7976931348623157e308, 2**53 + 1, 2**63 - 1, -(2**63), "", "text", "1", "null", "😀"),
-        *([], {}, [None], {"a": None}, [[]], [{}], [1, 1.0, True, "1", None], {"a": {"b": [1]}}),
-        *({"$date": "2026-01-01T00:00:00Z"}, {"$numberLong": "5"}, {"$hsLiteral": {"$uuid": "x"}}),
-        *(cast(Json, dict(sorted(_ODD_KEYS.items()))), _nested(60), list(range(1_000))),
-        *({"n": [0.1, 1e16, 1e300, 5e-324, 1.0, 1, 2**63 - 1]}, "\\u0041", "\x01\x7f\u2028"),
-    ),
+    "data": _JSON_EDGES,
     "level": ("low", "High", "mid", "äußerst"),
 }
 
@@ -428,7 +410,7 @@ def ids(documents: Iterable[Document]) -> tuple[UUID, ...]:
 
 def exact(document: Document | None) -> dict[str, object] | None:
     """Return a document with each value :func:`typed`; the order of its fields does not count."""
-    return document and {name: typed(value) for name, value in document.items()}
+    return None if document is None else {name: typed(each) for name, each in document.items()}
 
 
 def typed(value: object) -> object:

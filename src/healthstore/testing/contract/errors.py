@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from typing import cast
 from uuid import uuid4
 
 import pytest
@@ -68,7 +69,7 @@ FAILURES: dict[str, type[HealthstoreError]] = {
 
 def _failing(name: str, stored: Document, empty: Document) -> Op[object]:
     """Return an operation that fails as the name says, with secrets in every value."""
-    secret = stored["secret"]
+    secret = cast(str, stored["secret"])
     new: Document = {**stored, "id": uuid4(), "secret": f"{secret} new", "number": None}
     mine, other = ids([stored]), ids([empty])
     failing: dict[str, Op[object]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import cast
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,7 @@ from healthstore.abc import Backend
 from healthstore.errors import InvalidRequestError, RefusedValueError, UnknownFieldError
 from healthstore.model.ops import CountDocuments, Ensure, Find
 from healthstore.model.query import ALL, NONE, And, F, Filter, Not, Operator, Or, Test
-from healthstore.model.values import Document, Value
+from healthstore.model.values import Json, Value
 from healthstore.testing.contract._promises import Contract, laws
 from healthstore.testing.contract._samples import (
     EDGES,
@@ -37,7 +36,7 @@ COMPARISONS = (Operator.EQ, Operator.NE, Operator.LT, Operator.LE, Operator.GT, 
 # Pairs that a collation, a pad rule or a normal form would take for equal.
 LOOKALIKES = (
     *(("a", "A"), ("a", "a "), ("a", " a"), ("a", "á"), ("é", "e\u0301"), ("ß", "ss"), ("i", "İ")),
-    *(("", " "), ("ae", "æ"), ("\ufb01", "fi"), ("1", "\uff11"), ("a", "a\u200b"), ("ı", "i")),
+    *(("", " "), ("ae", "æ"), ("\ufb01", "fi"), ("1", "\uff11"), ("a", "a\u200b"), ("\u0131", "i")),
     *(("\u00c5", "\u212b"), ("a", "a\t"), ("\u06a9", "\u0643"), ("\U0001f600", "\U0001f601")),
     ("1", "1.0"),
 )
@@ -163,7 +162,8 @@ class TestFilters(Contract):
         rows.append(everything(id=identity(99)))
         await add(store, EVERYTHING, *rows)
         tests = (F.text.contains(literal), F.text.startswith(literal), F.text.endswith(literal))
-        for where in (*tests, *map(Not, tests)):
+        both: tuple[Filter, ...] = (*tests, *map(Not, tests))
+        for where in both:
             assert await stored(store, EVERYTHING, where) == selected(rows, where), where
 
     async def test_a_search_respects_case_accents_and_code_points(self, store: Backend) -> None:
@@ -173,7 +173,8 @@ class TestFilters(Contract):
         await add(store, EVERYTHING, *rows)
         for part in ("é", "É", "e", "caf", "Caf", "\U0001f600", " ", "", "\u0301", "Café"):
             tests = (F.text.contains(part), F.text.startswith(part), F.text.endswith(part))
-            for where in (*tests, *map(Not, tests)):
+            both: tuple[Filter, ...] = (*tests, *map(Not, tests))
+            for where in both:
                 assert await stored(store, EVERYTHING, where) == selected(rows, where), where
 
     async def test_a_list_may_hold_thousands_of_values(self, store: Backend) -> None:
@@ -185,7 +186,7 @@ class TestFilters(Contract):
         assert await store.execute(CountDocuments(PEOPLE, F.number.in_(numbers))) == 20
         assert await store.execute(CountDocuments(PEOPLE, F.number.not_in(numbers))) == 20
         assert await store.execute(CountDocuments(PEOPLE, F.email.in_(emails))) == 20
-        wanted = cast("tuple[UUID, ...]", (*ids(people[:3]), *map(identity, range(1_997))))
+        wanted = (*ids(people[:3]), *map(identity, range(1_997)))
         assert await store.execute(CountDocuments(PEOPLE, F.id.in_(wanted))) == 3
 
     async def test_a_filter_may_have_thousands_of_parts(self, store: Backend) -> None:
@@ -247,9 +248,8 @@ class TestFilters(Contract):
 
     async def test_json_is_compared_with_none_only(self, store: Backend) -> None:
         """A JSON field is found by having a value or having none."""
-        rows: list[Document] = [
-            everything(id=identity(at), data=data) for at, data in enumerate((None, {}, [], 0, ""))
-        ]
+        values: tuple[Json, ...] = (None, {}, [], 0, "")
+        rows = [everything(id=identity(at), data=data) for at, data in enumerate(values)]
         await add(store, EVERYTHING, *rows)
         assert ids(await stored(store, EVERYTHING, F.data.is_null())) == ids(rows[:1])
         assert ids(await stored(store, EVERYTHING, ~F.data.is_null())) == ids(rows[1:])

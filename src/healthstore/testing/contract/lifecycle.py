@@ -68,7 +68,7 @@ class TestLifecycle(Contract):
 
     async def test_a_ping_answers(self, store: Backend) -> None:
         """An open backend answers a ping, and has a name."""
-        assert await store.ping() is None
+        await store.ping()
         assert store.name
 
     @pytest.mark.parametrize("delay", [0.0, 0.0005, 0.003, 0.01])

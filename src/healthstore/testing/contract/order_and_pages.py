@@ -61,9 +61,7 @@ class TestOrderAndPages(Contract):
     """Documents come in exactly the order asked for, in pages that never overlap."""
 
     @pytest.mark.parametrize("field", ORDERED)
-    async def test_each_kind_is_sorted_as_python_sorts_it(
-        self, store: Backend, field: str
-    ) -> None:
+    async def test_each_kind_is_sorted_as_python_sorts_it(self, store: Backend, field: str) -> None:
         """Every kind sorts by value, text by code point, UUIDs by bytes; None is smallest."""
         await _filled(store)
         for key in (field, f"-{field}"):

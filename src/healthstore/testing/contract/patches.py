@@ -36,7 +36,7 @@ from healthstore.testing.contract._samples import (
 
 __all__ = ("TestPatches",)
 
-# (field, stored, step, sum)
+# Each: a field, what is stored, the step, and their sum.
 SUMS: tuple[tuple[str, Value, Value, Value], ...] = (
     ("number", 5, 3, 8),
     ("number", 5, -8, -3),
@@ -65,7 +65,7 @@ SUMS: tuple[tuple[str, Value, Value, Value], ...] = (
     ("span", timedelta(microseconds=1), timedelta(days=1), timedelta(days=1, microseconds=1)),
     ("span", timedelta(0), timedelta(microseconds=-1), timedelta(microseconds=-1)),
 )
-# (field, stored, step): the sum is out of the field's range.
+# Each: a field, what is stored, and a step that leaves the range of the field.
 OVERFLOWS: tuple[tuple[str, Value, Value], ...] = (
     ("number", 2**63 - 1, 1),
     ("number", -(2**63), -1),
@@ -85,7 +85,8 @@ class TestPatches(Contract):
         """The named fields change, the others stay; the document comes back as it is then."""
         row = person(1, name="Ann", team="a", profile={"a": [1]})
         await add(store, PEOPLE, row)
-        sets = (("name", None), ("profile", {"b": 2}), ("version", 2))
+        profile: Value = {"b": 2}
+        sets = (("name", None), ("profile", profile), ("version", 2))
         (after,) = await store.execute(Patch(PEOPLE, ids([row]), sets=sets))
         assert after == {**row, "name": None, "profile": {"b": 2}, "version": 2}
         assert await stored(store, PEOPLE) == [after]

@@ -64,9 +64,7 @@ class TestUniques(Contract):
             *((None, None), (None, None), ("a", None), ("a", None), (None, 1), (None, 1)),
             ("a", 1),
         )
-        people = [
-            person(at, team=team, number=number) for at, (team, number) in enumerate(teams)
-        ]
+        people = [person(at, team=team, number=number) for at, (team, number) in enumerate(teams)]
         for row in people:
             await add(store, PEOPLE, row)
         assert len(await stored(store, PEOPLE)) == len(teams)

@@ -1,0 +1,140 @@
+"""Which line of a file a store has refused, found afterwards.
+
+A store refuses a page of rows as a whole. What stands in the way is looked for in the page, in
+the rows before it, and in the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+from uuid import UUID
+
+from healthstore.abc.backend import Backend
+from healthstore.errors import DuplicateKeyError, ForeignKeyError, HealthstoreError, IntegrityError
+from healthstore.model.ops import Find, Get
+from healthstore.model.query import And, Filter, Operator, Or, Test
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document, Value
+from healthstore.transfer.selection import catalog
+
+__all__ = ("Numbered", "blamed")
+
+_TOGETHER = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """Documents, and the line on which each one begins."""
+
+    rows: Sequence[Document]
+    lines: Sequence[int]
+
+
+async def blamed(
+    error: IntegrityError,
+    refused: Numbered,
+    before: Iterable[Numbered],
+    collection: Collection,
+    target: Backend,
+) -> HealthstoreError:
+    """Return an error of the same class that names the line; ``before`` are the pages before.
+
+    The target must be as it was before the file; it is only read.
+    """
+    found: tuple[int, str] | None = None
+    if isinstance(error, DuplicateKeyError):
+        fields = error.fields or ("id",)
+        found = _twice(refused, before, fields) or await _stored(
+            refused, fields, collection, target
+        )
+    elif isinstance(error, ForeignKeyError):
+        found = await _orphan(refused, error.field, collection, target)
+    where = f"lines {refused.lines[0]} to {refused.lines[-1]}"
+    message = error.message
+    if found is not None:
+        where, message = f"line {found[0]}", found[1]
+    named = type(error)(
+        f"{where}: {message}",
+        hint="correct that row; nothing of the file was stored",
+        entity=collection.entity,
+        field=error.field,
+        backend=target.name,
+    )
+    if isinstance(named, DuplicateKeyError) and isinstance(error, DuplicateKeyError):
+        named.fields = error.fields
+    return named
+
+
+def _keys(page: Numbered, fields: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
+    """Yield the line and the key of each document whose key is complete."""
+    for line, row in zip(page.lines, page.rows, strict=True):
+        key = tuple(row[name] for name in fields)
+        if None not in key:
+            yield line, key
+
+
+def _twice(
+    refused: Numbered, before: Iterable[Numbered], fields: Sequence[str]
+) -> tuple[int, str] | None:
+    """Return the line whose key is on a line before."""
+    names = ", ".join(fields)
+    first: dict[tuple[Value, ...], int] = {}
+    for line, key in _keys(refused, fields):
+        earlier = first.setdefault(key, line)
+        if earlier != line:
+            return line, f"has the same {names} as line {earlier}"
+    for page in before:
+        for earlier, key in _keys(page, fields):
+            if key in first:
+                return first[key], f"has the same {names} as line {earlier}"
+    return None
+
+
+async def _stored(
+    refused: Numbered, fields: Sequence[str], collection: Collection, target: Backend
+) -> tuple[int, str] | None:
+    """Return the line whose key is stored already."""
+    lines = {key: line for line, key in _keys(refused, fields)}
+    keys = list(lines)
+    for start in range(0, len(keys), _TOGETHER):
+        tests: list[Filter] = []
+        for key in keys[start : start + _TOGETHER]:
+            parts = tuple(
+                Test(name, Operator.EQ, value) for name, value in zip(fields, key, strict=True)
+            )
+            tests.append(parts[0] if len(parts) == 1 else And(parts))
+        where = tests[0] if len(tests) == 1 else Or(tuple(tests))
+        for row in await target.execute(Find(collection, where, limit=1)):
+            line = lines.get(tuple(row[name] for name in fields))
+            if line is not None:
+                return line, f"has the {', '.join(fields)} of a document that is stored already"
+    return None
+
+
+async def _orphan(
+    refused: Numbered, field: str | None, collection: Collection, target: Backend
+) -> tuple[int, str] | None:
+    """Return the line that refers to what is not stored."""
+    known = await catalog(target)
+    for reference in collection.references:
+        parents = known.get(reference.collection)
+        if parents is None or reference.collection == collection.name:
+            continue  # of its own collection: the rows before may hold the parent
+        if field not in {None, reference.field}:
+            continue
+        lines: dict[UUID, int] = {}
+        for line, (parent,) in _keys(refused, (reference.field,)):
+            lines.setdefault(cast(UUID, parent), line)
+        wanted = list(lines)
+        for start in range(0, len(wanted), _TOGETHER):
+            ids = tuple(wanted[start : start + _TOGETHER])
+            stored = await target.execute(Get(parents, ids))
+            for identity, row in zip(ids, stored, strict=True):
+                if row is None:
+                    return lines[identity], (
+                        f"its {reference.field} refers to a document of {reference.collection} "
+                        "that is not stored"
+                    )
+    return None

@@ -1,0 +1,260 @@
+"""Reading a backup: its bytes are checked first, then its lines, then its documents."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self, cast
+from uuid import UUID
+
+import msgspec
+
+from healthstore.errors import BackupCorruptError, BackupError
+from healthstore.model.schema import Collection
+from healthstore.transfer.codec import MALFORMED, LineDecoder
+from healthstore.transfer.digest import NOTHING, Digest, Digester, Page
+from healthstore.transfer.format import (
+    ENTITIES,
+    FIRST,
+    FOOTER,
+    Header,
+    closing,
+    footer_line,
+    opening,
+    read_header,
+    read_schema,
+)
+from healthstore.transfer.pages import PAGE_BYTES, PAGE_ROWS
+
+__all__ = ("BackupReader",)
+
+_CHUNK = 1024 * 1024
+# A document has at most 8 MiB by default; as JSON each of its bytes may take six.
+_LONGEST_LINE = 64 * 1024 * 1024
+# A footer takes about 150 bytes for each collection.
+_LONGEST_FOOTER = 4 * 1024 * 1024
+
+
+class BackupReader:
+    """Reads one backup; its methods block. Use it with ``with``.
+
+    :meth:`check` comes first and reads the file twice: every byte against the SHA-256, then
+    every document. Then ``header``, ``collections`` and ``digests`` are known, and
+    :meth:`pages` reads the documents of a collection again.
+    """
+
+    header: Header
+    collections: tuple[Collection, ...]
+    digests: dict[str, Digest]
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes]
+        self._line = 0
+        self._footer_at = 0
+        self._footer: dict[str, Any]
+        self._sections: dict[str, tuple[int, int]] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self._file = self._path.open("rb", buffering=_CHUNK)
+        except OSError as error:
+            raise BackupError(
+                f"the backup cannot be read: {os.strerror(error.errno or 0)}",
+                hint=f"check the path {self._path}",
+            ) from None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def check(self) -> Iterator[tuple[Collection, Page] | None]:
+        """Read the whole file; yield each page with its collection, and None in between.
+
+        Raises BackupCorruptError, with the line where it can be told, for a file that is not as
+        it was written, and BackupError for one that another release wrote.
+        """
+        intact = yield from self._check_bytes()
+        if intact:
+            yield from self._check_lines()
+            return
+        try:
+            for _ in self._check_lines():
+                yield None
+        except BackupError as error:
+            # Only damage is named: in a damaged file any other complaint misleads.
+            if isinstance(error, BackupCorruptError):
+                raise
+        raise _corrupt("its SHA-256 is not the one that its last line states")
+
+    def pages(self, collection: Collection) -> Iterator[Page]:
+        """Yield the documents of a collection once more; the file was checked before."""
+        offset, self._line = self._sections[collection.name]
+        self._file.seek(offset)
+        yield from self._section(collection)
+
+    # --- bytes -----------------------------------------------------------------------------
+
+    def _check_bytes(self) -> Generator[None, None, bool]:
+        """Read the footer; return whether the SHA-256 in it is that of all before it."""
+        self._file.seek(0)
+        if self._file.read(len(FIRST)) != FIRST:
+            raise BackupCorruptError(
+                "line 1: this is no backup of healthstore, or its beginning is damaged",
+                hint="name a file that `backup` wrote, as it was written",
+            )
+        self._read_footer()
+        sha256 = hashlib.sha256()
+        self._file.seek(0)
+        rest = self._footer_at
+        while rest > 0:
+            chunk = self._file.read(min(rest, 16 * _CHUNK))
+            if not chunk:
+                raise _corrupt("it became shorter while it was read")
+            sha256.update(chunk)
+            rest -= len(chunk)
+            yield
+        return sha256.hexdigest() == self._footer["sha256"]
+
+    def _read_footer(self) -> None:
+        size = self._file.seek(0, os.SEEK_END)
+        length = min(size, _LONGEST_FOOTER)
+        self._file.seek(size - length)
+        tail = self._file.read(length)
+        start = tail.rfind(b"\n" + FOOTER) + 1
+        if start == 0 or not tail.endswith(b"}\n"):
+            raise _corrupt("its last line is missing: it was cut off")
+        self._footer_at = size - length + start
+        try:
+            self._footer = msgspec.json.decode(b"{" + tail[start:])["footer"]
+            self.digests = {
+                name: Digest(count, int(self._footer["digests"][name], 16))
+                for name, count in self._footer["counts"].items()
+            }
+            if footer_line(self.digests, self._footer["sha256"]) != tail[start:]:
+                raise ValueError("not as it was written")
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise _corrupt("its last line is damaged") from None
+
+    # --- lines -----------------------------------------------------------------------------
+
+    def _check_lines(self) -> Iterator[tuple[Collection, Page]]:
+        """Read header, schema and documents; compare counts and digests with the footer."""
+        self._file.seek(0)
+        self._line = 0
+        self.header = read_header(self._read(end=b",\n"))
+        self.collections = read_schema(self._read(end=b",\n"), self.header)
+        self._expect(ENTITIES + b"\n")
+        for collection in self.collections:
+            self._expect(opening(collection))
+            self._sections[collection.name] = (self._file.tell(), self._line)
+            digest = NOTHING
+            for page in self._section(collection):
+                digest += page.digest
+                yield collection, page
+            self._compare(collection, digest)
+        self._expect(b"},\n")
+        if self._file.tell() != self._footer_at or len(self.digests) != len(self.collections):
+            raise self._malformed()
+
+    def _compare(self, collection: Collection, found: Digest) -> None:
+        stated = self.digests.get(collection.name)
+        if found == stated:
+            return
+        what = (
+            "is not in its last line"
+            if stated is None
+            else f"has {found.count} documents, {stated.count} were written"
+            if found.count != stated.count
+            else "has other documents than were written: the digest differs"
+        )
+        raise _corrupt(f"{collection.name} {what}", entity=collection.entity)
+
+    def _section(self, collection: Collection) -> Iterator[Page]:
+        """Read the documents of a collection, and the line that ends it."""
+        decoder, digester = LineDecoder(collection), Digester(collection)
+        last_id = -1
+        more = None  # whether a comma announced another document; None: there was none yet
+        lines: list[bytes] = []
+        size = 0
+        while True:
+            line = self._read()
+            if not line.startswith(b"{"):
+                break
+            if more is False:
+                raise self._malformed()
+            more = line.endswith(b",\n")
+            lines.append(line[:-2] if more else line[:-1])
+            size += len(line)
+            if len(lines) == PAGE_ROWS or size >= PAGE_BYTES:
+                last_id, page = self._page(decoder, digester, lines, last_id)
+                yield page
+                lines, size = [], 0
+        if more or line != closing(last=collection is self.collections[-1]):
+            raise self._malformed()
+        if lines:
+            self._line -= 1  # the line that ends the collection is no document
+            _, page = self._page(decoder, digester, lines, last_id)
+            self._line += 1
+            yield page
+
+    def _page(
+        self, decoder: LineDecoder, digester: Digester, lines: Sequence[bytes], last_id: int
+    ) -> tuple[int, Page]:
+        try:
+            rows = decoder.rows(lines)
+        except MALFORMED:
+            raise self._explained(decoder, lines) from None
+        for number, row in enumerate(rows):
+            identity = cast(UUID, row["id"]).int
+            if identity <= last_id:
+                line = self._line - len(lines) + 1 + number
+                raise _corrupt(f"line {line}: its id is that of a line before, or out of order")
+            last_id = identity
+        return last_id, digester.page(rows)
+
+    def _explained(self, decoder: LineDecoder, lines: Sequence[bytes]) -> BackupCorruptError:
+        """Return the error for the first of these lines that holds no document."""
+        for number, line in enumerate(lines, self._line - len(lines) + 1):
+            try:
+                decoder.rows([line])
+            except MALFORMED:
+                problem = decoder.explain(line)
+                return _corrupt(
+                    f"line {number}: {problem.message}", entity=problem.entity, field=problem.field
+                )
+        raise AssertionError("each line is good, all together are not")
+
+    def _read(self, *, end: bytes = b"\n") -> bytes:
+        """Return the next line; with ``end``, only if it ends so."""
+        line = self._file.readline(_LONGEST_LINE)
+        self._line += 1
+        if not line.endswith(end):
+            raise self._malformed()
+        return line
+
+    def _expect(self, line: bytes) -> None:
+        if self._read() != line:
+            raise self._malformed()
+
+    def _malformed(self) -> BackupCorruptError:
+        return _corrupt(f"line {self._line}: is not what belongs there")
+
+
+def _corrupt(
+    what: str, *, entity: str | None = None, field: str | None = None
+) -> BackupCorruptError:
+    return BackupCorruptError(
+        f"the backup is damaged: {what}",
+        hint="nothing was restored; use another backup, or the file as it was written",
+        entity=entity,
+        field=field,
+    )

@@ -1,0 +1,150 @@
+"""From a JSON file into a store: the whole file is checked before the store is touched."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+from healthstore.abc.backend import Backend
+from healthstore.errors import BackupCorruptError
+from healthstore.model.schema import Collection
+from healthstore.transfer._offload import offload
+from healthstore.transfer.digest import NOTHING, Digest
+from healthstore.transfer.pages import ahead
+from healthstore.transfer.progress import (
+    CollectionFinished,
+    CollectionStarted,
+    Finished,
+    PageMoved,
+    Planned,
+    Progress,
+    Reporter,
+    Stage,
+)
+from healthstore.transfer.reader import BackupReader
+from healthstore.transfer.selection import Collections, choose_from
+from healthstore.transfer.snapshot import Consistency
+from healthstore.transfer.target import Target
+from healthstore.transfer.walk import Moved
+
+__all__ = ("RestoreReport", "restore")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What was restored, in order: parents first; and which backup it was."""
+
+    path: Path
+    target: str
+    backup_id: UUID
+    created_at: datetime
+    consistency: Consistency
+    collections: tuple[Moved, ...]
+    seconds: float
+
+    @property
+    def rows(self) -> int:
+        """The number of documents that were restored."""
+        return sum(each.rows for each in self.collections)
+
+
+async def restore(
+    path: str | os.PathLike[str],
+    target: Backend,
+    collections: Collections = None,
+    *,
+    on_event: Progress | None = None,
+) -> RestoreReport:
+    """Load a backup, or some of its collections, into a store where they are missing or empty.
+
+    First the whole file is checked: bytes, definitions, every document, numbers and digests.
+    Then the documents are added, and every collection is read back. Memory is bounded.
+
+    Raises BackupCorruptError for a file that is not as it was written, BackupError for one that
+    cannot be read, ConfigurationError for a collection that is not in it, IntegrityError if the
+    target holds documents already, VerificationError if what was read back differs.
+    """
+    started = time.perf_counter()
+    report = Reporter(on_event)
+    place = Path(path)
+    with BackupReader(place) as reader:
+        await _check(reader, report)
+        available = {each.name: each for each in reader.collections}
+        names = {each.name for each in choose_from(available, collections, place.name)}
+        wanted = {each.name: each for each in reader.collections if each.name in names}
+        report(Planned({name: reader.digests[name].count for name in wanted}))
+        trusted = reader.header.consistency is Consistency.SNAPSHOT
+        filler = Target(target, tuple(wanted.values()), report, trusted=trusted)
+        await filler.prepare()
+        expected: dict[Collection, Digest] = {}
+        moved: list[Moved] = []
+        async with filler.filling():
+            for name, each in wanted.items():
+                stated = expected[each] = reader.digests[name]
+                done, found = await filler.fill(each, _drawn(reader.pages(each)), stated.count)
+                moved.append(done)
+                if found != stated:
+                    raise BackupCorruptError(
+                        "the backup changed while it was restored",
+                        hint="do not use what was restored; repeat it with a file that stays",
+                        entity=each.entity,
+                    )
+        await filler.verify(expected)
+        header = reader.header
+    seconds = time.perf_counter() - started
+    report(Finished(sum(each.rows for each in moved), seconds))
+    return RestoreReport(
+        place,
+        target.name,
+        header.backup_id,
+        header.created_at,
+        header.consistency,
+        tuple(moved),
+        seconds,
+    )
+
+
+def _drawn(items: Iterator[T]) -> AsyncGenerator[T, None]:
+    """Yield the items of a blocking iterator, drawn from it in a thread, one ahead."""
+    return ahead(lambda: offload(next, items, None))
+
+
+async def _check(reader: BackupReader, report: Reporter) -> None:
+    """Check the whole file, and report its documents."""
+    current: Collection | None = None
+    digest, since = NOTHING, time.perf_counter()
+
+    def finished(collection: Collection) -> None:
+        seconds = time.perf_counter() - since
+        report(
+            CollectionFinished(Stage.CHECK, collection.name, digest.count, seconds, str(digest))
+        )
+
+    async with aclosing(_drawn(item or () for item in reader.check())) as items:
+        async for item in items:
+            if not item:
+                continue
+            collection, page = item
+            total = reader.digests[collection.name].count
+            if collection is not current:
+                if current is not None:
+                    finished(current)
+                current, digest, since = collection, NOTHING, time.perf_counter()
+                report(CollectionStarted(Stage.CHECK, collection.name, total))
+            digest += page.digest
+            report(
+                PageMoved(
+                    Stage.CHECK, collection.name, len(page.rows), page.size, digest.count, total
+                )
+            )
+    if current is not None:
+        finished(current)

@@ -1,0 +1,164 @@
+"""Rows of a file, each with its line: JSON Lines or CSV, plain or gzip.
+
+A blank cell of CSV is None. A number of JSON with a fraction becomes a Decimal, digit for
+digit, if the collection has a decimal field of that name; a float otherwise.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any, TypeAlias, cast
+
+import msgspec
+
+from healthstore.errors import InvalidRequestError, RefusedValueError
+from healthstore.model.schema import Collection
+from healthstore.model.values import Kind
+
+__all__ = ("Row", "RowFile", "bad_row")
+
+# The line on which a row begins, counted from 1, and its values by name.
+Row: TypeAlias = tuple[int, Mapping[str, object]]
+
+_GZIP = b"\x1f\x8b"
+_LONGEST_LINE = 64 * 1024 * 1024
+_BUFFER = 1024 * 1024
+
+
+class RowFile:
+    """A file of rows. Reading blocks, and raises RefusedValueError for a row that is none.
+
+    The form is told by the name: ``.csv``, or one of ``.jsonl``, ``.ndjson`` and ``.json`` (one
+    object on each line); ``.gz`` may follow, and what is compressed is found out anyway.
+    Raises InvalidRequestError for a name or a file that cannot be read.
+    """
+
+    def __init__(self, path: Path, collection: Collection) -> None:
+        self._path = path
+        self._collection = collection
+        suffixes = [each.lower() for each in path.suffixes if each.lower() != ".gz"]
+        read = _READERS.get(suffixes[-1] if suffixes else "")
+        if read is None:
+            raise InvalidRequestError(
+                f"the file {path.name!r} is of no known form",
+                hint=f"name it {', '.join(sorted(_READERS))}; .gz may follow",
+            )
+        self._read = read
+
+    def __iter__(self) -> Iterator[Row]:
+        with self._opened() as file:
+            yield from self._read(file, self._collection)
+
+    @contextmanager
+    def _opened(self) -> Generator[IO[bytes], None, None]:
+        try:
+            with self._path.open("rb", buffering=_BUFFER) as plain:
+                if plain.peek(2)[:2] == _GZIP:
+                    with gzip.open(plain) as unpacked:
+                        yield cast(IO[bytes], io.BufferedReader(unpacked, _BUFFER))
+                else:
+                    yield plain
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise InvalidRequestError(
+                f"the compressed file {self._path.name!r} is damaged or cut off",
+                hint="fetch it again",
+            ) from None
+        except OSError as error:
+            raise InvalidRequestError(
+                f"the file {self._path.name!r} cannot be read: {os.strerror(error.errno or 0)}",
+                hint="check its path and its permissions",
+            ) from None
+
+
+def _json_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
+    decode = _json_decoder(collection)
+    number = 0
+    while line := file.readline(_LONGEST_LINE):
+        number += 1
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if not line.strip():
+            continue
+        try:
+            row = decode(line)
+        except (RecursionError, ValueError):
+            raise bad_row(number, "is no JSON object", collection) from None
+        yield number, row
+
+
+def _json_decoder(collection: Collection) -> Callable[[bytes], Mapping[str, object]]:
+    plain = msgspec.json.Decoder(dict[str, Any]).decode
+    exact = msgspec.json.Decoder(float_hook=Decimal).decode
+    decimals = [each.name for each in collection.fields if each.type.kind is Kind.DECIMAL]
+    if not decimals:
+        return plain
+    # The values as text first: only then a float is not read where a Decimal is wanted.
+    raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+    def decode(line: bytes) -> Mapping[str, object]:
+        row: dict[str, object] = plain(line)
+        texts: dict[str, msgspec.Raw] | None = None
+        for name in decimals:
+            if type(row.get(name)) is float:
+                texts = texts or raw(line)
+                row[name] = exact(texts[name])
+        return row
+
+    return decode
+
+
+def _csv_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    reader = csv.reader(text, strict=True)
+    line = 1
+    try:
+        names = next(reader, None)
+        if not names:
+            raise bad_row(1, "names no column", collection)
+        if len(set(names)) != len(names):
+            raise bad_row(1, "names a column twice", collection)
+        line = reader.line_num + 1
+        for cells in reader:
+            if cells:
+                if len(cells) != len(names):
+                    raise bad_row(
+                        line, f"has {len(cells)} cells under {len(names)} columns", collection
+                    )
+                values = [cell or None for cell in cells]
+                yield line, dict(zip(names, values, strict=True))
+            line = reader.line_num + 1
+    except UnicodeDecodeError:
+        # The text is decoded in blocks: the line is near.
+        raise bad_row(line, "or one soon after it is no UTF-8", collection) from None
+    except csv.Error:
+        raise bad_row(line, "is no CSV, or has a very long cell", collection) from None
+    finally:
+        text.detach()  # the file is closed by whoever opened it
+
+
+def bad_row(
+    line: int, problem: str, collection: Collection, field: str | None = None, hint: str = ""
+) -> RefusedValueError:
+    """Return the error for a row that cannot be taken: its line, and what is wrong."""
+    return RefusedValueError(
+        f"line {line}: {problem}",
+        hint=hint or "correct that row; nothing of the file was stored",
+        entity=collection.entity,
+        field=field,
+    )
+
+
+_READERS: dict[str, Callable[[IO[bytes], Collection], Iterator[Row]]] = {
+    ".csv": _csv_rows,
+    ".json": _json_rows,
+    ".jsonl": _json_rows,
+    ".ndjson": _json_rows,
+}

@@ -1,0 +1,128 @@
+"""Writing a backup: a temporary file beside it, which takes its name when it is complete."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+
+from healthstore.errors import BackupError
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document
+from healthstore.transfer.codec import LineEncoder
+from healthstore.transfer.digest import Digest
+from healthstore.transfer.format import (
+    ENTITIES,
+    Header,
+    closing,
+    footer_line,
+    header_line,
+    opening,
+    schema_line,
+)
+
+__all__ = ("BackupWriter",)
+
+
+class BackupWriter:
+    """Writes one backup; its methods block, and raise BackupError if the disk fails.
+
+    Call :meth:`discard` in the end, whatever happened: until :meth:`finish` has returned it
+    removes what was written, afterwards it does nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.{token_hex(8)}.tmp")
+        self._descriptor: int | None = None
+        self._sha256 = hashlib.sha256()
+        self._encoder: LineEncoder
+        self._first = True
+        self.size = 0
+        """Bytes written so far."""
+
+    def start(self, header: Header, collections: Sequence[Collection]) -> None:
+        """Create the file, readable by its owner only, and write what precedes the documents."""
+        with self._reported():
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+            self._descriptor = os.open(self._temporary, flags, 0o600)
+        self._write(header_line(header) + schema_line(collections) + ENTITIES + b"\n")
+
+    def begin(self, collection: Collection) -> None:
+        """Begin a collection."""
+        self._encoder = LineEncoder(collection)
+        self._first = True
+        self._write(opening(collection))
+
+    def add(self, rows: Sequence[Document]) -> None:
+        """Write documents of the collection that was begun."""
+        lines = b",\n".join(self._encoder.lines(rows))
+        self._write(lines if self._first else b",\n" + lines)
+        self._first = False
+
+    def end(self, *, last: bool) -> None:
+        """End the collection."""
+        self._write((b"" if self._first else b"\n") + closing(last=last))
+
+    def finish(self, digests: Mapping[str, Digest]) -> str:
+        """Complete the file, make it durable and give it its name; return its SHA-256.
+
+        The SHA-256 is the one that the footer states: of everything before the last line.
+        """
+        self._write(b"},\n")
+        sha256 = self._sha256.hexdigest()
+        self._write(footer_line(digests, sha256))
+        with self._reported():
+            descriptor, self._descriptor = self._descriptor, None
+            assert descriptor is not None
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            self._temporary.replace(self._path)
+            _sync_directory(self._path.parent)
+        return sha256
+
+    def discard(self) -> None:
+        """Close and remove the temporary file, if it is there."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        with suppress(FileNotFoundError):
+            self._temporary.unlink()
+
+    def _write(self, data: bytes) -> None:
+        assert self._descriptor is not None
+        self._sha256.update(data)
+        self.size += len(data)
+        rest = memoryview(data)
+        with self._reported():
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+    @contextmanager
+    def _reported(self) -> Generator[None, None, None]:
+        """Turn a failure of the file system into an error of ours."""
+        try:
+            yield
+        except OSError as error:
+            raise BackupError(
+                f"the backup cannot be written: {os.strerror(error.errno or 0)}",
+                hint=f"check the directory {self._path.parent} and the space on its disk; "
+                "a backup that was there before is unchanged",
+            ) from None
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a rename durable, where a directory can be opened (not on Windows)."""
+    flags = getattr(os, "O_DIRECTORY", None)
+    if flags is None:
+        return
+    descriptor = os.open(directory, os.O_RDONLY | flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
