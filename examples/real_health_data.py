@@ -27,7 +27,7 @@ from datetime import date
 from decimal import Decimal
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlencode, urlsplit, urlunsplit
 from uuid import UUID, uuid4, uuid5
 
@@ -227,7 +227,7 @@ class Step:
     observation_seconds: float = 0.0
     _started: float = field(default_factory=time.perf_counter)
 
-    def __enter__(self) -> Step:
+    def __enter__(self) -> Self:
         reset_peak()
         self._started = time.perf_counter()
         return self
@@ -348,7 +348,7 @@ async def run(data: Path, chain: Mapping[str, str], limit: int | None, output: P
             step.rows = compared.rows
         steps.append(step)
     print_table(steps)
-    print(f"equal digests after every hop; {output} holds {output.stat().st_size / 1e6:.0f} MB")
+    print(f"equal digests after every hop; {output} holds {written.size / 1e6:.0f} MB")
 
 
 # ---------------------------------------------------------------- the command

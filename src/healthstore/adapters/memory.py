@@ -7,10 +7,12 @@ same document first. Nothing survives the process: ``capabilities.durable`` is F
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import attrgetter
 from types import MappingProxyType
 from typing import cast
 from uuid import UUID
@@ -27,11 +29,14 @@ from healthstore.errors import (
     SerializationError,
 )
 from healthstore.model import evaluate
-from healthstore.model.ops import Delete, Effect, Find, Get, Insert, Replace
+from healthstore.model.ops import CountDocuments, Delete, Effect, Find, Get, Insert, Replace
+from healthstore.model.query import ALL, And, Filter, Operator, Order, Test
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, Kind, Value
+from healthstore.model.values import Document, Json, Kind, Value
 
 __all__ = ("MemoryAdapter", "connect")
+
+_BY_ID = (Order("id"),)
 
 
 def connect(url: BackendURL, name: str) -> MemoryAdapter:
@@ -51,6 +56,7 @@ class _Table:
     collection: Collection
     rows: dict[UUID, Document] = field(default_factory=dict)
     taken: dict[tuple[str, ...], dict[tuple[Value, ...], UUID]] = field(default_factory=dict)
+    _sorted: list[UUID] | None = None
 
     def __post_init__(self) -> None:
         for unique in self.collection.uniques:
@@ -69,10 +75,26 @@ class _Table:
                 del holders[key]
             if document is not None and (key := _key(document, fields)) is not None:
                 holders[key] = identity
+        if (old is None) is not (document is None):
+            self._sorted = None
         if document is None:
             self.rows.pop(identity, None)
         else:
             self.rows[identity] = document
+
+    def by_id(self, where: Filter) -> Iterator[Document]:
+        """Yield the documents in order of id, from the first one on that may satisfy a filter."""
+        if self._sorted is None:
+            self._sorted = sorted(self.rows, key=_ID)
+        start = 0
+        for test in where.items if isinstance(where, And) else (where,):
+            if isinstance(test, Test) and test.field == "id" and test.operator is Operator.GT:
+                beyond = cast(UUID, test.operand)
+                start = max(start, bisect_right(self._sorted, beyond.int, key=_ID))
+        return map(self.rows.__getitem__, islice(self._sorted, start, None))
+
+
+_ID = attrgetter("int")  # a UUID itself is compared in Python, many times slower
 
 
 def _key(document: Document, fields: tuple[str, ...]) -> tuple[Value, ...] | None:
@@ -252,9 +274,19 @@ class MemoryAdapter(Adapter[_Session]):
     async def find(self, session: _Session, op: Find) -> tuple[Document, ...]:
         """Return copies of the documents that satisfy a filter, in order."""
         holds = evaluate.matches(op.where)
-        rows = session.table(op.collection).rows.values()
-        found = evaluate.sort_documents(filter(holds, rows), op.order)
+        table = session.table(op.collection)
+        if op.order == _BY_ID:  # a page of a walk over the collection: no reason to sort it all
+            found = list(islice(filter(holds, table.by_id(op.where)), op.limit))
+        else:
+            found = evaluate.sort_documents(filter(holds, table.rows.values()), op.order)
         return tuple(cast(Document, _copied(op.collection, each)) for each in found[: op.limit])
+
+    async def count(self, session: _Session, op: CountDocuments) -> int:
+        """Count the documents that satisfy a filter."""
+        rows = session.table(op.collection).rows
+        if op.where == ALL:
+            return len(rows)
+        return sum(map(evaluate.matches(op.where), rows.values()))
 
     async def insert(self, session: _Session, op: Insert) -> int:
         """Add documents."""
@@ -348,8 +380,16 @@ def _copied(collection: Collection, document: Document | None) -> Document | Non
     copied = dict(document)
     for each in collection.fields:
         if each.type.kind is Kind.JSON:
-            copied[each.name] = deepcopy(document[each.name])
+            copied[each.name] = _copied_json(cast(Json, document[each.name]))
     return copied
+
+
+def _copied_json(value: Json) -> Json:
+    if type(value) is dict:
+        return {key: _copied_json(item) for key, item in value.items()}
+    if type(value) is list:
+        return [_copied_json(item) for item in value]
+    return value
 
 
 def _conflict() -> SerializationError:

@@ -122,6 +122,7 @@ def demo(
     keep: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep the files in this new folder.")
     ] = None,
+    *,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
@@ -144,6 +145,7 @@ def load(
         typer.Option(metavar="MODULE:CLASS", help="What a row is; found from the current folder."),
     ],
     url: Annotated[str, typer.Option(help=f"The store: {_URL_HELP}", envvar="HEALTHSTORE_PRIMARY")],
+    *,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
@@ -165,6 +167,7 @@ def migrate(
     source: Annotated[str, typer.Argument(metavar="SRC", help=_URL_HELP)],
     target: Annotated[str, typer.Argument(metavar="DST", help="Another store; may be empty.")],
     entity: Entities = None,
+    *,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
@@ -183,6 +186,7 @@ def verify(
     left: Annotated[str, typer.Argument(metavar="A", help=_URL_HELP)],
     right: Annotated[str, typer.Argument(metavar="B", help="The store to compare with.")],
     entity: Entities = None,
+    *,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
@@ -201,6 +205,7 @@ def backup(
     url: Annotated[str, typer.Argument(metavar="URL", help=_URL_HELP)],
     file: Annotated[Path, typer.Argument(help="Appears under this name only when complete.")],
     entity: Entities = None,
+    *,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
@@ -219,6 +224,7 @@ def restore(
     file: Annotated[Path, typer.Argument(help="A file that backup wrote.")],
     url: Annotated[str, typer.Argument(metavar="URL", help=_URL_HELP)],
     entity: Entities = None,
+    *,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
@@ -235,6 +241,7 @@ def restore(
 @app.command()
 def schema(
     url: Annotated[str, typer.Argument(metavar="URL", help=_URL_HELP)],
+    *,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,

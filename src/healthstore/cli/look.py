@@ -23,16 +23,20 @@ async def show_schema(output: Output, url: str) -> int:
         store = await db.member("store")
         collections = parents_first((await catalog(store)).values())
         guarded = build_guard(store)
-        counts = {
-            each.name: await guarded.execute(CountDocuments(each)) for each in collections
-        }
+        counts = {each.name: await guarded.execute(CountDocuments(each)) for each in collections}
     for each in collections:
         _show(output, each, counts[each.name])
     if not collections:
         output.show("There is no collection that healthstore made.")
     shown = [{**definition(each), "documents": counts[each.name]} for each in collections]
     output.result(
-        {"ok": True, "command": "schema", "store": str(BackendURL.parse(url)), "collections": shown}
+        {
+            "ok": True,
+            "exit": int(Exit.OK),
+            "command": "schema",
+            "store": str(BackendURL.parse(url)),
+            "collections": shown,
+        }
     )
     return Exit.OK
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from os import getcwd
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
@@ -15,7 +14,7 @@ from healthstore.abc.url import BackendURL
 from healthstore.cli.failures import CommandError, Failure
 from healthstore.entity import Entity
 
-__all__ = ("find_entities", "find_entity", "stored")
+__all__ = ("find_entities", "find_entity", "stored", "there")
 
 
 def find_entity(name: str) -> type[Entity]:
@@ -25,7 +24,9 @@ def find_entity(name: str) -> type[Entity]:
     """
     module_name, mark, class_name = name.partition(":")
     if not (mark and module_name and class_name):
-        raise _wrong(f"{name!r} names no class", name, "write MODULE:CLASS, for example models:Food")
+        raise _wrong(
+            f"{name!r} names no class", name, "write MODULE:CLASS, for example models:Food"
+        )
     module = _import(module_name)
     found = getattr(module, class_name, None)
     if isinstance(found, type) and issubclass(found, Entity) and found is not Entity:
@@ -46,7 +47,7 @@ def find_entities(names: Iterable[str]) -> tuple[type[Entity], ...] | None:
 
 
 def _import(name: str) -> ModuleType:
-    folder = getcwd()
+    folder = str(Path.cwd())
     if folder not in sys.path:  # a console script searches its own folder only
         sys.path.insert(0, folder)
     try:
@@ -58,11 +59,13 @@ def _import(name: str) -> ModuleType:
             raise _wrong(f"there is no module {missing!r}", name, hint) from None
         hint = f"python -m pip install {missing.partition('.')[0]}"
         raise _wrong(f"{name!r} imports {missing!r}, which is not there", name, hint) from None
-    except Exception as error:  # a module of the user's may fail in any way
+    except Exception as error:  # noqa: BLE001 - a module of the user's may fail in any way
         # The message of a foreign exception may hold anything; its type and line do not.
         last = extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
-        raise _wrong(f"{name!r} raises {type(error).__name__}", where, f"python -m {name}") from None
+        raise _wrong(
+            f"{name!r} raises {type(error).__name__}", where, f"python -m {name}"
+        ) from None
 
 
 def _wrong(message: str, where: str, hint: str) -> CommandError:
@@ -87,3 +90,10 @@ def stored(url: str) -> str:
     if check is not None:
         check(parsed)
     return url
+
+
+def there(file: Path) -> Path:
+    """Return the path of a file that is to be read; raise CommandError if it is not there."""
+    if not file.is_file():
+        raise CommandError(Failure("there is no such file", str(file), "check the path"))
+    return file

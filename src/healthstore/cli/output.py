@@ -79,12 +79,16 @@ class Output:
         if self.manners.json:
             print(json.dumps(data, ensure_ascii=False, default=str), file=self.stdout, flush=True)
 
-    def fail(self, failure: Failure) -> None:
-        """Write an error as one block, and as the object of ``--json``."""
+    def error(self, failure: Failure) -> None:
+        """Write an error as one block."""
         block = [f"{self._red('error:')} {failure.message}"]
         parts = (("where", failure.where), ("hint", failure.hint), ("code", failure.code))
         block += [f"  {name}: {text}" for name, text in parts if text]
         print("\n".join(block), file=self.stderr, flush=True)
+
+    def fail(self, failure: Failure) -> None:
+        """Write an error as one block, and as the object of ``--json``."""
+        self.error(failure)
         error = {
             "message": failure.message,
             "where": failure.where,

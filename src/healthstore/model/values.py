@@ -33,7 +33,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from enum import Enum, StrEnum
 from math import isfinite
-from typing import TypeAlias
+from typing import TypeAlias, cast
 from uuid import UUID
 
 __all__ = (
@@ -317,7 +317,8 @@ def canonical_json(value: object) -> Json:
 
 
 def _canonical_json(value: object, depth: int) -> Json:  # noqa: C901, PLR0911 - a case per type
-    if isinstance(value, Enum):
+    kind = type(value)
+    if kind is not str and kind is not dict and isinstance(value, Enum):  # slow to ask
         return _canonical_json(value.value, depth)
     if isinstance(value, str):
         _check_text(value)
@@ -336,8 +337,8 @@ def _canonical_json(value: object, depth: int) -> Json:  # noqa: C901, PLR0911 -
         raise ValueError(f"is nested deeper than {MAX_JSON_DEPTH} levels")
     if isinstance(value, list | tuple):
         return [_canonical_json(item, depth + 1) for item in value]
-    if isinstance(value, Mapping):
-        return _canonical_object(value, depth)
+    if kind is dict or isinstance(value, Mapping):
+        return _canonical_object(cast("Mapping[object, object]", value), depth)
     raise _wrong(value, "a JSON value")
 
 

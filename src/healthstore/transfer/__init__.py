@@ -7,6 +7,7 @@ read, digested and added, whatever store they come from or go to.
 from healthstore.transfer.backup import BackupReport, backup
 from healthstore.transfer.comparison import Change, Comparison
 from healthstore.transfer.digest import Digest
+from healthstore.transfer.load import Convert, LoadReport, load
 from healthstore.transfer.migrate import MigrationReport, migrate
 from healthstore.transfer.progress import (
     CollectionFinished,
@@ -32,8 +33,10 @@ __all__ = (
     "CollectionStarted",
     "Comparison",
     "Consistency",
+    "Convert",
     "Digest",
     "Finished",
+    "LoadReport",
     "MigrationReport",
     "Mismatch",
     "Moved",
@@ -46,6 +49,7 @@ __all__ = (
     "VerificationReport",
     "Verified",
     "backup",
+    "load",
     "migrate",
     "restore",
     "verify",

@@ -9,7 +9,6 @@ from pathlib import Path
 from uuid import UUID
 
 from healthstore.abc.backend import Backend
-from healthstore.errors import BackupError
 from healthstore.transfer._offload import offload
 from healthstore.transfer.digest import Digest, Page
 from healthstore.transfer.format import new_header
@@ -62,8 +61,6 @@ async def backup(
     """
     started = time.perf_counter()
     place = Path(path)
-    if place.is_dir():
-        raise BackupError("the path of the backup is a directory", hint="name a file in it")
     report = Reporter(on_event)
     chosen = await choose(source, collections)
     writer = BackupWriter(place)

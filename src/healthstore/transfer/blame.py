@@ -7,8 +7,7 @@ the rows before it, and in the store.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 from uuid import UUID
 
 from healthstore.abc.backend import Backend
@@ -17,6 +16,7 @@ from healthstore.model.ops import Find, Get
 from healthstore.model.query import And, Filter, Operator, Or, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
+from healthstore.transfer._offload import offload
 from healthstore.transfer.selection import catalog
 
 __all__ = ("Numbered", "blamed")
@@ -24,12 +24,16 @@ __all__ = ("Numbered", "blamed")
 _TOGETHER = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Numbered:
+class Numbered(Protocol):
     """Documents, and the line on which each one begins."""
 
-    rows: Sequence[Document]
-    lines: Sequence[int]
+    @property
+    def rows(self) -> Sequence[Document]:
+        """The documents."""
+
+    @property
+    def lines(self) -> Sequence[int]:
+        """Their lines."""
 
 
 async def blamed(
@@ -46,9 +50,9 @@ async def blamed(
     found: tuple[int, str] | None = None
     if isinstance(error, DuplicateKeyError):
         fields = error.fields or ("id",)
-        found = _twice(refused, before, fields) or await _stored(
-            refused, fields, collection, target
-        )
+        # In a thread: it reads the file again.
+        found = await offload(_twice, refused, before, fields)
+        found = found or await _stored(refused, fields, collection, target)
     elif isinstance(error, ForeignKeyError):
         found = await _orphan(refused, error.field, collection, target)
     where = f"lines {refused.lines[0]} to {refused.lines[-1]}"
@@ -57,7 +61,7 @@ async def blamed(
         where, message = f"line {found[0]}", found[1]
     named = type(error)(
         f"{where}: {message}",
-        hint="correct that row; nothing of the file was stored",
+        hint="correct that row; nothing of the file is stored",
         entity=collection.entity,
         field=error.field,
         backend=target.name,

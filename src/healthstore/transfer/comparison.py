@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ class Merge:
         self._missing: list[UUID] = []
         self._extra: list[UUID] = []
         self._changed: list[Change] = []
-        self._counts = {"missing_count": 0, "extra_count": 0, "changed_count": 0}
+        self._counts = Counter[str]()
 
     async def run(self, left: Executor, right: Executor) -> tuple[Comparison, Digest, Digest]:
         """Read both stores to the end; return the comparison and the digests."""
@@ -170,12 +171,12 @@ class Merge:
         mine, its = here.take(bound), there.take(bound)
         for identity, (digest, row) in mine.items():
             if identity not in its:
-                self._note("missing_count", self._missing, identity)
+                self._note("missing", self._missing, identity)
             elif its[identity][0] != digest:
                 self._note_change(identity, row, its[identity][1])
         for identity in its:
             if identity not in mine:
-                self._note("extra_count", self._extra, identity)
+                self._note("extra", self._extra, identity)
 
     def _note(self, count: str, named: list[UUID], identity: UUID) -> None:
         self._counts[count] += 1
@@ -183,7 +184,7 @@ class Merge:
             named.append(identity)
 
     def _note_change(self, identity: UUID, left: Document, right: Document) -> None:
-        self._counts["changed_count"] += 1
+        self._counts["changed"] += 1
         if len(self._changed) < _NAMED:
             self._changed.append(Change(identity, self._digester.changed(left, right)))
 
@@ -194,8 +195,10 @@ class Merge:
             right.count,
             str(left),
             str(right),
+            missing_count=self._counts["missing"],
+            extra_count=self._counts["extra"],
+            changed_count=self._counts["changed"],
             missing=tuple(self._missing),
             extra=tuple(self._extra),
             changed=tuple(self._changed),
-            **self._counts,
         )

@@ -77,9 +77,7 @@ class Header:
     schema_fingerprint: str
 
 
-def new_header(
-    source: str, consistency: Consistency, collections: Sequence[Collection]
-) -> Header:
+def new_header(source: str, consistency: Consistency, collections: Sequence[Collection]) -> Header:
     """Return the header of a backup that begins now."""
     return Header(
         uuid4(), datetime.now(UTC), __version__, source, consistency, _fingerprint(collections)
@@ -154,15 +152,13 @@ def schema_line(collections: Sequence[Collection]) -> bytes:
 def read_schema(line: bytes, header: Header) -> tuple[Collection, ...]:
     """Return the collections from the second line, in order."""
     try:
-        if not line.startswith(_SCHEMA):
-            raise ValueError
-        described = cast(dict[str, Any], _decode(line[len(_SCHEMA) :].removesuffix(b",\n")))
+        described = cast(dict[str, Any], _decode(b"{" + line.removesuffix(b",\n") + b"}"))["schema"]
         collections = tuple(from_definition(each) for each in described.values())
-        named = [each.name for each in collections] == list(described)
-        if not named or parents_first(collections) != collections:
-            raise ValueError
-    except (AttributeError, ConfigurationError, TypeError, ValueError):
+        ordered = parents_first(collections)
+    except (AttributeError, ConfigurationError, KeyError, TypeError, ValueError):
         raise _malformed(2, "the schema") from None
+    if [each.name for each in collections] != list(described) or ordered != collections:
+        raise _malformed(2, "the schema")
     if _fingerprint(collections) != header.schema_fingerprint:
         raise BackupCorruptError(
             "line 2: the schema is not the one that the header states",

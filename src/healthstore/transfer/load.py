@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import takewhile
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
+
 from healthstore.abc.backend import Backend, UnitOptions
-from healthstore.errors import CapabilityError, HealthstoreError, IntegrityError
+from healthstore.errors import (
+    CapabilityError,
+    HealthstoreError,
+    IntegrityError,
+    NotNullError,
+    Outcome,
+    RefusedValueError,
+)
 from healthstore.model.evaluate import check_document
 from healthstore.model.ops import Ensure, Insert
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
-from healthstore.transfer._offload import offload
-from healthstore.transfer.blame import Numbered, blamed
-from healthstore.transfer.digest import Digester, Page
+from healthstore.transfer._offload import to_the_end
+from healthstore.transfer.blame import blamed
+from healthstore.transfer.digest import Digest, Digester, Page
 from healthstore.transfer.pages import PAGE_BYTES, PAGE_ROWS, drawn
 from healthstore.transfer.progress import Finished, Planned, Progress, Reporter, Stage
 from healthstore.transfer.rows import RowFile, bad_row
@@ -80,19 +89,167 @@ async def load(
     checked, _ = await walk(Stage.CHECK, collection, drawn(source.pages()), report)
     report(Planned({collection.name: checked.count}))
     await target.execute(Ensure((collection,)))
-    try:
-        if target.capabilities.transactions:
-            digest = await _in_one_unit(source, target, report, checked.count)
-        else:
-            digest = await _undoable(source, target, report, checked.count)
-    except IntegrityError as error:
-        refused = source.current
-        if refused is None:
-            raise
-        before = islice(source.numbered(), source.number)
-        raise await _find(error, refused, before, collection, target) from None
+    fill = _in_one_unit if target.capabilities.transactions else _undoable
+    digest = await fill(source, target, report, checked.count)
     seconds = time.perf_counter() - started
     report(Finished(digest.count, seconds))
-    return LoadReport(
-        Path(path), target.name, collection.name, digest.count, str(digest), seconds
+    return LoadReport(Path(path), target.name, collection.name, digest.count, str(digest), seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _FilePage(Page):
+    """A page of documents from a file: the lines they begin on, and the number of the page."""
+
+    lines: Sequence[int]
+    number: int
+
+
+class _Source:
+    """A file's rows as documents: complete, canonical, and as the collection declares."""
+
+    def __init__(self, file: RowFile, collection: Collection, convert: Convert) -> None:
+        self.collection = collection
+        self._file = file
+        self._convert = convert
+        self._digester = Digester(collection)
+        self._last_line = 0
+
+    def pages(self) -> Iterator[_FilePage]:
+        """Yield pages; raise RefusedValueError, with its line, for a bad row. Blocks."""
+        rows: list[Document] = []
+        lines: list[int] = []
+        number = size = 0
+        for line, values in self._file:
+            row = self._document(line, values)
+            rows.append(row)
+            lines.append(line)
+            size += _size(row)
+            if len(rows) == PAGE_ROWS or size >= PAGE_BYTES:
+                yield self._page(rows, lines, number)
+                rows, lines, size, number = [], [], 0, number + 1
+        if rows:
+            yield self._page(rows, lines, number)
+
+    def _page(self, rows: list[Document], lines: list[int], number: int) -> _FilePage:
+        page = self._digester.page(rows)
+        return _FilePage(page.rows, page.digests, page.digest, page.size, lines, number)
+
+    def _document(self, line: int, values: Mapping[str, object]) -> Document:
+        try:
+            document = _canonical(self.collection, self._convert(values))
+            check_document(self.collection, document)
+        except HealthstoreError as error:
+            raise bad_row(
+                line, error.message, self.collection, field=error.field, hint=error.hint
+            ) from None
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # Not its text: that of pydantic, and of most others, quotes the value.
+            problem = f"cannot be converted ({type(error).__name__})"
+            raise bad_row(line, problem, self.collection) from None
+        return document
+
+
+async def _in_one_unit(source: _Source, target: Backend, report: Reporter, total: int) -> Digest:
+    """Add every page and commit."""
+    page: _FilePage | None = None
+    unit = await target.begin(UnitOptions(deadline=_UNIT_SECONDS))
+    try:
+
+        async def add(each: _FilePage) -> None:
+            nonlocal page
+            page = each
+            await unit.execute(Insert(source.collection, tuple(each.rows)))
+
+        digest = await _add_all(source, add, report, total)
+        await unit.commit()
+    except IntegrityError as error:
+        await unit.rollback()
+        raise await _blamed(error, page, source, target) from None
+    finally:
+        await unit.rollback()
+    return digest
+
+
+async def _undoable(source: _Source, target: Backend, report: Reporter, total: int) -> Digest:
+    """Add every page; after a failure remove what was added."""
+    page: _FilePage | None = None
+    with Undo(source.collection, target) as undo:
+
+        async def add(each: _FilePage) -> None:
+            nonlocal page
+            page = each
+            await undo.add(each)
+
+        try:
+            return await _add_all(source, add, report, total)
+        except BaseException as error:
+            text = await _removed(undo)
+            if not isinstance(error, HealthstoreError):
+                error.add_note(text)
+                raise
+            error.hint = "; ".join(filter(None, (error.hint, text)))
+            error.outcome = Outcome.UNKNOWN if undo.left else Outcome.NOT_APPLIED
+            if isinstance(error, IntegrityError) and not undo.left:
+                raise await _blamed(error, page, source, target) from None
+            raise
+
+
+async def _removed(undo: Undo) -> str:
+    """Remove what was added, and say how that went."""
+    try:
+        await to_the_end(undo.remove())
+    except HealthstoreError as error:
+        return (
+            f"{undo.left} documents of the file could not be removed again ({error.code}): "
+            "remove them, or load into an empty database"
+        )
+    return "what had been added was removed again"
+
+
+async def _add_all(
+    source: _Source,
+    add: Callable[[_FilePage], Awaitable[None]],
+    report: Reporter,
+    total: int,
+) -> Digest:
+    pages = drawn(source.pages())
+    digest, _ = await walk(Stage.COPY, source.collection, pages, report, total=total, handle=add)
+    return digest
+
+
+async def _blamed(
+    error: IntegrityError, page: _FilePage | None, source: _Source, target: Backend
+) -> HealthstoreError:
+    """Return the error with the line of the row that the store refused."""
+    if page is None:
+        return error
+    before = takewhile(lambda each: each.number < page.number, source.pages())
+    return await blamed(error, page, before, source.collection, target)
+
+
+def _canonical(collection: Collection, values: Mapping[str, object]) -> Document:
+    """Return a document of canonical values: every field, and no other."""
+    document: Document = {}
+    for name, canonical, nullable in collection.canonicalisers:
+        value = values.get(name)
+        if value is None:
+            if not nullable:
+                raise NotNullError("must have a value", entity=collection.entity, field=name)
+            document[name] = None
+            continue
+        try:
+            document[name] = canonical(value)
+        except (TypeError, ValueError) as error:
+            raise RefusedValueError(str(error), entity=collection.entity, field=name) from None
+    for name in values:
+        collection.field(name)  # raises for one that is not known
+    return document
+
+
+def _size(row: Document) -> int:
+    """Return about how many bytes a document's long values take."""
+    return sum(
+        len(each) if isinstance(each, str | bytes) else len(msgspec.msgpack.encode(each))
+        for each in row.values()
+        if isinstance(each, str | bytes | dict | list)
     )

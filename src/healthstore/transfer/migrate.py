@@ -40,7 +40,7 @@ class MigrationReport:
         return sum(each.rows for each in self.collections)
 
 
-async def migrate(
+async def migrate(  # noqa: PLR0913 - options are keywords, each with a default
     source: Backend,
     target: Backend,
     collections: Collections = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from healthstore.abc.backend import Executor
@@ -12,9 +12,10 @@ from healthstore.model.ops import Find
 from healthstore.model.query import ALL, Filter, Operator, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
+from healthstore.transfer._offload import offload
 from healthstore.transfer.digest import Digester, Page
 
-__all__ = ("PAGE_BYTES", "PAGE_ROWS", "ahead", "pages")
+__all__ = ("PAGE_BYTES", "PAGE_ROWS", "ahead", "drawn", "pages")
 
 T = TypeVar("T")
 
@@ -42,6 +43,11 @@ async def ahead(fetch: Callable[[], Coroutine[Any, Any, T | None]]) -> AsyncGene
         if not task.cancelled():
             # Whoever closes early has a reason of its own; this one is only marked as seen.
             task.exception()
+
+
+def drawn(items: Iterator[T]) -> AsyncGenerator[T, None]:
+    """Yield the items of a blocking iterator, each drawn in a thread, one ahead."""
+    return ahead(lambda: offload(next, items, None))
 
 
 def pages(
@@ -99,4 +105,6 @@ class _Pager:
         self._rows += len(page.rows)
         self._bytes += page.size
         mean = max(self._bytes / self._rows, page.size / len(page.rows))
-        self._limit = max(1, min(self._page_rows, int(self._page_bytes / mean), _GROWTH * self._limit))
+        self._limit = max(
+            1, min(self._page_rows, int(self._page_bytes / mean), _GROWTH * self._limit)
+        )

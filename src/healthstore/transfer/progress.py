@@ -125,6 +125,5 @@ class Reporter:
             return
         try:
             self._on_event(event)
-        except Exception:
-            # A progress bar must not break the transfer that it shows.
+        except Exception:  # noqa: BLE001 - a progress bar must not break what it shows
             _log.exception("a progress callback failed on %s", type(event).__name__)

@@ -122,7 +122,7 @@ class BackupReader:
             sha256.update(chunk)
             rest -= len(chunk)
             yield
-        return sha256.hexdigest() == self._footer["sha256"]
+        return sha256.hexdigest() == str(self._footer["sha256"])
 
     def _read_footer(self) -> None:
         size = self._file.seek(0, os.SEEK_END)
@@ -139,10 +139,11 @@ class BackupReader:
                 name: Digest(count, int(self._footer["digests"][name], 16))
                 for name, count in self._footer["counts"].items()
             }
-            if footer_line(self.digests, self._footer["sha256"]) != tail[start:]:
-                raise ValueError("not as it was written")
+            written = footer_line(self.digests, self._footer["sha256"])
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise _corrupt("its last line is damaged") from None
+            written = b""
+        if written != tail[start:]:
+            raise _corrupt("its last line is damaged")
 
     # --- lines -----------------------------------------------------------------------------
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 from uuid import UUID
 
 from healthstore.abc.backend import Backend
 from healthstore.errors import BackupCorruptError
 from healthstore.model.schema import Collection
-from healthstore.transfer._offload import offload
 from healthstore.transfer.digest import NOTHING, Digest
-from healthstore.transfer.pages import ahead
+from healthstore.transfer.pages import drawn
 from healthstore.transfer.progress import (
     CollectionFinished,
     CollectionStarted,
@@ -35,8 +32,6 @@ from healthstore.transfer.target import Target
 from healthstore.transfer.walk import Moved
 
 __all__ = ("RestoreReport", "restore")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +85,7 @@ async def restore(
         async with filler.filling():
             for name, each in wanted.items():
                 stated = expected[each] = reader.digests[name]
-                done, found = await filler.fill(each, _drawn(reader.pages(each)), stated.count)
+                done, found = await filler.fill(each, drawn(reader.pages(each)), stated.count)
                 moved.append(done)
                 if found != stated:
                     raise BackupCorruptError(
@@ -113,11 +108,6 @@ async def restore(
     )
 
 
-def _drawn(items: Iterator[T]) -> AsyncGenerator[T, None]:
-    """Yield the items of a blocking iterator, drawn from it in a thread, one ahead."""
-    return ahead(lambda: offload(next, items, None))
-
-
 async def _check(reader: BackupReader, report: Reporter) -> None:
     """Check the whole file, and report its documents."""
     current: Collection | None = None
@@ -125,11 +115,9 @@ async def _check(reader: BackupReader, report: Reporter) -> None:
 
     def finished(collection: Collection) -> None:
         seconds = time.perf_counter() - since
-        report(
-            CollectionFinished(Stage.CHECK, collection.name, digest.count, seconds, str(digest))
-        )
+        report(CollectionFinished(Stage.CHECK, collection.name, digest.count, seconds, str(digest)))
 
-    async with aclosing(_drawn(item or () for item in reader.check())) as items:
+    async with aclosing(drawn(item or () for item in reader.check())) as items:
         async for item in items:
             if not item:
                 continue

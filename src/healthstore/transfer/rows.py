@@ -60,7 +60,7 @@ class RowFile:
     @contextmanager
     def _opened(self) -> Generator[IO[bytes], None, None]:
         try:
-            with self._path.open("rb", buffering=_BUFFER) as plain:
+            with io.BufferedReader(io.FileIO(self._path), _BUFFER) as plain:
                 if plain.peek(2)[:2] == _GZIP:
                     with gzip.open(plain) as unpacked:
                         yield cast(IO[bytes], io.BufferedReader(unpacked, _BUFFER))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from tempfile import SpooledTemporaryFile
 from typing import cast
@@ -82,7 +82,7 @@ class Target:
         await backend.execute(Ensure(tuple(self._collections)))
 
     @asynccontextmanager
-    async def filling(self) -> AsyncIterator[None]:
+    async def filling(self) -> AsyncGenerator[None, None]:
         """Say in an error that ends this block what the target holds by now."""
         try:
             yield
@@ -150,7 +150,9 @@ class Target:
                 Stage.VERIFY, collection, source, self._report, total=digest.count
             )
             if not compare(collection, digest, found, self._report):
-                differing.append(f"{collection.name} ({digest.count} expected, {found.count} found)")
+                differing.append(
+                    f"{collection.name} ({digest.count} expected, {found.count} found)"
+                )
         if differing:
             raise VerificationError(
                 f"what was read back differs from what was written: {', '.join(differing)}",
@@ -158,4 +160,3 @@ class Target:
                 backend=self.backend.name,
                 outcome=Outcome.UNKNOWN,
             )
-

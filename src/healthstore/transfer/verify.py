@@ -27,6 +27,7 @@ from healthstore.transfer.walk import compare
 
 __all__ = ("VerificationReport", "verify")
 
+
 @dataclass(frozen=True, slots=True)
 class VerificationReport:
     """The comparison of two stores, collection by collection."""

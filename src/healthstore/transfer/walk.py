@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TypeVar
 
 from healthstore.model.schema import Collection
 from healthstore.transfer.digest import NOTHING, Digest, Page
@@ -21,6 +22,8 @@ from healthstore.transfer.progress import (
 
 __all__ = ("Moved", "compare", "walk")
 
+P = TypeVar("P", bound=Page)
+
 
 @dataclass(frozen=True, slots=True)
 class Moved:
@@ -32,14 +35,14 @@ class Moved:
     seconds: float
 
 
-async def walk(
+async def walk(  # noqa: PLR0913 - what all stages have in common, and how they differ
     stage: Stage,
     collection: Collection,
-    pages: AsyncGenerator[Page, None],
+    pages: AsyncGenerator[P, None],
     report: Reporter,
     *,
     total: int | None = None,
-    handle: Callable[[Page], Awaitable[None]] | None = None,
+    handle: Callable[[P], Awaitable[None]] | None = None,
 ) -> tuple[Digest, float]:
     """Pass every page to ``handle``; return the digest of all and the seconds, and close."""
     started = time.perf_counter()

@@ -46,6 +46,8 @@ class BackupWriter:
 
     def start(self, header: Header, collections: Sequence[Collection]) -> None:
         """Create the file, readable by its owner only, and write what precedes the documents."""
+        if self._path.is_dir():
+            raise BackupError("the path of the backup is a directory", hint="name a file in it")
         with self._reported():
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             self._descriptor = os.open(self._temporary, flags, 0o600)

@@ -28,6 +28,7 @@ from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.errors import translated
 from healthstore.adapters.mongo.filters import group_rows, pipeline, query, sort_keys
 from healthstore.adapters.mongo.options import ClientOptions
+from healthstore.adapters.mongo.pool import LosslessPool
 from healthstore.adapters.mongo.references import References, lock_parents, remove
 from healthstore.adapters.mongo.session import Session
 from healthstore.errors import (
@@ -82,7 +83,9 @@ class MongoAdapter(Adapter[Session]):
 
     async def connect(self) -> None:
         """Find the server, check its version, and learn whether it has transactions."""
-        self._client = AsyncMongoClient(self._options.address, **self._options.arguments)
+        self._client = AsyncMongoClient(
+            self._options.address, _pool_class=LosslessPool, **self._options.arguments
+        )
         hello = await self._client.admin.command("hello")
         if hello.get("maxWireVersion", 0) < _OLDEST_WIRE_VERSION:
             raise ConfigurationError(

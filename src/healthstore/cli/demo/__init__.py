@@ -41,6 +41,9 @@ async def demonstrate(
     verdict = "Every line held" if demo.card.held else "Not every line held"
     output.show(f"{verdict}; {seconds:.1f} s." + (f" Files: {keep}" if keep else ""))
     code = Exit.OK if demo.card.held else Exit.MISMATCH
+    for each in demo.card.claims:
+        if not each.held:
+            output.error(Failure(each.promise, each.measured, code="claim", exit=code))
     output.result(
         {
             "ok": demo.card.held,

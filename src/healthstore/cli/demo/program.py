@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, JsonValue
+from pydantic import AwareDatetime, Field, JsonValue
 
 from healthstore.entity import Digits, Entity, MaxLength, Ref
 from healthstore.errors import HealthstoreError
@@ -23,7 +23,7 @@ __all__ = ("Metric", "Patient", "Reading", "patients", "program", "readings", "r
 _START = datetime(2026, 3, 28, 22, 30, 0, 123456, tzinfo=UTC)
 _STEP = 1_234_567_890_123_456_789  # spreads values over 20 digits
 # Spellings that databases sort, compare or cut differently unless they are told not to.
-_NAMES = ("Ann", "ann", "Zoë", "Zoe\u0301", "Émile", "李雷", "Anne ", "Özlem", "سلمى", "Bo 🫀")  # noqa: RUF001 - on purpose
+_NAMES = ("Ann", "ann", "Zoë", "Zoe\u0301", "Émile", "李雷", "Anne ", "Özlem", "سلمى", "Bo 🫀")
 
 
 class Metric(StrEnum):
@@ -40,7 +40,7 @@ class Patient(Entity, collection="demo_patients"):
     email: Annotated[str, Unique(), MaxLength(255)]
     name: Annotated[str, MaxLength(80)]
     born: date | None = None
-    profile: dict[str, JsonValue] = {}
+    profile: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Reading(Entity, collection="demo_readings", indexes=[Index("patient_id", "-taken_at")]):
@@ -50,7 +50,7 @@ class Reading(Entity, collection="demo_readings", indexes=[Index("patient_id", "
     metric: Metric
     value: Annotated[Decimal, Digits(24, 16)] | None = None
     taken_at: AwareDatetime
-    details: dict[str, JsonValue] = {}
+    details: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 def patients() -> list[Patient]:

@@ -22,7 +22,7 @@ T = TypeVar("T", bound="Callable[..., Coroutine[object, object, None]]")
 # A law is tried on one store that keeps its documents between the examples.
 laws = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=40,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
         HealthCheck.differing_executors,

@@ -349,7 +349,7 @@ def member(collection: Collection, parent: Value = None, **values: object) -> Do
     return _document(collection, {"name": "", **referring, **values})
 
 
-def every_row(count: int = 40) -> list[Document]:
+def every_row(count: int) -> list[Document]:
     """Return documents of :data:`EVERYTHING` that mix the edges of all kinds with nulls."""
     rows: list[Document] = []
     for number in range(count):

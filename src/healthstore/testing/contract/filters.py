@@ -30,7 +30,7 @@ from healthstore.testing.strategies import filters
 
 __all__ = ("TestFilters",)
 
-ROWS = every_row()
+ROWS = every_row(30)
 ORDERED = [name for name in EDGES if EVERYTHING.field(name).type.ordered]
 COMPARISONS = (Operator.EQ, Operator.NE, Operator.LT, Operator.LE, Operator.GT, Operator.GE)
 # Pairs that a collation, a pad rule or a normal form would take for equal.
@@ -52,11 +52,10 @@ async def _filled(store: Backend) -> Backend:
 
 
 async def _agrees(store: Backend, where: Filter) -> None:
-    """Check that a filter selects, and counts, what the reference evaluator selects."""
+    """Check that a filter selects what the reference evaluator selects."""
     wanted = [row["id"] for row in selected(ROWS, where)]
     found = await store.execute(Find(EVERYTHING, where))
     assert [row["id"] for row in found] == wanted
-    assert await store.execute(CountDocuments(EVERYTHING, where)) == len(wanted)
 
 
 class TestFilters(Contract):
@@ -94,8 +93,10 @@ class TestFilters(Contract):
     async def test_any_filter_agrees_with_the_reference(
         self, store: Backend, where: Filter
     ) -> None:
-        """Any combination of tests selects, in order of id, what the evaluator selects."""
+        """Any combination of tests selects, and counts, what the evaluator selects."""
         await _agrees(await _filled(store), where)
+        count = await store.execute(CountDocuments(EVERYTHING, where))
+        assert count == len(selected(ROWS, where))
 
     @laws
     @given(filters(EVERYTHING, ROWS))

@@ -1,0 +1,119 @@
+"""The command ``load``: the rows of a file as entities of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+import msgspec
+from pydantic import ValidationError
+
+from healthstore.cli.exits import Exit
+from healthstore.cli.failures import CommandError, failure_of
+from healthstore.cli.named import find_entity, there
+from healthstore.cli.output import Output
+from healthstore.cli.progress import progress
+from healthstore.entity import Entity, collection_of, to_document
+from healthstore.errors import (
+    HealthstoreError,
+    IntegrityError,
+    InvalidRequestError,
+    RefusedValueError,
+)
+from healthstore.manager import DatabaseManager
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document, Kind
+from healthstore.transfer import load
+
+__all__ = ("Reader", "load_file")
+
+# Reasons that a validator of the user's wrote: they may quote the value.
+_WRITTEN = frozenset({"assertion_error", "value_error"})
+
+
+async def load_file(output: Output, file: Path, name: str, url: str) -> int:
+    """Load a file into the collection of an entity; every row or none."""
+    reader = Reader(find_entity(name), cells=".csv" in (each.lower() for each in file.suffixes))
+    async with DatabaseManager(members={"store": url}) as db:
+        store = await db.member("store")
+        with progress(output) as on_event:
+            try:
+                report = await load(
+                    there(file), reader.collection, store, reader.document, on_event=on_event
+                )
+            except (IntegrityError, InvalidRequestError) as error:
+                raise _in_file(file, error) from None
+    rate = report.rows / max(report.seconds, 1e-9)
+    output.show(
+        f"Loaded {report.rows:,} rows of {file.name} into {report.collection} "
+        f"in {report.seconds:.2f} s ({rate:,.0f} rows/s)."
+    )
+    output.result({"ok": True, "exit": int(Exit.OK), "command": "load", **asdict(report)})
+    return Exit.OK
+
+
+def _in_file(file: Path, error: HealthstoreError) -> CommandError:
+    """Return the error with the name of the file as its place."""
+    failure = failure_of(error)
+    return CommandError(replace(failure, where=", ".join(filter(None, (str(file), failure.where)))))
+
+
+class Reader:
+    """Makes documents of rows, by an entity's own validation.
+
+    With ``cells`` a row comes from a table of text, where JSON is text as well.
+    """
+
+    def __init__(self, entity: type[Entity], *, cells: bool) -> None:
+        self.collection: Collection = collection_of(entity)
+        self._entity = entity
+        json = [each.name for each in self.collection.fields if each.type.kind is Kind.JSON]
+        self._json = frozenset(json if cells else ())
+
+    def document(self, row: Mapping[str, object]) -> Document:
+        """Return the document of a row; raise RefusedValueError, without any value."""
+        values = {
+            name: _json(value) if name in self._json else value for name, value in row.items()
+        }
+        try:
+            return to_document(self._entity.model_validate(values))
+        except ValidationError as error:
+            raise self._refusal(error, tuple(row)) from None
+
+    def _refusal(self, error: ValidationError, names: tuple[str, ...]) -> RefusedValueError:
+        found = error.errors(include_input=False, include_context=False, include_url=False)
+        # A name that is no field explains one that is missing, not the other way round.
+        first = min(found, key=lambda each: each["type"] != "extra_forbidden")
+        field = str(first["loc"][0]) if first["loc"] else None
+        if field is not None and field not in self.collection.by_name:
+            # The name itself is not shown unless it is nearly a field: in a file without a
+            # header it is a value.
+            close = get_close_matches(field, self.collection.names, n=1)
+            known = ", ".join(self.collection.names)
+            return RefusedValueError(
+                f"{field!r} is no field"
+                if close
+                else f"value {names.index(field) + 1} of the row belongs to no field",
+                hint=f"did you mean {close[0]!r}?" if close else f"known fields: {known}",
+                entity=self.collection.entity,
+            )
+        # Behind a comma pydantic quotes a part of what it could not parse.
+        reason = first["msg"].partition(", ")[0]
+        return RefusedValueError(
+            "is refused by the entity's validator" if first["type"] in _WRITTEN else reason,
+            hint="correct the row, or the entity",
+            entity=self.collection.entity,
+            field=field,
+        )
+
+
+def _json(cell: object) -> object:
+    """Return what the JSON text of a cell holds; text that is no JSON is left to validation."""
+    if not isinstance(cell, str):
+        return cell
+    try:
+        return msgspec.json.decode(cell)
+    except msgspec.DecodeError:
+        return cell

@@ -1,0 +1,106 @@
+"""A command as a user runs it: in a folder of its own, with nothing of ours in the environment."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from healthstore.cli import main
+
+MODELS = dedent(
+    """
+    from decimal import Decimal
+    from typing import Annotated
+    from uuid import UUID
+
+    from pydantic import AwareDatetime, JsonValue, field_validator
+
+    from healthstore import Digits, Entity, MaxLength, Ref, Unique
+
+
+    class Patient(Entity, collection="patients"):
+        email: Annotated[str, MaxLength(100), Unique()]
+        notes: list[JsonValue] = []
+
+        @field_validator("email")
+        @classmethod
+        def has_an_at(cls, value: str) -> str:
+            if "@" not in value:
+                raise ValueError(f"{value} is no address")
+            return value
+
+
+    class Weight(Entity, collection="weights"):
+        kg: Annotated[Decimal, Digits(6, 2)] | None = None
+        taken_at: AwareDatetime | None = None
+        patient_id: Annotated[UUID, Ref(Patient)] | None = None
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The one object on standard output."""
+        (line,) = self.out.splitlines()
+        found = json.loads(line)
+        assert isinstance(found, dict)
+        assert found["exit"] == self.code
+        assert found["ok"] is (self.code == 0)
+        return found
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder that holds only ``clinic.py``, without variables of ours."""
+    (tmp_path / "clinic.py").write_text(MODELS, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in [each for each in os.environ if each.startswith("HEALTHSTORE")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Return a function that runs a command in this process, as the console script does."""
+    del folder
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    before = set(sys.modules)
+
+    def ended(*arguments: str | Path) -> Ended:
+        capsys.readouterr()
+        code = main([str(each) for each in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return Ended(int(code), captured.out, captured.err)
+
+    yield ended
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name in set(sys.modules) - before:
+        if "." not in name and not name.startswith("healthstore"):
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file).name in {"clinic.py", "broken.py", "needy.py"}:
+                del sys.modules[name]
