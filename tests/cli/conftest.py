@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import pytest
+from tests.cli.commands import Ended, Run
 
 from healthstore.cli import main
 
@@ -47,28 +45,6 @@ MODELS = dedent(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The one object on standard output."""
-        (line,) = self.out.splitlines()
-        found = json.loads(line)
-        assert isinstance(found, dict)
-        assert found["exit"] == self.code
-        assert found["ok"] is (self.code == 0)
-        return found
-
-
-Run = Callable[..., Ended]
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder that holds only ``clinic.py``, without variables of ours."""
@@ -87,7 +63,6 @@ def run(folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     del folder
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    before = set(sys.modules)
 
     def ended(*arguments: str | Path) -> Ended:
         capsys.readouterr()
@@ -99,8 +74,5 @@ def run(folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     yield ended
     root.handlers[:] = handlers
     root.setLevel(level)
-    for name in set(sys.modules) - before:
-        if "." not in name and not name.startswith("healthstore"):
-            file = getattr(sys.modules[name], "__file__", None)
-            if file and Path(file).name in {"clinic.py", "broken.py", "needy.py"}:
-                del sys.modules[name]
+    for name in {"broken", "clinic", "needy"} & set(sys.modules):
+        del sys.modules[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,8 +10,196 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest_types import Run
+from tests.cli.commands import Run
 
 import healthstore.errors
 from healthstore.cli.exits import EXITS, Exit
 from healthstore.errors import HealthstoreError
+
+SECRET = "canary-5ecret"
+DOWN = f"postgresql://me:{SECRET}@127.0.0.1:1/data"
+COMMAND = [sys.executable, "-m", "healthstore"]
+
+
+def test_every_error_has_its_exit_code() -> None:
+    """Each code of the error tree is in the table, and the table names no other."""
+    kinds = [HealthstoreError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    ours = {kind.code for kind in kinds if kind.__module__ == healthstore.errors.__name__}
+    assert set(EXITS) == ours
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["verfy", "memory://", "memory://"], Exit.USAGE, "Did you mean 'verify'?"),
+        (["schema"], Exit.USAGE, "URL"),
+        (["schema", "memory://", DOWN], Exit.USAGE, "unexpected extra argument"),
+        (["load", "rows.csv", "--url", DOWN], Exit.USAGE, "--entity"),
+        (["schema", f"postgrsql://me:{SECRET}@h/d"], Exit.CONFIGURATION, "'postgresql'"),
+        (["schema", f"postgresql://me:{SECRET}@h:port/d"], Exit.CONFIGURATION, "port"),
+        (["schema", f"mysql://me:{SECRET}/x@h/d"], Exit.CONFIGURATION, "%2F"),
+        (["schema", f"mysql://me:{SECRET}@h/d?chraset=x"], Exit.CONFIGURATION, "option"),
+        (["schema", SECRET], Exit.CONFIGURATION, "scheme://"),
+        (["schema", DOWN], Exit.UNAVAILABLE, "cannot be reached"),
+        (["backup", DOWN, "b.json"], Exit.UNAVAILABLE, "cannot be reached"),
+        (["schema", "sqlite:///absent.db"], Exit.USAGE, "absent.db"),
+        (["migrate", "sqlite:///absent.db", DOWN], Exit.USAGE, "absent.db"),
+        (["restore", "absent.json", "memory://"], Exit.USAGE, "absent.json"),
+        (["load", "absent.csv", "--entity", "clinic:Weight", "--url", "memory://"], 2, "absent"),
+        (["load", "x.csv", "--entity", "clinic", "--url", DOWN], Exit.USAGE, "MODULE:CLASS"),
+        (["load", "x.csv", "--entity", "clinci:Weight", "--url", DOWN], Exit.USAGE, "clinci"),
+        (["load", "x.csv", "--entity", "clinic:Wieght", "--url", DOWN], Exit.USAGE, "Weight?"),
+        (["load", "x.csv", "--entity", "clinic:dedent", "--url", DOWN], Exit.USAGE, "Patient"),
+        (["backup", "memory://", "b.json"], Exit.CONFIGURATION, "no collection"),
+    ],
+)
+def test_a_mistake_ends_with_its_code_and_one_block(
+    run: Run, arguments: list[str], code: Exit, says: str
+) -> None:
+    """Wrong use, configuration and servers that are down: one clear block, no secret in it."""
+    ended = run(*arguments)
+    assert ended.code == code
+    assert not ended.out
+    first, *rest = ended.err.splitlines()
+    assert first.startswith("error: ")
+    assert all(line.startswith(("  where: ", "  hint: ", "  code: ")) for line in rest)
+    assert len(rest) >= 2
+    assert says in ended.err
+    assert SECRET not in ended.err
+
+    ended = run(*arguments, "--json")
+    assert ended.code == code
+    error = ended.data["error"]
+    assert error["message"] in first
+    assert error["code"]
+    assert SECRET not in ended.out + ended.err
+
+
+def test_manners_may_stand_before_the_command(run: Run) -> None:
+    """``healthstore --json schema …`` is ``healthstore schema … --json``."""
+    assert run("--json", "-q", "schema", "sqlite:///absent.db").data["exit"] == Exit.USAGE
+
+
+def test_quiet_leaves_errors(run: Run) -> None:
+    """``--quiet`` shows errors and nothing else."""
+    ended = run("schema", "sqlite:///absent.db", "--quiet")
+    assert (ended.out, ended.code) == ("", Exit.USAGE)
+    assert "error: " in ended.err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("broken", f"raise KeyError({SECRET!r})", "'broken' raises KeyError"),
+        ("needy", "import not_there_at_all", "imports 'not_there_at_all'"),
+    ],
+)
+def test_a_broken_module_is_named(run: Run, folder: Path, name: str, text: str, says: str) -> None:
+    """A module of entities that cannot be imported is told by type and line, not by content."""
+    (folder / f"{name}.py").write_text(f"\n{text}\n", "utf-8")
+    ended = run("load", "x.csv", "--entity", f"{name}:Thing", "--url", "memory://")
+    assert ended.code == Exit.USAGE
+    assert says in ended.err
+    assert SECRET not in ended.err
+
+
+def test_without_the_extra_it_says_how_to_install_it() -> None:
+    """Without typer the command prints the line that installs it, and exits with 3."""
+    script = "import sys; sys.modules['typer'] = None; from healthstore.cli import main; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script} sys.exit(main(['demo']))"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == Exit.MISSING
+    assert done.stdout == ""
+    assert 'python -m pip install "healthstore[cli]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_is_light() -> None:
+    """``--help`` names every command, and imports neither a driver nor rich."""
+    script = (
+        "import sys; from healthstore.cli import main; code = main(['--help']); "
+        "print(*sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == Exit.OK
+    for command in ("demo", "load", "migrate", "verify", "backup", "restore", "schema"):
+        assert f"\n  {command} " in done.stdout
+    heavy = {"aiomysql", "aiosqlite", "asyncpg", "pymongo", "rich", "sqlalchemy", "sqlite3"}
+    assert not heavy & set(done.stderr.split())
+
+
+def test_no_command_is_wrong_use(run: Run) -> None:
+    """Alone, ``healthstore`` shows its help and exits with 2."""
+    ended = run()
+    assert ended.code == Exit.USAGE
+    assert "Usage: healthstore" in ended.out
+
+
+def test_the_version_is_printed(run: Run) -> None:
+    """``--version`` prints the version alone."""
+    ended = run("--version")
+    assert (ended.code, ended.out) == (Exit.OK, f"{healthstore.__version__}\n")
+
+
+def test_an_interrupt_ends_with_130() -> None:
+    """Ctrl-C ends the work at its next await, with one line and exit code 130."""
+    script = (
+        "import asyncio, sys\n"
+        "from healthstore.cli.app import perform\n"
+        "from healthstore.cli.output import Manners\n"
+        "async def job(output):\n"
+        "    print('ready', flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "sys.exit(perform(Manners(json=True), job))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == Exit.INTERRUPTED
+    assert json.loads(out)["error"]["code"] == "interrupted"
+    assert err == "error: interrupted\n  code: interrupted\n"
+
+
+def test_a_defect_is_reported_without_what_it_holds(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unexpected exception is told by type and place: its message may hold a value."""
+
+    def fail(_: object) -> None:
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr("healthstore.cli.look.parents_first", fail)
+    Path("there.db").touch()
+    ended = run("schema", "sqlite:///there.db")
+    assert ended.code == Exit.FAILURE
+    assert "unexpected RuntimeError" in ended.err
+    assert "where: healthstore.cli.look:" in ended.err
+    assert SECRET not in ended.err
+
+
+def test_the_module_is_the_command(folder: Path) -> None:
+    """``python -m healthstore`` works, and colours are off unless a person watches."""
+    done = subprocess.run(
+        [*COMMAND, "schema", "sqlite:///absent.db"],
+        cwd=folder,
+        env={**os.environ, "FORCE_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == Exit.USAGE
+    assert "\x1b" not in done.stderr + done.stdout

@@ -16,7 +16,17 @@ from healthstore.cli.exits import Exit
 from healthstore.cli.failures import Failure, failure_of
 from healthstore.cli.output import Manners, Output
 
-__all__ = ("perform", "run")
+__all__ = (
+    "backup",
+    "demo",
+    "load",
+    "migrate",
+    "perform",
+    "restore",
+    "run",
+    "schema",
+    "verify",
+)
 
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON object on standard output, and nothing else there.")
@@ -102,7 +112,7 @@ def _without_urls(message: str, arguments: Sequence[str]) -> str:
 
 
 @app.callback(invoke_without_command=True)
-def root(
+def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
 ) -> None:
@@ -130,7 +140,7 @@ def demo(
     """Prove the main promises on this machine; exits with 0 only if every one held.
 
     No server is needed. Servers named in HEALTHSTORE_TEST_*_URL, or in HEALTHSTORE_DEMO_URLS
-    (separated by commas), join in with a database of their own that is dropped at the end.
+    (separated by spaces), join in with a database of their own that is dropped at the end.
     """
     from healthstore.cli.demo import demonstrate
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -21,7 +21,9 @@ _INTERVAL = 5.0  # seconds between two lines in a log
 
 
 @contextmanager
-def progress(output: Output, clock: Callable[[], float] = monotonic) -> Iterator[Progress]:
+def progress(
+    output: Output, clock: Callable[[], float] = monotonic
+) -> Generator[Progress, None, None]:
     """Lend a callback for a transfer's events."""
     if output.interactive:
         bars = _Bars(output, clock)

@@ -18,7 +18,7 @@ def test_promises_are_settings() -> None:
     assert options.arguments["password"] == "s@fe"
     assert (options.arguments["w"], options.arguments["journal"]) == ("majority", True)
     assert options.arguments["readConcernLevel"] == "majority"
-    assert options.arguments["timeoutMS"] == 2500
+    assert options.timeout == 2.5
     assert options.arguments["serverSelectionTimeoutMS"] == 5000
 
 

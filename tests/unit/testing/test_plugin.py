@@ -116,8 +116,10 @@ def test_the_contract_runs_on_any_url(pytester: pytest.Pytester, mode: str) -> N
     "source",
     [
         "from healthstore.testing.contract import *\n@pytest_asyncio.fixture\n{fixture}",
-        "from healthstore.testing.contract import ContractTests\n"
-        "@pytest_asyncio.fixture\n{fixture}\nclass TestMine(ContractTests): pass",
+        (
+            "from healthstore.testing.contract import ContractTests\n"
+            "@pytest_asyncio.fixture\n{fixture}\nclass TestMine(ContractTests): pass"
+        ),
     ],
 )
 def test_an_author_s_file_is_short(pytester: pytest.Pytester, source: str) -> None:

@@ -25,6 +25,11 @@ def test_every_built_in_scheme_can_be_provisioned() -> None:
         assert (server_url(name, {}) is None) is (variable is not None)
 
 
+def files(folder: Path) -> list[str]:
+    """Return the names of the databases under a folder."""
+    return [path.name for path in folder.rglob("*.db")]
+
+
 @pytest.mark.parametrize("url", ["memory://", "sqlite:///test.db"])
 async def test_every_test_gets_an_empty_store(url: str) -> None:
     """What one test leaves behind the next one does not find."""
@@ -42,8 +47,8 @@ async def test_a_file_is_gone_when_its_test_has_ended(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     async with Databases().empty("mine", BackendURL.parse("sqlite:///x.db")) as backend:
         await backend.ping()
-        assert list(tmp_path.rglob("*.db"))
-    assert not list(tmp_path.iterdir())
+        assert files(tmp_path) == ["test.db"]
+    assert files(tmp_path) == []
 
 
 async def test_clearing_removes_every_document() -> None:

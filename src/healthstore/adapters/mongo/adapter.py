@@ -8,12 +8,11 @@ documents and checks of references are refused before anything is written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import pymongo
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
@@ -61,6 +60,8 @@ STANDALONE = Capabilities(transactions=False, references=False, serializable=Fal
 TRANSACTIONAL = Capabilities(serializable=False)
 # MongoDB 6.0, the first with all that is used here.
 _OLDEST_WIRE_VERSION = 17
+# Seconds that a cancelled write gets to end: normally it takes a millisecond.
+_GRACE = 1.0
 # Seconds for an abort or the farewell to a server that may not answer.
 _FAREWELL = 2.0
 
@@ -73,11 +74,13 @@ class MongoAdapter(Adapter[Session]):
     def __init__(self, name: str, options: ClientOptions) -> None:
         super().__init__(name)
         self._options = options
+        # The server, too, ends a read for which nobody waits any more.
+        self._milliseconds = int(options.timeout * 1000)
         self._client: AsyncMongoClient[Stored] | None = None
         self._codecs: dict[Collection, Codec] = {}
         self._references = References()
         self._open_sessions: set[AsyncClientSession] = set()
-        self._endings: set[asyncio.Task[None]] = set()
+        self._endings: set[asyncio.Future[Any]] = set()
 
     # --- connection ------------------------------------------------------------------------
 
@@ -86,7 +89,8 @@ class MongoAdapter(Adapter[Session]):
         self._client = AsyncMongoClient(
             self._options.address, _pool_class=LosslessPool, **self._options.arguments
         )
-        hello = await self._client.admin.command("hello")
+        async with asyncio.timeout(self._options.timeout):
+            hello = await self._client.admin.command("hello")
         if hello.get("maxWireVersion", 0) < _OLDEST_WIRE_VERSION:
             raise ConfigurationError(
                 "the MongoDB server is older than 6.0", hint="upgrade it to a supported version"
@@ -104,16 +108,18 @@ class MongoAdapter(Adapter[Session]):
         if self._endings:
             await asyncio.wait(self._endings, timeout=_FAREWELL)
         if client is not None:
-            with pymongo.timeout(_FAREWELL):
-                await client.close()
+            with suppress(TimeoutError):  # then only the farewell was not heard
+                async with asyncio.timeout(_FAREWELL):
+                    await client.close()
 
     async def ping(self) -> None:
         """Make one round trip to a server that accepts writes."""
         self._require_open()
         try:
-            await self._database.command("ping")
+            async with asyncio.timeout(self._options.timeout):
+                await self._database.command("ping")
         except Exception as error:  # noqa: BLE001 - as in Adapter.execute
-            raise translated(error, Phase.READ, None).at(backend=self.name) from None
+            raise self._ours(error, Phase.READ, None) from None
 
     @property
     def _database(self) -> AsyncDatabase[Stored]:
@@ -149,7 +155,8 @@ class MongoAdapter(Adapter[Session]):
     async def session(self, effect: Effect) -> AsyncGenerator[Session]:
         """Lend the database; a handler that writes several documents opens a transaction."""
         del effect
-        yield Session(self._database)
+        async with asyncio.timeout(self._options.timeout):
+            yield Session(self._database)
 
     async def begin_session(self, options: UnitOptions) -> Session:
         """Start a transaction; its snapshot is taken by its first operation."""
@@ -165,7 +172,8 @@ class MongoAdapter(Adapter[Session]):
         """Commit; the driver repeats a commit whose answer was lost once."""
         assert session.transaction is not None
         try:
-            await session.transaction.commit_transaction()
+            async with asyncio.timeout(self._options.timeout):
+                await self._to_its_end(session.transaction.commit_transaction())
         finally:
             await self._end(session.transaction)
 
@@ -181,14 +189,39 @@ class MongoAdapter(Adapter[Session]):
         """
 
         async def bounded() -> None:
-            with suppress(PyMongoError), pymongo.timeout(_FAREWELL):
-                await transaction.end_session()
+            with suppress(PyMongoError, TimeoutError):
+                async with asyncio.timeout(_FAREWELL):
+                    await transaction.end_session()
 
         self._open_sessions.discard(transaction)
-        task = asyncio.ensure_future(bounded())
-        self._endings.add(task)  # the loop alone would not keep it
+        await asyncio.shield(self._kept(bounded()))
+
+    def _kept(self, work: Coroutine[Any, Any, R]) -> asyncio.Future[R]:
+        """Start work that outlives a cancelled caller; the loop alone would not keep it."""
+        task = asyncio.ensure_future(work)
+        self._endings.add(task)
         task.add_done_callback(self._endings.discard)
-        await asyncio.shield(task)
+        return task
+
+    async def _to_its_end(self, write: Coroutine[Any, Any, R]) -> R:
+        """Write, and let the write end before a cancellation takes effect.
+
+        The server goes on with a request whose connection was closed: the write would happen
+        later, when the caller believes that it did not.
+        """
+        task = self._kept(write)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            try:
+                await asyncio.wait({task}, timeout=_GRACE)
+            finally:
+                task.cancel()
+            raise
+
+    async def _single(self, session: Session, write: Coroutine[Any, Any, R]) -> R:
+        """Make a write that is atomic by itself; one in a transaction is aborted with it."""
+        return await (self._to_its_end(write) if session.transaction is None else write)
 
     @asynccontextmanager
     async def _atomically(self, session: Session) -> AsyncGenerator[Session]:
@@ -254,6 +287,7 @@ class MongoAdapter(Adapter[Session]):
                 sort=sort_keys(op.order, codec),
                 limit=op.limit,
                 batch_size=op.limit,
+                max_time_ms=self._milliseconds,
                 session=session.transaction,
             )
             .to_list()
@@ -264,7 +298,9 @@ class MongoAdapter(Adapter[Session]):
         """Count exactly."""
         codec = await self._codec(session, op.collection)
         driver = session.collection(op.collection.name)
-        return await driver.count_documents(query(op.where, codec), session=session.transaction)
+        return await driver.count_documents(
+            query(op.where, codec), session=session.transaction, maxTimeMS=self._milliseconds
+        )
 
     async def aggregate(self, session: Session, op: Aggregate) -> tuple[Group, ...]:
         """Group on the server; sums of integers are exact."""
@@ -273,6 +309,7 @@ class MongoAdapter(Adapter[Session]):
             pipeline(op, codec),
             session=session.transaction,
             allowDiskUse=True,
+            maxTimeMS=self._milliseconds,
             batchSize=op.limit + 1,
         )
         return group_rows(op, await cursor.to_list(), codec)
@@ -298,7 +335,7 @@ class MongoAdapter(Adapter[Session]):
                     # Afterwards: documents of one batch may refer to each other.
                     await lock_parents(opened, op.collection, op.documents)
         else:
-            await writes.insert(session, codec, op)
+            await self._single(session, writes.insert(session, codec, op))
         return len(op.documents)
 
     async def replace(self, session: Session, op: Replace) -> tuple[bool, ...]:
@@ -313,7 +350,9 @@ class MongoAdapter(Adapter[Session]):
             return ()
         if len(op.documents) == 1 and not checked:
             version = op.versions[0] if op.versions else None
-            return (await writes.replace_one(session, codec, op.documents[0], version),)
+            (document,) = op.documents
+            replaced = writes.replace_one(session, codec, document, version)
+            return (await self._single(session, replaced),)
         async with self._atomically(session) as opened:
             return await writes.replace_several(opened, codec, op)
 
@@ -329,7 +368,7 @@ class MongoAdapter(Adapter[Session]):
         if not op.ids:
             return ()
         if len(op.ids) == 1 and not checked:
-            return (await writes.patch_one(session, codec, op),)
+            return (await self._single(session, writes.patch_one(session, codec, op)),)
         async with self._atomically(session) as opened:
             return await writes.patch_several(opened, codec, op)
 
@@ -348,7 +387,8 @@ class MongoAdapter(Adapter[Session]):
         )
         if len(op.ids) == 1 and not referrers:
             version = op.versions[0] if op.versions else None
-            return (await writes.delete_one(session, codec, op.ids[0], version),)
+            deleted = writes.delete_one(session, codec, op.ids[0], version)
+            return (await self._single(session, deleted),)
         async with self._atomically(session) as opened:
             there = await writes.versions(opened, codec, op.ids, op.versions)
             if there:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, cast
 
-from bson.errors import InvalidDocument
 from pymongo import errors as driver
 
 from healthstore.abc.adapter import Phase, deadline_exceeded, duplicate_key
@@ -120,7 +119,7 @@ _BY_CLASS: tuple[tuple[type[Exception], Meaning], ...] = (
     (driver.ConfigurationError, Meaning.SETTINGS),
     (driver.InvalidURI, Meaning.SETTINGS),
     (driver.InvalidName, Meaning.SETTINGS),
-    (InvalidDocument, Meaning.UNKNOWN),
+    (TimeoutError, Meaning.NO_SERVER),  # while connecting; later ones are no driver's errors
 )
 
 

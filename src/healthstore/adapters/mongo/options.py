@@ -24,11 +24,13 @@ class ClientOptions:
     """What a client is made from. ``repr`` never shows the password.
 
     ``address`` is a MongoDB URL without credentials, ``arguments`` are the keyword arguments of
-    the driver's client, ``database`` is the name of the database.
+    the driver's client, ``database`` is the name of the database; ``timeout`` bounds an
+    operation, in seconds.
     """
 
     address: str
     database: str
+    timeout: float
     arguments: Mapping[str, Any] = field(repr=False)
 
 
@@ -107,18 +109,19 @@ _KNOWN: dict[str, tuple[Callable[[str], object], object]] = {
 def read_url(url: BackendURL) -> ClientOptions:
     """Return what a client for this URL is made from; raise ConfigurationError otherwise.
 
-    ``timeout`` (seconds) bounds each call, retries included; ``connect_timeout`` (seconds) the
-    search for a server and each connection. Other options are the driver's own.
+    ``timeout`` (seconds) bounds each operation, retries included; ``connect_timeout`` (seconds)
+    the search for a server, each connection, and the wait for a free one. Other options are the
+    driver's own. Its ``timeoutMS`` is not among them: it would replace ``connect_timeout``.
     """
     values = url.read_options(_KNOWN)
     _check_address(url)
-    connect_timeout = int(1000 * float(str(values["connect_timeout"])))
+    connect_timeout, timeout = (float(str(values[name])) for name in _OURS)
     arguments: dict[str, Any] = {
         "username": url.user,
         "password": url.password,
-        "timeoutMS": int(1000 * float(str(values["timeout"]))),
-        "serverSelectionTimeoutMS": connect_timeout,
-        "connectTimeoutMS": connect_timeout,
+        "serverSelectionTimeoutMS": int(1000 * connect_timeout),
+        "connectTimeoutMS": int(1000 * connect_timeout),
+        "waitQueueTimeoutMS": int(1000 * connect_timeout),
         "uuidRepresentation": "standard",
         "tz_aware": True,
         "tzinfo": UTC,
@@ -133,9 +136,8 @@ def read_url(url: BackendURL) -> ClientOptions:
     scheme = "mongodb+srv" if url.driver == "srv" else "mongodb"
     hosts = ",".join(map(_address, url.hosts))
     # The database is part of it: it is where a user is looked up unless `authSource` says so.
-    return ClientOptions(
-        f"{scheme}://{hosts}/{quote(url.database, safe='')}", url.database, arguments
-    )
+    address = f"{scheme}://{hosts}/{quote(url.database, safe='')}"
+    return ClientOptions(address, url.database, timeout, arguments)
 
 
 def _check_address(url: BackendURL) -> None:

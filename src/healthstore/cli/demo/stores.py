@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from healthstore.abc.url import BackendURL
@@ -35,12 +35,12 @@ def servers(environment: Mapping[str, str]) -> dict[str, str]:
         for name, url in sorted(environment.items())
         if name.startswith(prefix) and name.endswith(suffix) and url
     }
-    listed = [url.strip() for url in environment.get(_LIST, "").split(",") if url.strip()]
+    listed = environment.get(_LIST, "").split()  # a URL may hold commas, but no space
     return found | {f"url-{number}": url for number, url in enumerate(listed, start=1)}
 
 
 @asynccontextmanager
-async def join(folder: Path, environment: Mapping[str, str]) -> AsyncIterator[Joined]:
+async def join(folder: Path, environment: Mapping[str, str]) -> AsyncGenerator[Joined, None]:
     """Lend the stores of the demo.
 
     A server gets a new database beside the one that its URL names, which is never touched; the
@@ -60,14 +60,20 @@ async def join(folder: Path, environment: Mapping[str, str]) -> AsyncIterator[Jo
 
 
 @asynccontextmanager
-async def _database(url: str) -> AsyncIterator[str]:
+async def _database(url: str) -> AsyncGenerator[str, None]:
     server = BackendURL.parse(url)
     provision = PROVISIONS.get(server.scheme)
     if provision is None:
         raise HealthstoreError(f"{server.scheme} cannot be given a database of its own")
     made = await provision.create(server, f"healthstore_demo_{uuid4().hex[:12]}")
     try:
-        parts = urlsplit(url)
-        yield urlunsplit(parts._replace(path=f"/{made.database}", query=urlencode(made.options)))
+        yield _renamed(url, made)
     finally:
         await provision.drop(made)
+
+
+def _renamed(url: str, made: BackendURL) -> str:
+    """Return a URL with another database; `str` of the parsed one would hide the password."""
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    options = f"?{urlencode(made.options)}" if made.options else ""
+    return f"{scheme}://{rest.partition('/')[0]}/{quote(made.database)}{options}"

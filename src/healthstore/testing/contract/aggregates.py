@@ -179,6 +179,7 @@ class TestAggregates(Contract):
             with pytest.raises(OutOfRangeError) as error:
                 await store.execute(Aggregate(READINGS, (measure,)))
             assert (error.value.entity, error.value.field) == ("Reading", "steps")
+            assert (error.value.backend, bool(error.value.hint)) == (store.name, True)
         (row,) = await store.execute(Aggregate(READINGS, (Sum("steps"),), F.steps != sign * 2))
         assert row.values == (sign * (2**63 - 1),)
 

@@ -1,0 +1,155 @@
+"""``migrate``, ``verify``, ``backup``, ``restore`` and ``schema``, as scripts use them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from tests.cli.commands import Run
+
+from healthstore.cli.exits import Exit
+
+ONE, TWO, THREE = "sqlite:///one.db", "sqlite:///two.db", "sqlite:///three.db"
+SECRET = "canary-5ecret"
+
+
+@pytest.fixture
+def filled(run: Run, folder: Path) -> Run:
+    """Return the function that runs commands, with documents in the first store."""
+    patients = "".join(
+        f'{{"email": "{SECRET}{number}@example.org", "notes": [{number}]}}\n'
+        for number in range(40)
+    )
+    (folder / "p.jsonl").write_text(patients, "utf-8")
+    assert run("load", "p.jsonl", "--entity", "clinic:Patient", "--url", ONE).code == Exit.OK
+    (folder / "w.jsonl").write_text('{"kg": 70.5}\n{"kg": null}\n', "utf-8")
+    assert run("load", "w.jsonl", "--entity", "clinic:Weight", "--url", ONE).code == Exit.OK
+    return run
+
+
+def change(file: str, statement: str) -> None:
+    """Write to a store behind the library's back."""
+    connection = sqlite3.connect(file)
+    try:
+        with connection:
+            connection.execute(statement)
+    finally:
+        connection.close()
+
+
+def test_stores_move_whole_and_compare_equal(filled: Run) -> None:
+    """Migrate, verify, backup and restore need no entity, and every copy is equal."""
+    moved = filled("migrate", ONE, TWO, "--json")
+    assert moved.code == Exit.OK, moved.err
+    assert (moved.data["rows"], moved.data["verified"]) == (42, True)
+    assert filled("verify", ONE, TWO, "--json").data["rows"] == 42
+    assert filled("backup", TWO, "b.json", "--json").data["rows"] == 42
+    assert filled("restore", "b.json", THREE, "--json").data["rows"] == 42
+    digests = [
+        {each["collection"]: each["left_digest"] for each in ended.data["collections"]}
+        for ended in (filled("verify", ONE, THREE, "--json"), filled("verify", TWO, ONE, "--json"))
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_people_get_a_table(filled: Run) -> None:
+    """Without ``--json`` the result is a table on standard output, and nothing else is said."""
+    ended = filled("migrate", ONE, TWO)
+    assert (ended.code, ended.err) == (Exit.OK, "")
+    assert "patients" in ended.out
+    assert "weights" in ended.out
+    assert "\x1b" not in ended.out
+
+
+def test_quiet_says_nothing(filled: Run) -> None:
+    """``--quiet`` leaves both streams empty when all is well."""
+    ended = filled("migrate", ONE, TWO, "--quiet")
+    assert (ended.code, ended.out, ended.err) == (Exit.OK, "", "")
+
+
+def test_one_entity_moves_alone(filled: Run) -> None:
+    """``--entity`` restricts a transfer to that entity's collection."""
+    ended = filled("migrate", ONE, TWO, "--entity", "clinic:Patient", "--json")
+    assert [each["collection"] for each in ended.data["collections"]] == ["patients"]
+
+
+def test_a_difference_is_told_and_ends_with_6(filled: Run) -> None:
+    """Stores that differ: which documents and fields, never a value, and exit code 6."""
+    assert filled("migrate", ONE, TWO).code == Exit.OK
+    change("two.db", f"UPDATE patients SET email = email || '{SECRET}' WHERE email LIKE '%7@%'")
+    change("two.db", "DELETE FROM patients WHERE email LIKE '%18@%'")
+    ended = filled("verify", ONE, TWO)
+    assert ended.code == Exit.MISMATCH
+    assert ": email" in ended.out
+    assert "only in A" in ended.out
+    assert "error: the stores differ" in ended.err
+    assert SECRET not in ended.out + ended.err
+    told = filled("verify", ONE, TWO, "--json")
+    (patients,) = [each for each in told.data["collections"] if each["collection"] == "patients"]
+    assert (patients["missing_count"], patients["changed_count"]) == (1, 4)
+    assert SECRET not in told.out
+
+
+def test_a_filled_target_is_left_alone(filled: Run) -> None:
+    """A migration into a store that holds documents is refused; they stay as they are."""
+    assert filled("migrate", ONE, TWO).code == Exit.OK
+    ended = filled("migrate", ONE, TWO)
+    assert ended.code == Exit.FAILURE
+    assert "already holds documents" in ended.err
+    assert filled("verify", ONE, TWO).code == Exit.OK
+
+
+@pytest.mark.parametrize("how", ["changed", "cut", "foreign"])
+def test_a_damaged_backup_is_refused(filled: Run, folder: Path, how: str) -> None:
+    """A backup with one other byte, cut off, or of another kind: exit code 6, nothing written."""
+    assert filled("backup", ONE, "b.json").code == Exit.OK
+    whole = (folder / "b.json").read_bytes()
+    damaged = {
+        "changed": whole.replace(b"70.50", b"70.51"),
+        "cut": whole[: len(whole) // 2],
+        "foreign": b'{"users": []}\n',
+    }[how]
+    (folder / "b.json").write_bytes(damaged)
+    ended = filled("restore", "b.json", TWO, "--json")
+    assert ended.code == Exit.MISMATCH
+    assert ended.data["error"]["code"] == "HS-7002"
+    assert SECRET not in ended.out + ended.err
+    shown = filled("schema", TWO, "--json")
+    assert shown.data["collections"] == []
+
+
+def test_an_unknown_collection_is_refused(filled: Run) -> None:
+    """Restoring an entity that the backup does not hold says what it holds."""
+    assert filled("backup", ONE, "b.json", "--entity", "clinic:Patient").code == Exit.OK
+    ended = filled("restore", "b.json", TWO, "--entity", "clinic:Weight")
+    assert ended.code == Exit.CONFIGURATION
+    assert "'weights'" in ended.err
+    assert "patients" in ended.err
+
+
+def test_the_schema_is_told_without_the_entities(filled: Run) -> None:
+    """``schema`` shows fields, keys and counts from the store's own catalog."""
+    ended = filled("schema", ONE)
+    assert ended.code == Exit.OK
+    for part in ("patients: 40 documents", "decimal(6, 2)", "unique", "refers to patients"):
+        assert part in ended.out
+    shown = filled("schema", ONE, "--json").data
+    assert {each["name"]: each["documents"] for each in shown["collections"]} == {
+        "patients": 40,
+        "weights": 2,
+    }
+    assert json.dumps(shown).count(SECRET) == 0
+
+
+def test_a_look_at_an_empty_store_changes_nothing(run: Run, folder: Path) -> None:
+    """``schema`` of a store without collections says so, and makes no table."""
+    sqlite3.connect(folder / "empty.db").close()
+    change("empty.db", "CREATE TABLE other (x)")
+    ended = run("schema", "sqlite:///empty.db", "--json")
+    assert (ended.code, ended.data["collections"]) == (Exit.OK, [])
+    connection = sqlite3.connect("empty.db")
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    connection.close()
+    assert names == [("other",)]

@@ -1,0 +1,139 @@
+"""What the MongoDB adapter does by itself, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from decimal import Decimal
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from healthstore.abc.url import BackendURL
+from healthstore.adapters.mongo import MongoAdapter, connect
+from healthstore.adapters.mongo.options import read_url
+from healthstore.adapters.mongo.session import Session
+from healthstore.errors import CapabilityError, LifecycleError, ReadOnlyError, UnavailableError
+from healthstore.model.ops import Delete, Get, Insert, Op, Patch, Replace
+from healthstore.model.schema import Collection, Field, Reference
+from healthstore.model.values import Document, FieldType, Kind
+
+CHILDREN = Collection(
+    "children",
+    (
+        Field("id", FieldType(Kind.UUID)),
+        Field("version", FieldType(Kind.INTEGER)),
+        Field("parent", FieldType(Kind.UUID), nullable=True),
+        Field("weight", FieldType(Kind.DECIMAL, digits=6, places=2), nullable=True),
+    ),
+    references=(Reference("parent", "parents"),),
+)
+PARENTS = Collection("parents", CHILDREN.fields[:2])
+ONE, TWO = UUID(int=1), UUID(int=2)
+# Whatever a refused operation would do with it fails.
+NO_SERVER = Session(cast(Any, None))
+
+
+def parent(identity: UUID) -> Document:
+    """Return a document of the collection that refers to nothing."""
+    return {"id": identity, "version": 1}
+
+
+def child(identity: UUID) -> Document:
+    """Return a document of the collection with a reference."""
+    return {**parent(identity), "parent": None, "weight": Decimal("1.00")}
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        Insert(PARENTS, (parent(ONE), parent(TWO))),
+        Replace(PARENTS, (parent(ONE), parent(TWO))),
+        Patch(PARENTS, (ONE, TWO), sets=(("version", 2),)),
+        Delete(PARENTS, (ONE, TWO)),
+        Insert(CHILDREN, (child(ONE),)),
+        Replace(CHILDREN, (child(ONE),)),
+        Patch(CHILDREN, (ONE,), sets=(("parent", TWO),)),
+    ],
+    ids=lambda op: f"{type(op).__name__} {op.collection.name}",
+)
+async def test_a_standalone_server_is_not_asked_for_the_impossible(op: Op[object]) -> None:
+    """Without transactions, writes of several documents and of references never begin."""
+    adapter = connect(BackendURL.parse("mongodb://localhost/db"), "mongodb")
+    with pytest.raises(CapabilityError) as error:
+        await adapter.run(NO_SERVER, op)
+    assert error.value.hint
+
+
+async def test_a_read_only_session_refuses_writes() -> None:
+    """The refusal comes before any I/O."""
+    adapter = connect(BackendURL.parse("mongodb://localhost/db"), "mongodb")
+    with pytest.raises(ReadOnlyError):
+        await adapter.run(Session(cast(Any, None), read_only=True), Delete(PARENTS, (ONE,)))
+
+
+async def test_a_closed_adapter_says_so() -> None:
+    """Nothing is sent before open()."""
+    adapter = connect(BackendURL.parse("mongodb://localhost/db"), "mongodb")
+    with pytest.raises(LifecycleError):
+        await adapter.ping()
+
+
+class Swallowing(MongoAdapter):
+    """An adapter whose driver drops a cancellation, as asyncio.wait_for may."""
+
+    async def get(self, session: Session, op: Get) -> tuple[Document | None, ...]:
+        """Answer although the task was cancelled."""
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            return (None,)
+        return (None,)
+
+
+async def test_a_cancellation_is_never_lost() -> None:
+    """A task that was cancelled ends, also when the driver returned a result all the same."""
+    adapter = Swallowing("mongodb", read_url(BackendURL.parse("mongodb://localhost/db")))
+    task = asyncio.create_task(adapter.run(NO_SERVER, Get(PARENTS, (ONE,))))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_cancelled_connection_is_closed() -> None:
+    """A task that is cancelled while a connection is being opened leaves no socket behind."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def keep_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await reader.read()  # a hello that is never answered
+
+    server = await asyncio.start_server(keep_silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    url = BackendURL.parse(
+        f"mongodb://127.0.0.1:{port}/db?directConnection=true&connect_timeout=0.2"
+    )
+    adapter = connect(url, "mongodb")
+    for delay in (0.0, 0.001, 0.05):
+        task = asyncio.create_task(adapter.open())
+        await asyncio.sleep(delay)
+        task.cancel()
+        await asyncio.wait({task})
+    with pytest.raises(UnavailableError):
+        await adapter.open()
+    server.close()
+    for writer in writers:
+        writer.close()
+    gc.collect()  # a socket that is still open is a ResourceWarning, which fails the test
+
+
+async def test_an_unreachable_server_is_reported_in_time() -> None:
+    """`connect_timeout` bounds the search for a server, and no text shows the password."""
+    url = BackendURL.parse("mongodb://ann:hidden@127.0.0.1:1/db?connect_timeout=0.1")
+    adapter = connect(url, "mongodb")
+    async with asyncio.timeout(2):
+        with pytest.raises(UnavailableError) as error:
+            await adapter.open()
+    assert "hidden" not in str(error.value)
