@@ -234,7 +234,8 @@ class Step:
     def __exit__(self, *_: object) -> None:
         self.seconds = time.perf_counter() - self._started
         self.megabytes = peak_megabytes()
-        print(f"{self.name}: {self.rows:,} rows in {self.seconds:.1f} s", file=sys.stderr)
+        said = f"{self.rows:,} rows in {self.seconds:.1f} s, {self.megabytes:.0f} MB"
+        print(f"{self.name}: {said}", file=sys.stderr)
 
     def __call__(self, event: TransferEvent) -> None:
         """Take the time that the observations need, in every stage, out of a transfer's events."""
@@ -390,6 +391,8 @@ def main() -> None:
         asyncio.run(run(arguments.data, chain, arguments.rows, arguments.backup))
     except HealthstoreError as error:
         raise SystemExit(f"{type(error).__name__}: {error}") from None
+    except KeyboardInterrupt:  # the databases are dropped by now
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

@@ -12,11 +12,14 @@ import subprocess
 import sys
 import tokenize
 import tomllib
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from healthstore.abc.registry import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +35,6 @@ BACKENDS = {
     "mariadb",
     "memory",
     "mongodb",
-    "mongodb+srv",
     "mysql",
     "postgres",
     "postgresql",
@@ -231,7 +233,7 @@ def test_an_import_loads_no_driver(module: str) -> None:
 
 
 def test_every_entry_point_leads_somewhere() -> None:
-    """Each backend, the pytest plugin and the console script can be loaded."""
+    """The pytest plugin and the console script can be loaded."""
     declared = PROJECT["entry-points"]
     for group, points in {**declared, "console_scripts": PROJECT["scripts"]}.items():
         installed = {point.name: point for point in entry_points(group=group)}
@@ -240,9 +242,12 @@ def test_every_entry_point_leads_somewhere() -> None:
             assert installed[name].load() is not None
 
 
-def test_every_backend_has_its_url_scheme() -> None:
-    """The entry points name exactly the URL schemes that the library promises."""
-    assert set(PROJECT["entry-points"]["healthstore.backends"]) == BACKENDS
+def test_every_built_in_scheme_leads_somewhere() -> None:
+    """Each URL scheme that the library promises names a function that exists."""
+    assert set(BUILT_IN) == BACKENDS
+    for built_in in BUILT_IN.values():
+        module, _, attribute = built_in.target.partition(":")
+        assert callable(getattr(import_module(module), attribute))
 
 
 def test_all_means_all() -> None:

@@ -78,7 +78,10 @@ class GuardLayer(Layer):
         checked = _check(op, self.capabilities, self.name)
         if isinstance(op, Aggregate) and isinstance(checked, Aggregate):
             rows = await self.inner.execute(plan_aggregate(checked))
-            return cast(R, finish_aggregate(checked, rows))
+            try:
+                return cast(R, finish_aggregate(checked, rows))
+            except HealthstoreError as error:
+                raise error.at(backend=self.name) from None
         return await self.inner.execute(cast("Op[R]", checked))
 
     async def begin(self, options: UnitOptions = UnitOptions()) -> Unit:  # noqa: B008 - frozen

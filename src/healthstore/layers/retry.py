@@ -35,6 +35,7 @@ class RetryLayer(Layer):
         self, inner: Backend, *, attempts: int = 5, seconds: float = 5.0, wait: float = 0.5
     ) -> None:
         super().__init__(inner)
+        self._attempts = attempts
         self._retrying = AsyncRetrying(
             retry=retry_if_exception(_worth_repeating),
             stop=stop_after_attempt(attempts - 1) | stop_after_delay(seconds),
@@ -48,7 +49,7 @@ class RetryLayer(Layer):
             # The first attempt goes around tenacity: it costs more than a whole memory call.
             return await self.inner.execute(op)
         except (SerializationError, UnavailableError) as error:
-            if not _worth_repeating(error):
+            if self._attempts == 1 or not _worth_repeating(error):
                 raise
         return await self._retrying.copy()(self.inner.execute, op)
 

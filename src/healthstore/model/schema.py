@@ -18,7 +18,15 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from healthstore.errors import ConfigurationError, UnknownFieldError
-from healthstore.model.query import Filter, Operator, Or, Test, normalise, walk
+from healthstore.model.query import (
+    Filter,
+    Operator,
+    Or,
+    Test,
+    normalise,
+    require_moderate,
+    walk,
+)
 from healthstore.model.values import (
     MAX_DIGITS,
     Canonicaliser,
@@ -129,6 +137,8 @@ class Collection:
         if len(self.by_name) != len(self.fields):
             raise ConfigurationError("two fields have the same name", entity=self.entity)
         _check_key_fields(self)
+        for check in self.checks:
+            require_moderate(check.rule)
         for names in self._named_fields():
             for name in names:
                 self.field(name)

@@ -216,7 +216,7 @@ class LineDecoder:
         entity = self._collection.entity
         try:
             row = msgspec.json.decode(line)
-        except (msgspec.DecodeError, RecursionError):
+        except MALFORMED:  # also UnicodeDecodeError, which quotes the line
             row = None
         if not isinstance(row, dict):
             return RefusedValueError("is no JSON object", entity=entity)

@@ -162,7 +162,7 @@ def read_schema(line: bytes, header: Header) -> tuple[Collection, ...]:
     if _fingerprint(collections) != header.schema_fingerprint:
         raise BackupCorruptError(
             "line 2: the schema is not the one that the header states",
-            hint="the file was changed after it was written",
+            hint="nothing was restored; use another backup, or the file as it was written",
         )
     return collections
 
@@ -189,5 +189,6 @@ def footer_line(digests: Mapping[str, Digest], sha256: str) -> bytes:
 
 def _malformed(line: int, what: str) -> BackupCorruptError:
     return BackupCorruptError(
-        f"line {line}: {what} is malformed", hint="the file was changed after it was written"
+        f"line {line}: {what} is malformed",
+        hint="nothing was restored; use another backup, or the file as it was written",
     )

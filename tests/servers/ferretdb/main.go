@@ -8,6 +8,7 @@ import (
 	"context"
 	"flag"
 	"log"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -24,6 +25,7 @@ func main() {
 		PostgreSQLURL: *postgresql,
 		ListenAddr:    *listen,
 		StateDir:      *state,
+		LogOutput:     os.Stderr, // errors only: the default level
 		Telemetry:     new(bool),
 	})
 	if err != nil {

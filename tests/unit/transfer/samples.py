@@ -111,7 +111,7 @@ def everything(number: int) -> Document:
     return {
         "id": identity(number),
         "version": 1,
-        "text": f"line\nbreak, \"quotes\" and 😀 {number}",
+        "text": f'line\nbreak, "quotes" and 😀 {number}',
         "number": 2**53 + number,
         "flag": number % 2 == 0,
         "ratio": number / 7,

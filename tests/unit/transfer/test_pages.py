@@ -8,10 +8,6 @@ from typing import cast
 from uuid import UUID
 
 import pytest
-
-from healthstore.errors import UnavailableError
-from healthstore.model.ops import Find, Op
-from healthstore.transfer.pages import pages
 from tests.unit.transfer.samples import (
     EVERYTHING,
     PEOPLE,
@@ -21,6 +17,10 @@ from tests.unit.transfer.samples import (
     person,
     tasks,
 )
+
+from healthstore.errors import UnavailableError
+from healthstore.model.ops import Find, Op
+from healthstore.transfer.pages import pages
 
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 500, 1_000])

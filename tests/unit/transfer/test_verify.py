@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.unit.transfer.samples import PEOPLE, READINGS, identity, opened, person, tasks
 
 from healthstore.errors import ConfigurationError, VerificationError
 from healthstore.model.ops import Delete, Insert, Patch
@@ -19,12 +20,9 @@ from healthstore.transfer import (
     Verified,
     verify,
 )
-from tests.unit.transfer.samples import PEOPLE, READINGS, identity, opened, person, tasks
 
 
-@given(
-    st.sets(st.integers(0, 400)), st.sets(st.integers(0, 400)), st.sets(st.integers(0, 400))
-)
+@given(st.sets(st.integers(0, 400)), st.sets(st.integers(0, 400)), st.sets(st.integers(0, 400)))
 @settings(deadline=None, max_examples=60)
 async def test_every_difference_is_counted_and_named(
     left: set[int], right: set[int], changed: set[int]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -49,6 +49,7 @@ _INDEXED_TEXT = 255  # longer text is a VARCHAR only where it is indexed: rows h
 _STATEMENT_BYTES = 1 << 20  # of one bulk insert; a server's max_allowed_packet is 16 MiB or more
 _SMALLEST_PACKET = 16 << 20
 _LOCK_WAIT_SECONDS = 10
+_KILL_SECONDS = 0.2
 _SQL_MODE = (
     "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
     "ONLY_FULL_GROUP_BY,NO_ENGINE_SUBSTITUTION"
@@ -289,9 +290,11 @@ def _constraint(message: str, verdict: Verdict, collection: Collection) -> str |
 class _MySqlConnection:
     """A connection of aiomysql; values are written into the statement by our own converters."""
 
-    def __init__(self, inner: aiomysql.Connection) -> None:
+    def __init__(self, inner: aiomysql.Connection, kill: Callable[[int], Awaitable[None]]) -> None:
         self._inner = inner
+        self._kill = kill
         self._open = True
+        self._busy = False
 
     async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
         await self._query(sql % tuple(map(_literal, parameters)))
@@ -336,6 +339,14 @@ class _MySqlConnection:
     async def discard(self) -> None:
         self._open = False
         self._inner.close()
+        if self._busy:
+            # The server goes on with a statement whose client is gone, and would commit it.
+            self._busy = False
+            try:
+                async with asyncio.timeout(_KILL_SECONDS):
+                    await self._kill(self._inner.thread_id())
+            except Exception as error:  # noqa: BLE001 - a sick server ends it by its own deadline
+                del error
 
     async def _query(self, sql: str) -> int:
         """Run a statement and return the number of rows that it matched.
@@ -344,12 +355,18 @@ class _MySqlConnection:
         In strict mode what would change a value is an error; what is left is noise, such as a
         zero date for the MIN() of nothing on the way through MySQL's temporary table.
         """
+        self._busy = True
         try:
-            return int(await self._inner.query(sql))
+            matched = int(await self._inner.query(sql))
         except (OSError, EOFError, pymysql.err.InternalError, RuntimeError):
             # A protocol out of step never comes back into step (aio-libs/aiomysql#614).
             await self.discard()
             raise
+        except Exception:
+            self._busy = False  # the server has answered
+            raise
+        self._busy = False
+        return matched
 
 
 class MySqlAdapter(SqlAdapter):
@@ -396,9 +413,17 @@ class MySqlAdapter(SqlAdapter):
                 hint="set innodb_flush_log_at_trx_commit = 1",
             )
 
-    async def _connect(self) -> Connection:
+    async def _kill(self, thread: int) -> None:
+        """End a connection, and what runs on it, from another connection."""
+        inner = await self._dial()
+        try:
+            await inner.query(f"KILL {thread}")
+        finally:
+            inner.close()
+
+    async def _dial(self) -> aiomysql.Connection:
         host = self._url.hosts[0] if self._url.hosts else None
-        inner = await aiomysql.connect(
+        return await aiomysql.connect(
             host=host.name if host else "localhost",
             port=(host.port if host else None) or 3306,
             user=self._url.user,
@@ -411,7 +436,10 @@ class MySqlAdapter(SqlAdapter):
             ssl=ssl.create_default_context() if self._options["ssl"] else None,
             connect_timeout=self._options["connect_timeout"],
         )
-        connection = _MySqlConnection(inner)
+
+    async def _connect(self) -> Connection:
+        inner = await self._dial()
+        connection = _MySqlConnection(inner, self._kill)
         try:
             for statement in self._prelude(_product(inner.get_server_info())):
                 await connection.run(statement)

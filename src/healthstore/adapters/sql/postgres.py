@@ -6,6 +6,7 @@ PostgreSQL itself ends a unit that would lose an update.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
@@ -45,6 +46,7 @@ __all__ = ("POSTGRESQL", "PostgresAdapter", "connect")
 
 _MICROSECOND = timedelta(microseconds=1)
 _OLDEST = 130_000
+_CLOSE_SECONDS = 0.2
 _COPY_FROM = 20  # rows: below, one multi-row statement costs less than COPY's extra round trip
 _JSONB_VERSION = b"\x01"  # the first byte of jsonb in binary
 # Doubles from here on print without a point in jsonb, and would come back as integers.
@@ -245,8 +247,13 @@ class _PostgresConnection:
         return not self._inner.is_closed() and not self._inner.is_in_transaction()
 
     async def discard(self) -> None:
-        # close() waits for an answer, which a frozen server never gives.
-        self._inner.terminate()
+        # After a cancellation close() ends the statement on the server too; it waits for an
+        # answer, which a frozen server never gives.
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._inner.close()
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, it goes
+            self._inner.terminate()
 
 
 class PostgresAdapter(SqlAdapter):
