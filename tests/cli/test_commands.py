@@ -173,6 +173,28 @@ def test_an_interrupt_ends_with_130() -> None:
     assert err == "error: interrupted\n  code: interrupted\n"
 
 
+def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
+    """``healthstore … | head -1`` ends without a word about the pipe."""
+    script = (
+        "import sys\n"
+        "from healthstore.cli.app import perform\n"
+        "from healthstore.cli.output import Manners\n"
+        "async def job(output):\n"
+        "    while True:\n"
+        "        output.show('x' * 1000)\n"
+        "sys.exit(perform(Manners(), job))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=30) == Exit.FAILURE
+
+
 def test_a_defect_is_reported_without_what_it_holds(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -68,6 +70,9 @@ def perform(manners: Manners, job: Callable[[Output], Awaitable[int]]) -> int:
 
     try:
         return asyncio.run(work())
+    except BrokenPipeError:  # whoever read the output has gone, as in `… | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILURE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the end of every error
         failure = failure_of(error)
         output.fail(failure)

@@ -43,10 +43,8 @@ async def test_pages_of_large_documents_are_short() -> None:
     """A page holds about as many bytes as it may, judged by the documents before."""
     rows = [{**everything(number), "text": "x" * 10_000} for number in range(200)]
     store = Watched(await opened("one", (EVERYTHING, rows)))
-    sizes: list[int] = []
     async with aclosing(pages(store, EVERYTHING, page_bytes=100_000)) as source:
-        async for page in source:
-            sizes.append(page.size)
+        sizes = [page.size async for page in source]
     assert max(sizes[1:]) <= 110_000
     assert max(sizes[0], *sizes) <= 16 * 10_500
     assert sum(sizes) > 2_000_000
@@ -82,10 +80,11 @@ async def test_closing_early_leaves_no_task() -> None:
 async def test_cancelling_the_reader_ends_the_read_ahead() -> None:
     """A cancelled reader cancels the read that is under way, and waits for its end."""
     store = Watched(await opened("one", (PEOPLE, [person(number) for number in range(100)])))
-    ended = asyncio.Event()
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     async def hang(op: Op[object]) -> None:
         if len(store.seen) > 1:
+            begun.set()
             try:
                 await asyncio.sleep(3_600)
             finally:
@@ -98,8 +97,7 @@ async def test_cancelling_the_reader_ends_the_read_ahead() -> None:
 
     store.before = hang
     reader = asyncio.ensure_future(read())
-    while len(store.seen) < 2:
-        await asyncio.sleep(0)
+    await begun.wait()
     reader.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reader

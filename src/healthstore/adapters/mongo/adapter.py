@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -29,7 +28,7 @@ from healthstore.adapters.mongo.filters import group_rows, pipeline, query, sort
 from healthstore.adapters.mongo.options import ClientOptions
 from healthstore.adapters.mongo.pool import LosslessPool
 from healthstore.adapters.mongo.references import References, lock_parents, remove
-from healthstore.adapters.mongo.session import Session
+from healthstore.adapters.mongo.session import Database, Session
 from healthstore.errors import (
     CapabilityError,
     ConfigurationError,
@@ -77,6 +76,7 @@ class MongoAdapter(Adapter[Session]):
         # The server, too, ends a read for which nobody waits any more.
         self._milliseconds = int(options.timeout * 1000)
         self._client: AsyncMongoClient[Stored] | None = None
+        self._connected: Database | None = None
         self._codecs: dict[Collection, Codec] = {}
         self._references = References()
         self._open_sessions: set[AsyncClientSession] = set()
@@ -89,6 +89,7 @@ class MongoAdapter(Adapter[Session]):
         self._client = AsyncMongoClient(
             self._options.address, _pool_class=LosslessPool, **self._options.arguments
         )
+        self._connected = Database(self._client[self._options.database])
         async with asyncio.timeout(self._options.timeout):
             hello = await self._client.admin.command("hello")
         if hello.get("maxWireVersion", 0) < _OLDEST_WIRE_VERSION:
@@ -101,7 +102,7 @@ class MongoAdapter(Adapter[Session]):
 
     async def disconnect(self) -> None:
         """Close all connections, within a few seconds even if the server hangs."""
-        client, self._client = self._client, None
+        client, self._client, self._connected = self._client, None, None
         self._codecs.clear()
         # Locks of a unit that nobody ends would outlive its connection.
         await asyncio.gather(*map(self._end, tuple(self._open_sessions)))
@@ -117,17 +118,17 @@ class MongoAdapter(Adapter[Session]):
         self._require_open()
         try:
             async with asyncio.timeout(self._options.timeout):
-                await self._database.command("ping")
+                await self._database.driver.command("ping")
         except Exception as error:  # noqa: BLE001 - as in Adapter.execute
             raise self._ours(error, Phase.READ, None) from None
 
     @property
-    def _database(self) -> AsyncDatabase[Stored]:
-        if self._client is None:
+    def _database(self) -> Database:
+        if self._connected is None:
             raise LifecycleError(
                 "the backend is not open", hint="call open() first", backend=self.name
             )
-        return self._client[self._options.database]
+        return self._connected
 
     def translate(
         self, error: Exception, phase: Phase, collection: Collection | None
@@ -161,7 +162,7 @@ class MongoAdapter(Adapter[Session]):
     async def begin_session(self, options: UnitOptions) -> Session:
         """Start a transaction; its snapshot is taken by its first operation."""
         database = self._database
-        transaction = database.client.start_session()
+        transaction = database.driver.client.start_session()
         await transaction.start_transaction(
             read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority", j=True)
         )
@@ -241,12 +242,12 @@ class MongoAdapter(Adapter[Session]):
 
     async def existing(self, session: Session) -> frozenset[str]:
         """Return the names of the collections."""
-        return frozenset(await session.database.list_collection_names())
+        return frozenset(await session.database.driver.list_collection_names())
 
     async def create(self, session: Session, collection: Collection) -> None:
         """Create a collection with validator and indexes, as far as they are missing."""
         codec = Codec(collection)
-        await schema.create(session.database, codec)
+        await schema.create(session.database.driver, codec)
         self._codecs[collection] = codec
         self._references.expire()
 

@@ -53,11 +53,11 @@ def _test(test: Test, codec: Codec) -> Stored:
     if kind.kind is Kind.JSON:
         return _JSON_TESTS[operator](name, written)
     if operator in _ORDERED:
-        require_order(kind, codec, name)
+        _require_order(kind, codec, name)
     return _TESTS[operator](key_of(name), written)
 
 
-def require_order(kind: FieldType, codec: Codec, name: str) -> None:
+def _require_order(kind: FieldType, codec: Codec, name: str) -> None:
     """Raise CapabilityError for values that MongoDB orders in its own way."""
     if kind.kind is Kind.BYTES:
         raise CapabilityError(
@@ -73,11 +73,11 @@ def _compare(mongo: str) -> _Compile:
 
 
 def _not_equal(key: str, value: Any) -> Stored:
-    return {key: {"$nin": [value, None]}}
+    return {key: {"$not": {"$in": [value, None]}}}
 
 
 def _not_in(key: str, values: Any) -> Stored:
-    return {key: {"$nin": [*values, None]}}
+    return {key: {"$not": {"$in": [*values, None]}}}
 
 
 def _is_null(key: str, _: Any) -> Stored:
@@ -190,7 +190,7 @@ _JSON_TESTS: dict[Operator, _Compile] = {
 def sort_keys(order: Sequence[Order], codec: Codec) -> list[tuple[str, int]]:
     """Return the driver's sort keys: null is smallest in MongoDB, too."""
     for each in order:
-        require_order(codec.collection.field(each.field).type, codec, each.field)
+        _require_order(codec.collection.field(each.field).type, codec, each.field)
     return [(key_of(each.field), -1 if each.descending else 1) for each in order]
 
 
@@ -215,7 +215,7 @@ def _measure(measure: Measure, codec: Codec) -> Stored:
         # A sum of int64 turns into a double when it overflows; Decimal128 keeps 34 digits.
         exact = kind.kind in {Kind.INTEGER, Kind.DURATION}
         return {"$sum": {"$toDecimal": path} if exact else path}
-    require_order(kind, codec, measure.field)
+    _require_order(kind, codec, measure.field)
     return {f"${measure.function}": path}
 
 

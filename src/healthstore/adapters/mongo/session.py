@@ -12,7 +12,22 @@ from pymongo.asynchronous.database import AsyncDatabase
 from healthstore.adapters.mongo.codec import Stored
 from healthstore.errors import ReadOnlyError
 
-__all__ = ("Session",)
+__all__ = ("Database", "Session")
+
+
+class Database:
+    """The driver's database, and its collections: making one anew costs as much as a decode."""
+
+    def __init__(self, driver: AsyncDatabase[Stored]) -> None:
+        self.driver = driver
+        self._collections: dict[str, AsyncCollection[Stored]] = {}
+
+    def collection(self, name: str) -> AsyncCollection[Stored]:
+        """Return the driver's collection."""
+        found = self._collections.get(name)
+        if found is None:
+            found = self._collections[name] = self.driver[name]
+        return found
 
 
 @dataclass(slots=True, eq=False)
@@ -23,14 +38,14 @@ class Session:
     (collection, id).
     """
 
-    database: AsyncDatabase[Stored]
+    database: Database
     transaction: AsyncClientSession | None = None
     read_only: bool = False
     locked: set[tuple[str, UUID]] = field(default_factory=set[tuple[str, UUID]])
 
     def collection(self, name: str) -> AsyncCollection[Stored]:
         """Return the driver's collection."""
-        return self.database[name]
+        return self.database.collection(name)
 
     def require_writable(self) -> None:
         """Raise ReadOnlyError in a unit that only reads."""

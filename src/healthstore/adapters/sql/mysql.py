@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import aiomysql
@@ -298,8 +298,8 @@ class _MySqlConnection:
 
     async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
         await self._query(sql % tuple(map(_literal, parameters)))
-        rows: Sequence[Row] = self._inner._result.rows or ()  # noqa: SLF001 - as in _query
-        return rows
+        result: Any = self._inner._result  # noqa: SLF001 - as in _query
+        return cast("Sequence[Row]", result.rows or ())
 
     async def execute(self, sql: str, parameters: Row) -> int:
         return await self._query(sql % tuple(map(_literal, parameters)))
@@ -357,7 +357,7 @@ class _MySqlConnection:
         """
         self._busy = True
         try:
-            matched = int(await self._inner.query(sql))
+            matched = await self._inner.query(sql)
         except (OSError, EOFError, pymysql.err.InternalError, RuntimeError):
             # A protocol out of step never comes back into step (aio-libs/aiomysql#614).
             await self.discard()
@@ -366,7 +366,7 @@ class _MySqlConnection:
             self._busy = False  # the server has answered
             raise
         self._busy = False
-        return matched
+        return cast(int, matched)
 
 
 class MySqlAdapter(SqlAdapter):

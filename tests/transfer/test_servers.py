@@ -1,0 +1,133 @@
+"""Transfers to and from every backend: the same documents, the same digests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from healthstore.abc import Backend
+from healthstore.errors import DuplicateKeyError, IntegrityError
+from healthstore.model.ops import Ensure, Find, Insert, Patch
+from healthstore.testing.plugin import EmptyBackend
+from healthstore.transfer import Change, backup, load, migrate, restore, verify
+from tests.unit.transfer.samples import (
+    EVERYTHING,
+    PEOPLE,
+    READINGS,
+    everything,
+    exact,
+    fill,
+    identity,
+    opened,
+    person,
+    reading,
+    stored,
+    tasks,
+)
+
+NAMES = ("memory", "sqlite", "postgresql", "mysql", "mariadb", "mongodb", "mongodb-rs")
+
+
+@pytest.fixture(params=NAMES)
+async def store(
+    request: pytest.FixtureRequest, healthstore_empty: EmptyBackend
+) -> AsyncIterator[Backend]:
+    """Lend an opened, empty backend of each kind."""
+    async with healthstore_empty(request.param) as backend:
+        yield backend
+    assert not tasks()
+
+
+async def clinic() -> Backend:
+    """Return a store in memory with references forth and back, and values of every kind."""
+    people = [person(number, mentor=399 - number) for number in range(400)]
+    readings = [reading(number, of=number % 400) for number in range(7_000)]
+    rows = [everything(number) for number in range(300)]
+    empty = dict.fromkeys(EVERYTHING.names)
+    rows.append({**empty, "id": identity(999), "version": 1})
+    return await opened("clinic", (PEOPLE, people), (READINGS, readings), (EVERYTHING, rows))
+
+
+async def test_a_store_is_moved_there_and_back(store: Backend) -> None:
+    """What comes back from a backend is what went there, with the digest that it had."""
+    source, back = await clinic(), await opened("back")
+    there = await migrate(source, store)
+    home = await migrate(store, back)
+    assert there.rows == home.rows == 7_701
+    assert [each.digest for each in there.collections] == [
+        each.digest for each in home.collections
+    ]
+    (await verify(source, back)).require()
+    for collection in (EVERYTHING, PEOPLE, READINGS):
+        left, right = await stored(source, collection), await stored(back, collection)
+        assert exact(left) == exact(right)
+
+
+async def test_a_backup_of_any_backend_restores_into_any_other(
+    store: Backend, tmp_path: Path
+) -> None:
+    """A file from memory restores into the backend, and a file from there into memory."""
+    source, back = await clinic(), await opened("back")
+    await backup(source, tmp_path / "one.json")
+    await restore(tmp_path / "one.json", store)
+    await backup(store, tmp_path / "two.json")
+    await restore(tmp_path / "two.json", back)
+    (await verify(source, back)).require()
+    one, two = (
+        (tmp_path / name).read_bytes().split(b'"entities":{\n')[1].rpartition(b'"footer"')
+        for name in ("one.json", "two.json")
+    )
+    assert one[0] == two[0]
+
+
+async def test_differences_are_named(store: Backend) -> None:
+    """A changed and an added document are found in the backend."""
+    source = await opened("source", (PEOPLE, [person(number) for number in range(100)]))
+    await migrate(source, store)
+    await source.execute(Patch(PEOPLE, (identity(7),), (("email", "new@example.org"),)))
+    await source.execute(Insert(PEOPLE, (person(500),)))
+    report = await verify(source, store)
+    (found,) = report.collections
+    assert found.changed == (Change(identity(7), ("email",)),)
+    assert found.missing == (identity(500),)
+    assert not found.extra
+
+
+async def test_a_target_with_documents_is_refused(store: Backend) -> None:
+    """Nothing is written beside documents that are there."""
+    source = await opened("source", (EVERYTHING, [everything(1)]))
+    await fill(store, (EVERYTHING, [everything(2)]))
+    with pytest.raises(IntegrityError, match="already holds documents of everything"):
+        await migrate(source, store)
+    assert len(await _stored(store)) == 1
+
+
+async def test_a_file_is_loaded_whole_or_not_at_all(store: Backend, tmp_path: Path) -> None:
+    """A duplicate on the last line removes every row before it, and names the line."""
+    rows = [{"id": str(identity(number)), "flag": number % 2 == 0} for number in range(6_000)]
+    path = tmp_path / "rows.jsonl"
+    _write(path, rows)
+    rows.append({"id": str(identity(17)), "flag": None})
+    _write(tmp_path / "bad.jsonl", rows)
+    await store.execute(Ensure((EVERYTHING,)))
+    with pytest.raises(DuplicateKeyError, match="line 6001: has the same id as line 18"):
+        await load(tmp_path / "bad.jsonl", EVERYTHING, store, _converted)
+    assert not await _stored(store)
+    assert (await load(path, EVERYTHING, store, _converted)).rows == 6_000
+
+
+def _write(path: Path, rows: list[dict[str, object]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+
+def _converted(values: Mapping[str, object]) -> dict[str, object]:
+    row: dict[str, object] = dict.fromkeys(EVERYTHING.names)
+    return {**row, **values, "version": 1, "id": UUID(str(values["id"]))}
+
+
+async def _stored(store: Backend) -> list[object]:
+    return list(await store.execute(Find(EVERYTHING, limit=100)))
