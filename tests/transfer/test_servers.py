@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from healthstore.abc import Backend
+from healthstore.build import build_member
 from healthstore.errors import DuplicateKeyError, IntegrityError
 from healthstore.model.ops import Ensure, Find, Insert, Patch
 from healthstore.testing.plugin import EmptyBackend
+from healthstore.testing.provision import PROVISIONS, server_url
 from healthstore.transfer import Change, backup, load, migrate, restore, verify
 from tests.unit.transfer.samples import (
     EVERYTHING,
@@ -36,10 +39,25 @@ NAMES = ("memory", "sqlite", "postgresql", "mysql", "mariadb", "mongodb", "mongo
 async def store(
     request: pytest.FixtureRequest, healthstore_empty: EmptyBackend
 ) -> AsyncIterator[Backend]:
-    """Lend an opened, empty backend of each kind."""
-    async with healthstore_empty(request.param) as backend:
-        yield backend
-    assert not tasks()
+    """Lend a member of each kind, opened, over a database of its own.
+
+    Documents that refer to each other cannot be removed one by one everywhere: the database
+    is dropped instead.
+    """
+    name: str = request.param
+    async with healthstore_empty(name):  # skips, or fails, where there is no server
+        url = server_url(name, os.environ)
+    assert url is not None
+    provision = PROVISIONS[url.scheme]
+    made = await provision.create(url, f"healthstore_transfer_{uuid4().hex[:12]}")
+    try:
+        member = build_member(made, name, lambda _: None)
+        await member.open()
+        yield member
+        await member.close()
+        assert not tasks()
+    finally:
+        await provision.drop(made)
 
 
 async def clinic() -> Backend:

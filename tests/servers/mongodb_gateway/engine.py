@@ -24,6 +24,9 @@ EXCEEDED_TIME_LIMIT: Final = 262
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = '50ms'"
 _SETTINGS: Final = {
     "application_name": "healthstore-mongodb-gateway",
+    # Writers of one unique key that come at the same time deadlock: a unique index of the
+    # extension is an exclusion constraint. One victim per timeout, so 1 s would take minutes.
+    "deadlock_timeout": "20ms",
     "documentdb.maxWriteBatchSize": "100000",  # as MongoDB; the extension's default is 25,000
     "search_path": "documentdb_api, documentdb_core, documentdb_api_catalog, pg_catalog, public",
 }
@@ -69,7 +72,8 @@ class Link:
 
     async def clear(self) -> None:
         """Stop and forget everything that runs or is open on it."""
-        await self._connection.execute("ROLLBACK")  # a warning if there is no transaction
+        if self._in_transaction:
+            await self._connection.execute("ROLLBACK")
         await self._connection.execute("CLOSE ALL")
         await self._connection.execute("SET statement_timeout = 0")
         self._in_transaction, self._timeout, self.pinned = False, 0, False

@@ -7,6 +7,7 @@ import datetime as dt
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import asyncpg
 import bson
@@ -18,6 +19,7 @@ from .cursors import Cursors
 from .engine import Engine
 from .errors import (
     BAD_VALUE,
+    MAX_TIME_EXPIRED,
     RETRYABLE_WRITE,
     SHUTDOWN,
     TRANSIENT,
@@ -36,7 +38,7 @@ MAX_WIRE_VERSION: Final = 21  # that of MongoDB 7.0
 MAX_DOCUMENT: Final = 16 * 1024 * 1024  # bytes
 MAX_BATCH: Final = 100_000  # writes in one command
 SESSION_MINUTES: Final = 30
-ATTEMPTS: Final = 6  # of a command outside of transactions that lost to a concurrent one
+REPEATS: Final = 20  # of a command outside of transactions that lost to a concurrent one
 
 COMMAND_NOT_FOUND: Final = 59
 OPERATION_NOT_SUPPORTED_IN_TRANSACTION: Final = 263
@@ -51,6 +53,7 @@ class Gateway:
         self._address = address
         self._cursors = Cursors(engine)
         self._transactions = Transactions(engine, self._cursors.end_transaction)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._here: Mapping[str, Callable[[Command], Awaitable[bytes]]] = {
             "aborttransaction": self._abort,
             "buildinfo": self._build_info,
@@ -113,17 +116,29 @@ class Gateway:
 
     async def _alone(self, command: Command, entry: Entry) -> bytes:
         """Run a command outside of transactions, again if a concurrent one was first."""
-        for attempt in range(1, ATTEMPTS):
-            try:
-                return await self._once(command, entry.run)
-            except asyncpg.PostgresError as error:
-                if from_engine(error).code != WRITE_CONFLICT:
-                    raise
-            except CommandError as error:
-                if error.code != WRITE_CONFLICT:
-                    raise
-            await asyncio.sleep(0.002 * 2**attempt)
-        return await self._once(command, entry.run)
+        try:
+            return await self._once(command, entry.run)
+        except (asyncpg.PostgresError, CommandError) as error:
+            if not _is_conflict(error):
+                raise
+        # Those that lost take turns: side by side they would meet, and deadlock, again.
+        place = f"{command.database}.{command.fields[command.given_name]}"
+        turn = self._turns.setdefault(place, asyncio.Lock())
+        try:
+            async with asyncio.timeout(command.milliseconds / 1000 or None):
+                await turn.acquire()
+        except TimeoutError:
+            raise CommandError(MAX_TIME_EXPIRED, "others write the same") from None
+        try:
+            for _ in range(REPEATS):
+                try:
+                    return await self._once(command, entry.run)
+                except (asyncpg.PostgresError, CommandError) as error:
+                    if not _is_conflict(error):
+                        raise
+            return await self._once(command, entry.run)
+        finally:
+            turn.release()
 
     async def _once(self, command: Command, run: Callable[[Work], Awaitable[bytes]]) -> bytes:
         link = await self._engine.acquire()
@@ -259,6 +274,12 @@ class Gateway:
                 "ok": 1.0,
             }
         )
+
+
+def _is_conflict(error: Exception) -> bool:
+    """Tell whether a command that failed so may succeed when it is repeated."""
+    failure = error if isinstance(error, CommandError) else from_engine(error)
+    return failure.code == WRITE_CONFLICT
 
 
 def _listed(command: Command, field: str) -> list[Any]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, cast
-from uuid import UUID
 
 import aiomysql
 import pymysql
@@ -40,7 +39,7 @@ from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.errors import ConfigurationError
 from healthstore.model.schema import Collection
-from healthstore.model.values import FieldType, Kind
+from healthstore.model.values import FieldType, Kind, uuid_of
 
 __all__ = ("MARIADB", "MYSQL", "MySqlAdapter", "connect")
 
@@ -111,7 +110,7 @@ _DECODERS: Mapping[Kind, Callable[[FieldType], Converter | None]] = {
     Kind.DATE: lambda _: date.fromisoformat,
     Kind.TIME: lambda _: time.fromisoformat,
     Kind.DURATION: lambda _: lambda value: timedelta(microseconds=value),
-    Kind.UUID: lambda _: lambda value: UUID(bytes=value),
+    Kind.UUID: lambda _: uuid_of,
     Kind.JSON: lambda _: decode_json,
 }
 

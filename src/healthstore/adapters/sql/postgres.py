@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
-from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -40,7 +39,7 @@ from healthstore.adapters.sql.errors import Failure, Verdict
 from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.errors import ConfigurationError
 from healthstore.model.schema import Collection
-from healthstore.model.values import FieldType, Json, Kind, sorted_json
+from healthstore.model.values import FieldType, Json, Kind, sorted_json, uuid_of
 
 __all__ = ("POSTGRESQL", "PostgresAdapter", "connect")
 
@@ -333,7 +332,7 @@ async def _set_codecs(inner: asyncpg.Connection) -> None:
         schema="pg_catalog",
         format="binary",
         encoder=lambda value: value.bytes,
-        decoder=lambda value: UUID(bytes=value),
+        decoder=uuid_of,
     )
 
 

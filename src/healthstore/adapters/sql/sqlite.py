@@ -14,7 +14,6 @@ from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import aiosqlite
 from sqlalchemy import ColumnElement, func, literal_column
@@ -36,7 +35,7 @@ from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.errors import ConfigurationError
 from healthstore.model.schema import Collection
-from healthstore.model.values import FieldType, Kind, from_microseconds, to_microseconds
+from healthstore.model.values import FieldType, Kind, from_microseconds, to_microseconds, uuid_of
 
 __all__ = ("SQLITE", "SqliteAdapter", "connect")
 
@@ -133,7 +132,7 @@ _DECODERS: Mapping[Kind, Callable[[FieldType], Converter | None]] = {
     Kind.DATE: lambda _: date.fromisoformat,
     Kind.TIME: lambda _: _decode_time,
     Kind.DURATION: lambda _: lambda value: timedelta(microseconds=value),
-    Kind.UUID: lambda _: lambda value: UUID(bytes=value),
+    Kind.UUID: lambda _: uuid_of,
     Kind.JSON: lambda _: decode_json,
 }
 
