@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 from pymongo import AsyncMongoClient
-
 from tests.servers.replica_set import URL, Client, Collection, Database, Document
 
 

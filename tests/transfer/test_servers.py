@@ -9,14 +9,6 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-
-from healthstore.abc import Backend
-from healthstore.build import build_member
-from healthstore.errors import DuplicateKeyError, IntegrityError
-from healthstore.model.ops import Ensure, Find, Insert, Patch
-from healthstore.testing.plugin import EmptyBackend
-from healthstore.testing.provision import PROVISIONS, server_url
-from healthstore.transfer import Change, backup, load, migrate, restore, verify
 from tests.unit.transfer.samples import (
     EVERYTHING,
     PEOPLE,
@@ -31,6 +23,14 @@ from tests.unit.transfer.samples import (
     stored,
     tasks,
 )
+
+from healthstore.abc import Backend
+from healthstore.build import build_member
+from healthstore.errors import DuplicateKeyError, IntegrityError
+from healthstore.model.ops import Ensure, Find, Insert, Patch
+from healthstore.testing.plugin import EmptyBackend
+from healthstore.testing.provision import PROVISIONS, server_url
+from healthstore.transfer import Change, backup, load, migrate, restore, verify
 
 NAMES = ("memory", "sqlite", "postgresql", "mysql", "mariadb", "mongodb", "mongodb-rs")
 
@@ -76,9 +76,7 @@ async def test_a_store_is_moved_there_and_back(store: Backend) -> None:
     there = await migrate(source, store)
     home = await migrate(store, back)
     assert there.rows == home.rows == 7_701
-    assert [each.digest for each in there.collections] == [
-        each.digest for each in home.collections
-    ]
+    assert [each.digest for each in there.collections] == [each.digest for each in home.collections]
     (await verify(source, back)).require()
     for collection in (EVERYTHING, PEOPLE, READINGS):
         left, right = await stored(source, collection), await stored(back, collection)

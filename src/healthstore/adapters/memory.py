@@ -323,8 +323,9 @@ class MemoryAdapter(Adapter[_Session]):
             if stored is not None:
                 evaluate.check_version(op.collection, stored, identity, version)
                 self._remove(session, op.collection, identity)
-        for identity in op.ids:
-            self._require_unreferenced(session, op.collection.name, identity)
+        # Afterwards: what forbids a removal may itself be removed by the same request.
+        for name, identity in session.written:
+            self._require_unreferenced(session, name, identity)
         return tuple(removed)
 
     def _store(self, session: _Session, collection: Collection, document: Document) -> None:

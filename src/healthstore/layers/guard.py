@@ -41,6 +41,7 @@ from healthstore.model.ops import (
     Replace,
 )
 from healthstore.model.query import (
+    ORDERED,
     PLURAL,
     TEXTUAL,
     And,
@@ -227,7 +228,7 @@ def _check_aggregate(op: Aggregate, _: Capabilities) -> Aggregate:
             raise _invalid(
                 collection,
                 "cannot be grouped by, or is named twice",
-                "group by each field once, and by no JSON",
+                "group by each field once, and by no JSON or bytes",
                 name,
             )
     for measure in op.measures:
@@ -409,7 +410,7 @@ def _order(collection: Collection, order: Iterable[Order]) -> tuple[Order, ...]:
             raise _invalid(
                 collection,
                 "has no order, or is named twice",
-                "sort by each field once, and by no JSON",
+                "sort by each field once, and by no JSON or bytes",
                 name,
             )
     return checked if "id" in names else (*checked, Order("id"))
@@ -435,37 +436,43 @@ def _canonical_filter(collection: Collection, node: Filter) -> Filter:
 
 
 def _canonical_test(collection: Collection, test: Test) -> Test:
-    field = collection.field(test.field)
-    if (
-        field.type.kind is Kind.JSON
-        and test.operator not in _NULL_TESTS
-        and (test.operand is not None)
-    ):
-        raise InvalidRequestError(
-            "is JSON: it can only be compared with None",
-            hint="give what you search for a field of its own",
-            entity=collection.entity,
-            field=field.name,
-        )
-    if test.operator in TEXTUAL:
-        if field.type.kind is not Kind.TEXT:
-            raise InvalidRequestError(
-                f"is no text: {test.operator!s} has no meaning",
-                entity=collection.entity,
-                field=field.name,
-            )
-        if not isinstance(test.operand, str):
-            raise _refused(collection, field.name, TypeError("is compared with text by a str only"))
-    if test.operator in PLURAL:
-        if not isinstance(test.operand, tuple):
+    field, operator, operand = collection.field(test.field), test.operator, test.operand
+    if operator in _NULL_TESTS:
+        return Test(field.name, operator)
+    _require_meaning(collection, field, operator, operand)
+    if operator in PLURAL:
+        if not isinstance(operand, tuple):
             raise _refused(collection, field.name, TypeError("needs a list of values"))
         values = tuple(
-            None if value is None else _operand(collection, field, value) for value in test.operand
+            None if value is None else _operand(collection, field, value) for value in operand
         )
-        return Test(field.name, test.operator, values)
-    if test.operand is None or test.operator in _NULL_TESTS:
-        return Test(field.name, test.operator)
-    return Test(field.name, test.operator, _operand(collection, field, test.operand))
+        return Test(field.name, operator, values)
+    if operand is None:
+        return Test(field.name, operator)
+    return Test(field.name, operator, _operand(collection, field, operand))
+
+
+def _require_meaning(
+    collection: Collection, field: Field, operator: Operator, operand: object
+) -> None:
+    """Refuse a test that has no meaning for the field's kind, or not the same on every backend."""
+    kind = field.type.kind
+    if kind is Kind.JSON and operand is not None:
+        raise _invalid(
+            collection,
+            "is JSON: it can only be compared with None",
+            "give what you search for a field of its own",
+            field.name,
+        )
+    if operator in ORDERED and not field.type.ordered:
+        raise _invalid(collection, f"has no order: {operator} has no meaning", "use ==", field.name)
+    if operator in TEXTUAL:
+        if kind is not Kind.TEXT:
+            raise _invalid(
+                collection, f"is no text: {operator} has no meaning", "use ==", field.name
+            )
+        if not isinstance(operand, str):
+            raise _refused(collection, field.name, TypeError("is compared with text by a str only"))
 
 
 def _operand(collection: Collection, field: Field, value: object) -> Value:

@@ -116,7 +116,7 @@ class BackupReader:
         self._file.seek(0)
         rest = self._footer_at
         while rest > 0:
-            chunk = self._file.read(min(rest, 16 * _CHUNK))
+            chunk = self._file.read(min(rest, _CHUNK))
             if not chunk:
                 raise _corrupt("it became shorter while it was read")
             sha256.update(chunk)

@@ -43,8 +43,8 @@ class Link:
 
     @property
     def usable(self) -> bool:
-        """Whether the connection is still open."""
-        return not self._connection.is_closed()
+        """Whether the connection is open, and no transaction on it is."""
+        return not (self._connection.is_closed() or self._connection.is_in_transaction())
 
     async def call(self, sql: str, *arguments: object, milliseconds: int = 0) -> Any:
         """Run one statement, bounded by milliseconds (0: unbounded), and return its first row."""
@@ -60,8 +60,8 @@ class Link:
         if self._timeout:
             await self._connection.execute("SET statement_timeout = 0")
             self._timeout = 0
+        self._in_transaction = True  # also when the next line is cancelled halfway
         await self._connection.execute(_BEGIN)
-        self._in_transaction = True
 
     async def commit(self) -> bool:
         """End the transaction; return whether it is committed (False: rolled back)."""
@@ -133,10 +133,11 @@ class Engine:
         return Link(connection)
 
     def release(self, link: Link) -> None:
-        """Take back a link on which nothing runs and nothing is open."""
+        """Take back a link on which nothing runs and nothing is open; one unlike that is closed."""
         if link.usable:
             self._idle.append(link)
         else:
+            link.terminate()
             self._links.discard(link)
         self._places.release()
 

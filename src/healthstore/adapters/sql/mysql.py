@@ -49,6 +49,8 @@ _STATEMENT_BYTES = 1 << 20  # of one bulk insert; a server's max_allowed_packet 
 _SMALLEST_PACKET = 16 << 20
 _LOCK_WAIT_SECONDS = 10
 _KILL_SECONDS = 0.2
+_SORTED_BYTES = 65_532  # texts that differ only later than this have no order
+_SORT_BUFFER = 4 << 20
 _SQL_MODE = (
     "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
     "ONLY_FULL_GROUP_BY,NO_ENGINE_SUBSTITUTION"
@@ -452,6 +454,9 @@ class MySqlAdapter(SqlAdapter):
             f"SET NAMES utf8mb4 COLLATE {product.collation}",
             f"SET SESSION sql_mode = '{_SQL_MODE}', time_zone = '+00:00'",
             f"SET SESSION innodb_lock_wait_timeout = {_LOCK_WAIT_SECONDS}",
+            # By default MariaDB sorts by the first 1,024 bytes of a text, without a word; the
+            # buffer must hold 15 keys of the full length.
+            f"SET SESSION max_sort_length = {_SORTED_BYTES}, sort_buffer_size = {_SORT_BUFFER}",
             f"SET SESSION {product.deadline(self._options['timeout'])}",
             "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
         )
