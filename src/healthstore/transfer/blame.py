@@ -7,7 +7,7 @@ the rows before it, and in the store.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, cast
+from typing import cast
 from uuid import UUID
 
 from healthstore.abc.backend import Backend
@@ -15,31 +15,20 @@ from healthstore.errors import DuplicateKeyError, ForeignKeyError, HealthstoreEr
 from healthstore.model.ops import Find, Get
 from healthstore.model.query import And, Filter, Operator, Or, Test
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, Value
+from healthstore.model.values import Value
 from healthstore.transfer._offload import offload
+from healthstore.transfer.rows import FilePage
 from healthstore.transfer.selection import catalog
 
-__all__ = ("Numbered", "blamed")
+__all__ = ("blamed",)
 
 _TOGETHER = 100
 
 
-class Numbered(Protocol):
-    """Documents, and the line on which each one begins."""
-
-    @property
-    def rows(self) -> Sequence[Document]:
-        """The documents."""
-
-    @property
-    def lines(self) -> Sequence[int]:
-        """Their lines."""
-
-
 async def blamed(
     error: IntegrityError,
-    refused: Numbered,
-    before: Iterable[Numbered],
+    refused: FilePage,
+    before: Iterable[FilePage],
     collection: Collection,
     target: Backend,
 ) -> HealthstoreError:
@@ -71,7 +60,7 @@ async def blamed(
     return named
 
 
-def _keys(page: Numbered, fields: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
+def _keys(page: FilePage, fields: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
     """Yield the line and the key of each document whose key is complete."""
     for line, row in zip(page.lines, page.rows, strict=True):
         key = tuple(row[name] for name in fields)
@@ -80,7 +69,7 @@ def _keys(page: Numbered, fields: Sequence[str]) -> Iterator[tuple[int, tuple[Va
 
 
 def _twice(
-    refused: Numbered, before: Iterable[Numbered], fields: Sequence[str]
+    refused: FilePage, before: Iterable[FilePage], fields: Sequence[str]
 ) -> tuple[int, str] | None:
     """Return the line whose key is on a line before."""
     names = ", ".join(fields)
@@ -97,7 +86,7 @@ def _twice(
 
 
 async def _stored(
-    refused: Numbered, fields: Sequence[str], collection: Collection, target: Backend
+    refused: FilePage, fields: Sequence[str], collection: Collection, target: Backend
 ) -> tuple[int, str] | None:
     """Return the line whose key is stored already."""
     lines = {key: line for line, key in _keys(refused, fields)}
@@ -118,7 +107,7 @@ async def _stored(
 
 
 async def _orphan(
-    refused: Numbered, field: str | None, collection: Collection, target: Backend
+    refused: FilePage, field: str | None, collection: Collection, target: Backend
 ) -> tuple[int, str] | None:
     """Return the line that refers to what is not stored."""
     known = await catalog(target)

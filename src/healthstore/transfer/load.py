@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -27,10 +27,10 @@ from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 from healthstore.transfer._offload import to_the_end
 from healthstore.transfer.blame import blamed
-from healthstore.transfer.digest import Digest, Digester, Page
+from healthstore.transfer.digest import Digest, Digester
 from healthstore.transfer.pages import PAGE_BYTES, PAGE_ROWS, drawn
 from healthstore.transfer.progress import Finished, Planned, Progress, Reporter, Stage
-from healthstore.transfer.rows import RowFile, bad_row
+from healthstore.transfer.rows import FilePage, RowFile, bad_row
 from healthstore.transfer.undo import Undo
 from healthstore.transfer.walk import walk
 
@@ -96,14 +96,6 @@ async def load(
     return LoadReport(Path(path), target.name, collection.name, digest.count, str(digest), seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class _FilePage(Page):
-    """A page of documents from a file: the lines they begin on, and the number of the page."""
-
-    lines: Sequence[int]
-    number: int
-
-
 class _Source:
     """A file's rows as documents: complete, canonical, and as the collection declares."""
 
@@ -114,7 +106,7 @@ class _Source:
         self._digester = Digester(collection)
         self._last_line = 0
 
-    def pages(self) -> Iterator[_FilePage]:
+    def pages(self) -> Iterator[FilePage]:
         """Yield pages; raise RefusedValueError, with its line, for a bad row. Blocks."""
         rows: list[Document] = []
         lines: list[int] = []
@@ -130,9 +122,9 @@ class _Source:
         if rows:
             yield self._page(rows, lines, number)
 
-    def _page(self, rows: list[Document], lines: list[int], number: int) -> _FilePage:
+    def _page(self, rows: list[Document], lines: list[int], number: int) -> FilePage:
         page = self._digester.page(rows)
-        return _FilePage(page.rows, page.digests, page.digest, page.size, lines, number)
+        return FilePage(page.rows, page.digests, page.digest, page.size, lines, number)
 
     def _document(self, line: int, values: Mapping[str, object]) -> Document:
         try:
@@ -151,11 +143,11 @@ class _Source:
 
 async def _in_one_unit(source: _Source, target: Backend, report: Reporter, total: int) -> Digest:
     """Add every page and commit."""
-    page: _FilePage | None = None
+    page: FilePage | None = None
     unit = await target.begin(UnitOptions(deadline=_UNIT_SECONDS))
     try:
 
-        async def add(each: _FilePage) -> None:
+        async def add(each: FilePage) -> None:
             nonlocal page
             page = each
             await unit.execute(Insert(source.collection, tuple(each.rows)))
@@ -172,10 +164,10 @@ async def _in_one_unit(source: _Source, target: Backend, report: Reporter, total
 
 async def _undoable(source: _Source, target: Backend, report: Reporter, total: int) -> Digest:
     """Add every page; after a failure remove what was added."""
-    page: _FilePage | None = None
+    page: FilePage | None = None
     with Undo(source.collection, target) as undo:
 
-        async def add(each: _FilePage) -> None:
+        async def add(each: FilePage) -> None:
             nonlocal page
             page = each
             await undo.add(each)
@@ -208,7 +200,7 @@ async def _removed(undo: Undo) -> str:
 
 async def _add_all(
     source: _Source,
-    add: Callable[[_FilePage], Awaitable[None]],
+    add: Callable[[FilePage], Awaitable[None]],
     report: Reporter,
     total: int,
 ) -> Digest:
@@ -218,7 +210,7 @@ async def _add_all(
 
 
 async def _blamed(
-    error: IntegrityError, page: _FilePage | None, source: _Source, target: Backend
+    error: IntegrityError, page: FilePage | None, source: _Source, target: Backend
 ) -> HealthstoreError:
     """Return the error with the line of the row that the store refused."""
     if page is None:

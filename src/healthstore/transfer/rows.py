@@ -11,8 +11,9 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
@@ -22,8 +23,9 @@ import msgspec
 from healthstore.errors import InvalidRequestError, RefusedValueError
 from healthstore.model.schema import Collection
 from healthstore.model.values import Kind
+from healthstore.transfer.digest import Page
 
-__all__ = ("Row", "RowFile", "bad_row")
+__all__ = ("FilePage", "Row", "RowFile", "bad_row")
 
 # The line on which a row begins, counted from 1, and its values by name.
 Row: TypeAlias = tuple[int, Mapping[str, object]]
@@ -31,6 +33,14 @@ Row: TypeAlias = tuple[int, Mapping[str, object]]
 _GZIP = b"\x1f\x8b"
 _LONGEST_LINE = 64 * 1024 * 1024
 _BUFFER = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FilePage(Page):
+    """Documents of a file: the lines on which they begin, and the number of the page."""
+
+    lines: Sequence[int]
+    number: int
 
 
 class RowFile:

@@ -542,7 +542,7 @@ _PRODUCTS = (
         "MariaDB",
         MARIADB,
         "utf8mb4_nopad_bin",
-        (10, 6),
+        (10, 11),
         lambda seconds: f"max_statement_time = {seconds:g}",
     ),
     _Product(

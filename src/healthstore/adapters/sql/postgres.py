@@ -44,7 +44,7 @@ from healthstore.model.values import FieldType, Json, Kind, sorted_json, uuid_of
 __all__ = ("POSTGRESQL", "PostgresAdapter", "connect")
 
 _MICROSECOND = timedelta(microseconds=1)
-_OLDEST = 130_000
+_OLDEST = 150_000
 _CLOSE_SECONDS = 0.2
 _COPY_FROM = 20  # rows: below, one multi-row statement costs less than COPY's extra round trip
 _JSONB_VERSION = b"\x01"  # the first byte of jsonb in binary
@@ -283,7 +283,7 @@ class PostgresAdapter(SqlAdapter):
             )
         if int(version) < _OLDEST:
             raise ConfigurationError(
-                "the PostgreSQL server is too old", hint="13 or newer is needed"
+                "the PostgreSQL server is too old", hint="15 or newer is needed"
             )
         if encoding != "UTF8":
             raise ConfigurationError(
