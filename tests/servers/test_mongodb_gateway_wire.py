@@ -18,7 +18,7 @@ from tests.servers.mongodb_gateway.wire import (
     reply,
     size_of_next,
 )
-from tests.servers.replica_set import Collection, RawConnection, needs_server
+from tests.servers.replica_set import Collection, Document, RawConnection, needs_server
 
 PING = bson.encode({"ping": 1, "$db": "admin"})
 documents = st.dictionaries(st.text("abc", min_size=1), st.integers(0, 9)).map(bson.encode)
@@ -166,3 +166,48 @@ async def test_a_client_that_speaks_something_else_is_cut_off(data: bytes) -> No
     other = await RawConnection.open()
     assert (await other.ask({"ping": 1, "$db": "admin"}))["ok"] == 1
     await other.close()
+
+
+@needs_server
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"killCursors": "rows", "cursors": ["a"]},
+        {"killCursors": "rows"},
+        {"getMore": "a", "collection": "rows"},
+        {"explain": {}},
+        {"explain": 1},
+        {"endSessions": [1]},
+        {"collMod": 1},
+        {"create": 1},
+        {"drop": 1},
+        {"find": "rows", "maxTimeMS": "soon"},
+        {"find": "rows", "filter": 1},
+        {"insert": "rows", "documents": 1},
+        {"insert": "rows", "documents": [1]},
+        {"update": "rows", "updates": [{"q": {}}]},
+        {"renameCollection": "a.b"},
+        {"insert": "rows", "documents": [{}], "autocommit": False, "startTransaction": True},
+        {"commitTransaction": 1},
+    ],
+    ids=str,
+)
+async def test_a_malformed_command_is_refused(rows: Collection, command: Document) -> None:
+    """With a code other than InternalError, and the connection goes on."""
+    connection = await RawConnection.open()
+    reply = await connection.ask({**command, "$db": rows.database.name})
+    pong = await connection.ask({"ping": 1, "$db": "admin"})
+    await connection.close()
+    assert reply["ok"] == 0
+    assert reply["code"] != 1
+    assert pong["ok"] == 1
+
+
+@needs_server
+async def test_a_broken_document_is_refused() -> None:
+    """The bytes of a command are checked before anything is done with them."""
+    connection = await RawConnection.open()
+    connection.write(message(b"\0" + PING[:4] + b"\x7f" + PING[5:]))
+    _, _, rest = await connection.receive()
+    await connection.close()
+    assert bson.decode(rest[5:])["code"] == 22

@@ -26,7 +26,7 @@ from tests.unit.transfer.samples import (
 
 from healthstore.abc import Backend
 from healthstore.build import build_member
-from healthstore.errors import DuplicateKeyError, IntegrityError
+from healthstore.errors import ConfigurationError, DuplicateKeyError, IntegrityError
 from healthstore.model.ops import Ensure, Find, Insert, Patch
 from healthstore.testing.plugin import EmptyBackend
 from healthstore.testing.provision import PROVISIONS, server_url
@@ -122,6 +122,15 @@ async def test_a_target_with_documents_is_refused(store: Backend) -> None:
     assert len(await _stored(store)) == 1
 
 
+async def test_a_source_without_collections_is_refused(store: Backend, tmp_path: Path) -> None:
+    """An empty database is told apart from an empty collection, and nothing is written."""
+    with pytest.raises(ConfigurationError, match="no collection that healthstore made"):
+        await migrate(store, await opened("target"))
+    with pytest.raises(ConfigurationError, match="no collection that healthstore made"):
+        await backup(store, tmp_path / "backup.json")
+    assert not _listed(tmp_path)
+
+
 async def test_a_file_is_loaded_whole_or_not_at_all(store: Backend, tmp_path: Path) -> None:
     """A duplicate on the last line removes every row before it, and names the line."""
     rows = [{"id": str(identity(number)), "flag": number % 2 == 0} for number in range(6_000)]
@@ -134,6 +143,10 @@ async def test_a_file_is_loaded_whole_or_not_at_all(store: Backend, tmp_path: Pa
         await load(tmp_path / "bad.jsonl", EVERYTHING, store, _converted)
     assert not await _stored(store)
     assert (await load(path, EVERYTHING, store, _converted)).rows == 6_000
+
+
+def _listed(path: Path) -> list[Path]:
+    return list(path.iterdir())
 
 
 def _write(path: Path, rows: list[dict[str, object]]) -> None:

@@ -20,7 +20,7 @@ __all__ = ("PAGE_BYTES", "PAGE_ROWS", "ahead", "drawn", "pages")
 T = TypeVar("T")
 
 PAGE_ROWS = 5_000
-PAGE_BYTES = 1024 * 1024
+PAGE_BYTES = 512 * 1024
 # How large documents are is known only after the first of them have been read.
 _FIRST_ROWS = 16
 _GROWTH = 8

@@ -210,7 +210,7 @@ async def _explain(work: Work) -> bytes:
 
 
 COMMANDS: Final[Mapping[str, Entry]] = {
-    "aggregate": Entry(_first_page("aggregate"), writes=True, transactional=True),  # $out, $merge
+    "aggregate": Entry(_first_page("aggregate"), transactional=True),
     "collmod": Entry(_call("SELECT documentdb_api.coll_mod($1, $2, $3)", ""), writes=True),
     "collstats": Entry(_coll_stats),
     "count": Entry(_call("SELECT documentdb_api.count_query($1, $2)")),

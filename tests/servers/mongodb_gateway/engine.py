@@ -16,6 +16,7 @@ __all__ = ("Engine", "Link")
 _T = TypeVar("_T")
 
 SIZE: Final = 60  # links; the engine allows 200 connections and serves FerretDB as well
+IDLE_SECONDS: Final = 30.0  # after which a link that nobody needs is closed
 ACQUIRE_SECONDS: Final = 30.0
 RECYCLE_SECONDS: Final = 5.0
 EXCEEDED_TIME_LIMIT: Final = 262
@@ -40,6 +41,7 @@ class Link:
         self._timeout = 0  # milliseconds, as last set
         self._in_transaction = False
         self.pinned = False  # whether a cursor keeps it beyond its command
+        self.idle_since = 0.0  # by the loop's clock
 
     @property
     def usable(self) -> bool:
@@ -88,7 +90,8 @@ class Engine:
 
     def __init__(self, url: str, *, size: int = SIZE) -> None:
         self._url = url
-        self._idle: list[Link] = []
+        self._idle: list[Link] = []  # last in, first out: the first is idle longest
+        self._trimmer: asyncio.TimerHandle | None = None
         self._places = asyncio.Semaphore(size)
         self._links: set[Link] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -96,6 +99,16 @@ class Engine:
     async def open(self) -> None:
         """Connect once, so that a wrong URL is told at the start."""
         self.release(await self.acquire())
+        self._trim()
+
+    def _trim(self) -> None:
+        """Close what has been idle for long, now and from time to time."""
+        loop = asyncio.get_running_loop()
+        while self._idle and self._idle[0].idle_since < loop.time() - IDLE_SECONDS:
+            link = self._idle.pop(0)
+            self._links.discard(link)
+            link.terminate()
+        self._trimmer = loop.call_later(IDLE_SECONDS / 2, self._trim)
 
     async def acquire(self) -> Link:
         """Lend a link.
@@ -135,6 +148,7 @@ class Engine:
     def release(self, link: Link) -> None:
         """Take back a link on which nothing runs and nothing is open; one unlike that is closed."""
         if link.usable:
+            link.idle_since = asyncio.get_running_loop().time()
             self._idle.append(link)
         else:
             link.terminate()
@@ -174,6 +188,8 @@ class Engine:
 
     async def close(self) -> None:
         """Wait a little for what runs, then close every link."""
+        if self._trimmer is not None:
+            self._trimmer.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=RECYCLE_SECONDS)
         for link in self._links:

@@ -14,6 +14,7 @@ import bson
 
 __all__ = (
     "BAD_VALUE",
+    "INTERNAL_ERROR",
     "MAX_TIME_EXPIRED",
     "NAMES",
     "NO_SUCH_TRANSACTION",

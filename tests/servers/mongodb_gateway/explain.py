@@ -41,7 +41,7 @@ async def explain(command: Command, link: Link) -> bytes:
 
     Raises CommandError 2 for a command that is not a query.
     """
-    inner = command.fields["explain"]
+    inner = command.fields[command.given_name]
     if not isinstance(inner, RawBSONDocument) or not (name := next(iter(inner), None)):
         raise CommandError(BAD_VALUE, "explain takes the command to be explained")
     function = _FUNCTIONS.get(name.lower())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
@@ -19,6 +20,7 @@ from .cursors import Cursors
 from .engine import Engine
 from .errors import (
     BAD_VALUE,
+    INTERNAL_ERROR,
     MAX_TIME_EXPIRED,
     RETRYABLE_WRITE,
     SHUTDOWN,
@@ -42,6 +44,7 @@ REPEATS: Final = 20  # of a command outside of transactions that lost to a concu
 
 COMMAND_NOT_FOUND: Final = 59
 OPERATION_NOT_SUPPORTED_IN_TRANSACTION: Final = 263
+_log = logging.getLogger(__name__)
 _LOST: Final = (OSError, asyncpg.InterfaceError)
 
 
@@ -80,6 +83,9 @@ class Gateway:
                 raise self._labelled(command, from_engine(error)) from error
         except CommandError as error:
             return error.document()
+        except Exception as error:
+            _log.exception("a command was not understood")
+            return CommandError(INTERNAL_ERROR, f"{type(error).__name__} here").document()
 
     @staticmethod
     def _labelled(command: Command, error: CommandError) -> CommandError:
@@ -102,7 +108,11 @@ class Gateway:
                 message = f"{command.given_name} cannot run in a transaction"
                 raise CommandError(OPERATION_NOT_SUPPORTED_IN_TRANSACTION, message)
             return await self._in_transaction(command, entry.run)
-        if entry.writes:
+        # Only with one of these two stages does a pipeline write.
+        pipeline_writes = command.name == "aggregate" and (
+            b"$out" in command.raw or b"$merge" in command.raw
+        )
+        if entry.writes or pipeline_writes:
             return await self._engine.finish(self._alone(command, entry))
         return await self._alone(command, entry)
 
@@ -191,7 +201,9 @@ class Gateway:
         return page
 
     async def _kill_cursors(self, command: Command) -> bytes:
-        numbers = [int(number) for number in _listed(command, "cursors")]
+        numbers = _listed(command, "cursors")
+        if not all(isinstance(number, int) for number in numbers):
+            raise CommandError(BAD_VALUE, "cursors must be numbers")
         killed, missing = self._cursors.kill(numbers)
         return bson.encode(
             {

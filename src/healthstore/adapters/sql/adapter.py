@@ -201,7 +201,7 @@ class SqlAdapter(Adapter[SqlSession]):
         statements = self.statements(op.collection)
         compiled, parameters = statements.find(op.where, op.order, op.limit)
         rows = await session.connection.fetch(compiled.sql, parameters)
-        return tuple(map(statements.document, rows))
+        return statements.documents(rows)
 
     async def count(self, session: SqlSession, op: CountDocuments) -> int:
         """Count rows."""
@@ -252,8 +252,8 @@ class SqlAdapter(Adapter[SqlSession]):
             chunk = pad(tuple(ids[start : start + _IDS]))
             compiled = statements.get(len(chunk), lock=lock and self.dialect.row_locks)
             values = [statements.encode("id", identity) for identity in chunk]
-            for row in await session.connection.fetch(compiled.sql, compiled.bind(values)):
-                document = statements.document(row)
+            rows = await session.connection.fetch(compiled.sql, compiled.bind(values))
+            for document in statements.documents(rows):
                 found[cast(UUID, document["id"])] = document
         return found
 
@@ -263,13 +263,13 @@ class SqlAdapter(Adapter[SqlSession]):
         """Insert rows, in one transaction."""
         statements = self.statements(op.collection)
         if len(op.documents) == 1:
-            row = statements.row(op.documents[0])
+            (row,) = statements.rows(op.documents)
             await session.connection.fetch(statements.bulk.single, row)
         elif op.documents:
             size = self.dialect.bulk_rows
             async with self._atomic(session):
                 for start in range(0, len(op.documents), size):
-                    rows = [statements.row(each) for each in op.documents[start : start + size]]
+                    rows = statements.rows(op.documents[start : start + size])
                     await session.connection.insert_rows(statements.bulk, rows)
         return len(op.documents)
 
@@ -335,7 +335,7 @@ class SqlAdapter(Adapter[SqlSession]):
             names = [name for name, _ in op.increments if name != "version"]
             field = names[0] if len(names) == 1 else None
             raise evaluate.out_of_range(op.collection, field, "an increment") from None
-        return statements.document(rows[0]) if rows else None
+        return statements.documents(rows)[0] if rows else None
 
     async def _write_patched(
         self, session: SqlSession, op: Patch, documents: Sequence[Document | None]

@@ -7,9 +7,9 @@ two, so that there are few shapes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import eq, ge, gt, le, lt, ne
+from operator import eq, ge, gt, itemgetter, le, lt, ne
 from typing import Any, TypeAlias, cast
 
 from sqlalchemy import (
@@ -42,7 +42,7 @@ from healthstore.errors import InvalidRequestError
 from healthstore.model.ops import Aggregate, Function, Measure
 from healthstore.model.query import PLURAL, And, Filter, Not, Operator, Order, Test
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, Value
+from healthstore.model.values import Document, FieldType, Kind, Value
 
 __all__ = ("Compiled", "Statements", "operands", "pad", "padded", "shape", "where_clause")
 
@@ -74,39 +74,43 @@ class Statements:
         self._table = table
         self._dialect = dialect
         self._compiled: dict[Shape, Compiled] = {}
-        self._encoders: dict[str, Converter | None] = {
-            each.name: dialect.encoders[each.type.kind](each.type) for each in collection.fields
-        }
-        decoders = [
-            (each.name, dialect.decoders[each.type.kind](each.type)) for each in collection.fields
-        ]
-        self._decoders = [(name, decode) for name, decode in decoders if decode is not None]
-        self._row_encoders = [
-            (position, encode)
-            for position, encode in enumerate(self._encoders.values())
-            if encode is not None
-        ]
+        self._encoders = _converters(collection, dialect.encoders)
+        self._decoders = _converters(collection, dialect.decoders)
+        self._values_of = itemgetter(*collection.names)
         self.bulk = self._bulk()
 
     # --- rows ------------------------------------------------------------------------------
 
-    def row(self, document: Document) -> list[Any]:
-        """Return a document's values as the driver takes them, in the order of the columns."""
-        row: list[Any] = [document[name] for name in self.collection.names]
-        for position, encode in self._row_encoders:
-            value = row[position]
-            if value is not None:
-                row[position] = encode(value)
-        return row
+    def rows(self, documents: Sequence[Document]) -> list[tuple[Any, ...]]:
+        """Return documents as the driver takes them, values in the order of the columns."""
+        return self._convert(map(self._values_of, documents), self._encoders)
 
-    def document(self, row: Sequence[Any]) -> Document:
-        """Return the document of a driver's row."""
-        document: Document = dict(zip(self.collection.names, row, strict=True))
-        for name, decode in self._decoders:
-            value = document[name]
-            if value is not None:
-                document[name] = decode(value)
-        return document
+    def documents(self, rows: Iterable[Sequence[Any]]) -> tuple[Document, ...]:
+        """Return the documents of a driver's rows."""
+        names = self.collection.names
+        return tuple(
+            dict(zip(names, row, strict=True)) for row in self._convert(rows, self._decoders)
+        )
+
+    def _convert(
+        self, rows: Iterable[Sequence[Any]], converters: Mapping[str, Converter | None]
+    ) -> list[tuple[Any, ...]]:
+        """Convert column by column: that takes two thirds of the time of row by row."""
+        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        if not columns:
+            return []
+        for place, (each, convert) in enumerate(
+            zip(self.collection.fields, converters.values(), strict=True)
+        ):
+            if convert is None:
+                continue
+            if each.nullable:
+                columns[place] = [
+                    None if value is None else convert(value) for value in columns[place]
+                ]
+            else:
+                columns[place] = list(map(convert, columns[place]))
+        return list(zip(*columns, strict=True))
 
     def encode(self, name: str, value: Value) -> Any:
         """Return one value as the driver takes it."""
@@ -187,7 +191,7 @@ class Statements:
 
     def decode(self, name: str, value: Any) -> Value:
         """Return the canonical value of one driver's value."""
-        decode = dict(self._decoders).get(name)
+        decode = self._decoders[name]
         return cast(Value, value if decode is None or value is None else decode(value))
 
     def update(self, names: Sequence[str], *, versioned: bool) -> Compiled:
@@ -293,6 +297,12 @@ class Statements:
         if self._dialect.rank_nulls and self.collection.nullable(order.field):
             key = key.nulls_last() if order.descending else key.nulls_first()
         return key
+
+
+def _converters(
+    collection: Collection, table: Mapping[Kind, Callable[[FieldType], Converter | None]]
+) -> dict[str, Converter | None]:
+    return {each.name: table[each.type.kind](each.type) for each in collection.fields}
 
 
 def where_clause(

@@ -7,6 +7,7 @@ PostgreSQL itself ends a unit that would lose an update.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
@@ -78,6 +79,10 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
 
+# Only numbers with an exponent can be pointless; text may look like one.
+_EXPONENT = re.compile(rb"\de\+?\d")
+
+
 def _has_pointless_float(value: Json) -> bool:
     if type(value) is float:
         return abs(value) >= _POINTLESS
@@ -100,7 +105,10 @@ def _with_points(value: Json) -> Any:
 
 def _to_jsonb(value: Json) -> bytes:
     """Return JSON text that jsonb, whose numbers are decimals, gives back unchanged."""
-    return _encoder.encode(_with_points(value) if _has_pointless_float(value) else value)
+    text = _encoder.encode(value)
+    if _EXPONENT.search(text) and _has_pointless_float(value):
+        return _encoder.encode(_with_points(value))
+    return text
 
 
 def _from_jsonb(value: bytes) -> Json:
