@@ -153,7 +153,9 @@ def test_the_version_is_printed(run: Run) -> None:
 def test_an_interrupt_ends_with_130() -> None:
     """Ctrl-C ends the work at its next await, with one line and exit code 130."""
     script = (
-        "import asyncio, sys\n"
+        "import asyncio, signal, sys\n"
+        # A shell starts what runs in the background with SIGINT ignored, and we inherit that.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from healthstore.cli.app import perform\n"
         "from healthstore.cli.output import Manners\n"
         "async def job(output):\n"

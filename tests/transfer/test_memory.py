@@ -29,7 +29,7 @@ NOTES = Collection(
     ),
     references=(Reference("next", "notes"),),
 )
-# Even the few are several full pages of 1 MiB.
+# Even the few are several full pages.
 _FEW, _MANY = 4_000, 16_000
 
 

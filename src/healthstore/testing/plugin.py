@@ -9,7 +9,7 @@ until a test asks for a backend, and no setting of pytest is changed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,6 +23,7 @@ __all__ = (
     "healthstore_empty",
     "pytest_addoption",
     "pytest_configure",
+    "pytest_runtest_makereport",
     "pytest_sessionfinish",
     "pytest_terminal_summary",
     "pytest_testnodedown",
@@ -33,6 +34,9 @@ pytest.register_assert_rewrite("healthstore.testing.contract")
 EmptyBackend: TypeAlias = "Callable[[str], AbstractAsyncContextManager[Backend]]"
 _USED = pytest.StashKey[set[str]]()
 _OUTPUT = "healthstore_used"
+
+
+_ABSENT = " is absent: set"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -103,13 +107,24 @@ def healthstore_empty(request: pytest.FixtureRequest) -> Iterator[EmptyBackend]:
         url = server_url(name, os.environ) if name in SERVERS else BackendURL.parse(str(given))
         if url is not None:
             return databases.empty(name, url)
-        missing = f"{name} is absent: set {SERVERS[name]} to the URL of a server"
+        missing = f"{name}{_ABSENT} {SERVERS[name]} to the URL of a server"
         if name in _required(config):
             pytest.fail(missing, pytrace=False)
         pytest.skip(missing)
 
     yield empty
     databases.drop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Report the tests that an absent server skips at one place: then pytest counts them."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and _ABSENT in report.longrepr[2]:
+        report.longrepr = (str(item.path), 1, report.longrepr[2])
+    return report
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

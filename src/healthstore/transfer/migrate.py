@@ -53,7 +53,7 @@ async def migrate(  # noqa: PLR0913 - options are keywords, each with a default
     """Copy collections, all by default, into a store where they are missing or empty.
 
     Documents arrive as they are, versions and times of change included. Memory is bounded: two
-    pages of at most ``page_rows`` documents and about 4 MiB each. Afterwards every collection is
+    pages of at most ``page_rows`` documents and about 512 KiB each. Afterwards every collection is
     read back, unless ``verify`` is false. ``consistency="fuzzy"`` reads without a snapshot, also
     where the source has transactions.
 

@@ -83,7 +83,7 @@ class Gateway:
                 raise self._labelled(command, from_engine(error)) from error
         except CommandError as error:
             return error.document()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the server outlives a fault in one command
             _log.exception("a command was not understood")
             return CommandError(INTERNAL_ERROR, f"{type(error).__name__} here").document()
 
