@@ -64,7 +64,7 @@ def types(session: nox.Session) -> None:
     """Check types with mypy and pyright, both strict."""
     install(session, "types")
     scripts = [str(path) for path in python_scripts()]
-    session.run("mypy", *TYPED)
+    session.run("mypy", "--explicit-package-bases", *TYPED)
     if scripts:
         session.run("mypy", "--scripts-are-modules", *scripts)
     python = Path(session.bin) / "python"

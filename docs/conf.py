@@ -29,5 +29,5 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!healthstore\.).*"),  # names of other libraries and short forward references
     (r"py:.*", r"healthstore\..*\._\w+"),  # private classes, seen as the parent of a public one
-    (r"py:.*", r"healthstore\..*\.[A-Z]"),  # type variables
+    (r"py:.*", r"healthstore\..*\.[A-Z](_co)?"),  # type variables
 ]

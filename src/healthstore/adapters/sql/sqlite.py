@@ -355,7 +355,7 @@ class SqliteAdapter(SqlAdapter):
             "synchronous=FULL",
             "foreign_keys=ON",
             "trusted_schema=OFF",
-            "cache_size=-16384",
+            "cache_size=-4096",
         ):
             await inner.execute_fetchall(f"PRAGMA {pragma}")
         for name, wanted in (("foreign_keys", 1), ("synchronous", 2), ("journal_mode", "wal")):
