@@ -302,7 +302,7 @@ async def check_sample(db: DatabaseManager, source: Source, path: Path, limit: i
             raise SystemExit(f"{source.file}: a row is not stored as it is in the file")
 
 
-async def run(data: Path, chain: Mapping[str, str], limit: int | None, output: Path) -> None:
+async def run(data: Path, chain: Mapping[str, str], limit: int | None, output: Path | None) -> None:
     """Load, migrate along the chain, back up, restore; verify after each step."""
     steps: list[Step] = []
     async with AsyncExitStack() as stack:
@@ -311,6 +311,7 @@ async def run(data: Path, chain: Mapping[str, str], limit: int | None, output: P
             name: await stack.enter_async_context(fresh_store(name, url, folder))
             for name, url in chain.items()
         }
+        output = output or folder / "backup.json"
         members["restored"] = f"sqlite:///{folder / 'restored.db'}"
         db = await stack.enter_async_context(DatabaseManager(members=members))
         names = list(chain)
@@ -344,7 +345,7 @@ async def run(data: Path, chain: Mapping[str, str], limit: int | None, output: P
             step.rows = compared.rows
         steps.append(step)
     print_table(steps)
-    print(f"equal digests after every hop; {output} holds {written.size / 1e6:.0f} MB")
+    print(f"equal digests after every hop; {output.name} holds {written.size / 1e6:.0f} MB")
 
 
 # ---------------------------------------------------------------- the command
@@ -352,12 +353,13 @@ def read_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with the four files")
     parser.add_argument("--chain", default="sqlite,memory", help=f"of {', '.join(SERVERS)}")
     parser.add_argument("--rows", type=int, default=None, help="at most so many of each file")
-    parser.add_argument("--backup", type=Path, default=Path("backup.json"), help="file to write")
+    parser.add_argument(
+        "--backup", type=Path, help="file to write (default: in a temporary folder)"
+    )
     return parser.parse_args()
 
 
