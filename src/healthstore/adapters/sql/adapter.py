@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -363,12 +363,12 @@ class SqlAdapter(Adapter[SqlSession]):
         async with self._atomic(session):
             there = await self._locked(session, op.collection, op.ids)
             self._check_versions(op, op.ids, there)
-            present = [identity for identity in op.ids if identity in there]
-            for start in range(0, len(present), _IDS):
-                chunk = pad(tuple(present[start : start + _IDS]))
-                compiled = statements.delete(len(chunk))
-                values = compiled.bind([statements.encode("id", each) for each in chunk])
-                await session.connection.execute(compiled.sql, values)
+            for wave in _children_first(op.collection, there):
+                for start in range(0, len(wave), _IDS):
+                    chunk = pad(tuple(wave[start : start + _IDS]))
+                    compiled = statements.delete(len(chunk))
+                    values = compiled.bind([statements.encode("id", each) for each in chunk])
+                    await session.connection.execute(compiled.sql, values)
         return tuple(identity in there for identity in op.ids)
 
     async def _locked(
@@ -395,6 +395,29 @@ class SqlAdapter(Adapter[SqlSession]):
         for identity, version in zip(ids, op.versions or (), strict=False):
             if identity in there:
                 evaluate.check_version(op.collection, there[identity], identity, version)
+
+
+def _children_first(
+    collection: Collection, documents: Mapping[UUID, Document]
+) -> Iterator[list[UUID]]:
+    """Yield ids in groups, none of which another document of a later group refers to.
+
+    MySQL checks references row by row, so documents that refer to each other must go in order.
+    """
+    names = [each.field for each in collection.references if each.collection == collection.name]
+    left = dict(documents)
+    while left:
+        referred = {
+            each[name]
+            for identity, each in left.items()
+            for name in names
+            if each[name] != identity
+        }
+        wave = [identity for identity in left if identity not in referred]
+        wave = wave or list(left)  # a circle: the database decides
+        yield wave
+        for identity in wave:
+            del left[identity]
 
 
 async def _run_all(connection: Connection, statements: Iterable[str]) -> None:

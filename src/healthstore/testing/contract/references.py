@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from healthstore.abc import Backend
@@ -9,7 +11,7 @@ from healthstore.errors import ForeignKeyError, Outcome
 from healthstore.model.ops import Batch, CountDocuments, Delete, Ensure, Get, Insert, Patch, Replace
 from healthstore.model.query import F
 from healthstore.model.schema import Collection, Field, Reference
-from healthstore.model.values import FieldType, Kind
+from healthstore.model.values import FieldType, Kind, Value
 from healthstore.testing.contract._promises import Contract, needs_references
 from healthstore.testing.contract._samples import add, family, ids, member, person, stored
 
@@ -26,6 +28,8 @@ TREE = Collection(
     references=(Reference("parent", "contract_tree", "cascade"),),
     entity="Node",
 )
+
+CHAIN = replace(TREE, name="contract_chain", references=(Reference("parent", "contract_chain"),))
 
 
 class TestReferences(Contract):
@@ -144,6 +148,24 @@ class TestReferences(Contract):
             await store.execute(Insert(TREE, (member(TREE, person()["id"]),)))
         assert await store.execute(Delete(TREE, ids([root]))) == (True,)
         assert await stored(store, TREE) == [other]
+
+    @needs_references
+    async def test_documents_that_refer_to_each_other_go_together(self, store: Backend) -> None:
+        """What forbids a removal may be removed by the same request, in any order of its ids."""
+        await store.execute(Ensure((CHAIN,)))
+        row: dict[str, Value] = {"version": 1, "name": "n"}
+        first, second, third = (person(number)["id"] for number in range(3))
+        rows = (
+            {**row, "id": first, "parent": None},
+            {**row, "id": second, "parent": first},
+            {**row, "id": third, "parent": second},
+        )
+        await store.execute(Insert(CHAIN, rows))
+        with pytest.raises(ForeignKeyError):
+            await store.execute(Delete(CHAIN, ids(rows[:2])))
+        assert await store.execute(CountDocuments(CHAIN)) == 3
+        assert await store.execute(Delete(CHAIN, ids(rows))) == (True, True, True)
+        assert await store.execute(CountDocuments(CHAIN)) == 0
 
     @needs_references
     async def test_a_parent_may_be_written_again(self, store: Backend) -> None:
