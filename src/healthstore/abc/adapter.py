@@ -12,22 +12,25 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from enum import StrEnum
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
+from healthstore.abc.unit import (
+    AdapterUnit,
+    Phase,
+    collection_of,
+    deadline_exceeded,
+    phase_of,
+)
 from healthstore.errors import (
     BackendError,
     CapabilityError,
     ConfigurationError,
-    DeadlineExceededError,
     DuplicateKeyError,
     HealthstoreError,
     LifecycleError,
-    Outcome,
-    ReadOnlyError,
     SchemaMismatchError,
 )
 from healthstore.model import evaluate
@@ -58,28 +61,12 @@ from healthstore.model.query import Filter, Operator, Test, normalise
 from healthstore.model.schema import Collection, parents_first
 from healthstore.model.values import Document
 
-__all__ = (
-    "Adapter",
-    "AdapterUnit",
-    "Phase",
-    "deadline_exceeded",
-    "duplicate_key",
-    "require_same",
-)
+__all__ = ("Adapter", "duplicate_key", "require_same")
 
 R = TypeVar("R")
 S = TypeVar("S")
 
 _SCAN_PAGE = 1_000
-
-
-class Phase(StrEnum):
-    """Where an error of a driver came up: it decides what happened to the data."""
-
-    CONNECT = "connect"
-    READ = "read"
-    WRITE = "write"
-    COMMIT = "commit"
 
 
 class Adapter(ABC, Generic[S]):
@@ -219,7 +206,7 @@ class Adapter(ABC, Generic[S]):
             if isinstance(error, HealthstoreError):
                 raise error.at(backend=self.name) from error.__cause__
             if isinstance(error, Exception):
-                raise self._ours(error, Phase.CONNECT, None) from None
+                raise self.ours(error, Phase.CONNECT, None) from None
             raise
         self._opened = True
 
@@ -234,15 +221,15 @@ class Adapter(ABC, Generic[S]):
         self._require_open()
         if isinstance(op, Batch):
             return cast(R, await self._run_alone(op))
-        phase = _phase(op.effect)
+        phase = phase_of(op)
         try:
             async with self.session(op.effect) as session:
                 return await self.run(session, op)
         except HealthstoreError as error:
-            raise self._placed(error, op) from error.__cause__
+            raise self.placed(error, op) from error.__cause__
         except Exception as error:  # noqa: BLE001 - the one place where driver errors end
             # `from None`: messages of drivers quote values, and tracebacks are logged.
-            raise self._ours(error, phase, _collection(op)) from None
+            raise self.ours(error, phase, collection_of(op)) from None
 
     async def _run_alone(self, op: Batch) -> tuple[Any, ...]:
         """Run a batch as a unit of its own."""
@@ -276,7 +263,7 @@ class Adapter(ABC, Generic[S]):
         except HealthstoreError as error:
             raise error.at(backend=self.name) from error.__cause__
         except Exception as error:  # noqa: BLE001 - as in execute
-            raise self._ours(error, Phase.CONNECT, None) from None
+            raise self.ours(error, Phase.CONNECT, None) from None
         return AdapterUnit(self, session, options)
 
     async def run(self, session: S, op: Op[R]) -> R:
@@ -293,13 +280,15 @@ class Adapter(ABC, Generic[S]):
                 backend=self.name,
             )
 
-    def _placed(self, error: HealthstoreError, op: Op[Any]) -> HealthstoreError:
-        collection = _collection(op)
+    def placed(self, error: HealthstoreError, op: Op[Any]) -> HealthstoreError:
+        """Return an error of ours with the place filled in."""
+        collection = collection_of(op)
         return error.at(backend=self.name, entity=collection.entity if collection else None)
 
-    def _ours(
+    def ours(
         self, error: Exception, phase: Phase, collection: Collection | None
     ) -> HealthstoreError:
+        """Return the error of ours for any other error, with the place filled in."""
         if isinstance(error, TimeoutError) and phase is not Phase.CONNECT:
             return deadline_exceeded(phase is not Phase.READ).at(backend=self.name)
         translated = self.translate(error, phase, collection)
@@ -352,9 +341,9 @@ class Adapter(ABC, Generic[S]):
         try:
             return await self.run(session, op)
         except HealthstoreError as error:
-            raise self._placed(error, op) from error.__cause__
+            raise self.placed(error, op) from error.__cause__
         except Exception as error:  # noqa: BLE001 - as in execute
-            raise self._ours(error, _phase(op.effect), _collection(op)) from None
+            raise self.ours(error, phase_of(op), collection_of(op)) from None
 
     _handlers: ClassVar[dict[type, Callable[[Any, Any, Any], Awaitable[object]]]] = {
         Ensure: lambda self, session, op: self._run_ensure(session, op),
@@ -368,133 +357,6 @@ class Adapter(ABC, Generic[S]):
         CountDocuments: lambda self, session, op: self.count(session, op),
         Aggregate: lambda self, session, op: self.aggregate(session, op),
     }
-
-
-class AdapterUnit(Generic[S]):
-    """A unit of work on an adapter's session.
-
-    It refuses use from two tasks at once and any use after an error, and rolls itself back
-    when its deadline passes, so that a forgotten unit cannot hold a lock for ever.
-    """
-
-    def __init__(self, adapter: Adapter[S], session: S, options: UnitOptions) -> None:
-        self._adapter = adapter
-        self._session = session
-        self._open = True
-        self._busy = False
-        self._failed = False
-        self._expired = False
-        self._read_only = options.read_only
-        loop = asyncio.get_running_loop()
-        self._expires = loop.time() + options.deadline
-        self._timer = loop.call_at(self._expires, self._expire)
-        self._ending: asyncio.Task[None] | None = None
-
-    @property
-    def name(self) -> str:
-        """The member on which the unit runs."""
-        return self._adapter.name
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """Those of the member."""
-        return self._adapter.capabilities
-
-    async def execute(self, op: Op[R]) -> R:
-        """Run one operation inside the unit."""
-        self._require_usable()
-        adapter, phase = self._adapter, _phase(op.effect)
-        if op.effect is Effect.ADMIN:
-            raise LifecycleError(
-                "the schema cannot change inside a unit",
-                hint="call initialize() before the transaction",
-                backend=self.name,
-            )
-        if self._read_only and op.effect is not Effect.READ:
-            raise ReadOnlyError(
-                "the unit is read-only", hint="begin one that may write", backend=self.name
-            )
-        self._busy = True
-        done = False
-        try:
-            async with asyncio.timeout_at(self._expires):
-                result = await adapter.run(self._session, op)
-            done = True
-        except HealthstoreError as error:
-            raise adapter._placed(error, op) from error.__cause__  # noqa: SLF001 - same module
-        except TimeoutError:
-            raise deadline_exceeded(write=False).at(backend=self.name) from None
-        except Exception as error:  # noqa: BLE001 - as in Adapter.execute
-            raise adapter._ours(error, phase, _collection(op)) from None  # noqa: SLF001 - same module
-        finally:
-            self._busy = False
-            self._failed = self._failed or not done
-        return result
-
-    async def commit(self) -> None:
-        """Commit; an error tells whether the outcome is known."""
-        self._require_usable()
-        self._finish()
-        try:
-            await self._adapter.commit_session(self._session)
-        except HealthstoreError as error:
-            raise error.at(backend=self.name) from error.__cause__
-        except TimeoutError:
-            raise deadline_exceeded(write=True).at(backend=self.name) from None
-        except Exception as error:  # noqa: BLE001 - as in Adapter.execute
-            raise self._adapter._ours(error, Phase.COMMIT, None) from None  # noqa: SLF001 - same module
-
-    async def rollback(self) -> None:
-        """Roll back and release the session; does nothing when the unit has ended."""
-        if not self._open:
-            if self._ending is not None:
-                await asyncio.shield(self._ending)
-            return
-        self._finish()
-        self._ending = asyncio.ensure_future(self._adapter.rollback_session(self._session))
-        # A cancelled caller must not leave a transaction open.
-        await asyncio.shield(self._ending)
-
-    def _finish(self) -> None:
-        self._open = False
-        self._timer.cancel()
-
-    def _expire(self) -> None:
-        """Roll back an abandoned unit; one that is busy ends by its own timeout."""
-        self._expired = True
-        if self._open and not self._busy:
-            self._finish()
-            self._ending = asyncio.ensure_future(self._adapter.rollback_session(self._session))
-
-    def _require_usable(self) -> None:
-        if self._expired:
-            raise deadline_exceeded(write=False).at(backend=self.name)
-        reasons = (
-            (not self._open, "the unit has ended", "begin another one"),
-            (self._failed, "the unit has failed: only rollback works", "repeat the whole unit"),
-            (self._busy, "the unit is in use by another task", "use one unit for each task"),
-        )
-        for holds, message, hint in reasons:
-            if holds:
-                raise LifecycleError(message, hint=hint, backend=self.name)
-
-
-def _phase(effect: Effect) -> Phase:
-    return Phase.READ if effect is Effect.READ else Phase.WRITE
-
-
-def _collection(op: Op[Any]) -> Collection | None:
-    return getattr(op, "collection", None)
-
-
-def deadline_exceeded(write: bool) -> DeadlineExceededError:  # noqa: FBT001 - says what it means
-    """Return the error for a deadline that passed; of a write the outcome is unknown."""
-    return DeadlineExceededError(
-        "the deadline passed",
-        hint="the backend is slow or hangs; look at its health"
-        + ("; read the document to see whether it was written" if write else ""),
-        outcome=Outcome.UNKNOWN if write else Outcome.NOT_APPLIED,
-    )
 
 
 def _require_makeable(

@@ -17,8 +17,9 @@ from types import MappingProxyType
 from typing import cast
 from uuid import UUID
 
-from healthstore.abc.adapter import Adapter, Phase, duplicate_key
+from healthstore.abc.adapter import Adapter, duplicate_key
 from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
+from healthstore.abc.unit import Phase
 from healthstore.abc.url import BackendURL
 from healthstore.errors import (
     BackendError,

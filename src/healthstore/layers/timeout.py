@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar, TypeVar
 
-from healthstore.abc.adapter import deadline_exceeded
 from healthstore.abc.backend import Backend
 from healthstore.abc.layer import Layer
+from healthstore.abc.unit import deadline_exceeded
 from healthstore.model.ops import Effect, Op
 
 __all__ = ("TimeoutLayer",)

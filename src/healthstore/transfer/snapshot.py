@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
-from healthstore.abc.adapter import deadline_exceeded
 from healthstore.abc.backend import Backend, Executor, UnitOptions
+from healthstore.abc.unit import deadline_exceeded
 from healthstore.errors import DeadlineExceededError, SerializationError
 
 __all__ = ("Consistency", "Reading", "reading")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymongo import errors as driver
 
-from healthstore.abc.adapter import Phase
+from healthstore.abc.unit import Phase
 from healthstore.adapters.mongo.errors import code_of, translated
 from healthstore.errors import (
     BackendError,

@@ -19,8 +19,9 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from healthstore.abc.adapter import Adapter, Phase
+from healthstore.abc.adapter import Adapter
 from healthstore.abc.backend import Capabilities, UnitOptions
+from healthstore.abc.unit import Phase
 from healthstore.adapters.mongo import schema, writes
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.errors import translated
@@ -120,7 +121,7 @@ class MongoAdapter(Adapter[Session]):
             async with asyncio.timeout(self._options.timeout):
                 await self._database.driver.command("ping")
         except Exception as error:  # noqa: BLE001 - as in Adapter.execute
-            raise self._ours(error, Phase.READ, None) from None
+            raise self.ours(error, Phase.READ, None) from None
 
     @property
     def _database(self) -> Database:

@@ -13,7 +13,8 @@ from typing import Any, cast
 
 from pymongo import errors as driver
 
-from healthstore.abc.adapter import Phase, deadline_exceeded, duplicate_key
+from healthstore.abc.adapter import duplicate_key
+from healthstore.abc.unit import Phase, deadline_exceeded
 from healthstore.errors import (
     BackendError,
     CapabilityError,

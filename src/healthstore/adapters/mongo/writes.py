@@ -16,7 +16,8 @@ from bson.int64 import Int64
 from pymongo import ReplaceOne, ReturnDocument
 from pymongo.errors import BulkWriteError, OperationFailure
 
-from healthstore.abc.adapter import Phase, duplicate_key
+from healthstore.abc.adapter import duplicate_key
+from healthstore.abc.unit import Phase
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.errors import Meaning, meaning_of, translated
 from healthstore.adapters.mongo.references import lock_parents

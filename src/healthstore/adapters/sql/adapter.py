@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
-from healthstore.abc.adapter import Adapter, Phase
+from healthstore.abc.adapter import Adapter
 from healthstore.abc.backend import UnitOptions
+from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.compile import Statements, pad
 from healthstore.adapters.sql.dialect import Connection, Dialect
 from healthstore.adapters.sql.errors import Verdict, explain
@@ -80,7 +81,7 @@ class SqlAdapter(Adapter[SqlSession]):
         except HealthstoreError as error:
             raise error.at(backend=self.name) from None
         except Exception as error:  # noqa: BLE001 - translated, as in execute
-            raise self._ours(error, Phase.READ, None) from None
+            raise self.ours(error, Phase.READ, None) from None
 
     # --- sessions --------------------------------------------------------------------------
 
@@ -408,7 +409,7 @@ def _children_first(
     left = dict(documents)
     while left:
         referred = {
-            each[name]
+            cast("UUID | None", each[name])
             for identity, each in left.items()
             for name in names
             if each[name] != identity

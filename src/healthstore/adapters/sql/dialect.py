@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement
 from sqlalchemy import Dialect as Compiler
 from sqlalchemy.types import TypeEngine
 
-from healthstore.abc.adapter import Phase
 from healthstore.abc.backend import Isolation
+from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.errors import Failure
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from healthstore.abc.adapter import Phase, deadline_exceeded, duplicate_key
+from healthstore.abc.adapter import duplicate_key
+from healthstore.abc.unit import Phase, deadline_exceeded
 from healthstore.errors import (
     BackendError,
     CheckError,

@@ -30,8 +30,8 @@ from sqlalchemy.types import (
     TypeEngine,
 )
 
-from healthstore.abc.adapter import Phase
 from healthstore.abc.backend import Capabilities, Isolation
+from healthstore.abc.unit import Phase
 from healthstore.abc.url import BackendURL
 from healthstore.adapters.sql.adapter import SqlAdapter
 from healthstore.adapters.sql.convert import enum_check, same

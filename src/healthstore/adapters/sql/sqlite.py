@@ -20,8 +20,8 @@ from sqlalchemy import ColumnElement, func, literal_column
 from sqlalchemy.dialects.sqlite import aiosqlite as sqlalchemy_aiosqlite
 from sqlalchemy.types import BLOB, INTEGER, REAL, TEXT, TypeEngine
 
-from healthstore.abc.adapter import Phase
 from healthstore.abc.backend import Capabilities, Isolation
+from healthstore.abc.unit import Phase
 from healthstore.abc.url import BackendURL
 from healthstore.adapters.sql.adapter import SqlAdapter
 from healthstore.adapters.sql.convert import (

@@ -1,0 +1,164 @@
+"""Units of work on an adapter's session, and how a failed call is classified by its phase."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from healthstore.abc.backend import Capabilities, UnitOptions
+from healthstore.errors import (
+    DeadlineExceededError,
+    HealthstoreError,
+    LifecycleError,
+    Outcome,
+    ReadOnlyError,
+)
+from healthstore.model.ops import Effect, Op
+from healthstore.model.schema import Collection
+
+if TYPE_CHECKING:
+    from healthstore.abc.adapter import Adapter
+
+__all__ = ("AdapterUnit", "Phase", "collection_of", "deadline_exceeded", "phase_of")
+
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+class Phase(StrEnum):
+    """Where an error of a driver came up: it decides what happened to the data."""
+
+    CONNECT = "connect"
+    READ = "read"
+    WRITE = "write"
+    COMMIT = "commit"
+
+
+class AdapterUnit(Generic[S]):
+    """A unit of work on an adapter's session.
+
+    It refuses use from two tasks at once and any use after an error, and rolls itself back
+    when its deadline passes, so that a forgotten unit cannot hold a lock for ever.
+    """
+
+    def __init__(self, adapter: Adapter[S], session: S, options: UnitOptions) -> None:
+        self._adapter = adapter
+        self._session = session
+        self._open = True
+        self._busy = False
+        self._failed = False
+        self._expired = False
+        self._read_only = options.read_only
+        loop = asyncio.get_running_loop()
+        self._expires = loop.time() + options.deadline
+        self._timer = loop.call_at(self._expires, self._expire)
+        self._ending: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The member on which the unit runs."""
+        return self._adapter.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the member."""
+        return self._adapter.capabilities
+
+    async def execute(self, op: Op[R]) -> R:
+        """Run one operation inside the unit."""
+        self._require_usable()
+        adapter, phase = self._adapter, phase_of(op)
+        if op.effect is Effect.ADMIN:
+            raise LifecycleError(
+                "the schema cannot change inside a unit",
+                hint="call initialize() before the transaction",
+                backend=self.name,
+            )
+        if self._read_only and op.effect is not Effect.READ:
+            raise ReadOnlyError(
+                "the unit is read-only", hint="begin one that may write", backend=self.name
+            )
+        self._busy = True
+        done = False
+        try:
+            async with asyncio.timeout_at(self._expires):
+                result = await adapter.run(self._session, op)
+            done = True
+        except HealthstoreError as error:
+            raise adapter.placed(error, op) from error.__cause__
+        except TimeoutError:
+            raise deadline_exceeded(write=False).at(backend=self.name) from None
+        except Exception as error:  # noqa: BLE001 - as in Adapter.execute
+            raise adapter.ours(error, phase, collection_of(op)) from None
+        finally:
+            self._busy = False
+            self._failed = self._failed or not done
+        return result
+
+    async def commit(self) -> None:
+        """Commit; an error tells whether the outcome is known."""
+        self._require_usable()
+        self._finish()
+        try:
+            await self._adapter.commit_session(self._session)
+        except HealthstoreError as error:
+            raise error.at(backend=self.name) from error.__cause__
+        except TimeoutError:
+            raise deadline_exceeded(write=True).at(backend=self.name) from None
+        except Exception as error:  # noqa: BLE001 - as in Adapter.execute
+            raise self._adapter.ours(error, Phase.COMMIT, None) from None
+
+    async def rollback(self) -> None:
+        """Roll back and release the session; does nothing when the unit has ended."""
+        if not self._open:
+            if self._ending is not None:
+                await asyncio.shield(self._ending)
+            return
+        self._finish()
+        self._ending = asyncio.ensure_future(self._adapter.rollback_session(self._session))
+        # A cancelled caller must not leave a transaction open.
+        await asyncio.shield(self._ending)
+
+    def _finish(self) -> None:
+        self._open = False
+        self._timer.cancel()
+
+    def _expire(self) -> None:
+        """Roll back an abandoned unit; one that is busy ends by its own timeout."""
+        self._expired = True
+        if self._open and not self._busy:
+            self._finish()
+            self._ending = asyncio.ensure_future(self._adapter.rollback_session(self._session))
+
+    def _require_usable(self) -> None:
+        if self._expired:
+            raise deadline_exceeded(write=False).at(backend=self.name)
+        reasons = (
+            (not self._open, "the unit has ended", "begin another one"),
+            (self._failed, "the unit has failed: only rollback works", "repeat the whole unit"),
+            (self._busy, "the unit is in use by another task", "use one unit for each task"),
+        )
+        for holds, message, hint in reasons:
+            if holds:
+                raise LifecycleError(message, hint=hint, backend=self.name)
+
+
+def phase_of(op: Op[Any]) -> Phase:
+    """Return the phase in which an operation's own error comes up."""
+    return Phase.READ if op.effect is Effect.READ else Phase.WRITE
+
+
+def collection_of(op: Op[Any]) -> Collection | None:
+    """Return the collection that an operation names, if it names one."""
+    return getattr(op, "collection", None)
+
+
+def deadline_exceeded(write: bool) -> DeadlineExceededError:  # noqa: FBT001 - says what it means
+    """Return the error for a deadline that passed; of a write the outcome is unknown."""
+    return DeadlineExceededError(
+        "the deadline passed",
+        hint="the backend is slow or hangs; look at its health"
+        + ("; read the document to see whether it was written" if write else ""),
+        outcome=Outcome.UNKNOWN if write else Outcome.NOT_APPLIED,
+    )
