@@ -394,5 +394,7 @@ def parse_fields(entity: type[Entity], changes: Mapping[str, object]) -> dict[st
 def _reason(error: ValidationError) -> str:
     """Return pydantic's reason, unless a validator wrote it: that may quote the value."""
     first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-    written = first["type"] in {"value_error", "assertion_error"}
-    return "is refused by the entity's validator" if written else first["msg"]
+    if first["type"] in {"value_error", "assertion_error"}:
+        return "is refused by the entity's validator"
+    # What follows the comma of a parser's message may quote a character of the value.
+    return first["msg"].partition(",")[0] if "parsing" in first["type"] else first["msg"]
