@@ -29,7 +29,18 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, cast, get_
 from uuid import UUID
 
 from annotated_types import MaxLen as MaxLength
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    WrapValidator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError
 
@@ -50,7 +61,9 @@ __all__ = (
     "Ref",
     "collection_of",
     "from_document",
+    "is_validated",
     "parse_fields",
+    "require_valid",
     "to_document",
     "utc_now",
     "uuid7",
@@ -120,7 +133,7 @@ class Entity(BaseModel):
     id: UUID = Field(default_factory=uuid7)
     created_at: AwareDatetime = Field(default_factory=utc_now)
     updated_at: AwareDatetime = Field(default_factory=lambda data: data["created_at"])
-    version: int = 1
+    version: int = Field(default=1, ge=1)
 
     __collection_name__: ClassVar[str | None] = None
     __indexes__: ClassVar[tuple[Index | Unique, ...]] = ()
@@ -148,6 +161,10 @@ class _Mapping:
     collection: Collection
     writers: tuple[tuple[str, Callable[[Any], object] | None], ...]
     parsers: Mapping[str, TypeAdapter[Any]]
+    validated: bool
+    """Whether the class has validators of its own."""
+    constrained: frozenset[str]
+    """The fields whose annotation holds more than our own notes."""
 
 
 # A cache of pure derivations, by class: it holds nothing that a program could observe.
@@ -194,7 +211,32 @@ def _mapping(entity: type[Entity]) -> _Mapping:
         checks=entity.__checks__,
         entity=entity.__name__,
     )
-    return _Mapping(collection, tuple(writers), parsers)
+    return _Mapping(
+        collection, tuple(writers), parsers, _has_validators(entity), _constrained(entity)
+    )
+
+
+_NOTES = (Digits, Milliseconds, Ref, Unique, Index, MaxLength)
+_VALIDATORS = (AfterValidator, BeforeValidator, PlainValidator, WrapValidator)
+
+
+def _has_validators(entity: type[Entity]) -> bool:
+    found = entity.__pydantic_decorators__
+    decorated = found.validators or found.field_validators or found.model_validators
+    annotated = any(
+        isinstance(note, _VALIDATORS)
+        for info in entity.model_fields.values()
+        for note in _unwrap(info.annotation, info.metadata)[2]
+    )
+    return bool(decorated or found.root_validators or annotated)
+
+
+def _constrained(entity: type[Entity]) -> frozenset[str]:
+    return frozenset(
+        name
+        for name, info in entity.model_fields.items()
+        if any(not isinstance(note, _NOTES) for note in _unwrap(info.annotation, info.metadata)[2])
+    )
 
 
 def collection_of(entity: type[Entity]) -> Collection:
@@ -268,15 +310,22 @@ def _field_type(
         values = [member.value for member in annotation]
         if all(isinstance(value, str) for value in values):
             return FieldType(Kind.ENUM, choices=tuple(values))
-        if all(type(value) is int for value in values):
+        if all(type(value) is int or isinstance(value, int) for value in values):
             return FieldType(Kind.INTEGER)
+        raise _unkept(entity, name)
     if get_origin(annotation) is Literal:
         values = list(get_args(annotation))
         if all(isinstance(value, str) for value in values):
             return FieldType(Kind.ENUM, choices=tuple(values))
+        if not all(isinstance(value, str | int | None) for value in values):
+            raise _unkept(entity, name)
     if _is_json(annotation):
         return FieldType(Kind.JSON)
-    raise ConfigurationError(
+    raise _unkept(entity, name)
+
+
+def _unkept(entity: type[Entity], name: str) -> ConfigurationError:
+    return ConfigurationError(
         "has a type that not every backend can keep",
         hint="use a plain type (str, int, Decimal, datetime, …), an enum, or a JSON type "
         "(list, dict, a pydantic model)",
@@ -327,9 +376,17 @@ def _adapter(info: FieldInfo) -> TypeAdapter[Any]:
 
 
 def _writer(kind: FieldType, adapter: TypeAdapter[Any]) -> Callable[[Any], object] | None:
-    if kind.kind is Kind.JSON:
-        return lambda value: adapter.dump_python(value, mode="json")
-    return None  # enums and other scalars are made canonical by the guard
+    if kind.kind is not Kind.JSON:
+        return None  # enums and other scalars are made canonical by the guard
+
+    def write(value: object) -> object:
+        written: object = adapter.dump_python(value, mode="json")
+        # JSON has no tuple, no Decimal and no datetime: only the field's type brings them back.
+        if adapter.validate_python(written, by_alias=False, by_name=True) != value:
+            raise ValueError("would come back from JSON as another value")
+        return written
+
+    return write
 
 
 def to_document(entity: Entity) -> Document:
@@ -339,14 +396,65 @@ def to_document(entity: Entity) -> Document:
     document: dict[str, object] = {}
     for name, write in mapping.writers:
         value = values[name]
-        try:
-            document[name] = value if write is None or value is None else write(value)
-        except PydanticSerializationError:
-            raise RefusedValueError(
-                "cannot be written as JSON", entity=mapping.collection.entity, field=name
-            ) from None
+        document[name] = _written(mapping, name, write, value)
+    if mapping.validated:
+        _require_stable(entity, document)
     # The guard turns each value into a canonical one, or refuses it.
     return cast(Document, document)
+
+
+def _written(
+    mapping: _Mapping, name: str, write: Callable[[Any], object] | None, value: object
+) -> object:
+    """Return a field's value as it is stored, or refuse what would come back changed."""
+    if write is None or value is None:
+        return value
+    try:
+        return write(value)
+    except (PydanticSerializationError, UnicodeDecodeError):
+        reason = "cannot be written as JSON"
+    except ValidationError:
+        reason = "cannot be read back from JSON"
+    except ValueError as error:
+        reason = str(error)
+    raise RefusedValueError(
+        reason,
+        hint="keep JSON's own types, or give the field a type that says what its parts are",
+        entity=mapping.collection.entity,
+        field=name,
+    )
+
+
+def _require_stable(entity: Entity, document: Mapping[str, object]) -> None:
+    """Refuse an entity whose validators would make something else of it when it is read."""
+    require_valid(type(entity), document)
+    again = type(entity).model_validate(dict(document), strict=False, by_alias=False, by_name=True)
+    if again != entity:
+        raise RefusedValueError(
+            "the entity's validators change it when it is read again",
+            hint="let validators accept their own result unchanged",
+            entity=type(entity).__name__,
+        )
+
+
+def require_valid(entity: type[Entity], document: Mapping[str, object]) -> None:
+    """Raise RefusedValueError unless a document satisfies the entity's own validators."""
+    try:
+        entity.model_validate(dict(document), strict=False, by_alias=False, by_name=True)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+        raise RefusedValueError(
+            _reason(error),
+            hint="change the other fields that it depends on, too",
+            entity=entity.__name__,
+            field=str(first["loc"][0]) if first["loc"] else None,
+        ) from None
+
+
+def is_validated(entity: type[Entity], fields: Iterable[str]) -> bool:
+    """Tell whether validators or constraints of the entity speak about a change of these fields."""
+    mapping = _mapping(entity)
+    return mapping.validated or any(name in mapping.constrained for name in fields)
 
 
 def from_document(entity: type[M], document: Document) -> M:
@@ -355,7 +463,7 @@ def from_document(entity: type[M], document: Document) -> M:
     Raises SchemaMismatchError if the document does not satisfy the entity's own validators.
     """
     try:
-        return entity.model_validate(document, strict=False)
+        return entity.model_validate(document, strict=False, by_alias=False, by_name=True)
     except ValidationError as error:
         first = error.errors(include_input=False, include_context=False, include_url=False)[0]
         raise SchemaMismatchError(
@@ -378,16 +486,11 @@ def parse_fields(entity: type[Entity], changes: Mapping[str, object]) -> dict[st
         mapping.collection.field(name)
         try:
             valid = mapping.parsers[name].validate_python(value)
-            write = writers[name]
-            parsed[name] = valid if write is None or valid is None else write(valid)
         except ValidationError as error:
             raise RefusedValueError(
                 _reason(error), entity=mapping.collection.entity, field=name
             ) from None
-        except PydanticSerializationError:
-            raise RefusedValueError(
-                "cannot be written as JSON", entity=mapping.collection.entity, field=name
-            ) from None
+        parsed[name] = _written(mapping, name, writers[name], valid)
     return cast("dict[str, Value]", parsed)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from random import random
 from typing import Generic, TypeVar, cast
 from uuid import UUID
 
@@ -17,7 +19,9 @@ from healthstore.entity import (
     Entity,
     collection_of,
     from_document,
+    is_validated,
     parse_fields,
+    require_valid,
     to_document,
     utc_now,
 )
@@ -28,6 +32,7 @@ from healthstore.errors import (
     NotFoundError,
     StaleVersionError,
 )
+from healthstore.model.evaluate import patched
 from healthstore.model.ops import (
     Aggregate,
     CountDocuments,
@@ -49,7 +54,8 @@ M = TypeVar("M", bound=Entity)
 T = TypeVar("T")
 
 MAX_PAGE = 10_000
-_ATTEMPTS = 20
+_ATTEMPTS = 50
+_PAUSE = 0.005  # seconds, at most, before another attempt of an upsert
 # What the library keeps itself; a change through the repository would be lost or would lie.
 _OWN = frozenset({"id", "created_at", "updated_at", "version"})
 
@@ -96,8 +102,8 @@ class Repository(Generic[M]):
     async def add_many(self, entities: Iterable[M], *, atomic: bool = True) -> int:
         """Store new entities, all or none, and return how many.
 
-        A backend without transactions refuses that; with ``atomic=False`` those before a
-        failing one may stay.
+        A backend without transactions refuses that; with ``atomic=False`` others than the
+        failing one may stay, and the error's outcome is unknown.
         """
         documents: list[Document] = []
         for entity in entities:
@@ -132,7 +138,7 @@ class Repository(Generic[M]):
         neither repeat nor skip a document, whatever is added or deleted meanwhile.
         """
         orders = parse_order(order)
-        if not 1 <= limit <= MAX_PAGE:
+        if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
             raise InvalidRequestError(
                 f"the limit must be from 1 to {MAX_PAGE}",
                 hint="use stream() for everything",
@@ -180,7 +186,8 @@ class Repository(Generic[M]):
         """Set some fields and return the entity as it is afterwards.
 
         With ``version``, StaleVersionError is raised unless the stored version is that one.
-        Raises NotFoundError if there is no entity with this id.
+        Raises NotFoundError if there is no entity with this id, and RefusedValueError, before
+        anything is written, if the entity's validators refuse the result.
         """
         self._require_free(changes)
         if not changes:
@@ -202,7 +209,7 @@ class Repository(Generic[M]):
 
         ``on`` is ``"id"`` or names the fields of a unique key. The stored entity keeps its id
         and ``created_at``, and its version rises. Only a clash of that key is an update; any
-        other raises DuplicateKeyError.
+        other raises DuplicateKeyError. Raises ConflictError when rivals are faster many times.
         """
         self._require(entity)
         key = (on,) if isinstance(on, str) else tuple(on)
@@ -226,11 +233,8 @@ class Repository(Generic[M]):
             except StaleVersionError:
                 if self._attempts == 1:
                     raise
-        raise ConflictError(
-            f"the document changed {self._attempts} times during one upsert",
-            hint="try again later",
-            entity=self.collection.entity,
-        )
+            await asyncio.sleep(random() * _PAUSE)  # noqa: S311 - only spreads rivals over time
+        raise self._too_many()
 
     async def delete(self, identity: UUID, *, version: int | None = None) -> bool:
         """Delete the entity with this id; return whether it was there.
@@ -269,22 +273,55 @@ class Repository(Generic[M]):
         increments: Mapping[str, Value],
         version: int | None,
     ) -> M:
-        op = Patch(
-            self.collection,
-            (identity,),
-            (*sets.items(), ("updated_at", self._clock())),
-            (*increments.items(), ("version", 1)),
-            None if version is None else (version,),
-        )
-        (document,) = await self._executor.execute(op)
-        if document is None:
-            raise NotFoundError(
-                f"there is no document {identity}",
-                hint="it was deleted, or the id belongs to another collection",
-                entity=self.collection.entity,
-                backend=self._executor.name,
+        checked = is_validated(self._entity, increments)
+        for attempt in range(self._attempts):
+            expected = version
+            if checked:
+                found = await self._require_valid(identity, sets, increments)
+                expected = found if version is None else version
+            op = Patch(
+                self.collection,
+                (identity,),
+                (*sets.items(), ("updated_at", self._clock())),
+                (*increments.items(), ("version", 1)),
+                None if expected is None else (expected,),
             )
-        return self._entity_of(document)
+            try:
+                (document,) = await self._executor.execute(op)
+            except StaleVersionError:
+                if version is not None or attempt + 1 == self._attempts:
+                    raise
+                continue  # somebody else was first: validate against what is there now
+            if document is None:
+                raise self._not_found(identity)
+            return self._entity_of(document)
+        raise self._too_many()
+
+    async def _require_valid(
+        self, identity: UUID, sets: Mapping[str, Value], increments: Mapping[str, Value]
+    ) -> int:
+        """Validate the whole entity as it would be, and return the version that was read."""
+        (stored,) = await self._executor.execute(Get(self.collection, (identity,)))
+        if stored is None:
+            raise self._not_found(identity)
+        plan = Patch(self.collection, (identity,), tuple(sets.items()), tuple(increments.items()))
+        require_valid(self._entity, patched(plan, stored))
+        return cast(int, stored["version"])
+
+    def _not_found(self, identity: UUID) -> NotFoundError:
+        return NotFoundError(
+            f"there is no document {identity}",
+            hint="it was deleted, or the id belongs to another collection",
+            entity=self.collection.entity,
+            backend=self._executor.name,
+        )
+
+    def _too_many(self) -> ConflictError:
+        return ConflictError(
+            f"the document changed {self._attempts} times during one call",
+            hint="try again later",
+            entity=self.collection.entity,
+        )
 
     async def _by_key(self, key: tuple[str, ...], document: Document) -> Document | None:
         where = And(tuple(Test(name, Operator.EQ, document[name]) for name in key))

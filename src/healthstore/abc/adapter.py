@@ -9,6 +9,7 @@ operations ``existing``, ``create``, ``get``, ``insert``, ``replace``, ``delete`
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -61,7 +62,7 @@ from healthstore.model.query import Filter, Operator, Test, normalise
 from healthstore.model.schema import Collection, parents_first
 from healthstore.model.values import Document
 
-__all__ = ("Adapter", "duplicate_key", "require_same")
+__all__ = ("Adapter", "duplicate_key", "require_same", "silence_values")
 
 R = TypeVar("R")
 S = TypeVar("S")
@@ -262,6 +263,8 @@ class Adapter(ABC, Generic[S]):
                 session = await self.begin_session(options)
         except HealthstoreError as error:
             raise error.at(backend=self.name) from error.__cause__
+        except TimeoutError:
+            raise deadline_exceeded(write=False).at(backend=self.name) from None
         except Exception as error:  # noqa: BLE001 - as in execute
             raise self.ours(error, Phase.CONNECT, None) from None
         return AdapterUnit(self, session, options)
@@ -379,6 +382,12 @@ def _require_makeable(
             hint="use another collection name or an empty database",
             entity=collection.entity,
         )
+
+
+def silence_values(logger: str) -> None:
+    """Keep a driver's logger from its DEBUG lines, which quote values: they may be health data."""
+    found = logging.getLogger(logger)
+    found.setLevel(max(found.getEffectiveLevel(), logging.INFO))
 
 
 def require_same(row: Document, wanted: Collection) -> None:

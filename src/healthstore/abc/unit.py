@@ -82,6 +82,8 @@ class AdapterUnit(Generic[S]):
         self._busy = True
         done = False
         try:
+            # Gives way once: then use by two tasks at a time is noticed on every backend.
+            await asyncio.sleep(0)
             async with asyncio.timeout_at(self._expires):
                 result = await adapter.run(self._session, op)
             done = True

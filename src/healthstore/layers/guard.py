@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from healthstore.abc.backend import Capabilities, Unit, UnitOptions
+from healthstore.abc.backend import Capabilities, Isolation, Unit, UnitOptions
 from healthstore.abc.layer import Layer
 from healthstore.errors import (
     CapabilityError,
@@ -91,6 +91,12 @@ class GuardLayer(Layer):
             raise InvalidRequestError(
                 "a unit's deadline must be positive",
                 hint="give seconds, for example 30.0",
+                backend=self.name,
+            )
+        if options.isolation not in set(Isolation):
+            raise InvalidRequestError(
+                f"isolation is none of {', '.join(Isolation)}",
+                hint="use a member of Isolation",
                 backend=self.name,
             )
         return await super().begin(options)
@@ -371,6 +377,9 @@ def _missing_value(collection: Collection, name: str) -> NotNullError:
 def _ids(collection: Collection, ids: Sequence[UUID], *, distinct: bool) -> tuple[UUID, ...]:
     if len(ids) > MAX_IDS:
         raise _invalid(collection, f"more than {MAX_IDS} ids in one request", "split the list")
+    given: Sequence[object] = ids
+    if None in given:
+        raise _refused(collection, "id", TypeError("expects UUID, not None"))
     checked = tuple(cast(UUID, _value(collection, "id", identity)) for identity in ids)
     if distinct:
         _require_distinct(collection, checked)

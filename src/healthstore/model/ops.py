@@ -94,7 +94,8 @@ class Insert(Op[int]):
     """Add documents, each with a new id; return how many.
 
     With ``atomic``, all are added or none; a backend without transactions refuses that for more
-    than one document. Without it, documents before the failing one may stay.
+    than one document. Without it, other documents than the failing one may
+    stay: then the error's outcome is unknown.
     With ``checked_references``, each referenced document must exist; without it, the caller
     answers for that (a transfer adds parents first, from a store that had checked them), and a
     backend that checks references itself may skip its own work.

@@ -257,7 +257,12 @@ def parse_order(keys: Iterable[str]) -> tuple[Order, ...]:
 
     ``id`` is appended unless it is there, so that the order is total.
     """
-    orders = [Order(key.removeprefix("-"), key.startswith("-")) for key in keys]
+    names = tuple(keys)
+    if isinstance(keys, str) or not all(isinstance(key, str) for key in names):
+        raise InvalidRequestError(
+            "the order is no list of names", hint='write order=["name", "-recorded_at"]'
+        )
+    orders = [Order(key.removeprefix("-"), key.startswith("-")) for key in names]
     if all(order.field != "id" for order in orders):
         orders.append(Order("id"))
     return tuple(orders)

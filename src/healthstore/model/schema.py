@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -50,6 +50,9 @@ OnDelete: TypeAlias = Literal["restrict", "cascade", "set_null"]
 
 # PostgreSQL cuts names at 63 bytes without a word, MySQL refuses more than 64.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
+_RESERVED = "sqlite_"  # SQLite keeps such names for itself
+# The least that any of the databases allows, with some room.
+_MAX_FIELDS, _MAX_INDEXES, _MAX_INDEX_FIELDS = 500, 50, 16
 # MySQL indexes at most 3072 bytes: 640 code points of utf8mb4 and a little room.
 _MAX_INDEXED_TEXT = 640
 _MAX_INDEX_BYTES = 2_560
@@ -137,8 +140,7 @@ class Collection:
         if len(self.by_name) != len(self.fields):
             raise ConfigurationError("two fields have the same name", entity=self.entity)
         _check_key_fields(self)
-        for check in self.checks:
-            require_moderate(check.rule)
+        _check_sizes(self)
         for names in self._named_fields():
             for name in names:
                 self.field(name)
@@ -147,6 +149,8 @@ class Collection:
             _check_indexable(key.fields, self)
         for reference in self.references:
             _check_reference(reference, self)
+        for check in self.checks:
+            _check_operands(check, self)
         if len({check.name for check in self.checks}) != len(self.checks):
             raise ConfigurationError("two checks have the same name", entity=self.entity)
 
@@ -159,6 +163,7 @@ class Collection:
         for reference in self.references:
             yield (reference.field,)
         for check in self.checks:
+            require_moderate(check.rule)
             yield tuple(test.field for test in walk(check.rule))
 
     def __eq__(self, other: object) -> bool:
@@ -266,8 +271,18 @@ class Collection:
         return self.field(name).nullable
 
 
+def _check_sizes(collection: Collection) -> None:
+    indexes = len(collection.uniques) + len(collection.indexes)
+    if len(collection.fields) > _MAX_FIELDS or indexes > _MAX_INDEXES:
+        raise ConfigurationError(
+            f"more than {_MAX_FIELDS} fields or {_MAX_INDEXES} indexes",
+            hint="keep some of them in a JSON field, or in another collection",
+            entity=collection.entity,
+        )
+
+
 def _check_name(name: str, what: str, collection: Collection) -> None:
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or name.startswith(_RESERVED):
         raise ConfigurationError(
             f"the name of {what} {name!r} does not fit every database",
             hint="use a letter, then letters, digits and _, all lower case, at most 48 in all",
@@ -290,6 +305,13 @@ def _check_type(each: Field, collection: Collection) -> None:
         raise ConfigurationError(
             "an enum has no members", entity=collection.entity, field=each.name
         )
+    for choice in kind.choices:
+        try:
+            canonicaliser(FieldType(Kind.TEXT))(choice)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"a member of the enum {error}", entity=collection.entity, field=each.name
+            ) from None
     if kind.max_length is not None and kind.max_length < 1:
         raise ConfigurationError(
             "MaxLength must be at least 1", entity=collection.entity, field=each.name
@@ -307,7 +329,13 @@ def _check_key_fields(collection: Collection) -> None:
 
 def _check_indexable(names: Iterable[str], collection: Collection) -> None:
     size = 0
-    for name in names:
+    chosen = tuple(names)
+    if len(set(chosen)) < len(chosen) or len(chosen) > _MAX_INDEX_FIELDS:
+        raise ConfigurationError(
+            f"an index names a field twice, or more than {_MAX_INDEX_FIELDS} fields",
+            entity=collection.entity,
+        )
+    for name in chosen:
         kind = collection.field(name).type
         if kind.kind in _NOT_INDEXED:
             raise ConfigurationError(
@@ -336,11 +364,32 @@ def _check_indexable(names: Iterable[str], collection: Collection) -> None:
         )
 
 
+def _check_operands(check: Check, collection: Collection) -> None:
+    for test in walk(check.rule):
+        values = test.operand if isinstance(test.operand, tuple) else (test.operand,)
+        try:
+            for value in values:
+                if value is not None:
+                    collection.operands[test.field](value)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"the check {check.name!r} compares with a value that {error}",
+                entity=collection.entity,
+                field=test.field,
+            ) from None
+
+
 def _check_reference(reference: Reference, collection: Collection) -> None:
     referring = collection.field(reference.field)
     if referring.type.kind is not Kind.UUID:
         raise ConfigurationError(
             "a reference must be a UUID", entity=collection.entity, field=reference.field
+        )
+    if reference.on_delete not in get_args(OnDelete):
+        raise ConfigurationError(
+            f"on_delete is none of {', '.join(get_args(OnDelete))}",
+            entity=collection.entity,
+            field=reference.field,
         )
     if reference.on_delete == "set_null" and not referring.nullable:
         raise ConfigurationError(

@@ -173,7 +173,9 @@ def _check_text(value: str) -> None:
 def _integer(_: FieldType) -> Canonicaliser:
     def canonical(value: object) -> Value:
         if type(value) is not int:
-            if not isinstance(value, int) or isinstance(value, bool | Enum):
+            if isinstance(value, Enum):
+                value = value.value
+            if not isinstance(value, int) or isinstance(value, bool):
                 raise _wrong(value, "int")
             value = int(value)
         if not INT64_MIN <= value <= INT64_MAX:

@@ -19,7 +19,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from healthstore.abc.adapter import Adapter
+from healthstore.abc.adapter import Adapter, silence_values
 from healthstore.abc.backend import Capabilities, UnitOptions
 from healthstore.abc.unit import Phase
 from healthstore.adapters.mongo import schema, writes
@@ -35,6 +35,7 @@ from healthstore.errors import (
     ConfigurationError,
     HealthstoreError,
     LifecycleError,
+    Outcome,
 )
 from healthstore.model.ops import (
     Aggregate,
@@ -87,6 +88,7 @@ class MongoAdapter(Adapter[Session]):
 
     async def connect(self) -> None:
         """Find the server, check its version, and learn whether it has transactions."""
+        silence_values("pymongo.command")
         self._client = AsyncMongoClient(
             self._options.address, _pool_class=LosslessPool, **self._options.arguments
         )
@@ -337,7 +339,12 @@ class MongoAdapter(Adapter[Session]):
                     # Afterwards: documents of one batch may refer to each other.
                     await lock_parents(opened, op.collection, op.documents)
         else:
-            await self._single(session, writes.insert(session, codec, op))
+            try:
+                await self._single(session, writes.insert(session, codec, op))
+            except HealthstoreError as error:
+                if len(op.documents) > 1:
+                    error.outcome = Outcome.UNKNOWN  # the others were added
+                raise
         return len(op.documents)
 
     async def replace(self, session: Session, op: Replace) -> tuple[bool, ...]:

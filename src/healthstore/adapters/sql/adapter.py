@@ -268,9 +268,10 @@ class SqlAdapter(Adapter[SqlSession]):
             await session.connection.fetch(statements.bulk.single, row)
         elif op.documents:
             size = self.dialect.bulk_rows
+            documents = _parents_first(op.collection, op.documents)
             async with self._atomic(session):
-                for start in range(0, len(op.documents), size):
-                    rows = statements.rows(op.documents[start : start + size])
+                for start in range(0, len(documents), size):
+                    rows = statements.rows(documents[start : start + size])
                     await session.connection.insert_rows(statements.bulk, rows)
         return len(op.documents)
 
@@ -419,6 +420,15 @@ def _children_first(
         yield wave
         for identity in wave:
             del left[identity]
+
+
+def _parents_first(collection: Collection, documents: Sequence[Document]) -> Sequence[Document]:
+    """Return documents so that each one follows those of the same request that it refers to."""
+    if all(each.collection != collection.name for each in collection.references):
+        return documents
+    by_id = {cast(UUID, each["id"]): each for each in documents}
+    waves = list(_children_first(collection, by_id))
+    return [by_id[identity] for wave in reversed(waves) for identity in wave]
 
 
 async def _run_all(connection: Connection, statements: Iterable[str]) -> None:

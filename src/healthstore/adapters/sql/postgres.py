@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, cast
 
 import asyncpg
@@ -116,6 +117,11 @@ def _from_jsonb(value: bytes) -> Json:
     return sorted_json(_decoder.decode(value))
 
 
+def _decode_decimal(field: FieldType) -> Converter | None:
+    # asyncpg reads 10000 without places as 1E+4.
+    return None if field.places else lambda value: Decimal(int(value))
+
+
 _ENCODERS: Mapping[Kind, Callable[[FieldType], Converter | None]] = {
     **dict.fromkeys(Kind, same),
     Kind.DURATION: lambda _: lambda value: value // _MICROSECOND,
@@ -123,6 +129,7 @@ _ENCODERS: Mapping[Kind, Callable[[FieldType], Converter | None]] = {
 }
 _DECODERS: Mapping[Kind, Callable[[FieldType], Converter | None]] = {
     **dict.fromkeys(Kind, same),
+    Kind.DECIMAL: _decode_decimal,
     Kind.DURATION: lambda _: lambda value: timedelta(microseconds=value),
     Kind.JSON: lambda _: _from_jsonb,
 }
@@ -153,8 +160,10 @@ _COLUMNS: Mapping[Kind, Callable[[FieldType], TypeEngine[Any]]] = {
 
 def _sum_value(field: FieldType, values: Sequence[Any]) -> Any:
     (total,) = values
-    if total is None or field.kind in {Kind.DECIMAL, Kind.FLOAT}:
+    if total is None or field.kind is Kind.FLOAT:
         return total
+    if field.kind is Kind.DECIMAL:
+        return total if field.places else Decimal(int(total))
     whole = int(total)  # sum(bigint) is numeric
     return timedelta(microseconds=whole) if field.kind is Kind.DURATION else whole
 

@@ -20,6 +20,7 @@ from sqlalchemy import ColumnElement, func, literal_column
 from sqlalchemy.dialects.sqlite import aiosqlite as sqlalchemy_aiosqlite
 from sqlalchemy.types import BLOB, INTEGER, REAL, TEXT, TypeEngine
 
+from healthstore.abc.adapter import silence_values
 from healthstore.abc.backend import Capabilities, Isolation
 from healthstore.abc.unit import Phase
 from healthstore.abc.url import BackendURL
@@ -43,6 +44,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _INTEGER_DIGITS = 18  # every number of 18 digits fits into 64 bits
 _OLDEST = (3, 37)  # STRICT tables
 _READERS = 4
+_WRITER_SECONDS = 10.0  # to wait for the one writing connection
 
 
 def connect(url: BackendURL, name: str) -> SqliteAdapter:
@@ -326,7 +328,8 @@ class SqliteAdapter(SqlAdapter):
                 "the directory of the SQLite file does not exist",
                 hint=f"create it: {self._path.parent}",
             )
-        self.writers = Pool(self._connect, PoolOptions(size=1, acquire_seconds=30.0))
+        silence_values("aiosqlite")
+        self.writers = Pool(self._connect, PoolOptions(size=1, acquire_seconds=_WRITER_SECONDS))
         self.readers = Pool(self._connect, PoolOptions(size=_READERS))
         await self.ping_writer()
 

@@ -15,9 +15,21 @@ from hypothesis import strategies as st
 
 from healthstore.abc import Backend
 from healthstore.errors import InvalidRequestError, NotNullError, Outcome, RefusedValueError
-from healthstore.model.ops import CountDocuments, Ensure, Find, Get, Insert, Patch, Replace
+from healthstore.model.ops import (
+    Aggregate,
+    CountDocuments,
+    Ensure,
+    Find,
+    Get,
+    Insert,
+    Max,
+    Patch,
+    Replace,
+    Sum,
+)
 from healthstore.model.query import ALL, F, Filter, Operator, Test
-from healthstore.model.values import Document, Value
+from healthstore.model.schema import Collection, Field
+from healthstore.model.values import Document, FieldType, Kind, Value
 from healthstore.testing.contract._promises import Contract, laws, needs_transactions
 from healthstore.testing.contract._samples import (
     EDGES,
@@ -81,6 +93,17 @@ REFUSED: tuple[tuple[str, object], ...] = (
 
 
 REFUSED_FIELDS = tuple(dict.fromkeys(field for field, _ in REFUSED))
+
+
+WHOLE = Collection(
+    "contract_whole",
+    (
+        Field("id", FieldType(Kind.UUID)),
+        Field("version", FieldType(Kind.INTEGER)),
+        Field("total", FieldType(Kind.DECIMAL, digits=12, places=0)),
+    ),
+    entity="Whole",
+)
 
 
 class TestValues(Contract):
@@ -238,6 +261,25 @@ class TestValues(Contract):
                 with pytest.raises(RefusedValueError) as error:
                     await store.execute(CountDocuments(EVERYTHING, where))
                 assert (error.value.entity, error.value.field) == ("Everything", field)
+
+    async def test_whole_decimals_come_back_in_plain_digits(self, store: Backend) -> None:
+        """A Decimal without places has one form, so its digest is the same everywhere."""
+        await store.execute(Ensure((WHOLE,)))
+        written = [Decimal(text) for text in ("0", "-1", "10000", "1E+5", "123400000")]
+        keys = tuple(uuid4() for _ in written)
+        for key, value in zip(keys, written, strict=True):
+            await store.execute(Insert(WHOLE, ({"id": key, "version": 1, "total": value},)))
+        found = await store.execute(Get(WHOLE, keys))
+        assert [str(row["total"]) for row in found if row] == [
+            "0",
+            "-1",
+            "10000",
+            "100000",
+            "123400000",
+        ]
+        measures = (Sum("total"), Max("total"))
+        (total,) = await store.execute(Aggregate(WHOLE, measures))
+        assert [str(value) for value in total.values] == ["123509999", "123400000"]
 
     async def test_a_field_without_order_is_not_compared_by_order(self, store: Backend) -> None:
         """Backends do not agree on the order of bytes, so nobody is asked for it."""
