@@ -45,7 +45,7 @@ from healthstore import (
 )
 from healthstore.abc import BackendURL
 from healthstore.testing.provision import PROVISIONS, SERVERS
-from healthstore.transfer import CollectionFinished, TransferEvent
+from healthstore.transfer import CollectionFinished, Stage, TransferEvent
 
 # ---------------------------------------------------------------- what is kept
 Exact = Annotated[Decimal, Digits(28, 20)]
@@ -224,6 +224,7 @@ class Step:
     megabytes: float = 0.0
     observations: int = 0
     observation_seconds: float = 0.0
+    copy_seconds: float = 0.0
     _started: float = field(default_factory=time.perf_counter)
 
     def __enter__(self) -> Self:
@@ -242,18 +243,26 @@ class Step:
         if isinstance(event, CollectionFinished) and event.collection == "observations":
             self.observations = event.rows
             self.observation_seconds += event.seconds
+            if event.stage is Stage.COPY:
+                self.copy_seconds += event.seconds
+
+
+def rate(rows: int, seconds: float) -> str:
+    """Return rows per second, or nothing where there is no such stage."""
+    return f"{rows / seconds:,.0f}" if rows and seconds else ""
 
 
 def print_table(steps: Iterable[Step]) -> None:
     """Print one line for each step."""
-    head = ("hop", "rows", "seconds", "rows/s", "observations/s", "peak MB")
+    head = ("hop", "rows", "seconds", "rows/s", "obs/s copied", "obs/s verified too", "peak MB")
     lines = [
         (
             step.name,
             f"{step.rows:,}",
             f"{step.seconds:.1f}",
             f"{step.rows / step.seconds:,.0f}",
-            f"{step.observations / step.observation_seconds:,.0f}" if step.observations else "",
+            rate(step.observations, step.copy_seconds),
+            rate(step.observations, step.observation_seconds),
             f"{step.megabytes:.0f}",
         )
         for step in steps
