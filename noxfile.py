@@ -13,7 +13,7 @@ import nox
 # ---------------------------------------------------------------- the lists
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
-CONTRACT_TESTS = ["tests/contract", "tests/servers"]
+CONTRACT_TESTS = ["tests/contract", "tests/servers", "tests/transfer"]
 TYPED = ["src", "tests/typing", "tests/servers", "benchmarks", "noxfile.py"]
 BENCHMARKS = ["benchmarks.against_drivers"]  # in the order in which they run
 NEEDS_DATA = {"real_health_data.py"}  # examples that read the data set of HEALTHSTORE_DATA
