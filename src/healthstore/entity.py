@@ -427,9 +427,7 @@ def _written(
 
 def _require_stable(entity: Entity, document: Mapping[str, object]) -> None:
     """Refuse an entity whose validators would make something else of it when it is read."""
-    require_valid(type(entity), document)
-    again = type(entity).model_validate(dict(document), strict=False, by_alias=False, by_name=True)
-    if again != entity:
+    if require_valid(type(entity), document) != entity:
         raise RefusedValueError(
             "the entity's validators change it when it is read again",
             hint="let validators accept their own result unchanged",
@@ -437,10 +435,10 @@ def _require_stable(entity: Entity, document: Mapping[str, object]) -> None:
         )
 
 
-def require_valid(entity: type[Entity], document: Mapping[str, object]) -> None:
-    """Raise RefusedValueError unless a document satisfies the entity's own validators."""
+def require_valid(entity: type[M], document: Mapping[str, object]) -> M:
+    """Return the entity of a document; raise RefusedValueError if its own validators refuse it."""
     try:
-        entity.model_validate(dict(document), strict=False, by_alias=False, by_name=True)
+        return _read(entity, document)
     except ValidationError as error:
         first = error.errors(include_input=False, include_context=False, include_url=False)[0]
         raise RefusedValueError(
@@ -449,6 +447,11 @@ def require_valid(entity: type[Entity], document: Mapping[str, object]) -> None:
             entity=entity.__name__,
             field=str(first["loc"][0]) if first["loc"] else None,
         ) from None
+
+
+def _read(entity: type[M], document: Mapping[str, object]) -> M:
+    """Return the entity of a document, whose fields have their own names, not their aliases."""
+    return entity.model_validate(document, strict=False, by_alias=False, by_name=True)
 
 
 def is_validated(entity: type[Entity], fields: Iterable[str]) -> bool:
@@ -463,7 +466,7 @@ def from_document(entity: type[M], document: Document) -> M:
     Raises SchemaMismatchError if the document does not satisfy the entity's own validators.
     """
     try:
-        return entity.model_validate(document, strict=False, by_alias=False, by_name=True)
+        return _read(entity, document)
     except ValidationError as error:
         first = error.errors(include_input=False, include_context=False, include_url=False)[0]
         raise SchemaMismatchError(
