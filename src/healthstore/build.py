@@ -1,4 +1,4 @@
-"""From a URL to a member: the one place that names the order of the layers.
+"""From settings to members, and from members to one backend: the order of the layers.
 
 A member is Retry over Timeout over Monitor over its adapter; the guard lies over whatever a
 repository talks to. See :mod:`healthstore.abc.layer` for ranks.
@@ -6,28 +6,49 @@ repository talks to. See :mod:`healthstore.abc.layer` for ranks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from healthstore.abc.backend import Backend
-from healthstore.abc.layer import stack
+from healthstore.abc.layer import Layer, stack
 from healthstore.abc.registry import connect
-from healthstore.abc.url import BackendURL
-from healthstore.events import OperationFinished
+from healthstore.config.settings import MemberSettings
+from healthstore.events import EventBus
 from healthstore.layers.guard import GuardLayer
 from healthstore.layers.monitor import MonitorLayer
+from healthstore.layers.read_only import ReadOnlyLayer
 from healthstore.layers.retry import RetryLayer
 from healthstore.layers.timeout import TimeoutLayer
+from healthstore.statistics import Statistics
 
-__all__ = ("build_guard", "build_member")
+__all__ = ("Build", "build_guard", "build_member")
+
+Build = Callable[[Backend], Layer]
+_TIMEOUT = 30.0  # seconds, where the settings say nothing
 
 
 def build_member(
-    url: BackendURL, name: str | None, emit: Callable[[OperationFinished], None]
+    settings: MemberSettings,
+    bus: EventBus,
+    statistics: Statistics,
+    layers: Sequence[Build] = (),
 ) -> Backend:
-    """Return the member for a URL, not opened; its events go to ``emit``."""
+    """Return the member for its settings, not opened.
+
+    ``layers`` are laid directly over the adapter, the outermost first.
+    """
+    narrowed: list[Build] = [ReadOnlyLayer] if settings.read_only else []
     return stack(
-        connect(url, name),
-        [RetryLayer, TimeoutLayer, lambda inner: MonitorLayer(inner, emit=emit)],
+        connect(settings.backend_url(), settings.name),
+        [
+            *narrowed,
+            RetryLayer,
+            partial(TimeoutLayer, seconds=settings.timeout or _TIMEOUT),
+            partial(
+                MonitorLayer, bus=bus, statistics=statistics, slow_seconds=settings.slow_seconds
+            ),
+            *layers,
+        ],
     )
 
 

@@ -46,6 +46,7 @@ __all__ = (
     "BackupError",
     "CapabilityError",
     "CheckError",
+    "Condition",
     "ConfigurationError",
     "ConflictError",
     "DeadlineExceededError",
@@ -79,16 +80,40 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Condition(StrEnum):
+    """What a failed call tells about the member that it was sent to.
+
+    Health checks and failover act on it. ``OK`` includes every mistake of the caller: a member
+    that refuses a duplicate key is well. See docs/explanation/failover.md.
+    """
+
+    OK = "ok"
+    SUSPECT = "suspect"
+    """It did not answer as it should; whether it is down is for a check to find out."""
+    DOWN = "down"
+    """A clean no: refused, shutting down, its file gone. Counts as two failed checks."""
+    READ_ONLY = "read only"
+    """It answers, but accepts no writes: a replica, a full disk."""
+    OVERLOADED = "overloaded"
+    """It has no capacity now; moving the load elsewhere would only move the trouble."""
+    MISCONFIGURED = "misconfigured"
+    """It refuses this process: user, password, database, certificate."""
+    DAMAGED = "damaged"
+    """Its storage reports corruption or I/O errors; an operator must look at it."""
+
+
 class HealthstoreError(Exception):
     """The root of every error that healthstore raises.
 
     ``code`` is stable across releases. ``hint`` says what to do. ``outcome`` says whether the
     call may have changed data; ``transient`` whether the same call may succeed later.
-    ``entity``, ``field`` and ``backend`` say where, as far as it is known.
+    ``entity``, ``field`` and ``backend`` say where, as far as it is known. ``condition`` is what
+    the error tells about the member; an adapter that knows more than the class sets it.
     """
 
     code: ClassVar[str] = "HS-0000"
     transient: ClassVar[bool] = False
+    condition: Condition = Condition.OK
 
     def __init__(  # noqa: PLR0913 - every part of the place may be known where it is raised
         self,
@@ -235,6 +260,7 @@ class UnavailableError(HealthstoreError):
 
     code = "HS-6000"
     transient = True
+    condition = Condition.SUSPECT
 
 
 class DeadlineExceededError(HealthstoreError):
@@ -242,6 +268,7 @@ class DeadlineExceededError(HealthstoreError):
 
     code = "HS-6001"
     transient = True
+    condition = Condition.SUSPECT
 
 
 class ReadOnlyError(HealthstoreError):
@@ -255,6 +282,7 @@ class OutcomeUnknownError(HealthstoreError):
     """The connection was lost while a write was under way: it may or may not be stored."""
 
     code = "HS-6003"
+    condition = Condition.SUSPECT
 
 
 class BackendError(HealthstoreError):

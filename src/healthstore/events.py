@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-__all__ = ("Event", "EventBus", "OperationFinished")
+from healthstore.errors import LifecycleError
+
+__all__ = (
+    "ConfigReloaded",
+    "ConnectionLost",
+    "Event",
+    "EventBus",
+    "EventStream",
+    "FailedBack",
+    "FailedOver",
+    "MemberDegraded",
+    "MockEntered",
+    "MockLeft",
+    "OperationFinished",
+    "Recovered",
+    "SlowQuery",
+    "Switched",
+)
 
 E = TypeVar("E", bound="Event")
 _log = logging.getLogger("healthstore.events")
+_KEPT = 1_000  # events that wait for a slow listener of a stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +52,170 @@ class OperationFinished(Event):
     error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class SlowQuery(Event):
+    """An operation took at least ``threshold`` seconds on a member.
+
+    ``shape`` is the request without its values: ``find users where email = ? limit 1``.
+    """
+
+    backend: str
+    operation: str
+    collection: str | None
+    shape: str
+    seconds: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLost(Event):
+    """A member is down: its checks failed. ``reason`` is the last error's code and message."""
+
+    backend: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered(Event):
+    """A member is up again, ``seconds`` after it was found down or degraded."""
+
+    backend: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemberDegraded(Event):
+    """A member answers, but not fully: ``state`` is its new state, ``reason`` says why."""
+
+    backend: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedOver(Event):
+    """Reads go on at another member, ``seconds`` after the first sign of trouble."""
+
+    source: str
+    target: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailedBack(Event):
+    """Reads and writes are at the active member again, ``seconds`` after it was left."""
+
+    source: str
+    target: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Switched(Event):
+    """The active member was changed on request; ``seconds`` is how long writes waited."""
+
+    source: str
+    target: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MockEntered(Event):
+    """No member can serve: the mock does, with data of its own. Nothing of it is durable."""
+
+    policy: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MockLeft(Event):
+    """A member serves again; ``writes`` acknowledged by the mock are gone with it."""
+
+    writes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigReloaded(Event):
+    """The configuration was read again; ``changed`` names the members that were rebuilt."""
+
+    changed: tuple[str, ...]
+
+
+class EventStream:
+    """Events from now on, for ``async for``; ends when the bus closes.
+
+    A listener that is slower than the events loses the oldest ones, which ``lost`` counts: it
+    never slows down what it listens to.
+    """
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self._waiting: deque[Event] = deque()
+        self._arrived = asyncio.Event()
+        self._ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._waiting:
+            if self._ended:
+                raise StopAsyncIteration
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._waiting.popleft()
+
+    def put(self, event: Event) -> None:
+        """Add an event, in place of the oldest one if too many wait."""
+        if len(self._waiting) == _KEPT:
+            self._waiting.popleft()
+            self.lost += 1
+        self._waiting.append(event)
+        self._arrived.set()
+
+    def end(self) -> None:
+        """End the stream behind the events that wait."""
+        self._ended = True
+        self._arrived.set()
+
+
 class EventBus:
     """Passes each event to the handlers of its type; a handler that raises is logged."""
 
     def __init__(self) -> None:
         self._handlers: dict[type[Event], list[Callable[[Any], None]]] = {}
+        self._streams: set[EventStream] = set()
 
     def on(self, kind: type[E], handler: Callable[[E], None]) -> None:
-        """Call ``handler`` with every event of exactly this type from now on."""
+        """Call ``handler`` with every event of this type from now on; ``Event`` means all."""
+        if not (isinstance(kind, type) and issubclass(kind, Event)):
+            raise LifecycleError("this is not a type of event", hint="db.on(SlowQuery, handler)")
         self._handlers.setdefault(kind, []).append(handler)
+
+    def stream(self) -> EventStream:
+        """Return a stream of every event from now on."""
+        stream = EventStream()
+        self._streams.add(stream)
+        return stream
+
+    def end(self) -> None:
+        """End every stream."""
+        for stream in self._streams:
+            stream.end()
+        self._streams.clear()
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Tell whether anybody listens to a type: if not, the event need not be made."""
+        return bool(self._streams or kind in self._handlers or Event in self._handlers)
 
     def emit(self, event: Event) -> None:
         """Pass an event on, at once and in the order of registration."""
-        for handler in self._handlers.get(type(event), ()):
-            try:
-                handler(event)
-            except Exception:  # noqa: BLE001 - a listener must not break what it listens to
-                _log.exception("a handler of %s failed", type(event).__name__)
+        for kind in (type(event), Event):
+            for handler in self._handlers.get(kind, ()):
+                try:
+                    handler(event)
+                except Exception:  # noqa: BLE001 - a listener must not break what it listens to
+                    _log.exception("a handler of %s failed", type(event).__name__)
+        for stream in self._streams:
+            stream.put(event)

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from pydantic import SecretStr
+
 from healthstore.abc.backend import Backend, Isolation, Unit, UnitOptions
-from healthstore.abc.url import BackendURL
-from healthstore.build import build_guard, build_member
+from healthstore.build import Build, build_guard, build_member
+from healthstore.config.settings import MemberSettings, Profile, Settings, settings_of
 from healthstore.entity import Entity, collection_of
-from healthstore.errors import ConfigurationError, LifecycleError
-from healthstore.events import Event, EventBus
+from healthstore.errors import (
+    ConfigurationError,
+    HealthstoreError,
+    UnavailableError,
+    VerificationError,
+)
+from healthstore.events import ConfigReloaded, Event, EventBus, EventStream
+from healthstore.logs import LEVELS, log_event
 from healthstore.model.ops import Ensure, Ensured
 from healthstore.model.schema import Collection
 from healthstore.repository import Repository
+from healthstore.routing.failover import Failover
+from healthstore.routing.machine import MOCK
+from healthstore.routing.policy import FailoverPolicy, Mock
+from healthstore.routing.report import Health, Mode
+from healthstore.statistics import OperationStatistics, Statistics
 from healthstore.transfer import (
     BackupReport,
     MigrationReport,
@@ -26,15 +39,18 @@ from healthstore.transfer import (
     RestoreReport,
     VerificationReport,
     backup,
+    lag,
     migrate,
     restore,
     verify,
 )
 
-__all__ = ("DatabaseManager", "Transaction")
+__all__ = ("DatabaseManager", "SwitchReport", "Transaction")
 
 M = TypeVar("M", bound=Entity)
 E = TypeVar("E", bound=Event)
+# What a health report names even when there is none of it.
+_KINDS = ("mongodb", "mysql", "postgresql", "sqlite")
 
 
 class Transaction:
@@ -49,32 +65,146 @@ class Transaction:
         return Repository(entity, self._unit, attempts=1)
 
 
+MockFill = Callable[[Transaction], Awaitable[None]]
+"""Fills the mock with data, inside a transaction on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchReport:
+    """What a switch did or, of a dry run, could do. Writes waited for ``seconds``."""
+
+    source: str
+    target: str
+    possible: bool
+    reasons: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
 class DatabaseManager:
-    """One or more members, the first of which serves the repositories.
+    """One or more members in order, the first of which is active.
 
     ``urls`` are named by their kind: ``"sqlite"``, ``"postgresql"``, ``"sqlite-2"``; ``members``
-    maps names of your own to URLs, and comes after them. Use the manager with ``async with``,
-    or call :meth:`open` and :meth:`close`. Raises ConfigurationError for a URL that cannot be
-    used, or if there is none.
+    maps names of your own to URLs, and comes after them. ``policy`` says what happens when a
+    member fails; by default reads go on at the next one and writes are refused. ``layers`` are
+    laid directly over each adapter; ``mock_fill`` fills the mock, if the policy has one, when
+    the entities are initialized. ``settings`` are all of that but the last two, made elsewhere,
+    and ``reread`` reads them again for :meth:`reload`. Use the manager with ``async with``, or call :meth:`open` and
+    :meth:`close`. Raises ConfigurationError for anything that cannot be used.
     """
 
-    def __init__(self, *urls: str, members: Mapping[str, str] | None = None) -> None:
+    def __init__(  # noqa: PLR0913 - each has a default
+        self,
+        *urls: str,
+        members: Mapping[str, str] | None = None,
+        policy: FailoverPolicy | None = None,
+        profile: Profile | str = Profile.DEVELOPMENT,
+        settings: Settings | None = None,
+        reread: Callable[[], Settings] | None = None,
+        layers: Sequence[Build] = (),
+        mock_fill: MockFill | None = None,
+    ) -> None:
+        given = settings or settings_of(urls, members or {}, policy=policy, profile=profile)
+        names = [each.name for each in given.members]
+        if MOCK in names:
+            raise ConfigurationError(
+                f"no member may be called {MOCK!r}", hint="it is the name of the mock"
+            )
+        self._settings = given
+        self._reread = reread
+        self._layers = tuple(layers)
+        self._mock_fill = mock_fill
+        self._initialized = False
+        self._statistics = Statistics()
         self._bus = EventBus()
-        self._members = _build(urls, members or {}, self._bus)
-        self._active = next(iter(self._members))
-        self._guarded = build_guard(self._members[self._active])
-        self._opened: set[str] = set()
-        self._opening = asyncio.Lock()
+        for kind in LEVELS:
+            self._bus.on(kind, log_event)
+        self._mock: Backend | None = None
+        if given.policy.mock is not Mock.OFF:
+            self._mock = self._built(MemberSettings(name=MOCK, url=SecretStr("memory://")))
+        self._failover = Failover(
+            {each.name: self._built(each) for each in given.members},
+            given.policy.resolved(len(names)),
+            self._bus.emit,
+            self._mock,
+        )
+        self._guarded = build_guard(self._failover)
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        *,
+        layers: Sequence[Build] = (),
+        mock_fill: MockFill | None = None,
+    ) -> Self:
+        """Return a manager for settings that were read or made elsewhere."""
+        return cls(settings=settings, layers=layers, mock_fill=mock_fill)
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        layers: Sequence[Build] = (),
+        mock_fill: MockFill | None = None,
+    ) -> Self:
+        """Return a manager as the environment says; see the configuration reference."""
+        from healthstore.config.read import read_settings  # noqa: PLC0415 - slow to import
+
+        def read() -> Settings:
+            return read_settings(environ=environ).settings
+
+        return cls(settings=read(), reread=read, layers=layers, mock_fill=mock_fill)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | Path,
+        *,
+        profile: Profile | str | None = None,
+        environ: Mapping[str, str] | None = None,
+        layers: Sequence[Build] = (),
+        mock_fill: MockFill | None = None,
+    ) -> Self:
+        """Return a manager as a TOML file says, under what the environment says."""
+        from healthstore.config.read import read_settings  # noqa: PLC0415 - slow to import
+
+        def read() -> Settings:
+            return read_settings(file=Path(path), profile=profile, environ=environ).settings
+
+        return cls(settings=read(), reread=read, layers=layers, mock_fill=mock_fill)
+
+    def _built(self, settings: MemberSettings) -> Backend:
+        return build_member(settings, self._bus, self._statistics, self._layers)
+
+    # --- members ---------------------------------------------------------------------------
 
     @property
     def members(self) -> tuple[str, ...]:
         """The names of the members, in order."""
-        return tuple(self._members)
+        return tuple(self._failover.members)
 
     @property
     def active(self) -> str:
-        """The name of the member that serves the repositories."""
-        return self._active
+        """The name of the member that serves reads and writes when all is well."""
+        return self._failover.route.active
+
+    @property
+    def reads(self) -> str | None:
+        """The name of the member that serves reads now; ``"mock"`` is the mock, None nobody."""
+        return self._failover.route.reads
+
+    @property
+    def writes(self) -> str | None:
+        """The name of the member that takes writes now; ``"mock"`` is the mock, None nobody."""
+        return self._failover.route.writes
+
+    @property
+    def profile(self) -> Profile:
+        """What the data is for."""
+        return self._settings.profile
+
+    # --- life ------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -89,21 +219,27 @@ class DatabaseManager:
         await self.close()
 
     async def open(self) -> None:
-        """Open the active member; the others are opened when they are first used."""
-        await self._open(self._active)
+        """Open the active member and start the checks; does nothing when open.
+
+        Raises what opening the member raises, unless the policy is to start degraded.
+        """
+        await self._failover.open()
 
     async def close(self) -> None:
-        """Close every member, also if closing one of them fails."""
-        names, self._opened = self._opened, set()
-        results = await asyncio.gather(
-            *(self._members[name].close() for name in names), return_exceptions=True
-        )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        """Let requests end, then close every member, also if closing one of them fails.
+
+        Requests that have not ended within the policy's ``drain`` fail. Does nothing when
+        closed.
+        """
+        try:
+            await self._failover.close()
+        finally:
+            self._bus.end()
+
+    # --- data ------------------------------------------------------------------------------
 
     def repository(self, entity: type[M]) -> Repository[M]:
-        """Return the entity's repository on the active member."""
+        """Return the entity's repository; who serves it may change from call to call."""
         return Repository(entity, self._guarded)
 
     async def initialize(self, *entities: type[Entity]) -> Ensured:
@@ -111,8 +247,24 @@ class DatabaseManager:
 
         Raises SchemaMismatchError if a collection was made from another definition.
         """
-        collections = tuple(collection_of(entity) for entity in entities)
-        return await self._guarded.execute(Ensure(collections))
+        ensure = Ensure(tuple(collection_of(entity) for entity in entities))
+        ensured = await self._guarded.execute(ensure)
+        self._initialized = True
+        if self._mock is not None:
+            await self._prepare_mock(self._mock, ensure)
+        return ensured
+
+    async def _prepare_mock(self, mock: Backend, ensure: Ensure) -> None:
+        guarded = build_guard(mock)
+        await guarded.execute(ensure)
+        fill, self._mock_fill = self._mock_fill, None  # once
+        if fill is not None:
+            unit = await guarded.begin()
+            try:
+                await fill(Transaction(unit))
+                await unit.commit()
+            finally:
+                await unit.rollback()
 
     @asynccontextmanager
     async def transaction(
@@ -125,6 +277,7 @@ class DatabaseManager:
         """Run a block as one unit: commit at its end, roll back if it raises.
 
         ``deadline`` is in seconds. A SerializationError says that the block can be repeated.
+        The unit stays on the member on which it began.
         """
         options = UnitOptions(isolation=isolation, read_only=read_only, deadline=deadline)
         unit = await self._guarded.begin(options)
@@ -134,13 +287,133 @@ class DatabaseManager:
         finally:
             await unit.rollback()
 
+    # --- what is going on ------------------------------------------------------------------
+
     def on(self, kind: type[E], handler: Callable[[E], None]) -> None:
-        """Call ``handler`` with every event of this type from now on."""
+        """Call ``handler`` with every event of this type from now on; ``Event`` means all."""
         self._bus.on(kind, handler)
 
-    async def member(self, name: str) -> Backend:
-        """Return a member by name, opened, as transfers use it: without the guard."""
-        if name not in self._members:
+    def events(self) -> EventStream:
+        """Return the events from now on, for ``async for``; it ends when the manager closes."""
+        return self._bus.stream()
+
+    def statistics(self) -> tuple[OperationStatistics, ...]:
+        """Return counts, errors and times of each operation on each member."""
+        return self._statistics.snapshot()
+
+    async def health(self, *, probe: bool = False) -> Health:
+        """Return what the checks last saw, without I/O; with ``probe``, check first."""
+        if probe:
+            await self._failover.probe()
+        route = self._failover.route
+        kinds = {each.name: each.kind for each in self._settings.members}
+        return Health(
+            mode=_mode(route.reads, route.writes) if self._failover.is_open else Mode.DOWN,
+            profile=str(self._settings.profile),
+            active=route.active,
+            reads=route.reads,
+            writes=route.writes,
+            reason=route.reason,
+            members=tuple(self._failover.report(name, kinds[name]) for name in self.members),
+            initialized=self._initialized,
+            last_failover=self._failover.last_failover,
+            not_configured=tuple(kind for kind in _KINDS if kind not in kinds.values()),
+        )
+
+    def alive(self) -> bool:
+        """Tell whether the manager is open: no database is asked, so none can restart a pod."""
+        return self._failover.is_open
+
+    def ready(self) -> bool:
+        """Tell, without I/O, whether requests are served: by a member, or a mock that may."""
+        reads = self._failover.route.reads
+        if not self._failover.is_open or reads is None:
+            return False
+        return reads != MOCK or self._settings.policy.mock is Mock.ON
+
+    # --- changing members ------------------------------------------------------------------
+
+    async def switch(
+        self, name: str, *, dry_run: bool = False, verify: bool = False, force: bool = False
+    ) -> SwitchReport:
+        """Make another member the active one, if it is well and has every document.
+
+        Writes wait meanwhile, reads go on. By default counts, versions and latest changes are
+        compared; ``verify`` compares every document. With ``force`` it may also take over from
+        a member that is not up, and so cannot be compared. ``dry_run`` only reports. Raises
+        UnavailableError if the member is not fit, VerificationError if it is behind.
+        """
+        source = self.active
+        self._require_member(name)
+        if name == source:
+            return SwitchReport(source, name, possible=True)
+        try:
+            await self._require_fit(name, force=force)
+            if verify:
+                (await self.verify(source, name)).require()
+            if dry_run:
+                await self._require_current(source, name, force=force)
+                return SwitchReport(source, name, possible=True)
+            seconds = await self._failover.switch(
+                name, lambda: self._require_current(source, name, force=force)
+            )
+        except HealthstoreError as error:
+            if not dry_run:
+                raise
+            return SwitchReport(source, name, possible=False, reasons=(error.message,))
+        return SwitchReport(source, name, possible=True, seconds=seconds)
+
+    async def _require_fit(self, name: str, *, force: bool) -> None:
+        await self.member(name)
+        settings = {each.name: each for each in self._settings.members}[name]
+        obstacles = await self._failover.obstacles(name, force=force)
+        if settings.read_only:
+            obstacles.append(f"{name} is configured read-only")
+        if obstacles:
+            raise UnavailableError("; ".join(obstacles), hint="look at its health", backend=name)
+
+    async def _require_current(self, source: str, target: str, *, force: bool) -> None:
+        if force and not self._failover.serves(source):
+            return
+        differences = await lag(await self.member(source), await self.member(target))
+        if differences:
+            raise VerificationError(
+                f"{target} is behind: {'; '.join(differences)}",
+                hint=f"copy it first, for example with db.migrate({source!r}, {target!r})",
+                backend=target,
+            )
+
+    async def reload(self, settings: Settings | None = None) -> ConfigReloaded:
+        """Read the configuration again and rebuild the members whose settings changed.
+
+        For rotated passwords and changed options: the names of the members, their order and the
+        policy stay. Requests under way end on the old connections. Raises ConfigurationError,
+        and changes nothing, if more than that changed or nothing can be read again.
+        """
+        if settings is None:
+            if self._reread is None:
+                raise ConfigurationError(
+                    "there is nothing to read again",
+                    hint="pass the new settings, or make the manager by from_env() or from_file()",
+                )
+            settings = self._reread()
+        old = {each.name: each for each in self._settings.members}
+        new = {each.name: each for each in settings.members}
+        if list(old) != list(new) or settings.policy != self._settings.policy:
+            raise ConfigurationError(
+                "members or the policy changed, not only settings of members",
+                hint="start a new manager with the new configuration",
+            )
+        changed = tuple(name for name in new if new[name] != old[name])
+        for name in changed:
+            await self._failover.exchange(name, self._built(new[name]))
+        self._settings = settings
+        event = ConfigReloaded(changed)
+        self._bus.emit(event)
+        return event
+
+    def _require_member(self, name: str) -> None:
+        if name not in self._failover.members:
             close = get_close_matches(name, self.members, n=1)
             raise ConfigurationError(
                 f"there is no member {name!r}",
@@ -148,10 +421,13 @@ class DatabaseManager:
                 if close
                 else f"members: {', '.join(self.members)}",
             )
-        if not self._opened:
-            raise LifecycleError("the manager is not open", hint="use it inside `async with`")
-        await self._open(name)
-        return self._members[name]
+
+    async def member(self, name: str) -> Backend:
+        """Return a member by name, opened, as transfers use it: without the guard."""
+        self._require_member(name)
+        return await self._failover.member(name)
+
+    # --- transfers -------------------------------------------------------------------------
 
     async def migrate(
         self,
@@ -197,7 +473,7 @@ class DatabaseManager:
         on_event: Progress | None = None,
     ) -> BackupReport:
         """Write a member (the active one by default) to one JSON file, atomically."""
-        backend = await self.member(source or self._active)
+        backend = await self.member(source or self.active)
         return await backup(backend, Path(path), _collections(entities), on_event=on_event)
 
     async def restore(
@@ -209,38 +485,17 @@ class DatabaseManager:
         on_event: Progress | None = None,
     ) -> RestoreReport:
         """Check a backup from end to end, then load it into a member and verify it."""
-        backend = await self.member(into or self._active)
+        backend = await self.member(into or self.active)
         return await restore(Path(path), backend, _collections(entities), on_event=on_event)
 
-    async def _open(self, name: str) -> None:
-        async with self._opening:
-            if name not in self._opened:
-                await self._members[name].open()
-                self._opened.add(name)
+
+def _mode(reads: str | None, writes: str | None) -> Mode:
+    if reads == MOCK:
+        return Mode.MOCK
+    if reads is None:
+        return Mode.DOWN
+    return Mode.READ_ONLY if writes is None else Mode.NORMAL
 
 
 def _collections(entities: Iterable[type[Entity]] | None) -> tuple[Collection, ...] | None:
     return None if entities is None else tuple(collection_of(entity) for entity in entities)
-
-
-def _build(urls: Sequence[str], members: Mapping[str, str], bus: EventBus) -> dict[str, Backend]:
-    if not urls and not members:
-        raise ConfigurationError(
-            "no member is given", hint='pass a URL: DatabaseManager("sqlite:///app.db")'
-        )
-    built: dict[str, Backend] = {}
-    for text in urls:
-        url = BackendURL.parse(text)
-        member = build_member(url, None, bus.emit)
-        kind, count = member.name, 2
-        while member.name in built:
-            member = build_member(url, f"{kind}-{count}", bus.emit)
-            count += 1
-        built[member.name] = member
-    for name, text in members.items():
-        if name in built:
-            raise ConfigurationError(
-                f"two members are called {name!r}", hint="give one of them another name"
-            )
-        built[name] = build_member(BackendURL.parse(text), name, bus.emit)
-    return built

@@ -3,6 +3,7 @@
 from healthstore.abc.adapter import Adapter
 from healthstore.abc.backend import Backend, Capabilities, Executor, Isolation, Unit, UnitOptions
 from healthstore.abc.layer import Layer, stack
+from healthstore.abc.prober import Figures, PoolFigures, Prober, Vitals
 from healthstore.abc.unit import Phase
 from healthstore.abc.url import BackendURL, Host
 
@@ -12,11 +13,15 @@ __all__ = (
     "BackendURL",
     "Capabilities",
     "Executor",
+    "Figures",
     "Host",
     "Isolation",
     "Layer",
     "Phase",
+    "PoolFigures",
+    "Prober",
     "Unit",
     "UnitOptions",
+    "Vitals",
     "stack",
 )

@@ -18,6 +18,7 @@ from traceback import extract_tb
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
+from healthstore.abc.prober import Figures, PoolFigures, Prober, Vitals
 from healthstore.abc.unit import (
     AdapterUnit,
     Phase,
@@ -153,6 +154,16 @@ class Adapter(ABC, Generic[S]):
     @abstractmethod
     async def find(self, session: S, op: Find) -> tuple[Document, ...]:
         """See :class:`~healthstore.model.ops.Find`."""
+
+    # --- how it is looked at -----------------------------------------------------------------
+
+    def prober(self) -> Prober:
+        """Return a prober that pings through this adapter; a server deserves one of its own."""
+        return _PingProber(self)
+
+    def pool(self) -> PoolFigures | None:
+        """Return None: there is no pool."""
+        return None
 
     # --- operations with a plain version ---------------------------------------------------
 
@@ -360,6 +371,47 @@ class Adapter(ABC, Generic[S]):
         CountDocuments: lambda self, session, op: self.count(session, op),
         Aggregate: lambda self, session, op: self.aggregate(session, op),
     }
+
+
+class _PingProber:
+    """A prober without a connection of its own; it opens nothing and closes nothing."""
+
+    def __init__(self, adapter: Adapter[Any]) -> None:
+        self._adapter = adapter
+
+    async def connect(self) -> None:
+        """Open the adapter if it is not open."""
+        await self._adapter.open()
+
+    async def check(self) -> Vitals:
+        """Ping."""
+        await self._adapter.ping()
+        return Vitals()
+
+    async def write(self) -> None:
+        """Ping: what it may write to is not known here."""
+        await self._adapter.ping()
+
+    async def measure(self) -> Figures:
+        """Count the collections of the catalog."""
+        adapter = self._adapter
+        async with adapter.session(Effect.READ) as session:
+            there = await adapter.existing(session)
+            rows = (
+                await adapter.find(session, Find(CATALOG, limit=_SCAN_PAGE))
+                if CATALOG.name in there
+                else ()
+            )
+            known = [from_definition(row["definition"]) for row in rows]
+            counts = {
+                each.name: await adapter.count(session, CountDocuments(each))
+                for each in known
+                if each.name in there
+            }
+        return Figures(type(adapter).__name__, documents=counts)
+
+    async def close(self) -> None:
+        """Do nothing: the adapter is closed by whoever opened it."""
 
 
 def _require_makeable(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
+from healthstore.abc.prober import PoolFigures, Prober
 from healthstore.model.ops import Op
 
 __all__ = ("Backend", "Capabilities", "Executor", "Isolation", "Unit", "UnitOptions")
@@ -111,4 +112,12 @@ class Backend(Executor, Protocol):
 
     async def begin(self, options: UnitOptions = UnitOptions()) -> Unit:
         """Start a unit of work. Raises CapabilityError where there are no transactions."""
+        ...
+
+    def prober(self) -> Prober:
+        """Return a new prober of this backend, not connected; works before :meth:`open`."""
+        ...
+
+    def pool(self) -> PoolFigures | None:
+        """Return the figures of the connection pool, without I/O; None where there is none."""
         ...

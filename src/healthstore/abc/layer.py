@@ -12,6 +12,7 @@ from copy import copy
 from typing import ClassVar, TypeVar, cast
 
 from healthstore.abc.backend import Backend, Capabilities, Executor, Unit, UnitOptions
+from healthstore.abc.prober import PoolFigures, Prober
 from healthstore.errors import ConfigurationError
 from healthstore.model.ops import Op
 
@@ -65,6 +66,14 @@ class Layer:
         """Begin a unit below, with this layer over it."""
         unit = await self.inner.begin(options)
         return LayeredUnit(self.over(unit), unit)
+
+    def prober(self) -> Prober:
+        """Return a prober of the backend below: checks go around the layers."""
+        return self.inner.prober()
+
+    def pool(self) -> PoolFigures | None:
+        """Return the figures of the backend below."""
+        return self.inner.pool()
 
     def over(self, unit: Unit) -> Executor:
         """Return this layer laid over a unit; a layer that has no place there returns the unit."""

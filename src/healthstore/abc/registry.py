@@ -18,7 +18,7 @@ from healthstore.abc.backend import Backend
 from healthstore.abc.url import BackendURL
 from healthstore.errors import ConfigurationError, MissingDriverError
 
-__all__ = ("BUILT_IN", "BuiltIn", "Connect", "connect", "schemes")
+__all__ = ("BUILT_IN", "BuiltIn", "Connect", "connect", "kind_of", "schemes")
 
 Connect: TypeAlias = Callable[[BackendURL, str], Backend]
 GROUP = "healthstore.backends"
@@ -26,18 +26,29 @@ GROUP = "healthstore.backends"
 
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
-    """Where a scheme's adapter is, and which distribution brings its driver."""
+    """Where a scheme's adapter is, and which distribution brings its driver.
+
+    ``port`` is where its servers listen if a URL names no port; ``library`` is where the version
+    of a library is that the driver does not bring itself.
+    """
 
     target: str
     kind: str
     distributions: tuple[str, ...] = ()
+    port: int | None = None
+    library: str = ""
 
 
-_POSTGRESQL = BuiltIn("healthstore.adapters.sql.postgres:connect", "postgresql", ("asyncpg",))
-_MYSQL = BuiltIn("healthstore.adapters.sql.mysql:connect", "mysql", ("aiomysql", "pymysql"))
-_MARIADB = BuiltIn("healthstore.adapters.sql.mysql:connect", "mariadb", ("aiomysql", "pymysql"))
-_SQLITE = BuiltIn("healthstore.adapters.sql.sqlite:connect", "sqlite", ("aiosqlite",))
-_MONGODB = BuiltIn("healthstore.adapters.mongo:connect", "mongodb", ("pymongo", "bson"))
+_POSTGRESQL = BuiltIn("healthstore.adapters.sql.postgres:connect", "postgresql", ("asyncpg",), 5432)
+_MYSQL = BuiltIn("healthstore.adapters.sql.mysql:connect", "mysql", ("aiomysql", "pymysql"), 3306)
+_MARIADB = BuiltIn(_MYSQL.target, "mariadb", _MYSQL.distributions, _MYSQL.port)
+_SQLITE = BuiltIn(
+    "healthstore.adapters.sql.sqlite:connect",
+    "sqlite",
+    ("aiosqlite",),
+    library="sqlite3:sqlite_version",
+)
+_MONGODB = BuiltIn("healthstore.adapters.mongo:connect", "mongodb", ("pymongo", "bson"), 27017)
 
 BUILT_IN: dict[str, BuiltIn] = {
     "postgresql": _POSTGRESQL,
@@ -54,6 +65,12 @@ def schemes() -> tuple[str, ...]:
     """Return every scheme that can be used, sorted."""
     third_party = (point.name for point in entry_points(group=GROUP))
     return tuple(sorted({*BUILT_IN, *third_party}))
+
+
+def kind_of(url: BackendURL) -> str:
+    """Return the kind of backend that serves a URL: ``"postgresql"`` also for ``postgres://``."""
+    built_in = BUILT_IN.get(url.scheme)
+    return url.scheme if built_in is None else built_in.kind
 
 
 def connect(url: BackendURL, name: str | None = None) -> Backend:

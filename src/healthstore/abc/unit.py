@@ -24,6 +24,7 @@ __all__ = ("AdapterUnit", "Phase", "collection_of", "deadline_exceeded", "phase_
 
 R = TypeVar("R")
 S = TypeVar("S")
+_COMMIT_SECONDS = 5.0  # a commit gets at least this long: cut off, its outcome would be unknown
 
 
 class Phase(StrEnum):
@@ -103,7 +104,8 @@ class AdapterUnit(Generic[S]):
         self._require_usable()
         self._finish()
         try:
-            await self._adapter.commit_session(self._session)
+            async with asyncio.timeout_at(max(self._expires, self._now() + _COMMIT_SECONDS)):
+                await self._adapter.commit_session(self._session)
         except HealthstoreError as error:
             raise error.at(backend=self.name) from error.__cause__
         except TimeoutError:
@@ -121,6 +123,10 @@ class AdapterUnit(Generic[S]):
         self._ending = asyncio.ensure_future(self._adapter.rollback_session(self._session))
         # A cancelled caller must not leave a transaction open.
         await asyncio.shield(self._ending)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
 
     def _finish(self) -> None:
         self._open = False

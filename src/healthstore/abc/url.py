@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from healthstore.errors import ConfigurationError
 
-__all__ = ("BackendURL", "Host")
+__all__ = ("BackendURL", "Host", "positive", "seconds")
 
 T = TypeVar("T")
+_DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,16 @@ class Host:
 
     def __str__(self) -> str:
         return self.name if self.port is None else f"{self.name}:{self.port}"
+
+    @property
+    def local(self) -> bool:
+        """Whether it is this machine: ``localhost``, a loopback address, or a socket's path."""
+        if self.name.lower() == "localhost" or self.name.startswith("/"):
+            return True
+        try:
+            return ip_address(self.name).is_loopback
+        except ValueError:
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,11 @@ class BackendURL:
         secret = ":***" if self.password is not None else ""
         user = f"{self.user}{secret}@" if self.user else ""
         return f"{self.scheme}{driver}://{user}{','.join(map(str, self.hosts))}/{self.database}"
+
+    @property
+    def local(self) -> bool:
+        """Whether every host is this machine; so is a URL without hosts."""
+        return all(host.local for host in self.hosts)
 
     @classmethod
     def parse(cls, text: str) -> BackendURL:
@@ -101,6 +118,22 @@ class BackendURL:
                     hint=f"the default is {known[name][1]!r}",
                 ) from None
         return values
+
+
+def positive(text: str) -> int:
+    """Read an option that counts something; raise ValueError below 1."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def seconds(text: str) -> float:
+    """Read an option in seconds; raise ValueError unless it is above 0 and below a day."""
+    number = float(text)
+    if not 0 < number < _DAY:
+        raise ValueError(text)
+    return number
 
 
 def _host(text: str) -> Host:

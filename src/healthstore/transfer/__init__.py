@@ -7,6 +7,7 @@ read, digested and added, whatever store they come from or go to.
 from healthstore.transfer.backup import BackupReport, backup
 from healthstore.transfer.comparison import Change, Comparison
 from healthstore.transfer.digest import Digest
+from healthstore.transfer.lag import lag
 from healthstore.transfer.load import Convert, LoadReport, load
 from healthstore.transfer.migrate import MigrationReport, migrate
 from healthstore.transfer.progress import (
@@ -49,6 +50,7 @@ __all__ = (
     "VerificationReport",
     "Verified",
     "backup",
+    "lag",
     "load",
     "migrate",
     "restore",

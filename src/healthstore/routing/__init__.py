@@ -1,0 +1,10 @@
+"""Floor 3: stores made of stores: what is up, who serves, and how that is found out.
+
+- ``policy``: what is configured;
+- ``machine``: the state of a member and the route, as pure functions;
+- ``health``: the tasks that probe;
+- ``failover``: members as one backend;
+- ``report``: what is told about all of it.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,158 @@
+"""Requests under way: to wait for them, to end them when their member dies, to hold writes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import ParamSpec, TypeVar
+
+from healthstore.errors import (
+    Condition,
+    HealthstoreError,
+    Outcome,
+    OutcomeUnknownError,
+    UnavailableError,
+)
+
+__all__ = ("Gate", "Traffic", "drained_all")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_QUEUE = 1_000  # writes that may wait at a closed gate
+
+
+class Traffic:
+    """The requests that are under way at one member.
+
+    ``reading`` and ``writing`` hold the deadlines of single requests, ``units`` counts units
+    that may write. Ending a request is rescheduling its deadline to now.
+    """
+
+    __slots__ = ("_idle", "name", "reading", "units", "writing")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.reading: set[asyncio.Timeout] = set()
+        self.writing: set[asyncio.Timeout] = set()
+        self.units = 0
+        self._idle: asyncio.Event | None = None
+
+    async def read(self, work: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do something that changes nothing; UnavailableError when the member goes down."""
+        deadline = asyncio.timeout(None)
+        try:
+            async with deadline:
+                self.reading.add(deadline)
+                try:
+                    return await work(*args, **kwargs)
+                finally:
+                    self.reading.discard(deadline)
+                    self._landed()
+        except TimeoutError:  # members raise errors of ours only: this is the cut
+            raise _lost(
+                UnavailableError("the member went down", hint="repeat the call"), self.name
+            ) from None
+
+    async def write(self, work: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do something that writes; OutcomeUnknownError when the member goes down."""
+        deadline = asyncio.timeout(None)
+        try:
+            async with deadline:
+                self.writing.add(deadline)
+                try:
+                    return await work(*args, **kwargs)
+                finally:
+                    self.writing.discard(deadline)
+                    self._landed()
+        except TimeoutError:
+            raise _lost(
+                OutcomeUnknownError(
+                    "the member went down during the write",
+                    hint="read the document to see whether it was written",
+                    outcome=Outcome.UNKNOWN,
+                ),
+                self.name,
+            ) from None
+
+    def begun(self) -> None:
+        """Count a unit that may write."""
+        self.units += 1
+
+    def ended(self) -> None:
+        """Count it no more."""
+        self.units -= 1
+        self._landed()
+
+    def cut(self) -> None:
+        """End every request: its caller learns at once that the member is down."""
+        now = asyncio.get_running_loop().time()
+        for deadline in (*self.reading, *self.writing):
+            if not deadline.expired():
+                deadline.reschedule(now)
+
+    def _landed(self) -> None:
+        if self._idle is not None:
+            self._idle.set()
+
+    async def drained(self, seconds: float, *, reads: bool) -> bool:
+        """Wait until no write and no unit is under way, with ``reads`` no read either.
+
+        Returns False if that takes longer than ``seconds``.
+        """
+        self._idle = asyncio.Event()
+        try:
+            async with asyncio.timeout(seconds):
+                while self.units or self.writing or (reads and self.reading):
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._idle = None
+        return True
+
+
+class Gate:
+    """Holds writes back while the active member changes; each waits within its own deadline."""
+
+    def __init__(self) -> None:
+        self._open = asyncio.Event()
+        self._open.set()
+        self._waiting = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Writes may pass."""
+        return self._open.is_set()
+
+    def close(self) -> None:
+        """Hold writes back from now on."""
+        self._open.clear()
+
+    def open(self) -> None:
+        """Let all writes pass."""
+        self._open.set()
+
+    async def passed(self) -> None:
+        """Wait until the gate is open. Raises UnavailableError if too many wait already."""
+        if self._waiting >= _QUEUE:
+            raise UnavailableError(
+                "too many writes wait for the change of the active member",
+                hint="repeat it in a moment",
+            )
+        self._waiting += 1
+        try:
+            await self._open.wait()
+        finally:
+            self._waiting -= 1
+
+
+async def drained_all(traffic: Iterable[Traffic], seconds: float) -> bool:
+    """Wait until nothing is under way anywhere; False if that takes longer than ``seconds``."""
+    results = await asyncio.gather(*(each.drained(seconds, reads=True) for each in traffic))
+    return all(results)
+
+
+def _lost(error: HealthstoreError, name: str) -> HealthstoreError:
+    error.condition = Condition.DOWN
+    return error.at(backend=name)

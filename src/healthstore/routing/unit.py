@@ -1,0 +1,75 @@
+"""A unit of work on the member where it began."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from healthstore.abc.backend import Capabilities, Unit
+from healthstore.errors import HealthstoreError
+from healthstore.model.ops import Op
+from healthstore.routing.traffic import Traffic
+
+__all__ = ("RoutedUnit",)
+
+R = TypeVar("R")
+
+
+class RoutedUnit:
+    """A unit that ends when its member goes down; its errors are told to ``noticed``.
+
+    A unit that ``writes`` counts as under way until it ends: a switch waits for it.
+    """
+
+    def __init__(
+        self,
+        unit: Unit,
+        traffic: Traffic,
+        noticed: Callable[[str, HealthstoreError], None],
+        *,
+        writes: bool,
+    ) -> None:
+        self._unit = unit
+        self._traffic = traffic
+        self._noticed = noticed
+        self._counted = writes
+
+    @property
+    def name(self) -> str:
+        """The member on which the unit runs."""
+        return self._unit.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the member."""
+        return self._unit.capabilities
+
+    async def execute(self, op: Op[R]) -> R:
+        """Run one operation inside the unit."""
+        return await self._told(self._traffic.read(self._unit.execute, op))
+
+    async def commit(self) -> None:
+        """Commit the unit."""
+        try:
+            await self._told(self._traffic.write(self._unit.commit))
+        finally:
+            self._end()
+
+    async def rollback(self) -> None:
+        """Roll the unit back."""
+        try:
+            await self._unit.rollback()
+        finally:
+            self._end()
+
+    async def _told(self, step: Awaitable[R]) -> R:
+        try:
+            return await step
+        except HealthstoreError as error:
+            self._noticed(self._traffic.name, error)
+            raise
+
+    def _end(self) -> None:
+        if self._counted:
+            self._counted = False
+            self._traffic.ended()
