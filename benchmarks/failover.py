@@ -1,8 +1,8 @@
-"""How long readers wait when their PostgreSQL is lost.
+"""How long readers wait when their server is lost.
 
-    python -m benchmarks.failover [--runs 20] [--hangs 3] [--server DIR] [--json]
+    python -m benchmarks.failover [--server postgresql] [--runs 20] [--hangs 5] [--json FILE]
 
-Starts a PostgreSQL of its own with `scripts/test-servers`, copies a small table to a SQLite
+Starts a server of its own with `scripts/test-servers`, copies a small table to a SQLite
 standby, and reads without pause in several tasks while the server is killed (`kill -9` of all
 its processes) or stopped (SIGSTOP: it hangs). The figure of a run is the longest time that any
 reader went without an answer. Prints p50, p99 and the worst over the runs, with the default
@@ -14,26 +14,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import signal
-import socket
 import statistics
-import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
-from uuid import UUID, uuid4
+from uuid import UUID
+
+from tests.faults.servers import KINDS, PrivateServer
 
 from healthstore import DatabaseManager, Entity, MaxLength
-from healthstore.abc import BackendURL
 from healthstore.errors import HealthstoreError
 from healthstore.events import FailedOver
-from healthstore.testing.provision import PROVISIONS
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "test-servers"
 READERS = 4
 BEFORE, AFTER = 0.5, 0.5  # seconds of reading before the fault, and after the failover
 PATIENCE = 15.0
@@ -43,47 +38,6 @@ class Reading(Entity, collection="failover_readings"):
     """A row."""
 
     device: Annotated[str, MaxLength(40)]
-
-
-class Server:
-    """A PostgreSQL of our own, started by the project's script on a free port."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.environment = os.environ | {
-            "HEALTHSTORE_TEST_STATE": str(folder),
-            "HEALTHSTORE_TEST_POSTGRESQL_PORT": str(port),
-        }
-        self.folder = folder
-
-    def run(self, command: str) -> str:
-        """Run a command of the script."""
-        done = subprocess.run(
-            [str(SCRIPT), command, "postgresql"],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
-
-    def url(self) -> str:
-        """Return the server's URL."""
-        return self.run("env").strip().partition("=")[2]
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to every process of the server."""
-        for leader in _pids("-f", str(self.folder)):
-            for process in (leader, *_pids("-P", str(leader))):
-                with suppress(ProcessLookupError):
-                    os.kill(process, number)
-
-
-def _pids(*arguments: str) -> list[int]:
-    done = subprocess.run(["pgrep", *arguments], capture_output=True, text=True, check=False)
-    return [int(line) for line in done.stdout.split()]
 
 
 async def outage(urls: tuple[str, str], fault: Callable[[], None]) -> float:
@@ -126,11 +80,9 @@ async def outage(urls: tuple[str, str], fault: Callable[[], None]) -> float:
         return longest
 
 
-async def prepare(url: str, standby: str) -> tuple[str, str]:
+async def prepare(server: PrivateServer, standby: str) -> tuple[str, str]:
     """Make a database on the server and its copy; return both URLs."""
-    server = BackendURL.parse(url)
-    made = await PROVISIONS["postgresql"].create(server, f"failover_{uuid4().hex[:8]}")
-    primary = url.rpartition("/")[0] + f"/{made.database}"
+    primary = await server.database()
     async with DatabaseManager(members={"primary": primary, "standby": standby}) as db:
         await db.initialize(Reading)
         await db.repository(Reading).add_many([Reading(device=f"d{n}") for n in range(100)])
@@ -138,16 +90,17 @@ async def prepare(url: str, standby: str) -> tuple[str, str]:
     return primary, standby
 
 
-async def measure(server: Server, folder: Path, runs: int, number: signal.Signals) -> list[float]:
-    """Return the longest silence of each run."""
+async def measure(
+    urls: tuple[str, str],
+    runs: int,
+    fault: Callable[[], None],
+    mend: Callable[[], Awaitable[object]],
+) -> list[float]:
+    """Return the longest silence of each run, sorted."""
     found: list[float] = []
-    urls = await prepare(server.url(), f"sqlite:///{folder / f'{number.name}.db'}")
     for _ in range(runs):
-        found.append(await outage(urls, lambda: server.signal(number)))
-        server.signal(signal.SIGCONT)
-        if number is signal.SIGKILL:
-            server.run("up")
-        await asyncio.sleep(0.5)
+        found.append(await outage(urls, fault))
+        await mend()
     return sorted(found)
 
 
@@ -161,30 +114,32 @@ def told(name: str, found: list[float], bound: str) -> dict[str, object]:
     return {"fault": name, "p50": p50, "p99": p99, "worst": worst, "runs": len(found)}
 
 
-async def main(runs: int, hangs: int) -> list[dict[str, object]]:
+async def main(kind: str, runs: int, hangs: int) -> list[dict[str, object]]:
     """Measure both faults and print the figures."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
-        folder = Path(name)
-        server = Server(folder / "server")
-        server.run("up")
-        try:
-            killed = await measure(server, folder, runs, signal.SIGKILL)
-            stopped = await measure(server, folder, hangs, signal.SIGSTOP)
-        finally:
-            server.signal(signal.SIGCONT)
-            server.run("down")
+    server = PrivateServer(kind)
+    server.up()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            urls = await prepare(server, f"sqlite:///{folder}/standby.db")
+            killed = await measure(urls, runs, server.kill, server.restart)
+            stopped = await measure(
+                urls, hangs, server.stop, lambda: asyncio.to_thread(server.cont)
+            )
+    finally:
+        server.close()
     return [
-        told("kill -9", killed, "wanted: p50 < 1 s, p99 < 2 s"),
-        told("SIGSTOP", stopped, "wanted: < 6 s"),
+        told(f"{kind}, kill -9", killed, "wanted: p50 < 1 s, p99 < 2 s"),
+        told(f"{kind}, SIGSTOP", stopped, "wanted: < 6 s"),
     ]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--server", choices=sorted(KINDS), default="postgresql")
     parser.add_argument("--runs", type=int, default=20, help="kills")
     parser.add_argument("--hangs", type=int, default=5, help="stops")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     arguments = parser.parse_args()
-    figures = asyncio.run(main(arguments.runs, arguments.hangs))
+    figures = asyncio.run(main(arguments.server, arguments.runs, arguments.hangs))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1), "utf-8")

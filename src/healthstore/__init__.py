@@ -16,37 +16,87 @@ from healthstore._version import __version__
 
 if TYPE_CHECKING:
     from healthstore.abc.backend import Isolation
+    from healthstore.config.settings import MemberSettings, Profile, Settings
     from healthstore.entity import Digits, Entity, MaxLength, Milliseconds, Ref
-    from healthstore.errors import HealthstoreError
-    from healthstore.events import OperationFinished
-    from healthstore.manager import DatabaseManager, Transaction
+    from healthstore.errors import HealthstoreError, Outcome
+    from healthstore.events import (
+        ConfigReloaded,
+        ConnectionLost,
+        Event,
+        FailedBack,
+        FailedOver,
+        MemberDegraded,
+        MockEntered,
+        MockLeft,
+        OperationFinished,
+        Recovered,
+        SlowQuery,
+        Switched,
+    )
+    from healthstore.manager import DatabaseManager, SwitchReport, Transaction
     from healthstore.model.ops import Avg, Count, Max, Measure, Min, Sum
     from healthstore.model.query import F, Filter
     from healthstore.model.schema import Check, Index, Unique
     from healthstore.repository import Page, Repository
+    from healthstore.routing.policy import (
+        Failback,
+        FailoverMode,
+        FailoverPolicy,
+        Mock,
+        Probe,
+        Startup,
+    )
+    from healthstore.routing.report import Health, MemberHealth, Mode
+    from healthstore.statistics import OperationStatistics
 
 __all__ = (
     "Avg",
     "Check",
+    "ConfigReloaded",
+    "ConnectionLost",
     "Count",
     "DatabaseManager",
     "Digits",
     "Entity",
+    "Event",
     "F",
+    "Failback",
+    "FailedBack",
+    "FailedOver",
+    "FailoverMode",
+    "FailoverPolicy",
     "Filter",
+    "Health",
     "HealthstoreError",
     "Index",
     "Isolation",
     "Max",
     "MaxLength",
     "Measure",
+    "MemberDegraded",
+    "MemberHealth",
+    "MemberSettings",
     "Milliseconds",
     "Min",
+    "Mock",
+    "MockEntered",
+    "MockLeft",
+    "Mode",
     "OperationFinished",
+    "OperationStatistics",
+    "Outcome",
     "Page",
+    "Probe",
+    "Profile",
+    "Recovered",
     "Ref",
     "Repository",
+    "Settings",
+    "SlowQuery",
+    "Startup",
     "Sum",
+    "SwitchReport",
+    "Switched",
     "Transaction",
     "Unique",
     "__version__",
@@ -54,14 +104,36 @@ __all__ = (
 
 _HOMES = {
     "Isolation": "abc.backend",
+    **dict.fromkeys(("MemberSettings", "Profile", "Settings"), "config.settings"),
     **dict.fromkeys(("Digits", "Entity", "MaxLength", "Milliseconds", "Ref"), "entity"),
-    "HealthstoreError": "errors",
-    "OperationFinished": "events",
-    **dict.fromkeys(("DatabaseManager", "Transaction"), "manager"),
+    **dict.fromkeys(("HealthstoreError", "Outcome"), "errors"),
+    **dict.fromkeys(
+        (
+            "ConfigReloaded",
+            "ConnectionLost",
+            "Event",
+            "FailedBack",
+            "FailedOver",
+            "MemberDegraded",
+            "MockEntered",
+            "MockLeft",
+            "OperationFinished",
+            "Recovered",
+            "SlowQuery",
+            "Switched",
+        ),
+        "events",
+    ),
+    **dict.fromkeys(("DatabaseManager", "SwitchReport", "Transaction"), "manager"),
     **dict.fromkeys(("Avg", "Count", "Max", "Measure", "Min", "Sum"), "model.ops"),
     **dict.fromkeys(("F", "Filter"), "model.query"),
     **dict.fromkeys(("Check", "Index", "Unique"), "model.schema"),
     **dict.fromkeys(("Page", "Repository"), "repository"),
+    **dict.fromkeys(
+        ("Failback", "FailoverMode", "FailoverPolicy", "Mock", "Probe", "Startup"), "routing.policy"
+    ),
+    **dict.fromkeys(("Health", "MemberHealth", "Mode"), "routing.report"),
+    "OperationStatistics": "statistics",
 }
 
 

@@ -441,12 +441,9 @@ class DatabaseManager:
 
         Without ``entities``, every collection of the source is copied.
         """
-        return await migrate(
-            await self.member(source),
-            await self.member(target),
-            _collections(entities),
-            on_event=on_event,
-        )
+        ends = await self.member(source), await self.member(target)
+        with self._failover.filling(target):
+            return await migrate(*ends, _collections(entities), on_event=on_event)
 
     async def verify(
         self,
@@ -485,8 +482,10 @@ class DatabaseManager:
         on_event: Progress | None = None,
     ) -> RestoreReport:
         """Check a backup from end to end, then load it into a member and verify it."""
-        backend = await self.member(into or self.active)
-        return await restore(Path(path), backend, _collections(entities), on_event=on_event)
+        name = into or self.active
+        backend = await self.member(name)
+        with self._failover.filling(name):
+            return await restore(Path(path), backend, _collections(entities), on_event=on_event)
 
 
 def _mode(reads: str | None, writes: str | None) -> Mode:

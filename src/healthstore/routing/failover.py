@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -80,6 +82,7 @@ class Failover:
         self._opening = {name: asyncio.Lock() for name in members}
         self._ended = asyncio.Lock()
         self._gate = Gate()
+        self._filling: Counter[str] = Counter()
         self._verdicts: set[asyncio.Future[None]] = set()
         self._pending: dict[str, list[Ensure]] = {}
         self._mock_writes = 0
@@ -490,8 +493,19 @@ class Failover:
         return frozenset(
             name
             for name, member in self._members.items()
-            if name in self._opened and (member.capabilities.durable or not durable)
+            if name in self._opened
+            and not self._filling[name]
+            and (member.capabilities.durable or not durable)
         )
+
+    @contextmanager
+    def filling(self, name: str) -> Generator[None, None, None]:
+        """Keep a member from standing in while a transfer fills it: half a copy is none."""
+        self._filling[name] += 1
+        try:
+            yield
+        finally:
+            self._filling[name] -= 1
 
     # --- what is told ----------------------------------------------------------------------
 

@@ -81,7 +81,6 @@ class Checks:
         self._done = 0
         self._measured: float | None = None
         self._canary = probe.canary_every > 0
-        self._failed = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self, *, at_once: bool) -> None:
@@ -123,17 +122,22 @@ class Checks:
         return finding
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        took, failed = 0.0, False
         while True:
+            # From the start of the last check: one that waited for an answer need not wait more.
+            pause = max(self._pause() - took, 0.0)
             try:
-                async with asyncio.timeout(self._pause()):
+                async with asyncio.timeout(pause):
                     await self._wake.wait()
             except TimeoutError:
                 pass  # nobody woke it: it is time
             self._wake.clear()
-            before = self._failed
+            started, before = loop.time(), failed
             finding = await self.once()
-            self._failed = finding is not None and finding.condition not in _ANSWERS
-            if self._failed and not before:
+            took = loop.time() - started
+            failed = finding is not None and finding.condition not in _ANSWERS
+            if failed and not before:
                 self._wake.set()  # the second check comes at once: one lost packet is no outage
 
     def _pause(self) -> float:
