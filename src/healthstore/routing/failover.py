@@ -266,7 +266,7 @@ class Failover:
         else:
             said = "was opened in another event loop"
             hint = "open it in the loop that uses it; healthstore.sync is for code without one"
-        return LifecycleError(f"the manager {said}", hint=hint)
+        return LifecycleError(f"the manager {said}", hint=hint, backend=self._route.active)
 
     # --- requests --------------------------------------------------------------------------
 

@@ -98,7 +98,7 @@ class FailoverPolicy:
     failback: Failback = Failback.AUTO
     startup: Startup = Startup.FAIL
     startup_timeout: float = 10.0
-    drain: float = 10.0
+    drain: float = 5.0
     mock: Mock = Mock.OFF
     probe: Probe = field(default_factory=Probe)
 
