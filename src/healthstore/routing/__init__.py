@@ -3,7 +3,8 @@
 - ``policy``: what is configured;
 - ``machine``: the state of a member and the route, as pure functions;
 - ``health``: the tasks that probe;
-- ``failover``: members as one backend;
+- ``roster``: what is known about each member, and who serves because of it;
+- ``failover``, ``traffic``, ``unit``: members as one backend, and requests on their way;
 - ``report``: what is told about all of it.
 """
 

@@ -31,10 +31,14 @@ _LATE = 1.5  # a deadline that rings this much too late tells of a stalled loop,
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check. ``reason`` carries no value and no secret."""
+    """The result of one check, which ``began`` at a time of the loop's clock.
+
+    ``reason`` carries no value and no secret.
+    """
 
     condition: Condition
     reason: str = ""
+    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,9 @@ class Checks:
         taken anew.
         """
         async with self._lock:
+            began = asyncio.get_running_loop().time()
             try:
-                finding = await self._check(write=write)
+                finding = replace(await self._check(write=write), began=began)
                 if finding.condition in _ANSWERS and (measure or self._due()):
                     await self._measure(_ASKED if measure else 1)
             except _StalledError:

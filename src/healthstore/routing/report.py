@@ -11,7 +11,7 @@ from healthstore.abc.prober import Figures, PoolFigures
 from healthstore.model.values import Json
 from healthstore.routing.machine import State
 
-__all__ = ("Health", "MemberHealth", "Mode")
+__all__ = ("Failover", "Health", "MemberHealth", "Mode")
 
 
 class Mode(StrEnum):

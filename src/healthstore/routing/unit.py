@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -16,9 +17,10 @@ R = TypeVar("R")
 
 
 class RoutedUnit:
-    """A unit that ends when its member goes down; its errors are told to ``noticed``.
+    """A unit whose steps end when its member goes down; its errors are told to ``noticed``.
 
-    A unit that ``writes`` counts as under way until it ends: a switch waits for it.
+    It counts as under way, and a switch waits for it, until it ends or ``counted_for`` seconds
+    have passed: then the adapter has rolled it back.
     """
 
     def __init__(
@@ -27,12 +29,14 @@ class RoutedUnit:
         traffic: Traffic,
         noticed: Callable[[str, HealthstoreError], None],
         *,
-        writes: bool,
+        counted_for: float,
     ) -> None:
         self._unit = unit
         self._traffic = traffic
         self._noticed = noticed
-        self._counted = writes
+        self._counted = counted_for > 0
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(counted_for, self._end) if self._counted else None
 
     @property
     def name(self) -> str:
@@ -70,6 +74,8 @@ class RoutedUnit:
             raise
 
     def _end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._counted:
             self._counted = False
             self._traffic.ended()

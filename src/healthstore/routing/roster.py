@@ -1,0 +1,276 @@
+"""The roster: what is known about each member, who serves because of it, and what is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from healthstore.abc.backend import Backend
+from healthstore.errors import Condition, HealthstoreError
+from healthstore.events import (
+    ConnectionLost,
+    Event,
+    FailedBack,
+    FailedOver,
+    MemberDegraded,
+    MockEntered,
+    MockLeft,
+    Recovered,
+)
+from healthstore.routing.health import Checks, Finding
+from healthstore.routing.machine import MOCK, Member, Route, Source, State, next_route, observed
+from healthstore.routing.policy import FailoverMode, FailoverPolicy
+from healthstore.routing.report import Failover as LastFailover
+from healthstore.routing.report import MemberHealth
+
+__all__ = ("Roster",)
+
+
+class Roster:
+    """The members in order, with their checks, their states, and the route that follows.
+
+    ``admit`` makes a member that answers ready to serve; ``down`` is told of each that went
+    down. ``opened`` holds the names of the members that are open: only those may serve.
+    """
+
+    def __init__(
+        self,
+        members: Mapping[str, Backend],
+        policy: FailoverPolicy,
+        emit: Callable[[Event], None],
+        *,
+        admit: Callable[[str], Awaitable[None]],
+        down: Callable[[str], None],
+    ) -> None:
+        active = next(iter(members))
+        self.members = dict(members)
+        self.policy = policy
+        self.opened: set[str] = set()
+        self.route = Route(active, active, active)
+        self.last_failover: LastFailover | None = None
+        self.mock_writes = 0
+        self._emit = emit
+        self._admit = admit
+        self._down = down
+        self._known: dict[str, Member] = {name: Member() for name in members}
+        self._since: dict[str, datetime] = dict.fromkeys(members, datetime.now(UTC))
+        self._checks: dict[str, Checks] = {}
+        self._waiting: dict[str, set[asyncio.Future[Finding]]] = {name: set() for name in members}
+        self._filling: Counter[str] = Counter()
+        self._left: dict[str, float] = {}
+        self._failed_over_at = 0.0
+        self._heard = False
+
+    # --- checks ----------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Make the checks of the members that may have to serve, and listen to findings."""
+        alone = self.policy.mode is FailoverMode.NONE
+        names = (self.route.active,) if alone else tuple(self.members)
+        self._checks = {name: self._checks_of(name) for name in names}
+        self._heard = True
+
+    def start(self, *, at_once: bool) -> None:
+        """Start the checks; with ``at_once`` those of standbys begin now."""
+        for name, checks in self._checks.items():
+            checks.start(at_once=at_once and name != self.route.active)
+
+    async def stop(self) -> None:
+        """Stop all checks and forget what they found."""
+        self._heard = False
+        checks, self._checks = self._checks, {}
+        try:
+            await asyncio.gather(*(each.stop() for each in checks.values()))
+        finally:
+            self._known = {name: Member() for name in self.members}
+            active = self.route.active
+            self.route = Route(active, active, active)
+
+    def _checks_of(self, name: str) -> Checks:
+        return Checks(
+            self.members[name],
+            self.policy.probe,
+            report=lambda finding: self.found(name, finding, Source.PROBE),
+            admit=lambda: self._admit(name),
+            hurried=lambda: self._known[name].state not in {State.UP, State.QUARANTINED},
+        )
+
+    async def check_all(self, *, thoroughly: bool) -> None:
+        """Check every member that is watched now; thoroughly is with a write and figures."""
+        async with asyncio.TaskGroup() as group:
+            for checks in self._checks.values():
+                group.create_task(checks.once(write=thoroughly, measure=thoroughly))
+
+    async def check(self, name: str) -> Finding | None:
+        """Check one member now, with a write; None if this process itself disturbed the check."""
+        watched = self._checks.get(name)
+        checks = watched or self._checks_of(name)
+        try:
+            return await checks.once(write=True)
+        finally:
+            if watched is None:
+                await checks.stop()
+
+    # --- findings --------------------------------------------------------------------------
+
+    def noticed(self, name: str, error: HealthstoreError) -> None:
+        """Take in what an error of a request tells about its member, and check that now."""
+        if error.condition is not Condition.OK and name in self._checks:
+            finding = Finding(error.condition, f"{error.code} {error.message}")
+            self.found(name, finding, Source.TRAFFIC)
+            self._checks[name].wake()
+
+    def found(self, name: str, finding: Finding, source: Source) -> None:
+        """Take a finding in: the member's state, events, and the route."""
+        if not self._heard:
+            return
+        now = asyncio.get_running_loop().time()
+        before = self._known[name]
+        after = observed(before, finding.condition, source, now, self.policy.probe)
+        self._known[name] = after
+        if after.state is not before.state:
+            self._entered(name, before, after, finding.reason)
+        if source is Source.PROBE:
+            for future in self._waiting[name]:
+                if not future.done():
+                    future.set_result(finding)
+
+    async def verdict(self, name: str) -> bool:
+        """Wait until a check has found out whether a member is up; False if none does in time."""
+        probe = self.policy.probe
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        patience = 2 * (probe.connect_timeout + probe.query_timeout) + 2 * probe.fast_interval
+        try:
+            async with asyncio.timeout(patience):
+                while self._known[name].state in _OPEN_QUESTIONS:
+                    finding = await self._next_finding(name)
+                    # A check that began before the trouble may not have seen it.
+                    if self._known[name].state is State.UP and finding.began >= asked:
+                        return True
+        except TimeoutError:
+            return False
+        return True
+
+    async def _next_finding(self, name: str) -> Finding:
+        future: asyncio.Future[Finding] = asyncio.get_running_loop().create_future()
+        self._waiting[name].add(future)
+        try:
+            return await future
+        finally:
+            self._waiting[name].discard(future)
+
+    def _entered(self, name: str, before: Member, after: Member, reason: str) -> None:
+        now = after.since
+        self._since[name] = datetime.now(UTC)
+        if before.state is State.UP:
+            self._left[name] = now
+        if after.state in _EVENTS:
+            self._emit(_EVENTS[after.state](name, after.state, reason))
+        elif after.state is State.UP and before.state not in {State.UNKNOWN, State.SUSPECT}:
+            self._emit(Recovered(name, now - self._left.pop(name, before.since)))
+        self._reroute(now)
+        if after.state is State.DOWN:
+            self._down(name)
+
+    # --- who serves ------------------------------------------------------------------------
+
+    def serves_reads(self, name: str) -> bool:
+        """Tell whether a member may be read from."""
+        return self._known[name].serves_reads
+
+    def watches(self, name: str) -> bool:
+        """Tell whether a member is checked."""
+        return name in self._checks
+
+    def _reroute(self, now: float) -> None:
+        before = self.route
+        after = next_route(tuple(self.members), self._known, before, self.policy, self._standbys())
+        self.route = after
+        if after.reads == before.reads:
+            return
+        if before.reads == MOCK:
+            writes, self.mock_writes = self.mock_writes, 0
+            self._emit(MockLeft(writes))
+        if after.reads == MOCK:
+            self._emit(MockEntered(self.policy.mock, after.reason))
+        elif after.reads == after.active:
+            if before.reads not in {None, MOCK}:
+                source = before.reads or ""
+                self._emit(FailedBack(source, after.active, now - self._failed_over_at))
+        elif after.reads is not None:
+            source = after.active if before.reads in {None, MOCK} else before.reads or ""
+            began = self._known[after.active].trouble_since or now
+            self._failed_over_at = now
+            self.last_failover = LastFailover(source, after.reads, datetime.now(UTC), after.reason)
+            self._emit(FailedOver(source, after.reads, after.reason, now - began))
+
+    def _standbys(self) -> frozenset[str]:
+        """Return who may stand in: what keeps nothing never does for what keeps all."""
+        durable = self.members[self.route.active].capabilities.durable
+        return frozenset(
+            name
+            for name, member in self.members.items()
+            if name in self.opened
+            and not self._filling[name]
+            and (member.capabilities.durable or not durable)
+        )
+
+    @contextmanager
+    def filling(self, name: str) -> Generator[None, None, None]:
+        """Keep a member from standing in while a transfer fills it: half a copy is none."""
+        self._filling[name] += 1
+        try:
+            yield
+        finally:
+            self._filling[name] -= 1
+
+    def take_over(self, target: str) -> None:
+        """Make a member the active one, the first in order; what was held against it is gone."""
+        order = (target, *(name for name in self.members if name != target))
+        self.members = {name: self.members[name] for name in order}
+        self._known[target] = Member(State.UP, asyncio.get_running_loop().time())
+        self.route = Route(target, target, target)
+        if target not in self._checks:
+            self._checks[target] = self._checks_of(target)
+            self._checks[target].start(at_once=False)
+
+    async def exchange(self, name: str, member: Backend) -> None:
+        """Put another backend in a member's place, and check that one from now on."""
+        self.members[name] = member
+        checks = self._checks.pop(name, None)
+        if checks is not None:
+            await checks.stop()
+            self._checks[name] = self._checks_of(name)
+            self._checks[name].start(at_once=True)
+
+    def report(self, name: str, kind: str) -> MemberHealth:
+        """Return what is known about a member, without I/O."""
+        known, checks = self._known[name], self._checks.get(name)
+        seen = checks.seen if checks else None
+        return MemberHealth(
+            name=name,
+            type=kind,
+            state=known.state,
+            since=self._since[name],
+            writable=known.serves_writes,
+            latency=seen.latency if seen else None,
+            last_ok=seen.last_ok if seen else None,
+            last_error=seen.last_error if seen else None,
+            fails=known.fails,
+            flaps=max(len(known.flaps) - 1, 0),
+            pool=self.members[name].pool() if name in self.opened else None,
+            figures=seen.figures if seen else None,
+        )
+
+
+_OPEN_QUESTIONS = frozenset({State.UP, State.SUSPECT})
+_EVENTS: Mapping[State, Callable[[str, State, str], Event]] = {
+    State.READ_ONLY: MemberDegraded,
+    State.DOWN: lambda name, _, reason: ConnectionLost(name, reason),
+    State.MISCONFIGURED: MemberDegraded,
+    State.QUARANTINED: MemberDegraded,
+}

@@ -1,0 +1,138 @@
+"""The pool of SQL connections: its figures, and what an exhausted one says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from healthstore.abc import PoolFigures
+from healthstore.adapters.sql.dialect import BulkInsert, Row
+from healthstore.adapters.sql.pool import Pool, PoolOptions
+from healthstore.errors import Condition, Outcome, UnavailableError
+
+
+class Line:
+    """A connection to nothing."""
+
+    def __init__(self) -> None:
+        self.reusable = True
+        self.closed = False
+
+    async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
+        """Return nothing."""
+        return ()
+
+    async def execute(self, sql: str, parameters: Row) -> int:
+        """Match nothing."""
+        return 0
+
+    async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
+        """Do nothing."""
+
+    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
+        """Do nothing."""
+
+    async def run(self, sql: str) -> None:
+        """Do nothing."""
+
+    async def ping(self) -> None:
+        """Do nothing."""
+
+    async def discard(self) -> None:
+        """Close."""
+        self.closed = True
+
+    async def abort(self) -> None:
+        """Close."""
+        self.closed = True
+
+
+async def new() -> Line:
+    """Return a connection."""
+    return Line()
+
+
+async def test_the_figures_follow_what_is_lent() -> None:
+    """Size, open, in use and waiting, at every moment."""
+    pool = Pool(new, PoolOptions(size=2, acquire_seconds=5))
+    assert pool.figures() == PoolFigures(2, 0, 0, 0)
+    first, second = await pool.acquire(), await pool.acquire()
+    assert pool.figures() == PoolFigures(2, 2, 2, 0)
+    third = asyncio.create_task(pool.acquire())
+    await asyncio.sleep(0)
+    assert pool.figures() == PoolFigures(2, 2, 2, 1)
+    await pool.release(first)
+    assert await third is first
+    await pool.discard(second)
+    assert pool.figures() == PoolFigures(2, 1, 1, 0)
+    await pool.release(first)
+    assert pool.figures() == PoolFigures(2, 1, 0, 0)
+    await pool.close()
+    assert pool.figures() == PoolFigures(2, 0, 0, 0)
+
+
+async def test_a_cancelled_wait_leaves_no_trace() -> None:
+    """Whoever gives up is counted no more."""
+    pool = Pool(new, PoolOptions(size=1, acquire_seconds=5))
+    held = await pool.acquire()
+    waiting = asyncio.create_task(pool.acquire())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert pool.figures() == PoolFigures(1, 1, 1, 0)
+    await pool.release(held)
+
+
+async def test_an_exhausted_pool_is_no_dead_server() -> None:
+    """The error says that there is no capacity, and nothing was attempted."""
+    pool = Pool(new, PoolOptions(size=1, acquire_seconds=0.01))
+    held = await pool.acquire()
+    with pytest.raises(UnavailableError) as error:
+        await pool.acquire()
+    assert error.value.condition is Condition.OVERLOADED
+    assert error.value.outcome is Outcome.NOT_APPLIED
+    await pool.release(held)
+    assert pool.figures() == PoolFigures(1, 1, 0, 0)
+
+
+async def test_a_server_that_does_not_answer_is_a_suspicion() -> None:
+    """Connecting is bounded, handshake included; the place in the pool is free again."""
+
+    async def never() -> Line:
+        await asyncio.sleep(60)
+        return Line()
+
+    pool = Pool(never, PoolOptions(size=1, connect_seconds=0.01))
+    for _ in range(2):
+        with pytest.raises(UnavailableError) as error:
+            await pool.acquire()
+        assert error.value.condition is Condition.SUSPECT
+    assert pool.figures() == PoolFigures(1, 0, 0, 0)
+
+
+async def test_an_idle_connection_that_broke_is_not_lent() -> None:
+    """It is replaced without a round trip."""
+    pool = Pool(new, PoolOptions(size=1))
+    first = await pool.acquire()
+    await pool.release(first)
+    assert isinstance(first, Line)
+    first.reusable = False
+    second = await pool.acquire()
+    assert second is not first
+    assert first.closed
+    await pool.release(second)
+
+
+async def test_a_refused_lending_takes_no_place() -> None:
+    """What is asked before each lending may refuse it, any number of times."""
+
+    async def refuse() -> None:
+        raise UnavailableError("no")
+
+    pool = Pool(new, PoolOptions(size=1), refuse)
+    for _ in range(3):
+        with pytest.raises(UnavailableError):
+            await pool.acquire()
+    assert pool.figures() == PoolFigures(1, 0, 0, 0)

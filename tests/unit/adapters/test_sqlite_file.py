@@ -1,0 +1,255 @@
+"""A SQLite file that is removed, moved or replaced under the adapter: nothing is lost in silence."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from healthstore.abc import Backend, BackendURL, Vitals
+from healthstore.abc.registry import connect
+from healthstore.adapters.sql import sqlite
+from healthstore.adapters.sql.sqlite import SqliteAdapter
+from healthstore.errors import (
+    Condition,
+    HealthstoreError,
+    Outcome,
+    OutcomeUnknownError,
+    UnavailableError,
+)
+from healthstore.model.ops import CountDocuments, Ensure, Find, Insert, Patch
+from healthstore.model.schema import Collection, Field
+from healthstore.model.values import Document, FieldType, Kind
+
+NOTES = Collection(
+    "notes",
+    (
+        Field("id", FieldType(Kind.UUID)),
+        Field("version", FieldType(Kind.INTEGER)),
+        Field("text", FieldType(Kind.TEXT, max_length=50)),
+    ),
+)
+
+
+def note(number: int) -> Document:
+    """Return a document."""
+    return {"id": UUID(int=number), "version": 1, "text": f"note {number}"}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return the path of the file."""
+    return tmp_path / "with space & 100%.db"
+
+
+@pytest.fixture
+async def backend(path: Path) -> AsyncIterator[SqliteAdapter]:
+    """Lend an opened backend with one document."""
+    backend = SqliteAdapter("sqlite", path)
+    await backend.open()
+    await backend.execute(Ensure((NOTES,)))
+    await backend.execute(Insert(NOTES, (note(1),)))
+    yield backend
+    await backend.close()
+
+
+async def is_down(backend: Backend) -> None:
+    """Check that the next call is refused, with nothing attempted."""
+    with pytest.raises(UnavailableError) as error:
+        await backend.execute(Insert(NOTES, (note(99),)))
+    assert error.value.condition is Condition.DOWN
+    assert error.value.outcome is Outcome.NOT_APPLIED
+    assert error.value.hint
+    assert error.value.backend == "sqlite"
+
+
+async def count(backend: Backend) -> int:
+    """Return how many documents are there."""
+    return await backend.execute(CountDocuments(NOTES))
+
+
+def move(path: Path, to: Path) -> None:
+    """Move a file."""
+    path.rename(to)
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether there is a file."""
+    return path.exists()
+
+
+def held_files() -> list[str]:
+    """Return the files that this process has open."""
+    return [str(each.resolve()) for each in Path("/proc/self/fd").iterdir()]
+
+
+def remove(path: Path) -> None:
+    """Remove a database with its log."""
+    for each in path.parent.glob(f"{path.name}*"):
+        each.unlink()
+
+
+async def test_a_removed_file_is_noticed_before_the_write(
+    backend: SqliteAdapter, path: Path
+) -> None:
+    """SQLite would report success; the file does not come back empty either."""
+    remove(path)
+    for _ in range(3):
+        await is_down(backend)
+    for call in (backend.ping, backend.begin):
+        with pytest.raises(UnavailableError) as error:
+            await call()
+        assert error.value.condition is Condition.DOWN
+    assert not is_there(path)
+
+
+async def test_a_file_that_comes_back_is_served(backend: SqliteAdapter, path: Path) -> None:
+    """The same file, moved away and back, needs no restart."""
+    away = path.with_suffix(".away")
+    move(path, away)
+    await is_down(backend)
+    move(away, path)
+    assert await count(backend) == 1
+    await backend.execute(Insert(NOTES, (note(2),)))
+    assert await count(backend) == 2
+
+
+async def test_a_restored_file_is_served(
+    backend: SqliteAdapter, path: Path, tmp_path: Path
+) -> None:
+    """Another file at the path is refused once, so that it is noticed, and served from then on."""
+    copy = tmp_path / "copy.db"
+    with sqlite3.connect(path) as source, sqlite3.connect(copy) as target:
+        source.backup(target)
+    source.close()
+    target.close()
+    await backend.execute(Insert(NOTES, (note(2),)))
+    remove(path)
+    shutil.move(copy, path)
+    await is_down(backend)
+    assert await count(backend) == 1
+    await backend.execute(Insert(NOTES, (note(3),)))
+    assert await count(backend) == 2
+
+
+async def test_connections_to_a_removed_file_are_closed(backend: SqliteAdapter, path: Path) -> None:
+    """What is idle is dropped, so that the disk gets its space back."""
+    await asyncio.gather(*(backend.execute(Find(NOTES)) for _ in range(8)))
+    pool = backend.pool()
+    assert pool is not None
+    assert pool.open >= 2
+    remove(path)
+    await is_down(backend)
+    pool = backend.pool()
+    assert pool is not None
+    assert (pool.open, pool.in_use, pool.waiting) == (0, 0, 0)
+    assert not [each for each in held_files() if path.name in each]
+
+
+async def test_a_write_into_a_removed_file_is_not_acknowledged(
+    backend: SqliteAdapter, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file goes between the check and the commit: the outcome is unknown."""
+    insert = SqliteAdapter.insert
+
+    async def late(self: SqliteAdapter, session: sqlite.SqlSession, op: Insert) -> int:
+        remove(path)
+        return await insert(self, session, op)
+
+    monkeypatch.setattr(SqliteAdapter, "insert", late)
+    with pytest.raises(OutcomeUnknownError) as error:
+        await backend.execute(Insert(NOTES, (note(2),)))
+    assert error.value.outcome is Outcome.UNKNOWN
+    assert error.value.condition is Condition.DOWN
+
+
+async def test_a_unit_on_a_removed_file_is_not_acknowledged(
+    backend: SqliteAdapter, path: Path
+) -> None:
+    """The commit reports success only if the file is still there."""
+    unit = await backend.begin()
+    await unit.execute(Insert(NOTES, (note(2),)))
+    remove(path)
+    with pytest.raises(OutcomeUnknownError):
+        await unit.commit()
+    await unit.rollback()
+    await is_down(backend)
+
+
+async def test_a_unit_on_a_replaced_file_is_not_acknowledged(
+    backend: SqliteAdapter, path: Path
+) -> None:
+    """It began on a file that is gone, even if others already use the new one."""
+    unit = await backend.begin()
+    await unit.execute(Insert(NOTES, (note(2),)))
+    remove(path)
+    sqlite3.connect(path).close()
+    with pytest.raises(UnavailableError):
+        await backend.ping()
+    await backend.ping()
+    with pytest.raises(OutcomeUnknownError):
+        await unit.commit()
+    await unit.rollback()
+
+
+async def test_a_prober_sees_a_missing_file(backend: SqliteAdapter, path: Path) -> None:
+    """The member is down until the file is back; looking does not make an empty one."""
+    prober = backend.prober()
+    away = path.with_suffix(".away")
+    await prober.connect()
+    move(path, away)
+    for look in (prober.check, prober.connect, prober.connect):
+        with pytest.raises(UnavailableError) as error:
+            await look()
+        assert error.value.condition is Condition.DOWN
+        await prober.close()
+    assert not is_there(path)
+    move(away, path)
+    await prober.connect()
+    assert await prober.check() == Vitals()
+    await prober.close()
+
+
+async def test_a_full_disk_and_a_locked_file_are_told_apart(
+    backend: SqliteAdapter, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Little space means read-only; another writer means no capacity, and is soon reported."""
+    prober = backend.prober()
+    await prober.connect()
+    monkeypatch.setattr(sqlite, "_RESERVE_BYTES", 1 << 62)
+    seen = await prober.check()
+    assert (seen.writable, bool(seen.reason)) == (False, True)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    await asyncio.sleep(0)
+    with pytest.raises(HealthstoreError) as error:
+        await prober.write()
+    assert error.value.condition is Condition.OVERLOADED
+    other.execute("ROLLBACK")
+    other.close()
+    await prober.write()
+    await prober.close()
+
+
+async def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
+    """A file that is no database is for an operator to look at."""
+    path = tmp_path / "text.db"
+    path.write_bytes(b"this is no database, but long enough to be looked at" * 40)
+    backend = connect(BackendURL.parse(f"sqlite:///{path}"))
+    with pytest.raises(HealthstoreError) as error:
+        await backend.open()
+    assert error.value.condition is Condition.DAMAGED
+
+
+async def test_patches_and_batches_are_checked_too(backend: SqliteAdapter, path: Path) -> None:
+    """Every kind of write is refused when the file is gone."""
+    remove(path)
+    with pytest.raises(UnavailableError):
+        await backend.execute(Patch(NOTES, (UUID(int=1),), sets=(("text", "x"),)))
+    with pytest.raises(UnavailableError):
+        await backend.execute(Ensure((NOTES,)))
