@@ -13,9 +13,9 @@ import nox
 # ---------------------------------------------------------------- the lists
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
-CONTRACT_TESTS = ["tests/contract", "tests/servers", "tests/transfer"]
+CONTRACT_TESTS = ["tests/contract", "tests/faults", "tests/servers", "tests/transfer"]
 TYPED = ["src", "tests/typing", "tests/servers", "benchmarks", "noxfile.py"]
-BENCHMARKS = ["benchmarks.against_drivers"]  # in the order in which they run
+BENCHMARKS = ["benchmarks.against_drivers", "benchmarks.overhead", "benchmarks.failover"]  # in the order in which they run
 NEEDS_DATA = {"real_health_data.py"}  # examples that read the data set of HEALTHSTORE_DATA
 
 nox.needs_version = ">=2025.2.9"

@@ -112,7 +112,7 @@ class HealthstoreError(Exception):
     """
 
     code: ClassVar[str] = "HS-0000"
-    transient: ClassVar[bool] = False
+    transient: bool = False
     condition: Condition = Condition.OK
 
     def __init__(  # noqa: PLR0913 - every part of the place may be known where it is raised

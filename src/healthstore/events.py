@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -142,18 +142,41 @@ class ConfigReloaded(Event):
     changed: tuple[str, ...]
 
 
+_SELDOM: tuple[type[Event], ...] = (
+    ConfigReloaded,
+    ConnectionLost,
+    FailedBack,
+    FailedOver,
+    MemberDegraded,
+    MockEntered,
+    MockLeft,
+    Recovered,
+    SlowQuery,
+    Switched,
+)
+
+
 class EventStream:
-    """Events from now on, for ``async for``; ends when the bus closes.
+    """Events of some types from now on, for ``async for``; ends when it or the bus is closed.
 
     A listener that is slower than the events loses the oldest ones, which ``lost`` counts: it
-    never slows down what it listens to.
+    never slows down what it listens to. One that leaves early closes the stream, or uses it
+    with ``with``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Iterable[type[Event]], closed: Callable[[Self], None]) -> None:
         self.lost = 0
+        self.kinds = frozenset(kinds)
+        self._closed = closed
         self._waiting: deque[Event] = deque()
         self._arrived = asyncio.Event()
         self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __aiter__(self) -> Self:
         return self
@@ -174,10 +197,11 @@ class EventStream:
         self._waiting.append(event)
         self._arrived.set()
 
-    def end(self) -> None:
-        """End the stream behind the events that wait."""
+    def close(self) -> None:
+        """End the stream behind the events that wait, and take no more."""
         self._ended = True
         self._arrived.set()
+        self._closed(self)
 
 
 class EventBus:
@@ -193,21 +217,25 @@ class EventBus:
             raise LifecycleError("this is not a type of event", hint="db.on(SlowQuery, handler)")
         self._handlers.setdefault(kind, []).append(handler)
 
-    def stream(self) -> EventStream:
-        """Return a stream of every event from now on."""
-        stream = EventStream()
+    def stream(self, *kinds: type[Event]) -> EventStream:
+        """Return a stream of events of these types from now on.
+
+        Without types: of all but OperationFinished, which comes with every operation.
+        """
+        stream = EventStream(kinds or _SELDOM, self._streams.discard)
         self._streams.add(stream)
         return stream
 
     def end(self) -> None:
         """End every stream."""
-        for stream in self._streams:
-            stream.end()
-        self._streams.clear()
+        for stream in tuple(self._streams):
+            stream.close()
 
     def wants(self, kind: type[Event]) -> bool:
         """Tell whether anybody listens to a type: if not, the event need not be made."""
-        return bool(self._streams or kind in self._handlers or Event in self._handlers)
+        if kind in self._handlers or Event in self._handlers:
+            return True
+        return bool(self._streams) and any(kind in stream.kinds for stream in self._streams)
 
     def emit(self, event: Event) -> None:
         """Pass an event on, at once and in the order of registration."""
@@ -218,4 +246,5 @@ class EventBus:
                 except Exception:  # noqa: BLE001 - a listener must not break what it listens to
                     _log.exception("a handler of %s failed", type(event).__name__)
         for stream in self._streams:
-            stream.put(event)
+            if type(event) in stream.kinds:
+                stream.put(event)

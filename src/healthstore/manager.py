@@ -293,9 +293,13 @@ class DatabaseManager:
         """Call ``handler`` with every event of this type from now on; ``Event`` means all."""
         self._bus.on(kind, handler)
 
-    def events(self) -> EventStream:
-        """Return the events from now on, for ``async for``; it ends when the manager closes."""
-        return self._bus.stream()
+    def events(self, *kinds: type[Event]) -> EventStream:
+        """Return events of these types from now on, for ``async for``.
+
+        Without types: of all but OperationFinished, which comes with every operation. The
+        stream ends when it, or the manager, is closed.
+        """
+        return self._bus.stream(*kinds)
 
     def statistics(self) -> tuple[OperationStatistics, ...]:
         """Return counts, errors and times of each operation on each member."""

@@ -99,11 +99,14 @@ def test_what_nobody_listens_to_is_not_wanted() -> None:
     assert bus.wants(SlowQuery)
     assert not bus.wants(OperationFinished)
     streamed = EventBus()
-    kept = streamed.stream()
-    assert streamed.wants(OperationFinished)
-    streamed.end()
-    assert not streamed.wants(OperationFinished)
-    assert kept.lost == 0
+    with streamed.stream() as seldom:
+        assert streamed.wants(SlowQuery)
+        assert not streamed.wants(OperationFinished)
+        with streamed.stream(OperationFinished):
+            assert streamed.wants(OperationFinished)
+        assert not streamed.wants(OperationFinished)
+        assert seldom.lost == 0
+    assert not streamed.wants(SlowQuery)
     bus.on(Event, lambda _: None)
     assert bus.wants(OperationFinished)
 

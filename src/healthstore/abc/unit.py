@@ -20,7 +20,14 @@ from healthstore.model.schema import Collection
 if TYPE_CHECKING:
     from healthstore.abc.adapter import Adapter
 
-__all__ = ("AdapterUnit", "Phase", "collection_of", "deadline_exceeded", "phase_of")
+__all__ = (
+    "AdapterUnit",
+    "Phase",
+    "collection_of",
+    "deadline_exceeded",
+    "phase_of",
+    "read_only_unit",
+)
 
 R = TypeVar("R")
 S = TypeVar("S")
@@ -77,9 +84,7 @@ class AdapterUnit(Generic[S]):
                 backend=self.name,
             )
         if self._read_only and op.effect is not Effect.READ:
-            raise ReadOnlyError(
-                "the unit is read-only", hint="begin one that may write", backend=self.name
-            )
+            raise read_only_unit().at(backend=self.name)
         self._busy = True
         done = False
         try:
@@ -170,3 +175,10 @@ def deadline_exceeded(write: bool) -> DeadlineExceededError:  # noqa: FBT001 - s
         + ("; read the document to see whether it was written" if write else ""),
         outcome=Outcome.UNKNOWN if write else Outcome.NOT_APPLIED,
     )
+
+
+def read_only_unit() -> ReadOnlyError:
+    """Return the error for a write in a unit that only reads: it never passes by itself."""
+    error = ReadOnlyError("the unit is read-only", hint="begin one that may write")
+    error.transient = False
+    return error

@@ -191,6 +191,16 @@ def test_a_wide_filter_is_cut() -> None:
     assert text.startswith("count contract_people where (name = ? or name = ?")
 
 
+@pytest.mark.parametrize("length", range(MAX_SHAPE - 3, MAX_SHAPE + 4))
+def test_a_shape_is_cut_only_when_it_is_too_long(length: int) -> None:
+    """The longest shape is written out; one more code point, and it ends in dots."""
+    name = "n" * (length - len("count contract_people where  = ?"))
+    text = shape(CountDocuments(PEOPLE, Test(name, Operator.EQ, "x")))
+    assert len(text) <= MAX_SHAPE
+    assert text.endswith("…") is (length > MAX_SHAPE)
+    assert len(text) == length or length > MAX_SHAPE
+
+
 def test_an_operation_of_somebody_else_is_its_name() -> None:
     """An operation that no table lists shows its type only."""
 

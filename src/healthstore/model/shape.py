@@ -1,0 +1,180 @@
+"""The shape of a request: what it asks for, without any value.
+
+A shape can be logged and grouped by: it holds names of collections and fields, operators and
+numbers of documents, never an operand, a document or an id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from healthstore.model.ops import (
+    Aggregate,
+    Batch,
+    CountDocuments,
+    Delete,
+    Ensure,
+    Find,
+    Get,
+    Insert,
+    Measure,
+    Op,
+    Patch,
+    Replace,
+)
+from healthstore.model.query import PLURAL, And, Filter, Not, Operator, Test
+
+__all__ = ("MAX_SHAPE", "shape")
+
+MAX_SHAPE = 500
+"""The length of the longest shape, in code points."""
+_MAX_DEPTH = 6  # levels of a filter that are written out
+_MORE = "…"
+
+_Pieces = Iterator[str]
+_SYMBOLS: Mapping[Operator, str] = {Operator.EQ: "="}
+_WITHOUT_OPERAND = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
+
+
+def shape(op: Op[Any]) -> str:
+    """Return the request without its values: ``find users where email = ? limit 1``.
+
+    At most ``MAX_SHAPE`` code points; what is too long or too deep is elided as ``…``.
+    """
+    taken: list[str] = []
+    room = MAX_SHAPE
+    for piece in _pieces(op):
+        # Pieces are made one by one: a filter of thousands of parts costs what is shown of it.
+        if len(piece) > room:
+            return "".join(taken)[: MAX_SHAPE - 1] + _MORE
+        taken.append(piece)
+        room -= len(piece)
+    return "".join(taken)
+
+
+def _pieces(op: Op[Any]) -> _Pieces:
+    write = _WRITERS.get(type(op))
+    return iter((type(op).__name__.lower(),)) if write is None else write(op)
+
+
+def _ensure(op: Ensure) -> _Pieces:
+    yield "ensure "
+    yield from _listed(collection.name for collection in op.collections)
+
+
+def _get(op: Get) -> _Pieces:
+    yield f"get {op.collection.name} {_number(len(op.ids), 'id')}"
+
+
+def _insert(op: Insert) -> _Pieces:
+    yield f"insert {op.collection.name} {_number(len(op.documents), 'document')}"
+
+
+def _replace(op: Replace) -> _Pieces:
+    yield f"replace {op.collection.name} {_number(len(op.documents), 'document')}"
+
+
+def _patch(op: Patch) -> _Pieces:
+    yield f"patch {op.collection.name} {_number(len(op.ids), 'id')}"
+    for verb, changes in ((" set ", op.sets), (" increment ", op.increments)):
+        if changes:
+            yield verb
+            yield from _listed(name for name, _ in changes)
+
+
+def _delete(op: Delete) -> _Pieces:
+    yield f"delete {op.collection.name} {_number(len(op.ids), 'id')}"
+
+
+def _find(op: Find) -> _Pieces:
+    yield f"find {op.collection.name}"
+    yield from _where(op.where)
+    if op.after is not None:
+        yield " after ?"
+    if op.order:
+        yield " order "
+        yield from _listed(f"-{key.field}" if key.descending else key.field for key in op.order)
+    yield f" limit {op.limit}"
+
+
+def _count(op: CountDocuments) -> _Pieces:
+    yield f"count {op.collection.name}"
+    yield from _where(op.where)
+
+
+def _aggregate(op: Aggregate) -> _Pieces:
+    yield f"aggregate {op.collection.name} "
+    yield from _listed(map(_measure, op.measures))
+    yield from _where(op.where)
+    if op.group:
+        yield " group "
+        yield from _listed(op.group)
+
+
+def _measure(measure: Measure) -> str:
+    return f"{measure.function}({measure.field or '*'})"
+
+
+def _batch(op: Batch) -> _Pieces:
+    yield "batch "
+    for number, each in enumerate(op.operations):
+        if number:
+            yield "; "
+        yield from _pieces(each)
+
+
+_WRITERS: Mapping[type[Op[Any]], Callable[[Any], _Pieces]] = {
+    Aggregate: _aggregate,
+    Batch: _batch,
+    CountDocuments: _count,
+    Delete: _delete,
+    Ensure: _ensure,
+    Find: _find,
+    Get: _get,
+    Insert: _insert,
+    Patch: _patch,
+    Replace: _replace,
+}
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _listed(names: Iterable[str]) -> _Pieces:
+    for number, name in enumerate(names):
+        yield f", {name}" if number else name
+
+
+def _where(node: Filter) -> _Pieces:
+    if node != And(()):
+        yield " where "
+        yield from _filter(node, 0)
+
+
+def _filter(node: Filter, depth: int) -> _Pieces:
+    if isinstance(node, Test):
+        yield _test(node)
+    elif depth == _MAX_DEPTH:
+        yield _MORE
+    elif isinstance(node, Not):
+        yield "not "
+        yield from _filter(node.item, depth + 1)
+    elif not node.items:
+        yield "true" if isinstance(node, And) else "false"
+    else:
+        word = " and " if isinstance(node, And) else " or "
+        for number, item in enumerate(node.items):
+            yield word if number else "("
+            yield from _filter(item, depth + 1)
+        yield ")"
+
+
+def _test(test: Test) -> str:
+    operator = _SYMBOLS.get(test.operator, str(test.operator))
+    if test.operator in _WITHOUT_OPERAND:
+        return f"{test.field} {operator}"
+    if test.operator in PLURAL and isinstance(test.operand, tuple):
+        return f"{test.field} {operator} {_number(len(test.operand), 'value')}"
+    return f"{test.field} {operator} ?"
