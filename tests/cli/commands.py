@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,14 @@ class Ended:
         assert found["exit"] == self.code
         assert found["ok"] is (self.code == 0)
         return found
+
+
+class Terminal(io.StringIO):
+    """A stream that a person watches."""
+
+    def isatty(self) -> bool:
+        """Tell that it is a terminal."""
+        return True
 
 
 Run: TypeAlias = Callable[..., Ended]

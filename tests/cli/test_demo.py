@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -13,13 +14,16 @@ import pytest
 from tests.cli.commands import Run
 
 from healthstore.adapters.memory import MemoryAdapter
-from healthstore.cli.demo import stages
+from healthstore.adapters.sql.adapter import SqlAdapter
+from healthstore.cli.demo import outage, stages
 from healthstore.cli.demo.card import Card
 from healthstore.cli.demo.stores import servers
 from healthstore.cli.exits import Exit
+from healthstore.cli.output import Manners, Output
+from healthstore.errors import UnavailableError
 from healthstore.transfer.reader import BackupReader
 
-CLAIMS = 7
+CLAIMS = 11
 
 
 def test_the_demo_holds_on_this_machine(folder: Path) -> None:
@@ -51,6 +55,7 @@ def test_the_demo_keeps_its_files_on_request(run: Run, folder: Path) -> None:
     assert ended.data["stores"] == ["sqlite", "memory"]
     names = {each.name for each in (folder / "kept").iterdir()}
     assert {"backup.json", "changed.json", "cut.json", "demo.db", "restored.db"} <= names
+    assert {"primary.db", "standby.db"} <= names
     again = run("demo", "--keep", "kept")
     assert again.code == Exit.USAGE
     assert "not empty" in again.err
@@ -100,6 +105,34 @@ def _trust_every_file(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BackupReader, "check", unchecked)
 
 
+def _take_nothing_away(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(outage, "_move", lambda _, __: None)
+
+
+def _lose_some_writes(patch: pytest.MonkeyPatch) -> None:
+    insert = SqlAdapter.insert
+    lost = itertools.count()
+
+    async def wrong(self: SqlAdapter, session: Any, op: Any) -> int:
+        single = op.collection.name == "demo_readings" and len(op.documents) == 1
+        if self.name == "primary" and single and next(lost) % 20 == 0:
+            return 1
+        return await insert(self, session, op)
+
+    patch.setattr(SqlAdapter, "insert", wrong)
+
+
+def _stop_reading(patch: pytest.MonkeyPatch) -> None:
+    find = SqlAdapter.get
+
+    async def wrong(self: SqlAdapter, session: Any, op: Any) -> Any:
+        if self.name == "standby" and op.collection.name == "demo_patients":
+            raise UnavailableError("no")
+        return await find(self, session, op)
+
+    patch.setattr(SqlAdapter, "get", wrong)
+
+
 SABOTAGES: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
     (_count_one_more, "same answers on every store"),
     (_forget_one, "a migration moves every row and changes none"),
@@ -124,6 +157,32 @@ def test_a_claim_that_is_not_so_ends_with_6(
     broken = [each["promise"] for each in ended.data["claims"] if not each["held"]]
     assert any(promise in each for each in broken)
     assert all(each in ended.err for each in broken)
+
+
+OUTAGES: list[tuple[Callable[[pytest.MonkeyPatch], None], set[str]]] = [
+    (lambda _: None, set()),
+    (_take_nothing_away, {"reads go on", "write is refused", "return to it by themselves"}),
+    (_lose_some_writes, {"every acknowledged write is there"}),
+    (_stop_reading, {"reads go on"}),
+]
+
+
+@pytest.mark.parametrize(("sabotage", "broken"), OUTAGES)
+async def test_an_outage_is_measured(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sabotage: Callable[[pytest.MonkeyPatch], None],
+    broken: set[str],
+) -> None:
+    """Of the outage each line holds only if it was so: nothing taken away, a write that is lost."""
+    monkeypatch.setattr(outage, "_PATIENCE", 0.5)
+    sabotage(monkeypatch)
+    card = Card()
+    await outage.Outage(Output(Manners(quiet=True)), tmp_path, card).run()
+    assert len(card.claims) == 4
+    failed = [each.promise for each in card.claims if not each.held]
+    assert len(failed) == len(broken)
+    assert all(any(part in each for each in failed) for part in broken)
 
 
 def test_a_server_that_cannot_join_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

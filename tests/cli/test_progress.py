@@ -5,17 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
+from tests.cli.commands import Terminal
+
 from healthstore.cli.output import Manners, Output
 from healthstore.cli.progress import progress
 from healthstore.transfer import CollectionStarted, PageMoved, Stage
-
-
-class Terminal(io.StringIO):
-    """A stream that a person watches."""
-
-    def isatty(self) -> bool:
-        """Tell that it is a terminal."""
-        return True
 
 
 def transfer(rows: int) -> Iterator[CollectionStarted | PageMoved]:

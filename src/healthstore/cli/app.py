@@ -17,16 +17,26 @@ import typer
 from healthstore.cli.exits import Exit
 from healthstore.cli.failures import Failure, failure_of
 from healthstore.cli.output import Manners, Output
+from healthstore.cli.store import Store
 
 __all__ = (
     "backup",
+    "check",
     "demo",
+    "doctor",
+    "health",
+    "init",
+    "initialize",
     "load",
     "migrate",
     "perform",
     "restore",
     "run",
     "schema",
+    "schema_of_file",
+    "show",
+    "stats",
+    "switch",
     "verify",
 )
 
@@ -45,6 +55,18 @@ Entities = Annotated[
     ),
 ]
 _URL_HELP = "sqlite:///app.db, postgresql://user:password@host/database, …"
+# Where the store is; without any of them the environment says it.
+Urls = Annotated[
+    list[str] | None,
+    typer.Option("--url", metavar="URL", help=f"A member, in order; may be repeated: {_URL_HELP}"),
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with the members.")
+]
+ProfileName = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", help="development, test or production.")
+]
+_NEW_FILE = Path("healthstore.toml")
 # Options of every command, which may also stand before its name.
 _MANNERS = frozenset({"--json", "--quiet", "-q", "--no-color"})
 # Typer passes on what click raises, from a click of its own or the real one.
@@ -83,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command that these arguments name, and return its exit code."""
     leading = list(takewhile(_MANNERS.__contains__, arguments))
     command, *rest = [*arguments[len(leading) :]] or [""]
-    ordered = [command, *leading, *rest] if command else leading
+    ordered = [command, *rest, *leading] if command else leading
     try:
         code = app(args=ordered, prog_name="healthstore", standalone_mode=False)
     except _Usage as error:
@@ -100,7 +122,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _is_command(name: str) -> bool:
-    return any(name in {each.name, _name_of(each.callback)} for each in app.registered_commands)
+    groups = {each.name for each in app.registered_groups}
+    named = {_name_of(each.callback) for each in app.registered_commands}
+    return name in groups | named
 
 
 def _name_of(callback: Callable[..., object] | None) -> str:
@@ -114,6 +138,12 @@ def _without_urls(message: str, arguments: Sequence[str]) -> str:
         if mark:
             message = message.replace(argument, f"{scheme}://…")
     return re.sub(r"://[^\s'…]+", "://…", message)
+
+
+configuration = typer.Typer(
+    help="Show, check and begin a configuration.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(configuration, name="config")
 
 
 @app.callback(invoke_without_command=True)
@@ -159,21 +189,24 @@ def load(
         str,
         typer.Option(metavar="MODULE:CLASS", help="What a row is; found from the current folder."),
     ],
-    url: Annotated[str, typer.Option(help=f"The store: {_URL_HELP}", envvar="HEALTHSTORE_PRIMARY")],
+    url: Urls = None,
+    config: Config = None,
+    profile: ProfileName = None,
     *,
     json: Json = False,
     quiet: Quiet = False,
     no_color: NoColor = False,
 ) -> int:
-    """Load a file into a store, one entity a row.
+    """Load a file into the active member, one entity a row.
 
     Makes the collection if it is missing. A row that the entity or the store refuses is named
     with its line, stops the load, and nothing of the file stays.
     """
     from healthstore.cli.load import load_file
 
+    store = Store(url or (), config, profile)
     return perform(
-        Manners(json, quiet, no_color), lambda output: load_file(output, file, entity, url)
+        Manners(json, quiet, no_color), lambda output: load_file(output, file, entity, store)
     )
 
 
@@ -255,7 +288,10 @@ def restore(
 
 @app.command()
 def schema(
-    url: Annotated[str, typer.Argument(metavar="URL", help=_URL_HELP)],
+    member: Annotated[str | None, typer.Argument(metavar="[URL]", help=_URL_HELP)] = None,
+    url: Urls = None,
+    config: Config = None,
+    profile: ProfileName = None,
     *,
     json: Json = False,
     quiet: Quiet = False,
@@ -264,4 +300,204 @@ def schema(
     """Show a store's collections: fields, keys, references, and how many documents each has."""
     from healthstore.cli.look import show_schema
 
-    return perform(Manners(json, quiet, no_color), lambda output: show_schema(output, url))
+    store = Store((*((member,) if member else ()), *(url or ())), config, profile)
+    return perform(Manners(json, quiet, no_color), lambda output: show_schema(output, store))
+
+
+@app.command()
+def doctor(
+    urls: Annotated[
+        list[str] | None, typer.Argument(metavar="[URL]...", help=f"Members: {_URL_HELP}")
+    ] = None,
+    url: Urls = None,
+    config: Config = None,
+    profile: ProfileName = None,
+    *,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Look at this machine and at each member: how it is reached, and how it is set up.
+
+    Each line is OK, WARN, FAIL or SKIP, with what to do. Exits with 0 if nothing failed, with 5
+    if a member cannot be reached, and with 1 if something else failed. Nothing is written.
+    """
+    from healthstore.cli.doctor import examine_members
+
+    store = Store((*(urls or ()), *(url or ())), config, profile)
+    return perform(Manners(json, quiet, no_color), lambda output: examine_members(output, store))
+
+
+@app.command()
+def health(
+    url: Urls = None,
+    config: Config = None,
+    profile: ProfileName = None,
+    *,
+    wait: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Check until requests are served.")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How often --watch draws on a terminal.")
+    ] = 2.0,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Check every member, and show who serves.
+
+    Exits with 0 if reads and writes are served, with 1 if only reads are, and with 5 if nothing
+    is. The check includes one small write.
+    """
+    from healthstore.cli.health import show_health, wait_until_ready, watch_health
+
+    store = Store(url or (), config, profile)
+
+    def job(output: Output) -> Awaitable[int]:
+        if watch:
+            return watch_health(output, store, every)
+        if wait is not None:
+            return wait_until_ready(output, store, wait)
+        return show_health(output, store)
+
+    return perform(Manners(json, quiet, no_color), job)
+
+
+@app.command()
+def stats(
+    url: Urls = None,
+    config: Config = None,
+    profile: ProfileName = None,
+    *,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Count the documents of every collection on every member, with size and connections."""
+    from healthstore.cli.stats import show_statistics
+
+    store = Store(url or (), config, profile)
+    return perform(Manners(json, quiet, no_color), lambda output: show_statistics(output, store))
+
+
+@app.command()
+def initialize(
+    entities: Annotated[
+        list[str],
+        typer.Argument(metavar="MODULE:CLASS...", help="Entities, found from the current folder."),
+    ],
+    url: Urls = None,
+    config: Config = None,
+    profile: ProfileName = None,
+    *,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Create the collections of entities on the active member, and check those that are there."""
+    from healthstore.cli.change import initialize_store
+
+    store = Store(url or (), config, profile)
+    return perform(
+        Manners(json, quiet, no_color), lambda output: initialize_store(output, store, entities)
+    )
+
+
+@app.command()
+def switch(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The member that is to become the active one.")
+    ],
+    url: Urls = None,
+    config: Config = None,
+    profile: ProfileName = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say whether it could take over, and why not.")
+    ] = False,
+    *,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Say whether another member could become the active one, with --dry-run.
+
+    No command can switch services that run: they call db.switch(NAME) themselves. Exits with 7
+    if the member is not fit, or without --dry-run.
+    """
+    from healthstore.cli.change import switch_store
+
+    store = Store(url or (), config, profile)
+    return perform(
+        Manners(json, quiet, no_color),
+        lambda output: switch_store(output, store, name, dry_run=dry_run),
+    )
+
+
+@configuration.command("show")
+def show(
+    config: Config = None,
+    profile: ProfileName = None,
+    origin: Annotated[
+        bool, typer.Option("--origin", help="Say where each value comes from.")
+    ] = False,
+    *,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Show every setting in effect, without secrets."""
+    from healthstore.cli.config import show_config
+
+    return perform(
+        Manners(json, quiet, no_color),
+        lambda output: show_config(output, config, profile, origin),
+    )
+
+
+@configuration.command("check")
+def check(
+    config: Config = None,
+    profile: ProfileName = None,
+    *,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Say whether the configuration can work, without connecting; exits with 4 if not."""
+    from healthstore.cli.config import check_config
+
+    return perform(
+        Manners(json, quiet, no_color), lambda output: check_config(output, config, profile)
+    )
+
+
+@configuration.command("init")
+def init(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Must not be there yet.")
+    ] = _NEW_FILE,
+    *,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Write a commented file to begin with."""
+    from healthstore.cli.config import init_config
+
+    return perform(Manners(json, quiet, no_color), lambda output: init_config(output, path))
+
+
+@configuration.command("schema")
+def schema_of_file(
+    *,
+    json: Json = False,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+) -> int:
+    """Print the JSON schema of the file, for an editor."""
+    from healthstore.cli.config import schema_config
+
+    return perform(Manners(json, quiet, no_color), schema_config)

@@ -15,6 +15,7 @@ from healthstore.cli.failures import CommandError, failure_of
 from healthstore.cli.named import find_entity, there
 from healthstore.cli.output import Output
 from healthstore.cli.progress import progress
+from healthstore.cli.store import Store
 from healthstore.entity import Entity, collection_of, to_document
 from healthstore.errors import (
     HealthstoreError,
@@ -22,7 +23,6 @@ from healthstore.errors import (
     InvalidRequestError,
     RefusedValueError,
 )
-from healthstore.manager import DatabaseManager
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Kind
 from healthstore.transfer import load
@@ -33,11 +33,11 @@ __all__ = ("Reader", "load_file")
 _WRITTEN = frozenset({"assertion_error", "value_error"})
 
 
-async def load_file(output: Output, file: Path, name: str, url: str) -> int:
-    """Load a file into the collection of an entity; every row or none."""
+async def load_file(output: Output, file: Path, name: str, target: Store) -> int:
+    """Load a file into the collection of an entity, on the active member; every row or none."""
     reader = Reader(find_entity(name), cells=".csv" in (each.lower() for each in file.suffixes))
-    async with DatabaseManager(members={"store": url}) as db:
-        store = await db.member("store")
+    async with target.manager() as db:
+        store = await db.member(db.active)
         with progress(output) as on_event:
             try:
                 report = await load(

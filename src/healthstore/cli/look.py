@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from healthstore.abc.url import BackendURL
 from healthstore.build import build_guard
 from healthstore.cli.exits import Exit
-from healthstore.cli.named import stored
 from healthstore.cli.output import Output
-from healthstore.manager import DatabaseManager
+from healthstore.cli.store import Store
 from healthstore.model.catalog import definition
 from healthstore.model.ops import CountDocuments
 from healthstore.model.schema import Collection, Field, parents_first
@@ -17,10 +15,11 @@ from healthstore.transfer.selection import catalog
 __all__ = ("show_schema",)
 
 
-async def show_schema(output: Output, url: str) -> int:
-    """Show each collection's fields, keys, references and number of documents."""
-    async with DatabaseManager(members={"store": stored(url)}) as db:
-        store = await db.member("store")
+async def show_schema(output: Output, chosen: Store) -> int:
+    """Show the active member's collections: fields, keys, references, number of documents."""
+    url = chosen.settings().members[0].backend_url()
+    async with chosen.observed() as db:
+        store = await db.member(db.active)
         collections = parents_first((await catalog(store)).values())
         guarded = build_guard(store)
         counts = {each.name: await guarded.execute(CountDocuments(each)) for each in collections}
@@ -34,7 +33,7 @@ async def show_schema(output: Output, url: str) -> int:
             "ok": True,
             "exit": int(Exit.OK),
             "command": "schema",
-            "store": str(BackendURL.parse(url)),
+            "store": str(url),
             "collections": shown,
         }
     )

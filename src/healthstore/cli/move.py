@@ -12,6 +12,7 @@ from healthstore.cli.failures import Failure
 from healthstore.cli.named import find_entities, stored, there
 from healthstore.cli.output import Output
 from healthstore.cli.progress import progress
+from healthstore.cli.store import TRANSFER
 from healthstore.errors import VerificationError
 from healthstore.manager import DatabaseManager
 from healthstore.transfer import (
@@ -39,7 +40,9 @@ _NAMED = 5  # ids of each sort that are shown; the object of --json has more
 async def migrate_stores(output: Output, source: str, target: str, names: Sequence[str]) -> int:
     """Copy collections from one store to another, and verify them."""
     entities = find_entities(names)
-    async with DatabaseManager(members={"source": stored(source), "target": target}) as db:
+    async with DatabaseManager(
+        members={"source": stored(source), "target": target}, policy=TRANSFER
+    ) as db:
         with progress(output) as on_event:
             report = await db.migrate("source", "target", entities, on_event=on_event)
     _moved(output, report.collections)
@@ -49,7 +52,9 @@ async def migrate_stores(output: Output, source: str, target: str, names: Sequen
 async def verify_stores(output: Output, left: str, right: str, names: Sequence[str]) -> int:
     """Compare two stores."""
     entities = find_entities(names)
-    async with DatabaseManager(members={"left": stored(left), "right": stored(right)}) as db:
+    async with DatabaseManager(
+        members={"left": stored(left), "right": stored(right)}, policy=TRANSFER
+    ) as db:
         with progress(output) as on_event:
             report = await db.verify("left", "right", entities, on_event=on_event)
     rows = [
@@ -76,7 +81,7 @@ async def verify_stores(output: Output, left: str, right: str, names: Sequence[s
 async def backup_store(output: Output, url: str, file: Path, names: Sequence[str]) -> int:
     """Write a store to a file."""
     entities = find_entities(names)
-    async with DatabaseManager(members={"source": stored(url)}) as db:
+    async with DatabaseManager(members={"source": stored(url)}, policy=TRANSFER) as db:
         with progress(output) as on_event:
             report = await db.backup(file, entities, on_event=on_event)
     _moved(output, report.collections)
@@ -86,7 +91,7 @@ async def backup_store(output: Output, url: str, file: Path, names: Sequence[str
 async def restore_store(output: Output, file: Path, url: str, names: Sequence[str]) -> int:
     """Check a file and load it into a store."""
     entities = find_entities(names)
-    async with DatabaseManager(members={"target": url}) as db:
+    async with DatabaseManager(members={"target": url}, policy=TRANSFER) as db:
         with progress(output) as on_event:
             report = await db.restore(there(file), entities=entities, on_event=on_event)
     _moved(output, report.collections)

@@ -14,7 +14,7 @@ from healthstore.abc.url import BackendURL
 from healthstore.cli.failures import CommandError, Failure
 from healthstore.entity import Entity
 
-__all__ = ("find_entities", "find_entity", "stored", "there")
+__all__ = ("find_entities", "find_entity", "require_stored", "stored", "there")
 
 
 def find_entity(name: str) -> type[Entity]:
@@ -85,11 +85,15 @@ _CHECKS: Mapping[str, Callable[[BackendURL], None]] = {"sqlite": _file_is_there}
 
 def stored(url: str) -> str:
     """Return the URL of a store that is to be read; raise CommandError if it is not there."""
-    parsed = BackendURL.parse(url)
-    check = _CHECKS.get(parsed.scheme)
-    if check is not None:
-        check(parsed)
+    require_stored(BackendURL.parse(url))
     return url
+
+
+def require_stored(url: BackendURL) -> None:
+    """Raise CommandError if a store that is to be read is not there."""
+    check = _CHECKS.get(url.scheme)
+    if check is not None:
+        check(url)
 
 
 def there(file: Path) -> Path:

@@ -6,13 +6,14 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
 from healthstore.cli.failures import Failure
 
-__all__ = ("Manners", "Output")
+__all__ = ("Manners", "Output", "events_unlogged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,18 @@ class Output:
 
     def _red(self, text: str) -> str:
         return f"\x1b[1;31m{text}\x1b[0m" if self.stderr.isatty() and not self.plain else text
+
+
+@contextmanager
+def events_unlogged() -> Generator[None, None, None]:
+    """Keep events out of the log, where a command shows what they tell."""
+    log = logging.getLogger("healthstore.events")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 class _Brief(logging.Formatter):

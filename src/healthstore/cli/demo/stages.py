@@ -12,9 +12,11 @@ import msgspec
 from pydantic_core import to_jsonable_python
 
 from healthstore.cli.demo.card import Card
+from healthstore.cli.demo.outage import Outage
 from healthstore.cli.demo.program import Patient, Reading, patients, program, readings
 from healthstore.cli.output import Output
 from healthstore.cli.progress import progress
+from healthstore.cli.store import TRANSFER
 from healthstore.errors import BackupCorruptError, CapabilityError, HealthstoreError
 from healthstore.manager import DatabaseManager
 from healthstore.testing.provision import clear
@@ -65,12 +67,14 @@ class Demo:
             await self.ask()
             stage = "a migration moves every row and changes none"
             members = {**self.stores, "restored": f"sqlite:///{self.folder / 'restored.db'}"}
-            async with DatabaseManager(members=members) as db:
+            async with DatabaseManager(members=members, policy=TRANSFER) as db:
                 await self.migrate(db)
                 stage = "a backup can be restored"
                 await self.back_up(db)
                 await self.tamper()
                 await self.restore(db)
+            stage = "an outage of the active member loses no acknowledged write"
+            await Outage(self.output, self.folder, self.card).run()
         except HealthstoreError as error:
             self.card.add(stage, f"{type(error).__name__} ({error.code})", held=False)
             self.output.note(f"{stage}: {error}")
