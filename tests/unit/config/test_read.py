@@ -224,3 +224,15 @@ def test_arguments_have_the_shape_of_the_file() -> None:
     assert str(loaded.origins["failover.drain"]) == "argument failover"
     with pytest.raises(ConfigurationError, match="argument"):
         read_settings(environ={}, dotenv=None, overrides={"failovr": {}})
+
+
+def test_a_reference_matters_only_where_it_is_used(folder: Path) -> None:
+    """A member or value that a higher source replaces may refer to what is not set."""
+    text = "mock = '${X}'\n[[members]]\nurl = '${X}'\n[profiles.test]\nmembers = ['memory://']\n"
+    environ = {"HEALTHSTORE_MOCK": "off"}
+    assert "refers to the variable X" in refused(folder, text, environ)
+    for loaded in (
+        read(folder, text, environ | {"DATABASE_URL": "memory://"}),
+        read(folder, text, environ | {"HEALTHSTORE_PROFILE": "test"}),
+    ):
+        assert urls(loaded) == {"memory": "memory:///"}

@@ -131,6 +131,19 @@ def test_a_file_overrides_a_dotenv_value_and_the_other_way_round(folder: Path) -
     assert str(loaded.settings.members[0].backend_url()) == "sqlite:///plain"
 
 
+def test_a_dotenv_value_is_never_changed(folder: Path) -> None:
+    """Dollars and quotes stay as they are; a value that refers to another one is refused."""
+    env = folder / ".env"
+    env.write_text("MYSQL_DATABASE=d\nexport MYSQL_PASSWORD='a$b $HOME #\\x'\n", "utf-8")
+    loaded = read_settings(environ={})
+    assert loaded.settings.members[0].backend_url().password == "a$b $HOME #\\x"
+    env.write_text("PROMPT=${X}\nMYSQL_DATABASE=d\nMYSQL_PASSWORD='a${HOME}b'\n", "utf-8")
+    with pytest.raises(ConfigurationError, match=r"MYSQL_PASSWORD in \.env refers"):
+        read_settings(environ={})
+    loaded = read_settings(environ={"MYSQL_PASSWORD": "a${HOME}b"})
+    assert loaded.settings.members[0].backend_url().password == "a${HOME}b"
+
+
 # --- modes ----------------------------------------------------------------------------------------
 
 
