@@ -101,7 +101,7 @@ class Output:
     def log(self) -> None:
         """Send the library's warnings to standard error, without tracebacks: they hold values."""
         handler = logging.StreamHandler(self.stderr)
-        handler.setFormatter(_Brief("%(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(_brief())
         logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
     def _red(self, text: str) -> str:
@@ -120,10 +120,13 @@ def events_unlogged() -> Generator[None, None, None]:
         log.setLevel(level)
 
 
-class _Brief(logging.Formatter):
-    """A record in one line: an exception by the name of its type."""
+def _brief() -> logging.Formatter:
+    """Return a formatter that tells an exception by the name of its type only."""
+    from healthstore.logs import TextFormatter  # noqa: PLC0415 - --help has no use for it
 
-    def formatException(self, ei: object) -> str:  # noqa: N802 - the name is logging's
-        """Return the type's name."""
-        kind = ei[0] if isinstance(ei, tuple) else None
-        return getattr(kind, "__name__", "")
+    class Brief(TextFormatter):
+        def formatException(self, ei: object) -> str:  # noqa: N802 - the name is logging's
+            kind = ei[0] if isinstance(ei, tuple) else None
+            return getattr(kind, "__name__", "")
+
+    return Brief()
