@@ -15,7 +15,11 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 CONTRACT_TESTS = ["tests/contract", "tests/faults", "tests/servers", "tests/transfer"]
 TYPED = ["src", "tests/typing", "tests/servers", "benchmarks", "noxfile.py"]
-BENCHMARKS = ["benchmarks.against_drivers", "benchmarks.overhead", "benchmarks.failover"]  # in the order in which they run
+BENCHMARKS = [
+    "benchmarks.against_drivers",
+    "benchmarks.overhead",
+    "benchmarks.failover",
+]  # in the order in which they run
 NEEDS_DATA = {"real_health_data.py"}  # examples that read the data set of HEALTHSTORE_DATA
 
 nox.needs_version = ">=2025.2.9"
@@ -93,7 +97,8 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def examples(session: nox.Session) -> None:
     """Run every example; those that read the data set need HEALTHSTORE_DATA."""
-    install(session)
+    install(session, "test")
+    session.run("pytest", "examples/mock_mode_tests", "--healthstore-backends=memory,sqlite")
     data = os.environ.get("HEALTHSTORE_DATA")
     skipped: list[str] = []
     for path in sorted(Path("examples").glob("*.py")):

@@ -86,7 +86,7 @@ class DatabaseManager:
     ``urls`` are named by their kind: ``"sqlite"``, ``"postgresql"``, ``"sqlite-2"``; ``members``
     maps names of your own to URLs, and comes after them. ``policy`` says what happens when a
     member fails; by default reads go on at the next one and writes are refused. ``layers`` are
-    laid directly over each adapter; ``mock_fill`` fills the mock, if the policy has one, when
+    laid directly over each member's adapter; ``mock_fill`` fills the mock, if the policy has one, when
     the entities are initialized. ``settings`` are all of that but the last two, made elsewhere,
     and ``reread`` reads them again for :meth:`reload`. Use the manager with ``async with``, or call :meth:`open` and
     :meth:`close`. Raises ConfigurationError for anything that cannot be used.
@@ -104,11 +104,6 @@ class DatabaseManager:
         mock_fill: MockFill | None = None,
     ) -> None:
         given = settings or settings_of(urls, members or {}, policy=policy, profile=profile)
-        names = [each.name for each in given.members]
-        if MOCK in names:
-            raise ConfigurationError(
-                f"no member may be called {MOCK!r}", hint="it is the name of the mock"
-            )
         self._settings = given
         self._reread = reread
         self._layers = tuple(layers)
@@ -120,10 +115,11 @@ class DatabaseManager:
             self._bus.on(kind, log_event)
         self._mock: Backend | None = None
         if given.policy.mock is not Mock.OFF:
-            self._mock = self._built(MemberSettings(name=MOCK, url=SecretStr("memory://")))
+            mock = MemberSettings(name=MOCK, url=SecretStr("memory://"))
+            self._mock = build_member(mock, self._bus, self._statistics)
         self._failover = Failover(
             {each.name: self._built(each) for each in given.members},
-            given.policy.resolved(len(names)),
+            given.policy.resolved(len(given.members)),
             self._bus.emit,
             self._mock,
         )

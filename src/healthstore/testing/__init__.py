@@ -1,11 +1,21 @@
-"""What a backend's author runs: the contract, and the tools that run it.
+"""Tests of services that use healthstore, and of backends for it.
+
+For services:
+
+- ``healthstore.testing.plugin``: the options and fixtures for pytest, always there;
+- ``healthstore.testing.fake``: made-up entities that are valid and the same in every run;
+- ``healthstore.testing.faults``: errors, lost answers, delays and hangs on purpose;
+- ``healthstore.testing.statements``: how many operations a block of code sends;
+- ``healthstore.testing.rollback``: one transaction for a whole test.
+
+For authors of backends:
 
 - ``healthstore.testing.contract``: the promises of a backend, as tests to inherit;
 - ``healthstore.testing.provision``: empty, disposable databases on real servers;
-- ``healthstore.testing.plugin``: the options and fixtures for pytest, always there;
 - ``healthstore.testing.strategies``: Hypothesis strategies for values, filters and orders.
 
-The contract needs ``pytest``, ``pytest-asyncio`` and ``hypothesis``.
+``python -m pip install "healthstore[testing]"`` installs what services need; the contract also
+needs ``hypothesis``.
 """
 
 from __future__ import annotations

@@ -12,10 +12,12 @@ import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
+from urllib.parse import quote, urlencode
 from uuid import UUID, uuid4
 
 from healthstore.abc import Backend, BackendURL, Layer
@@ -25,8 +27,9 @@ from healthstore.layers.guard import GuardLayer
 from healthstore.model.catalog import CATALOG, from_definition
 from healthstore.model.ops import Batch, CountDocuments, Delete, Ensure, Find, Op
 from healthstore.model.schema import Collection, parents_first
+from healthstore.testing.rollback import RollbackLayer, can_roll_back
 
-__all__ = ("PROVISIONS", "SERVERS", "Databases", "Provision", "clear", "server_url")
+__all__ = ("PROVISIONS", "SERVERS", "Databases", "Lent", "Provision", "clear", "server_url")
 
 R = TypeVar("R")
 
@@ -187,9 +190,9 @@ class _TouchLayer(Layer):
 
     rank: ClassVar[int] = 99
 
-    def __init__(self, inner: Backend) -> None:
+    def __init__(self, inner: Backend, touched: set[Collection] | None = None) -> None:
         super().__init__(inner)
-        self.touched: set[Collection] = set()
+        self.touched = set[Collection]() if touched is None else touched
 
     async def execute(self, op: Op[R]) -> R:
         """Note the collections, and run the operation."""
@@ -223,6 +226,14 @@ async def clear(backend: Backend, collections: Iterable[Collection] | None = Non
                 await asyncio.gather(*(store.execute(each) for each in several))
 
 
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """What a manager needs to use a disposable database: its URL, and layers for its adapter."""
+
+    url: str = field(repr=False)
+    layers: tuple[Callable[[Backend], Layer], ...] = ()
+
+
 class Databases:
     """The disposable databases of one test session, each made when it is first asked for."""
 
@@ -252,6 +263,48 @@ class Databases:
             yield backend
 
     @asynccontextmanager
+    async def lend(self, name: str, url: BackendURL) -> AsyncGenerator[Lent, None]:
+        """Lend the place of an empty database for one test, for a manager to open.
+
+        As :meth:`empty` it is one of our own, new or emptied afterwards; where a transaction can
+        be undone in parts, the test runs in one that is rolled back, which costs less.
+        """
+        self.used.add(name)
+        provision = PROVISIONS.get(url.scheme)
+        if provision is not None and provision.for_each_test:
+            made = await provision.create(url, _new_name())
+            try:
+                yield Lent(_text_of(made))
+            finally:
+                await provision.drop(made)
+            return
+        made = await self._kept(name, url, provision)
+        if can_roll_back(connect(made, name)):
+            yield Lent(_text_of(made), (RollbackLayer,))
+            return
+        if name in self._unclean:
+            async with _opened(made, name) as backend:
+                await clear(backend)
+        self._unclean.add(name)
+        touched: set[Collection] = set()
+        yield Lent(_text_of(made), (partial(_TouchLayer, touched=touched),))
+        async with _opened(made, name) as backend:
+            await clear(backend, touched)
+        self._unclean.discard(name)
+
+    async def _kept(self, name: str, url: BackendURL, provision: Provision | None) -> BackendURL:
+        """Return the database that a session keeps for a name, made or borrowed at first use."""
+        if provision is None:
+            if name not in self._borrowed:
+                async with _opened(url, name) as backend:
+                    await _require_empty(backend)
+                self._borrowed.add(name)
+            return url
+        if name not in self._made:
+            self._made[name] = await provision.create(url, _new_name())
+        return self._made[name]
+
+    @asynccontextmanager
     async def _fresh(
         self, name: str, url: BackendURL, provision: Provision
     ) -> AsyncGenerator[Backend, None]:
@@ -266,18 +319,13 @@ class Databases:
     async def _cleared(
         self, name: str, url: BackendURL, provision: Provision
     ) -> AsyncGenerator[Backend, None]:
-        if name not in self._made:
-            self._made[name] = await provision.create(url, _new_name())
-        async with self._emptied_afterwards(name, self._made[name]) as backend:
+        made = await self._kept(name, url, provision)
+        async with self._emptied_afterwards(name, made) as backend:
             yield backend
 
     @asynccontextmanager
     async def _borrow(self, name: str, url: BackendURL) -> AsyncGenerator[Backend, None]:
-        if name not in self._borrowed:
-            async with _opened(url, name) as backend:
-                await _require_empty(backend)
-            self._borrowed.add(name)
-        async with self._emptied_afterwards(name, url) as backend:
+        async with self._emptied_afterwards(name, await self._kept(name, url, None)) as backend:
             yield backend
 
     @asynccontextmanager
@@ -310,6 +358,21 @@ def server_url(name: str, environment: Mapping[str, str]) -> BackendURL | None:
     variable = SERVERS[name]
     text = _EMBEDDED[name] if variable is None else environment.get(variable)
     return BackendURL.parse(text) if text else None
+
+
+def _text_of(url: BackendURL) -> str:
+    """Return a URL as text, with its secret."""
+    driver = f"+{url.driver}" if url.driver else ""
+    hosts = (
+        replace(each, name=f"[{each.name}]" if ":" in each.name else each.name)
+        for each in url.hosts
+    )
+    user = quote(url.user, safe="") if url.user else ""
+    secret = "" if url.password is None else f":{quote(url.password, safe='')}"
+    at = "@" if user or secret else ""
+    options = f"?{urlencode(url.options)}" if url.options else ""
+    where = ",".join(map(str, hosts))
+    return f"{url.scheme}{driver}://{user}{secret}{at}{where}/{quote(url.database)}{options}"
 
 
 def _new_name() -> str:

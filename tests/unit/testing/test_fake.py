@@ -132,7 +132,9 @@ async def db(
         yield db
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=SEEDS, count=st.integers(0, 30))
 async def test_every_faked_entity_is_accepted(db: DatabaseManager, seed: int, count: int) -> None:
     """add() takes each of them, with its types, limits, unique keys, checks and references."""

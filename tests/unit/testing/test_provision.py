@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from healthstore import DatabaseManager, Entity
 from healthstore.abc import BackendURL
 from healthstore.abc.registry import BUILT_IN, connect
 from healthstore.errors import ConfigurationError
@@ -13,7 +14,19 @@ from healthstore.layers.guard import GuardLayer
 from healthstore.model.ops import CountDocuments, Insert
 from healthstore.testing import provision
 from healthstore.testing.contract._samples import PEOPLE, add, family, member, person
-from healthstore.testing.provision import PROVISIONS, SERVERS, Databases, clear, server_url
+from healthstore.testing.provision import (
+    PROVISIONS,
+    SERVERS,
+    Databases,
+    Lent,
+    _text_of,
+    clear,
+    server_url,
+)
+
+
+class Thing(Entity, collection="things"):
+    number: int
 
 
 def test_every_built_in_scheme_can_be_provisioned() -> None:
@@ -87,3 +100,61 @@ async def test_a_store_of_another_scheme_is_never_overwritten(
         async with databases.empty("mine", url) as lent:
             await lent.execute(Insert(PEOPLE, (person(number),)))
     await backend.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "memory:///",
+        "sqlite:////srv/a b.db",
+        "postgresql://hs:p%40s%2Fs%3Aw@127.0.0.1:5432/tests",
+        "mysql+asyncmy://hs@[::1]:3306/tests?connect_timeout=2",
+        "mongodb://a:1,b:2/tests?replicaSet=rs0&authSource=admin",
+    ],
+)
+def test_a_lent_url_is_complete(text: str) -> None:
+    """It has the secret and the options of the URL it was made from, and never shows them."""
+    url = BackendURL.parse(text)
+    assert BackendURL.parse(_text_of(url)) == url
+    assert "p%40s" not in repr(Lent(_text_of(url)))
+
+
+async def test_each_lent_store_is_empty() -> None:
+    """What one manager writes the next one does not find, new database or emptied one."""
+    databases = Databases()
+    url = BackendURL.parse("sqlite:///x.db")
+    places: set[str] = set()
+    for _ in range(2):
+        async with databases.lend("sqlite", url) as lent:
+            places.add(lent.url)
+            async with DatabaseManager(lent.url, layers=lent.layers) as db:
+                await db.initialize(Thing)
+                assert await db.repository(Thing).count() == 0
+                await db.repository(Thing).add(Thing(number=1))
+    assert len(places) == 2
+    assert databases.used == {"sqlite"}
+
+
+async def test_a_store_of_others_is_emptied_afterwards(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a way to make a database the URL's own is used: it must be empty, and stays so."""
+    path = tmp_path / "theirs.db"
+    monkeypatch.setattr(provision, "PROVISIONS", {})
+    monkeypatch.setattr(provision, "can_roll_back", lambda _: False)
+    databases = Databases()
+    url = BackendURL.parse(f"sqlite:///{path}")
+    for _ in range(2):
+        async with (
+            databases.lend("theirs", url) as lent,
+            DatabaseManager(lent.url, layers=lent.layers) as db,
+        ):
+            await db.initialize(Thing)
+            assert await db.repository(Thing).count() == 0
+            async with db.transaction() as tx:
+                await tx.repository(Thing).add(Thing(number=1))
+    async with DatabaseManager(lent.url) as db:
+        await db.repository(Thing).add(Thing(number=2))
+    with pytest.raises(ConfigurationError, match="holds documents"):
+        async with Databases().lend("theirs", url):
+            pass

@@ -14,6 +14,7 @@ from healthstore.abc import Backend, UnitOptions
 from healthstore.abc.registry import connect
 from healthstore.abc.url import BackendURL
 from healthstore.adapters.memory import MemoryAdapter
+from healthstore.entity import collection_of
 from healthstore.errors import (
     CapabilityError,
     CheckError,
@@ -24,6 +25,9 @@ from healthstore.errors import (
     LifecycleError,
     StaleVersionError,
 )
+from healthstore.layers.guard import GuardLayer
+from healthstore.model.ops import Ensure
+from healthstore.repository import Repository
 from healthstore.testing import contract
 from healthstore.testing.plugin import LendDatabase
 from healthstore.testing.rollback import RollbackLayer, can_roll_back, rolled_back
@@ -211,16 +215,35 @@ async def test_collections_are_made_first(db: DatabaseManager) -> None:
         await db.initialize(Latest)
 
 
-async def test_a_cancelled_call_gives_the_transaction_up(db: DatabaseManager) -> None:
+async def test_a_cancelled_call_gives_the_transaction_up(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What it did is not known: the test cannot go on, and says so; nothing of it stays."""
-    await db.repository(User).add(User(name="Ann"))
-    task = asyncio.create_task(db.repository(User).add_many(User(name=f"{n}") for n in range(900)))
-    await asyncio.sleep(0.005)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    adapter = connect(BackendURL.parse(url))
+    store = GuardLayer(RollbackLayer(adapter))
+    await store.open()
+    await store.execute(Ensure((collection_of(User),)))
+    users = Repository(User, store)
+    await users.add(User(name="Ann"))
+    running = asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(adapter, "run", hang)
+        task = asyncio.create_task(users.count())
+        await running.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
     with pytest.raises(LifecycleError, match="lost"):
-        await db.repository(User).count()
+        await users.count()
+    await store.close()
+    await store.open()
+    assert await users.count() == 0
+    await store.close()
 
 
 async def test_a_manager_opens_again_empty(db: DatabaseManager) -> None:

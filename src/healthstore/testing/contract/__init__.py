@@ -31,6 +31,7 @@ from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.lifecycle import TestLifecycle
 from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.patches import TestPatches
+from healthstore.testing.contract.probing import TestProbing
 from healthstore.testing.contract.references import TestReferences
 from healthstore.testing.contract.schema import TestSchema
 from healthstore.testing.contract.uniques import TestUniques
@@ -48,6 +49,7 @@ __all__ = (
     "TestLifecycle",
     "TestOrderAndPages",
     "TestPatches",
+    "TestProbing",
     "TestReferences",
     "TestSchema",
     "TestUniques",
@@ -66,6 +68,7 @@ class ContractTests(
     TestLifecycle,
     TestOrderAndPages,
     TestPatches,
+    TestProbing,
     TestReferences,
     TestSchema,
     TestUniques,

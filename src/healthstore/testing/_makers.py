@@ -1,0 +1,465 @@
+"""How the value of one field is made up: from its type, its constraints and its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from functools import cached_property
+from math import ceil, floor
+from random import Random
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin
+from uuid import UUID
+
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
+from pydantic import AwareDatetime, BaseModel, JsonValue
+from pydantic.fields import FieldInfo
+
+from healthstore.entity import Entity
+from healthstore.errors import InvalidRequestError, MissingDriverError
+from healthstore.model.query import And, Filter, Operator, Test
+from healthstore.model.schema import Collection
+from healthstore.model.values import FieldType, Kind
+from healthstore.testing._lifelike import (
+    FIRST_MOMENT,
+    NOW,
+    NUMBERS,
+    PAST_DAYS,
+    TEXTS,
+    by_name,
+    fixed_dates,
+)
+
+__all__ = ("Maker", "Makers", "Pool", "identity_at")
+
+# From the number of the attempt, 0 for the first, to a value.
+Maker: TypeAlias = Callable[[int], object]
+
+_NONE_OF = 4  # one in so many optional values is None
+_DRAWS = 10  # of a text that is too long, before it is cut
+_INT64 = 2**63 - 1
+_WORDS = ("app", "watch", "clinic", "import")
+_LIMITS = {Operator.GE: Ge, Operator.GT: Gt, Operator.LE: Le, Operator.LT: Lt}
+
+
+def identity_at(instant: object, random: Random) -> UUID:
+    """Return a UUID version 7 for an instant, the rest of it drawn."""
+    moment = instant if isinstance(instant, datetime) else NOW.replace(tzinfo=UTC)
+    milliseconds = max(int(moment.timestamp() * 1000), 0)
+    high = (milliseconds << 80) | (7 << 76) | (random.getrandbits(12) << 64)
+    return UUID(int=high | (2 << 62) | random.getrandbits(62))
+
+
+@dataclass(eq=False)
+class Pool:
+    """Draws one of a few values; each further attempt takes the next, every ``stride`` times."""
+
+    choices: Sequence[object]
+    random: Random
+    stride: int = 1
+    _start: int = field(default=0, init=False)
+
+    def __call__(self, attempt: int) -> object:
+        if attempt == 0:
+            self._start = self.random.randrange(len(self.choices))
+        return self.choices[(self._start + attempt // self.stride) % len(self.choices)]
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """A kind's values as whole numbers: where they usually lie, and between which limits."""
+
+    usual: tuple[int, int]
+    limits: tuple[int, int]
+    number: Callable[[Any], Fraction]
+    value: Callable[[int], object]
+
+
+class Makers:
+    """Makes the makers of one entity's fields."""
+
+    def __init__(self, entity: type[Entity], collection: Collection, random: Random) -> None:
+        self._entity = entity
+        self._collection = collection
+        self._random = random
+        self._tests = _required_tests(collection)
+
+    @cached_property
+    def faker(self) -> Any:
+        """Faker, seeded, without the present moment."""
+        try:
+            from faker import Faker  # noqa: PLC0415 - an extra
+        except ModuleNotFoundError as error:
+            raise _missing("faker") from error
+        faker = Faker("en_US", use_weighting=False)
+        faker.seed_instance(self._random.getrandbits(64))
+        for name, replacement in fixed_dates(self._random):
+            setattr(faker.factories[0], name, replacement)
+        return faker
+
+    def maker(self, name: str) -> Maker:
+        """Return the maker of a field's values; one in four optional values is None."""
+        declared = self._collection.field(name)
+        info = self._entity.model_fields[name]
+        annotation, notes = unwrapped(info.annotation, info.metadata)
+        make = self._maker(name, declared.type, annotation, [*notes, *self._limits(name)])
+        if not declared.nullable or (isinstance(make, Pool) and None in make.choices):
+            return make
+        return self._optional(make)
+
+    def _optional(self, make: Maker) -> Maker:
+        def optional(attempt: int) -> object:
+            return make(attempt) if self._random.randrange(_NONE_OF) else None
+
+        return optional
+
+    def _maker(
+        self, name: str, kind: FieldType, annotation: object, notes: Sequence[object]
+    ) -> Maker:
+        choices = self._choices(name, annotation)
+        if choices:
+            return Pool(choices, self._random)
+        if kind.kind is Kind.TEXT:
+            return self._text(name, kind, notes)
+        if kind.kind is Kind.JSON:
+            return self._json(name, annotation)
+        if kind.kind is Kind.UUID:
+            return lambda _: identity_at(self._moment(), self._random)
+        if kind.kind is Kind.BYTES:
+            low, high = _lengths(notes, 16)
+            return lambda _: self._random.randbytes(self._random.randint(low, high))
+        return self._number(name, kind, notes)
+
+    def _choices(self, name: str, annotation: object) -> list[object]:
+        """Return the values of a field that has only a few."""
+        choices: list[object] = []
+        if isinstance(annotation, type) and issubclass(annotation, Enum):
+            choices = list(annotation)
+        elif get_origin(annotation) is Literal:
+            choices = list(get_args(annotation))
+        elif annotation is bool:
+            choices = [False, True]
+        for test in self._tests.get(name, ()):
+            if test.operator in {Operator.EQ, Operator.IN}:
+                listed = test.operand if isinstance(test.operand, tuple) else (test.operand,)
+                choices = [each for each in choices or listed if each in listed]
+        return choices
+
+    def _limits(self, name: str) -> Iterator[object]:
+        """Yield the limits that the entity's checks set to a field."""
+        for test in self._tests.get(name, ()):
+            if test.operator in _LIMITS and not isinstance(test.operand, str):
+                yield _LIMITS[test.operator](cast(Any, test.operand))
+
+    def _moment(self) -> datetime:
+        seconds = int((NOW - FIRST_MOMENT).total_seconds())
+        return FIRST_MOMENT.replace(tzinfo=UTC) + timedelta(seconds=self._random.randrange(seconds))
+
+    # --- texts -----------------------------------------------------------------------------
+
+    def _text(self, name: str, kind: FieldType, notes: Sequence[object]) -> Maker:
+        if any(getattr(note, "pattern", None) is not None for note in notes):
+            return self._by_type(name)
+        random, faker = self._random, self.faker
+        low, high = _lengths(notes, kind.max_length or 1_000)
+        draw = by_name(TEXTS, self._entity.__name__, name)
+
+        def text(_: int) -> str:
+            made = ""
+            for _ in range(_DRAWS):
+                made = draw(random, faker) if draw else " ".join(faker.words(2))
+                if len(made) <= high:
+                    break
+            if len(made) > high:
+                made = made[:high].rpartition(" ")[0] or made[:high]
+            while len(made) < low:
+                made = f"{made} {faker.word()}".lstrip()[:high]
+            return made
+
+        return text
+
+    # --- numbers, and what can be counted like them ----------------------------------------
+
+    def _number(self, name: str, kind: FieldType, notes: Sequence[object]) -> Maker:
+        scale = self._scale(name, kind, notes)
+        low, high, step = scale.limits[0], scale.limits[1], 1
+        below = above = False
+        for note in notes:
+            if isinstance(note, Ge):
+                low, below = max(low, ceil(scale.number(note.ge))), True
+            elif isinstance(note, Gt):
+                low, below = max(low, floor(scale.number(note.gt)) + 1), True
+            elif isinstance(note, Le):
+                high, above = min(high, floor(scale.number(note.le))), True
+            elif isinstance(note, Lt):
+                high, above = min(high, ceil(scale.number(note.lt)) - 1), True
+            elif isinstance(note, MultipleOf):
+                step = max(1, int(scale.number(note.multiple_of)))
+        usual = max(low, scale.usual[0]), min(high, scale.usual[1])
+        if usual[0] > usual[1]:  # what is usual is not allowed: near the limit, then
+            width = scale.usual[1] - scale.usual[0]
+            usual = (
+                (low, min(high, low + width))
+                if below or not above
+                else (max(low, high - width), high)
+            )
+        first, last = ceil(Fraction(usual[0], step)), floor(Fraction(usual[1], step))
+        if first > last:
+            first, last = ceil(Fraction(low, step)), floor(Fraction(high, step))
+        if first > last:
+            raise self._unmade(name, "fake() finds no value within its limits")
+        return lambda _: scale.value(self._random.randint(first, last) * step)
+
+    def _scale(self, name: str, kind: FieldType, notes: Sequence[object]) -> _Scale:
+        usual = by_name(NUMBERS, self._entity.__name__, name)
+        if kind.kind is Kind.INTEGER:
+            low, high = usual or (0, 1_000)
+            return _Scale((ceil(low), floor(high)), (-_INT64, _INT64), Fraction, int)
+        if kind.kind is Kind.DECIMAL:
+            return _decimals(usual or (0, 100), kind)
+        if kind.kind is Kind.FLOAT:
+            return _floats(usual or (0, 100), notes)
+        if kind.kind is Kind.DATE:
+            days = by_name(PAST_DAYS, self._entity.__name__, name)
+            days = days or (FIRST_MOMENT.date(), NOW.date() - timedelta(days=1))
+            return _days(days)
+        return _CLOCKS[kind.kind]
+
+    # --- JSON and patterns: polyfactory -----------------------------------------------------
+
+    def _json(self, name: str, annotation: object) -> Maker:
+        if annotation in {dict, Any, object, JsonValue} or _is_free_object(annotation):
+            return lambda _: self._small_object()
+        return self._by_type(name)
+
+    def _small_object(self) -> dict[str, object]:
+        return {
+            "note": " ".join(self.faker.words(3)),
+            "score": self._random.randint(1, 10),
+            "source": self._random.choice(_WORDS),
+        }
+
+    def _by_type(self, name: str) -> Maker:
+        meta = self._metas[name]
+
+        def by_type(_: int) -> object:
+            try:
+                return self._factory.get_field_value(meta)
+            except Exception:  # noqa: BLE001 - polyfactory's, pydantic's and the model's own
+                raise self._unmade(name, "fake() cannot make up its type") from None
+
+        return by_type
+
+    def _unmade(self, name: str, message: str) -> InvalidRequestError:
+        return InvalidRequestError(
+            message,
+            hint=f"give its value: fake({self._entity.__name__}, ..., {name}=...)",
+            entity=self._collection.entity,
+            field=name,
+        )
+
+    @cached_property
+    def _metas(self) -> Mapping[str, Any]:
+        metas = {each.name: each for each in self._factory.get_model_fields()}
+        for each in metas.values():
+            each.required = True  # else it may leave the field to its default
+            each.annotation = unwrapped_optional(each.annotation)
+        return metas
+
+    @cached_property
+    def _factory(self) -> Any:
+        try:
+            from polyfactory.factories.pydantic_factory import (  # noqa: PLC0415 - an extra
+                ModelFactory,
+            )
+        except ModuleNotFoundError as error:
+            raise _missing("polyfactory") from error
+        makers = self
+
+        def get_provider_map(cls: Any) -> dict[Any, Callable[[], Any]]:
+            inherited: Any = super(factory, cls)
+            return {**inherited.get_provider_map(), **makers._providers()}
+
+        namespace: dict[str, object] = {
+            "__model__": self._entity,
+            "__check_model__": False,
+            "__random__": self._random,
+            "__faker__": self.faker,
+            "__randomize_collection_length__": True,
+            "__min_collection_length__": 1,
+            "__max_collection_length__": 3,
+            "get_provider_map": classmethod(get_provider_map),
+        }
+        factory: Any = type(f"{self._entity.__name__}Fake", (ModelFactory,), namespace)
+        factory.__base_factory_overrides__ = {BaseModel: factory}
+        return factory
+
+    def _providers(self) -> dict[Any, Callable[[], object]]:
+        random, faker = self._random, self.faker
+        return {
+            Any: faker.word,
+            JsonValue: faker.word,
+            str: faker.word,
+            int: lambda: random.randint(0, 100),
+            float: lambda: random.randint(0, 10_000) / 100,
+            bytes: lambda: random.randbytes(8),
+            bool: lambda: random.random() < 0.5,
+            Decimal: lambda: Decimal(random.randint(0, 10_000)) / 100,
+            UUID: lambda: identity_at(self._moment(), random),
+            datetime: self._moment,
+            AwareDatetime: self._moment,
+            date: lambda: self._moment().date(),
+            time: lambda: time(random.randrange(24), random.randrange(60)),
+            timedelta: lambda: timedelta(minutes=random.randrange(1, 600)),
+            dict: self._small_object,
+            list: lambda: faker.words(2),
+        }
+
+
+def _missing(library: str) -> MissingDriverError:
+    return MissingDriverError(
+        f"fake() needs the library {library!r}",
+        hint='python -m pip install "healthstore[testing]"',
+    )
+
+
+def unwrapped(annotation: object, metadata: Iterable[object]) -> tuple[object, list[object]]:
+    """Return an annotation without None and Annotated, and every note on it."""
+    notes = list(_notes(metadata))
+    while True:
+        if hasattr(annotation, "__metadata__"):
+            notes.extend(_notes(cast(Any, annotation).__metadata__))
+            annotation = get_args(annotation)[0]
+            continue
+        rest = unwrapped_optional(annotation)
+        if rest is annotation:
+            return annotation, notes
+        annotation = rest
+
+
+def unwrapped_optional(annotation: object) -> object:
+    """Return ``X`` for ``X | None``, and anything else as it is."""
+    if get_origin(annotation) in {Union, UnionType}:
+        rest = [part for part in get_args(annotation) if part is not NoneType]
+        if len(rest) == 1:
+            return rest[0]
+    return annotation
+
+
+def _notes(metadata: Iterable[object]) -> Iterator[object]:
+    for note in metadata:
+        if isinstance(note, FieldInfo):
+            yield from _notes(note.metadata)
+        elif isinstance(note, GroupedMetadata):
+            yield from _notes(note)
+        else:
+            yield note
+
+
+def _lengths(notes: Iterable[object], longest: int) -> tuple[int, int]:
+    low, high = 0, longest
+    for note in notes:
+        if isinstance(note, MinLen):
+            low = max(low, note.min_length)
+        elif isinstance(note, MaxLen):
+            high = min(high, note.max_length)
+    return low, max(low, high)
+
+
+def _required_tests(collection: Collection) -> dict[str, list[Test]]:
+    """Return, by field, the tests that each check is made of if it is a conjunction."""
+    tests: dict[str, list[Test]] = {}
+    for check in collection.checks:
+        parts: tuple[Filter, ...] = (
+            check.rule.items if isinstance(check.rule, And) else (check.rule,)
+        )
+        for part in parts:
+            if isinstance(part, Test) and part.operand is not None:
+                tests.setdefault(part.field, []).append(part)
+    return tests
+
+
+def _is_free_object(annotation: object) -> bool:
+    arguments = get_args(annotation)
+    origin = get_origin(annotation)
+    is_mapping = isinstance(origin, type) and issubclass(origin, Mapping)
+    return is_mapping and len(arguments) == 2 and arguments[1] in {JsonValue, Any, object}
+
+
+# --- scales --------------------------------------------------------------------------------
+
+
+def _decimals(usual: tuple[float, float], kind: FieldType) -> _Scale:
+    most = 10**kind.digits - 1
+    step = 10**kind.places
+    low, high = max(-most, ceil(usual[0] * step)), min(most, floor(usual[1] * step))
+    return _Scale(
+        (low, high) if low <= high else (0, most),
+        (-most, most),
+        lambda value: Fraction(value) * step,
+        lambda number: Decimal(number).scaleb(-kind.places),
+    )
+
+
+def _floats(usual: tuple[float, float], notes: Sequence[object]) -> _Scale:
+    limits = [
+        Fraction(cast(float, value))
+        for note in notes
+        for name in ("ge", "gt", "le", "lt")
+        if (value := getattr(note, name, None)) is not None
+    ]
+    step = 100
+    while len(limits) > 1 and (max(limits) - min(limits)) * step < 10 and step < 10**12:
+        step *= 10
+    return _Scale(
+        (ceil(usual[0] * step), floor(usual[1] * step)),
+        (-(10**15), 10**15),
+        lambda value: Fraction(value) * step,
+        lambda number: number / step,
+    )
+
+
+def _days(usual: tuple[date, date]) -> _Scale:
+    return _Scale(
+        (usual[0].toordinal(), usual[1].toordinal()),
+        (date(1, 1, 2).toordinal(), date(9999, 12, 30).toordinal()),
+        lambda value: Fraction(value.toordinal()),
+        date.fromordinal,
+    )
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _seconds(value: timedelta) -> Fraction:
+    return Fraction(value // timedelta(microseconds=1), 1_000_000)
+
+
+def _instant(moment: datetime) -> int:
+    return int((moment.replace(tzinfo=UTC) - _EPOCH).total_seconds())
+
+
+_CLOCKS: Mapping[Kind, _Scale] = {
+    Kind.DATETIME: _Scale(
+        (_instant(FIRST_MOMENT), _instant(NOW) - 1),
+        (-62_135_510_400, 253_402_127_999),
+        lambda value: _seconds(value - _EPOCH),
+        lambda number: _EPOCH + timedelta(seconds=number),
+    ),
+    Kind.TIME: _Scale(
+        (0, 86_399),
+        (0, 86_399),
+        lambda value: Fraction(value.hour * 3_600 + value.minute * 60 + value.second),
+        lambda number: time(number // 3_600, number // 60 % 60, number % 60),
+    ),
+    Kind.DURATION: _Scale(
+        (60, 36_000),
+        (-(10**12), 10**12),
+        _seconds,
+        lambda number: timedelta(seconds=number),
+    ),
+}
