@@ -19,14 +19,14 @@ from uuid import UUID
 
 from healthstore.abc.adapter import Adapter, duplicate_key
 from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
-from healthstore.abc.unit import Phase
+from healthstore.abc.options import common_options
+from healthstore.abc.unit import Phase, read_only_unit
 from healthstore.abc.url import BackendURL
 from healthstore.errors import (
     BackendError,
     ConfigurationError,
     ForeignKeyError,
     HealthstoreError,
-    ReadOnlyError,
     SerializationError,
 )
 from healthstore.model import evaluate
@@ -41,8 +41,11 @@ _BY_ID = (Order("id"),)
 
 
 def connect(url: BackendURL, name: str) -> MemoryAdapter:
-    """Return a new, empty store for a ``memory://`` URL."""
-    url.read_options({})
+    """Return a new, empty store for a ``memory://`` URL.
+
+    The options that every member has (``pool_size`` and so on) are known and have no effect.
+    """
+    url.read_options(common_options(url))
     if url.hosts or url.database:
         raise ConfigurationError(
             "a memory backend has no host and no database", hint="write memory://"
@@ -141,7 +144,7 @@ class _Session:
     def put(self, collection: Collection, identity: UUID, document: Document | None) -> None:
         """Write one document, or remove it."""
         if self.read_only:
-            raise ReadOnlyError("the unit is read-only", hint="begin one that may write")
+            raise read_only_unit()
         table = self.table(collection)
         if not self.in_place and table is self.before.get(collection.name):
             taken = {fields: dict(holders) for fields, holders in table.taken.items()}

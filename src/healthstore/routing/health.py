@@ -176,8 +176,6 @@ class Checks:
         try:
             await _within(self._probe.query_timeout, self._prober.write, "write")
         except ConfigurationError as error:
-            if error.condition is not Condition.OK:
-                raise
             # The user may read and write documents, but make no collection: that is no outage.
             self._canary = False
             _log.warning("checks of %s cannot write: %s", error.backend, error.message)

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymongo import errors as mongo
 
+from healthstore.abc.causes import causes, refused
 from healthstore.abc.unit import Phase
-from healthstore.adapters.causes import causes, refused
 from healthstore.adapters.mongo.errors import translated
 from healthstore.adapters.sql.errors import Verdict, explain
 from healthstore.adapters.sql.mysql import MYSQL
@@ -33,7 +33,7 @@ TEXT = "72.5 kg"  # a value: no error of ours may quote it
 def pg(state: str) -> asyncpg.PostgresError:
     """Return asyncpg's error for a SQLSTATE."""
     error = asyncpg.PostgresError(TEXT)
-    error.sqlstate = state
+    vars(error)["sqlstate"] = state
     return error
 
 

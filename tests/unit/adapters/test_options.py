@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from healthstore.abc import BackendURL, Host
+from healthstore.abc.options import common_options
 from healthstore.abc.registry import connect
+from healthstore.abc.tls import Tls, default_tls, read_tls
 from healthstore.adapters.mongo.options import read_url
-from healthstore.adapters.options import common_options
-from healthstore.adapters.tls import Tls, default_tls, read_tls
 from healthstore.errors import Condition, ConfigurationError
 
 EVERY = "pool_size=3&acquire_timeout=2&connect_timeout=1.5&timeout=7&tls=off&tls_ca="

@@ -14,6 +14,7 @@ import pytest
 from healthstore.abc import Backend, BackendURL, Vitals
 from healthstore.abc.registry import connect
 from healthstore.adapters.sql import sqlite
+from healthstore.adapters.sql.adapter import SqlSession
 from healthstore.adapters.sql.sqlite import SqliteAdapter
 from healthstore.errors import (
     Condition,
@@ -157,7 +158,7 @@ async def test_a_write_into_a_removed_file_is_not_acknowledged(
     """The file goes between the check and the commit: the outcome is unknown."""
     insert = SqliteAdapter.insert
 
-    async def late(self: SqliteAdapter, session: sqlite.SqlSession, op: Insert) -> int:
+    async def late(self: SqliteAdapter, session: SqlSession, op: Insert) -> int:
         remove(path)
         return await insert(self, session, op)
 

@@ -18,8 +18,8 @@ from pymongo import AsyncMongoClient
 
 from healthstore.abc import Backend, BackendURL
 from healthstore.abc.registry import connect
+from healthstore.abc.tls import Tls, tls_context
 from healthstore.adapters.mongo.options import read_url
-from healthstore.adapters.tls import Tls, tls_context
 from healthstore.errors import Condition, ConfigurationError, HealthstoreError
 
 # The first packet of MariaDB 10.11, with everything that it can do except TLS.
@@ -121,11 +121,15 @@ def test_old_protocols_are_refused(certificate: Path) -> None:
         assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
     assert tls_context(Tls.OFF) is None
     options = read_url(BackendURL.parse(f"mongodb://h/d?tls_ca={certificate}"))
-    client: AsyncMongoClient[object] = AsyncMongoClient(options.address, **options.arguments)
-    context = client.options.pool_options._ssl_context
-    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert not client.options.pool_options.tls_allow_invalid_hostnames
+    client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
+        options.address, **options.arguments
+    )
+    pools = client.options.pool_options
+    built: object = pools._ssl_context
+    assert isinstance(built, ssl.SSLContext)
+    assert built.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert built.verify_mode is ssl.CERT_REQUIRED
+    assert not pools.tls_allow_invalid_hostnames
 
 
 def test_a_file_without_a_certificate_is_refused(tmp_path: Path) -> None:

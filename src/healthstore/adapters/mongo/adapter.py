@@ -21,17 +21,20 @@ from pymongo.write_concern import WriteConcern
 
 from healthstore.abc.adapter import Adapter, silence_values
 from healthstore.abc.backend import Capabilities, UnitOptions
+from healthstore.abc.prober import PoolFigures, Prober
 from healthstore.abc.unit import Phase
 from healthstore.adapters.mongo import schema, writes
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.errors import translated
 from healthstore.adapters.mongo.filters import group_rows, pipeline, query, sort_keys
 from healthstore.adapters.mongo.options import ClientOptions
-from healthstore.adapters.mongo.pool import LosslessPool
+from healthstore.adapters.mongo.pool import Pools, close_client
+from healthstore.adapters.mongo.prober import MongoProber
 from healthstore.adapters.mongo.references import References, lock_parents, remove
 from healthstore.adapters.mongo.session import Database, Session
 from healthstore.errors import (
     CapabilityError,
+    Condition,
     ConfigurationError,
     HealthstoreError,
     LifecycleError,
@@ -78,6 +81,7 @@ class MongoAdapter(Adapter[Session]):
         # The server, too, ends a read for which nobody waits any more.
         self._milliseconds = int(options.timeout * 1000)
         self._client: AsyncMongoClient[Stored] | None = None
+        self._pools = Pools()
         self._connected: Database | None = None
         self._codecs: dict[Collection, Codec] = {}
         self._references = References()
@@ -90,15 +94,20 @@ class MongoAdapter(Adapter[Session]):
         """Find the server, check its version, and learn whether it has transactions."""
         silence_values("pymongo.command")
         self._client = AsyncMongoClient(
-            self._options.address, _pool_class=LosslessPool, **self._options.arguments
+            self._options.address, _pool_class=self._pools, **self._options.arguments
         )
         self._connected = Database(self._client[self._options.database])
-        async with asyncio.timeout(self._options.timeout):
-            hello = await self._client.admin.command("hello")
+        try:
+            async with asyncio.timeout(self._options.timeout):
+                hello = await self._client.admin.command("hello")
+        except Exception as error:  # noqa: BLE001 - here, while it is known why
+            raise self.ours(error, Phase.CONNECT, None) from None
         if hello.get("maxWireVersion", 0) < _OLDEST_WIRE_VERSION:
-            raise ConfigurationError(
+            old = ConfigurationError(
                 "the MongoDB server is older than 6.0", hint="upgrade it to a supported version"
             )
+            old.condition = Condition.MISCONFIGURED
+            raise old
         transactional = "setName" in hello or hello.get("msg") == "isdbgrid"
         self.capabilities = TRANSACTIONAL if transactional else STANDALONE
         self._references.expire()
@@ -112,9 +121,8 @@ class MongoAdapter(Adapter[Session]):
         if self._endings:
             await asyncio.wait(self._endings, timeout=_FAREWELL)
         if client is not None:
-            with suppress(TimeoutError):  # then only the farewell was not heard
-                async with asyncio.timeout(_FAREWELL):
-                    await client.close()
+            await close_client(client, _FAREWELL)
+            self._pools = Pools()
 
     async def ping(self) -> None:
         """Make one round trip to a server that accepts writes."""
@@ -137,7 +145,15 @@ class MongoAdapter(Adapter[Session]):
         self, error: Exception, phase: Phase, collection: Collection | None
     ) -> HealthstoreError:
         """Classify an error of the driver."""
-        return translated(error, phase, collection)
+        return translated(error, phase, collection, self._pools.unreached(self._client))
+
+    def prober(self) -> Prober:
+        """Return a prober with a client of its own."""
+        return MongoProber(self.name, self._options)
+
+    def pool(self) -> PoolFigures | None:
+        """Return the figures of the driver's pools; None while the backend is closed."""
+        return self._pools.figures() if self._opened else None
 
     async def run(self, session: Session, op: Op[R]) -> R:
         """Run one operation; a cancellation that the driver swallowed still ends it.

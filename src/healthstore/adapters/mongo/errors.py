@@ -7,18 +7,20 @@ failures of single writes as a packed SQLSTATE: see :func:`code_of`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, cast
 
 from pymongo import errors as driver
 
 from healthstore.abc.adapter import duplicate_key
+from healthstore.abc.causes import refused, untrusted
 from healthstore.abc.unit import Phase, deadline_exceeded
 from healthstore.errors import (
     BackendError,
     CapabilityError,
     CheckError,
+    Condition,
     ConfigurationError,
     HealthstoreError,
     Outcome,
@@ -30,7 +32,7 @@ from healthstore.errors import (
 )
 from healthstore.model.schema import Collection
 
-__all__ = ("Meaning", "code_of", "details_of", "meaning_of", "translated")
+__all__ = ("Meaning", "code_of", "condition_of", "details_of", "meaning_of", "translated")
 
 
 class Meaning(Enum):
@@ -40,10 +42,12 @@ class Meaning(Enum):
     CHECK = auto()
     CONFLICT = auto()
     CURSOR_LOST = auto()
+    DAMAGED = auto()
     DUPLICATE = auto()
     FULL = auto()
     GOING_AWAY = auto()
     INTERNAL = auto()
+    MISTAKE = auto()
     IN_DOUBT = auto()
     LOGIN = auto()
     LOST = auto()
@@ -58,6 +62,8 @@ class Meaning(Enum):
 
 
 _BY_CODE: dict[int, Meaning] = {
+    2: Meaning.MISTAKE,  # BadValue
+    9: Meaning.MISTAKE,  # FailedToParse
     1: Meaning.INTERNAL,  # InternalError: FerretDB's number for whatever it does not know
     6: Meaning.LOST,  # HostUnreachable
     7: Meaning.LOST,  # HostNotFound
@@ -65,6 +71,7 @@ _BY_CODE: dict[int, Meaning] = {
     18: Meaning.LOGIN,  # AuthenticationFailed
     20: Meaning.UNSUPPORTED,  # IllegalOperation: a transaction on a standalone server
     26: Meaning.MISSING,  # NamespaceNotFound
+    39: Meaning.DAMAGED,  # FileStreamFailed
     43: Meaning.CURSOR_LOST,  # CursorNotFound
     50: Meaning.TIMEOUT,  # MaxTimeMSExpired
     59: Meaning.UNSUPPORTED,  # CommandNotFound
@@ -172,6 +179,7 @@ class _Report:
     message: str
     hint: str = ""
     in_doubt: bool = False
+    condition: Condition | None = None  # None: what the class says
 
 
 _LOST = _Report(
@@ -185,7 +193,8 @@ _REPORTS: dict[Meaning, _Report] = {
     Meaning.BUSY: _Report(
         UnavailableError,
         "there is no free connection, or the server refuses more work",
-        "repeat later, or raise maxPoolSize in the URL",
+        "repeat later, or raise pool_size in the URL",
+        condition=Condition.OVERLOADED,
     ),
     Meaning.CHECK: _Report(
         CheckError,
@@ -196,8 +205,20 @@ _REPORTS: dict[Meaning, _Report] = {
         SerializationError, "the database gave way to a concurrent unit", "repeat the whole unit"
     ),
     Meaning.CURSOR_LOST: _Report(UnavailableError, "the server forgot the cursor", "read again"),
-    Meaning.FULL: _Report(ReadOnlyError, "the server's disk is full", "free space on the server"),
-    Meaning.GOING_AWAY: _LOST,
+    Meaning.DAMAGED: _Report(
+        OutcomeUnknownError,
+        "the server's storage failed",
+        "an operator must look at its disk and its log; have a backup at hand",
+        in_doubt=True,
+        condition=Condition.DAMAGED,
+    ),
+    Meaning.FULL: _Report(
+        ReadOnlyError,
+        "the server's disk is full",
+        "free space on the server",
+        condition=Condition.READ_ONLY,
+    ),
+    Meaning.GOING_AWAY: replace(_LOST, condition=Condition.DOWN),
     Meaning.IN_DOUBT: _Report(
         OutcomeUnknownError,
         "a majority of the replica set did not confirm the write",
@@ -208,6 +229,7 @@ _REPORTS: dict[Meaning, _Report] = {
         ConfigurationError,
         "the server refuses the user",
         "check user, password and authSource in the URL, and the user's roles",
+        condition=Condition.MISCONFIGURED,
     ),
     Meaning.LOST: _LOST,
     Meaning.MISSING: _Report(
@@ -224,11 +246,13 @@ _REPORTS: dict[Meaning, _Report] = {
         ReadOnlyError,
         "this server is not the primary",
         "name the whole replica set in the URL, without directConnection",
+        condition=Condition.READ_ONLY,
     ),
     Meaning.SETTINGS: _Report(
         ConfigurationError,
         "the driver or the server refuses the settings",
         "check the options of the URL",
+        condition=Condition.MISCONFIGURED,
     ),
     Meaning.TOO_LARGE: _Report(
         RefusedValueError, "a document is larger than MongoDB stores", "split it"
@@ -240,14 +264,45 @@ _REPORTS: dict[Meaning, _Report] = {
     ),
 }
 _READ_REPORTS: dict[Meaning, _Report] = {
-    Meaning.GOING_AWAY: _LOST_READ,
+    Meaning.DAMAGED: _Report(
+        BackendError,
+        "the server's storage failed",
+        "an operator must look at its disk and its log; have a backup at hand",
+        condition=Condition.DAMAGED,
+    ),
+    Meaning.GOING_AWAY: replace(_LOST_READ, condition=Condition.DOWN),
     Meaning.IN_DOUBT: _LOST_READ,
     Meaning.LOST: _LOST_READ,
 }
 
 
-def translated(error: Exception, phase: Phase, collection: Collection | None) -> HealthstoreError:
-    """Return the error of ours for an error of the driver."""
+def translated(
+    error: Exception,
+    phase: Phase,
+    collection: Collection | None,
+    unreached: Condition | None = None,
+) -> HealthstoreError:
+    """Return the error of ours for an error of the driver.
+
+    ``unreached`` is what is certain of the servers, if none could be reached.
+    """
+    ours = _translated(error, phase, collection)
+    if meaning_of(error) in _UNREACHED:
+        ours.condition = unreached or condition_of(error) or ours.condition
+    return ours
+
+
+_UNREACHED = frozenset({Meaning.LOST, Meaning.NO_SERVER})
+
+
+def condition_of(error: BaseException) -> Condition | None:
+    """Return what a failure to reach a server says for certain, if anything."""
+    if refused(error):
+        return Condition.DOWN
+    return Condition.MISCONFIGURED if untrusted(error) else None
+
+
+def _translated(error: Exception, phase: Phase, collection: Collection | None) -> HealthstoreError:
     writes = phase in {Phase.WRITE, Phase.COMMIT}
     meaning = meaning_of(error)
     if isinstance(error, driver.PyMongoError):
@@ -273,16 +328,21 @@ def translated(error: Exception, phase: Phase, collection: Collection | None) ->
 
 def _report(report: _Report) -> HealthstoreError:
     outcome = Outcome.UNKNOWN if report.in_doubt else Outcome.NOT_APPLIED
-    return report.error(report.message, hint=report.hint, outcome=outcome)
+    error = report.error(report.message, hint=report.hint, outcome=outcome)
+    error.condition = report.condition or error.condition
+    return error
 
 
 def _unlisted(error: Exception, *, writes: bool) -> BackendError:
     code = code_of(error)
-    return BackendError(
+    ours = BackendError(
         f"MongoDB reported {type(error).__name__}" + ("" if code is None else f" with code {code}"),
         hint="look the code up in MongoDB's list of error codes, and at the server's log",
         outcome=Outcome.UNKNOWN if writes else Outcome.NOT_APPLIED,
     )
+    if meaning_of(error) not in {Meaning.MISTAKE, Meaning.DUPLICATE}:
+        ours.condition = Condition.SUSPECT
+    return ours
 
 
 def _taken(error: Exception, collection: Collection) -> tuple[str, ...]:

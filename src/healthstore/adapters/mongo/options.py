@@ -8,14 +8,13 @@ from datetime import UTC
 from typing import Any
 from urllib.parse import quote
 
+from healthstore.abc.options import common_options
+from healthstore.abc.tls import Tls, tls_context
 from healthstore.abc.url import BackendURL, Host
 from healthstore.errors import ConfigurationError
 
 __all__ = ("ClientOptions", "read_url")
 
-# Seconds; both can be set in the URL.
-CONNECT_TIMEOUT = 5.0
-CALL_TIMEOUT = 30.0
 _DRIVERS = frozenset({"", "srv", "pymongo", "motor"})
 
 
@@ -38,13 +37,6 @@ def _boolean(text: str) -> bool:
     if text not in {"true", "false"}:
         raise ValueError(text)
     return text == "true"
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < 86_400:
-        raise ValueError(text)
-    return seconds
 
 
 def _only(allowed: str) -> Callable[[str], str]:
@@ -82,7 +74,6 @@ _PASSED: dict[str, Callable[[str], object]] = {
     "socketTimeoutMS": int,
     "srvMaxHosts": int,
     "srvServiceName": str,
-    "tls": _boolean,
     "tlsCAFile": str,
     "tlsCRLFile": str,
     "tlsCertificateKeyFile": str,
@@ -97,31 +88,33 @@ _FIXED: dict[str, str] = {
     "readPreference": "primary",
     "w": "majority",
 }
-_OURS: dict[str, float] = {"connect_timeout": CONNECT_TIMEOUT, "timeout": CALL_TIMEOUT}
+# Options of the driver that say that TLS is wanted.
+_FOR_TLS = frozenset(name for name in _PASSED if name.startswith("tls"))
 
 _KNOWN: dict[str, tuple[Callable[[str], object], object]] = {
     **{name: (read, None) for name, read in _PASSED.items()},
     **{name: (_only(value), value) for name, value in _FIXED.items()},
-    **{name: (_seconds, default) for name, default in _OURS.items()},
 }
 
 
 def read_url(url: BackendURL) -> ClientOptions:
     """Return what a client for this URL is made from; raise ConfigurationError otherwise.
 
-    ``timeout`` (seconds) bounds each operation, retries included; ``connect_timeout`` (seconds)
-    the search for a server, each connection, and the wait for a free one. Other options are the
-    driver's own. Its ``timeoutMS`` is not among them: it would replace ``connect_timeout``.
+    ``timeout`` (seconds) bounds each operation, retries included; ``connect_timeout`` the search
+    for a server and each connection; ``acquire_timeout`` the wait for a free one, of which there
+    are ``pool_size`` for each server (100 unless it is given). ``tls`` and ``tls_ca`` are as for
+    every member. Other options are the driver's own, and win. Its ``timeoutMS`` is not among
+    them: it would replace ``connect_timeout``.
     """
-    values = url.read_options(_KNOWN)
+    values: dict[str, Any] = url.read_options({**common_options(url), **_KNOWN})
     _check_address(url)
-    connect_timeout, timeout = (float(str(values[name])) for name in _OURS)
+    connect_timeout, timeout = values["connect_timeout"], values["timeout"]
     arguments: dict[str, Any] = {
         "username": url.user,
         "password": url.password,
         "serverSelectionTimeoutMS": int(1000 * connect_timeout),
         "connectTimeoutMS": int(1000 * connect_timeout),
-        "waitQueueTimeoutMS": int(1000 * connect_timeout),
+        "waitQueueTimeoutMS": int(1000 * values["acquire_timeout"]),
         "uuidRepresentation": "standard",
         "tz_aware": True,
         "tzinfo": UTC,
@@ -132,12 +125,29 @@ def read_url(url: BackendURL) -> ClientOptions:
         "retryReads": True,
         "appName": "healthstore",
     }
+    if "pool_size" in url.options:
+        arguments["maxPoolSize"] = values["pool_size"]
+    arguments |= _encryption(url, values)
     arguments |= {name: values[name] for name in _PASSED if values[name] is not None}
     scheme = "mongodb+srv" if url.driver == "srv" else "mongodb"
     hosts = ",".join(map(_address, url.hosts))
     # The database is part of it: it is where a user is looked up unless `authSource` says so.
     address = f"{scheme}://{hosts}/{quote(url.database, safe='')}"
     return ClientOptions(address, url.database, timeout, arguments)
+
+
+def _encryption(url: BackendURL, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the driver's arguments: it builds the context itself, and takes none."""
+    tls: Tls = values["tls"]
+    if "tls" not in url.options and _FOR_TLS & url.options.keys():
+        tls = Tls.VERIFY
+    tls_context(tls, values["tls_ca"])  # refuses a file that cannot be read
+    arguments: dict[str, Any] = {"tls": tls is not Tls.OFF}
+    if tls is not Tls.OFF and values["tls_ca"]:
+        arguments["tlsCAFile"] = values["tls_ca"]
+    if tls is Tls.ENCRYPT:
+        arguments["tlsAllowInvalidCertificates"] = True
+    return arguments
 
 
 def _check_address(url: BackendURL) -> None:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
+from pymongo import AsyncMongoClient
 from pymongo.asynchronous.pool import AsyncConnection, Pool
 
-__all__ = ("LosslessPool",)
+from healthstore.abc.prober import PoolFigures
+from healthstore.adapters.mongo.errors import condition_of
+from healthstore.errors import Condition
+
+__all__ = ("LosslessPool", "Pools", "close_client")
 
 
 class LosslessPool(Pool):
@@ -19,20 +27,80 @@ class LosslessPool(Pool):
     the driver reserves for libraries built on it.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, note: Callable[[Exception | None], None], **kwargs: Any) -> None:
+        """``note`` is called with each failure to open a connection, and with None for a success."""
         super().__init__(*args, **kwargs)
+        self._note = note
         self._late: set[asyncio.Task[None]] = set()
 
     async def connect(self, handler: Any = None) -> AsyncConnection:
         """Open a connection."""
         opening = asyncio.ensure_future(super().connect(handler))
         try:
-            return await asyncio.shield(opening)
+            connection = await asyncio.shield(opening)
+        except Exception as error:
+            self._note(error)
+            raise
         except asyncio.CancelledError:
             closing = asyncio.ensure_future(_close(opening))
             self._late.add(closing)  # the loop alone would not keep it
             closing.add_done_callback(self._late.discard)
             raise
+        self._note(None)
+        return connection
+
+
+class Pools:
+    """The pools of one client: it takes this in the place of a class.
+
+    They also remember why a server could not be reached: the driver keeps the error, but takes
+    its cause away.
+    """
+
+    def __init__(self) -> None:
+        self._made: WeakSet[LosslessPool] = WeakSet()
+        self._failed: dict[object, Condition | None] = {}  # by the server's address
+
+    def __call__(self, address: Any, *args: Any, is_sdam: bool = False, **others: Any) -> Pool:
+        """Make a pool; those for the driver's own checks of servers are not counted."""
+
+        def note(error: Exception | None) -> None:
+            self._failed.pop(address, None)
+            if error is not None:
+                self._failed[address] = condition_of(error)
+
+        pool = LosslessPool(address, *args, note=note, is_sdam=is_sdam, **others)
+        if not is_sdam:
+            self._made.add(pool)
+        return pool
+
+    def figures(self) -> PoolFigures:
+        """Return all pools in numbers."""
+        pools = list(self._made)
+        lent = sum(each.active_sockets for each in pools)
+        return PoolFigures(
+            size=sum(int(each.opts.max_pool_size or 0) for each in pools),
+            open=lent + sum(len(each.conns) for each in pools),
+            in_use=lent,
+            waiting=max(0, sum(each.operation_count for each in pools) - lent),
+        )
+
+    def unreached(self, client: AsyncMongoClient[Any] | None) -> Condition | None:
+        """Return what is certain of the servers, if none of a client's can be reached."""
+        if client is None:
+            return None
+        servers = client.topology_description.server_descriptions()
+        found = {self._failed.get(address) for address in servers}
+        return found.pop() if len(found) == 1 else None
+
+
+async def close_client(client: AsyncMongoClient[Any], seconds: float) -> None:
+    """Close a client; a server that hangs gets some seconds to hear the farewell."""
+    for _ in range(2):  # the second time there is nobody left to say farewell to
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await client.close()
+                return
 
 
 async def _close(opening: asyncio.Future[AsyncConnection]) -> None:

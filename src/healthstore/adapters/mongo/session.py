@@ -9,8 +9,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from healthstore.abc.unit import read_only_unit
 from healthstore.adapters.mongo.codec import Stored
-from healthstore.errors import ReadOnlyError
 
 __all__ = ("Database", "Session")
 
@@ -50,4 +50,4 @@ class Session:
     def require_writable(self) -> None:
         """Raise ReadOnlyError in a unit that only reads."""
         if self.read_only:
-            raise ReadOnlyError("the unit is read-only", hint="begin one that may write")
+            raise read_only_unit()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,11 +12,13 @@ from uuid import UUID
 
 from healthstore.abc.adapter import Adapter
 from healthstore.abc.backend import UnitOptions
+from healthstore.abc.prober import PoolFigures, Prober, Vitals
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.compile import Statements, pad
-from healthstore.adapters.sql.dialect import Connection, Dialect
+from healthstore.adapters.sql.dialect import Connection, Dialect, Row
 from healthstore.adapters.sql.errors import Verdict, explain
 from healthstore.adapters.sql.pool import Pool
+from healthstore.adapters.sql.prober import Probing, SqlProber
 from healthstore.adapters.sql.tables import create_indexes, create_table, table_of
 from healthstore.errors import HealthstoreError, SerializationError
 from healthstore.model import evaluate
@@ -37,6 +41,7 @@ __all__ = ("SqlAdapter", "SqlSession")
 
 # Ids that go into one statement.
 _IDS = 1_024
+_ROLLBACK_SECONDS = 0.2  # then the connection is closed, which rolls back as well
 
 
 @dataclass(slots=True)
@@ -47,16 +52,22 @@ class SqlSession:
     pool: Pool
     in_unit: bool = False
     in_transaction: bool = False
+    parts: int = 0
 
 
 class SqlAdapter(Adapter[SqlSession]):
     """Runs operations on a pool of connections.
 
-    A driver's module subclasses it with ``connect``, which checks the server, and sets
-    ``dialect``, ``writers`` and ``readers`` (the same pool where readers need no other).
+    A driver's module subclasses it with ``connect``, which checks the server, and ``dial``, and
+    sets ``dialect``, ``probing``, ``connect_seconds``, ``writers`` and ``readers`` (the same
+    pool where readers need no other), whose connections come from ``dial_pooled``.
     """
 
     dialect: Dialect
+    probing: Probing
+    connect_seconds: float
+    verified: bool = False
+    """Whether the server must prove who it is."""
     writers: Pool
     readers: Pool
 
@@ -64,13 +75,52 @@ class SqlAdapter(Adapter[SqlSession]):
         super().__init__(name)
         self._statements: dict[Collection, Statements] = {}
 
+    @abstractmethod
+    async def dial(self) -> Connection:
+        """Open one connection, ready for use; raise what the driver raises."""
+
+    async def dial_pooled(self) -> Connection:
+        """Open a connection for a pool: an error says that nothing was attempted yet."""
+        try:
+            return await self.dial()
+        except HealthstoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - translated: only here its phase is known
+            raise self.ours(error, Phase.CONNECT, None) from None
+
+    async def dial_prober(self) -> Connection:
+        """Open a connection for a prober."""
+        return await self.dial()
+
     async def disconnect(self) -> None:
         """Close both pools."""
-        for pool in {id(pool): pool for pool in self._pools()}.values():
+        for pool in self._pools():
             await pool.close()
 
     def _pools(self) -> Iterable[Pool]:
-        return [pool for name in ("writers", "readers") if (pool := getattr(self, name, None))]
+        pools = [pool for name in ("writers", "readers") if (pool := getattr(self, name, None))]
+        return {id(pool): pool for pool in pools}.values()
+
+    def prober(self) -> Prober:
+        """Return a prober on a connection outside of the pool."""
+        return SqlProber(self)
+
+    async def vitals(self, connection: Connection, row: Row) -> Vitals:
+        """Return what a check saw, from the row of ``probing.check``."""
+        del connection
+        return self.probing.vitals(row)
+
+    def pool(self) -> PoolFigures | None:
+        """Return the figures of all connections; None while the backend is closed."""
+        if not self._opened:
+            return None
+        every = [pool.figures() for pool in self._pools()]
+        return PoolFigures(
+            size=sum(each.size for each in every),
+            open=sum(each.open for each in every),
+            in_use=sum(each.in_use for each in every),
+            waiting=sum(each.waiting for each in every),
+        )
 
     async def ping(self) -> None:
         """Make one round trip."""
@@ -127,7 +177,8 @@ class SqlAdapter(Adapter[SqlSession]):
         """Roll back, and give the connection back; if that fails, closing it rolls back."""
         try:
             if not session.connection.reusable:
-                await session.connection.run("ROLLBACK")
+                async with asyncio.timeout(_ROLLBACK_SECONDS):
+                    await session.connection.run("ROLLBACK")
         except Exception:  # noqa: BLE001 - the server rolls back what is disconnected
             await session.pool.discard(session.connection)
             return
@@ -135,6 +186,20 @@ class SqlAdapter(Adapter[SqlSession]):
             await session.pool.discard(session.connection)
             raise
         await session.pool.release(session.connection)
+
+    @asynccontextmanager
+    async def part(self, session: SqlSession) -> AsyncGenerator[None, None]:
+        """Run a block as a part of the session's transaction: if it fails, only that is undone."""
+        session.parts += 1
+        name = f"part_{session.parts}"  # of its own: MySQL keeps only the last of equal names
+        await session.connection.run(f"SAVEPOINT {name}")
+        try:
+            yield
+        except Exception:  # cancelled, a statement may still run: then the whole must be undone
+            await session.connection.run(f"ROLLBACK TO SAVEPOINT {name}")
+            await session.connection.run(f"RELEASE SAVEPOINT {name}")
+            raise
+        await session.connection.run(f"RELEASE SAVEPOINT {name}")
 
     @asynccontextmanager
     async def _atomic(self, session: SqlSession) -> AsyncGenerator[None, None]:

@@ -70,6 +70,10 @@ class Connection(Protocol):
         """Close at once, whatever state it is in; what is not committed is gone. Never raises."""
         ...
 
+    async def abort(self) -> None:
+        """Drop it without a word to the server, which may hang: nothing is waited for."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class BulkInsert:

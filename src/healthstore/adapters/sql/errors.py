@@ -17,6 +17,7 @@ from healthstore.abc.unit import Phase, deadline_exceeded
 from healthstore.errors import (
     BackendError,
     CheckError,
+    Condition,
     ConfigurationError,
     ForeignKeyError,
     HealthstoreError,
@@ -31,7 +32,7 @@ from healthstore.errors import (
 from healthstore.model.evaluate import broken_check, out_of_range
 from healthstore.model.schema import Collection
 
-__all__ = ("Failure", "Verdict", "explain", "own_name")
+__all__ = ("Failure", "Verdict", "clearest", "explain", "misconfigured", "own_name")
 
 
 class Verdict(StrEnum):
@@ -47,10 +48,16 @@ class Verdict(StrEnum):
     READ_ONLY = "read only"
     FULL = "disk full"
     UNAVAILABLE = "unavailable"
+    REFUSED = "refused"
+    OVERLOADED = "overloaded"
     LOST = "connection lost"
+    GOING_AWAY = "going away"
+    DAMAGED = "damaged"
+    UNTRUSTED = "untrusted"
     DEADLINE = "deadline"
     CONFIGURATION = "configuration"
     MISSING = "missing collection"
+    MISTAKE = "mistaken statement"
     OTHER = "other"
 
 
@@ -68,9 +75,33 @@ def own_name(text: str, names: Iterable[str]) -> str | None:
     return max((name for name in names if name in text), key=len, default=None)
 
 
+_VAGUE = frozenset({Verdict.LOST, Verdict.UNAVAILABLE, Verdict.OTHER})
+
+
+def clearest(failures: Iterable[Failure]) -> Failure:
+    """Return the first failure of a chain, or the first that says more if that one is vague.
+
+    A driver may report that a connection was lost, and only as its cause that the server said
+    goodbye.
+    """
+    first, *others = failures
+    if first.verdict not in _VAGUE:
+        return first
+    return next((each for each in others if each.verdict is Verdict.GOING_AWAY), first)
+
+
 def explain(failure: Failure, phase: Phase, collection: Collection | None) -> HealthstoreError:
-    """Return the error for a failure that came up in a phase."""
-    return _EXPLANATIONS[failure.verdict](failure, phase, collection)
+    """Return the error for a failure that came up in a phase, with what it says of the server."""
+    error = _EXPLANATIONS[failure.verdict](failure, phase, collection)
+    error.condition = _CONDITIONS.get(failure.verdict, error.condition)
+    return error
+
+
+def misconfigured(message: str, hint: str) -> ConfigurationError:
+    """Return the error for a server whose settings break a promise."""
+    error = ConfigurationError(message, hint=hint)
+    error.condition = Condition.MISCONFIGURED
+    return error
 
 
 def _duplicate(failure: Failure, _: Phase, collection: Collection | None) -> HealthstoreError:
@@ -133,6 +164,19 @@ def _lost(failure: Failure, phase: Phase, _: Collection | None) -> HealthstoreEr
     )
 
 
+def _damaged(failure: Failure, phase: Phase, _: Collection | None) -> HealthstoreError:
+    hint = "an operator must look at the disk and the server's log; have a backup at hand"
+    if phase in {Phase.WRITE, Phase.COMMIT}:
+        return OutcomeUnknownError(
+            f"the database's storage failed during a write (code {failure.code})",
+            hint=hint,
+            outcome=Outcome.UNKNOWN,
+        )
+    return BackendError(
+        f"the database's storage is damaged, or is no database (code {failure.code})", hint=hint
+    )
+
+
 def _other(failure: Failure, phase: Phase, _: Collection | None) -> HealthstoreError:
     unknown = phase in {Phase.WRITE, Phase.COMMIT}
     return BackendError(
@@ -170,9 +214,26 @@ _EXPLANATIONS: dict[Verdict, Callable[[Failure, Phase, Collection | None], Healt
     Verdict.UNAVAILABLE: _simple(
         UnavailableError,
         "the database cannot be reached",
-        "check that it runs, and the host and port of its URL",
+        "check that it runs, and the host, port and tls of its URL",
+    ),
+    Verdict.REFUSED: _simple(
+        UnavailableError,
+        "the database refuses connections",
+        "start it, or check the host and port of its URL",
+    ),
+    Verdict.OVERLOADED: _simple(
+        UnavailableError,
+        "the database has no capacity left",
+        "try again later, or with less at once",
     ),
     Verdict.LOST: _lost,
+    Verdict.GOING_AWAY: _lost,
+    Verdict.DAMAGED: _damaged,
+    Verdict.UNTRUSTED: _simple(
+        ConfigurationError,
+        "no trusted encrypted connection to the server",
+        "name its authority's file with tls_ca=, or choose tls=encrypt or tls=off in the URL",
+    ),
     Verdict.DEADLINE: lambda _, phase, __: deadline_exceeded(phase is Phase.COMMIT),
     Verdict.CONFIGURATION: _simple(
         ConfigurationError,
@@ -184,5 +245,19 @@ _EXPLANATIONS: dict[Verdict, Callable[[Failure, Phase, Collection | None], Healt
         "the collection is not there, or has another form",
         "call initialize() with its entity first",
     ),
+    Verdict.MISTAKE: _other,
     Verdict.OTHER: _other,
+}
+
+# What a verdict tells about the server; otherwise what the class of the error tells.
+_CONDITIONS: dict[Verdict, Condition] = {
+    Verdict.READ_ONLY: Condition.READ_ONLY,
+    Verdict.FULL: Condition.READ_ONLY,
+    Verdict.REFUSED: Condition.DOWN,
+    Verdict.GOING_AWAY: Condition.DOWN,
+    Verdict.OVERLOADED: Condition.OVERLOADED,
+    Verdict.DAMAGED: Condition.DAMAGED,
+    Verdict.CONFIGURATION: Condition.MISCONFIGURED,
+    Verdict.UNTRUSTED: Condition.MISCONFIGURED,
+    Verdict.OTHER: Condition.SUSPECT,
 }

@@ -7,8 +7,8 @@ autocommit, and matched instead of changed rows. A connection that cannot be set
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
-import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -25,8 +25,12 @@ from sqlalchemy.dialects.mysql import aiomysql as sqlalchemy_aiomysql
 from sqlalchemy.types import TypeEngine
 
 from healthstore.abc.backend import Capabilities, Isolation
+from healthstore.abc.causes import refused, untrusted
+from healthstore.abc.options import common_options, encryption
+from healthstore.abc.tls import Tls, read_tls, tls_context
 from healthstore.abc.unit import Phase
 from healthstore.abc.url import BackendURL
+from healthstore.adapters.sql import prober
 from healthstore.adapters.sql.adapter import SqlAdapter
 from healthstore.adapters.sql.convert import (
     decode_json,
@@ -35,7 +39,7 @@ from healthstore.adapters.sql.convert import (
     same,
 )
 from healthstore.adapters.sql.dialect import BulkInsert, Connection, Converter, Dialect, Row
-from healthstore.adapters.sql.errors import Failure, Verdict, own_name
+from healthstore.adapters.sql.errors import Failure, Verdict, misconfigured, own_name
 from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.errors import ConfigurationError
 from healthstore.model.schema import Collection
@@ -61,16 +65,10 @@ def connect(url: BackendURL, name: str) -> MySqlAdapter:
     """Return the adapter for ``mysql://`` or ``mariadb://user:password@host:port/database``."""
     if url.driver not in {"", "aiomysql", "pymysql"}:
         raise ConfigurationError(f"MySQL has no driver {url.driver!r}", hint="write mysql://…")
-    options = url.read_options(
-        {
-            "pool_size": (int, 10),
-            "acquire_timeout": (float, 10.0),
-            "connect_timeout": (float, 5.0),
-            "timeout": (float, 30.0),
-            "ssl": (lambda text: text == "true", False),
-            "charset": (_utf8mb4, "utf8mb4"),
-        }
+    options: dict[str, Any] = url.read_options(
+        {**common_options(url), "ssl": (read_tls, None), "charset": (_utf8mb4, "utf8mb4")}
     )
+    options["tls"] = encryption(url, options, "ssl")
     if not url.database:
         raise ConfigurationError(
             "the URL names no database", hint=f"write {url.scheme}://user@host/database"
@@ -211,15 +209,21 @@ _CODES: Mapping[int, Verdict] = {
     1290: Verdict.READ_ONLY,
     1792: Verdict.READ_ONLY,
     1836: Verdict.READ_ONLY,
+    3100: Verdict.READ_ONLY,
     1021: Verdict.FULL,
     1114: Verdict.FULL,
-    1040: Verdict.UNAVAILABLE,
-    1203: Verdict.UNAVAILABLE,
-    1226: Verdict.UNAVAILABLE,
-    1135: Verdict.UNAVAILABLE,
-    1053: Verdict.LOST,
-    1077: Verdict.LOST,
-    1079: Verdict.LOST,
+    1040: Verdict.OVERLOADED,
+    1203: Verdict.OVERLOADED,
+    1226: Verdict.OVERLOADED,
+    1135: Verdict.OVERLOADED,
+    1041: Verdict.OVERLOADED,
+    1064: Verdict.MISTAKE,
+    1292: Verdict.MISTAKE,
+    1366: Verdict.MISTAKE,
+    1406: Verdict.MISTAKE,
+    1053: Verdict.GOING_AWAY,
+    1077: Verdict.GOING_AWAY,
+    1079: Verdict.GOING_AWAY,
     1927: Verdict.LOST,
     3169: Verdict.LOST,
     4031: Verdict.LOST,
@@ -238,6 +242,9 @@ _CODES: Mapping[int, Verdict] = {
     1862: Verdict.CONFIGURATION,
     2049: Verdict.CONFIGURATION,
     2054: Verdict.CONFIGURATION,
+    1143: Verdict.CONFIGURATION,
+    1227: Verdict.CONFIGURATION,
+    2026: Verdict.UNTRUSTED,
     1054: Verdict.MISSING,
     1146: Verdict.MISSING,
     1824: Verdict.MISSING,
@@ -250,6 +257,9 @@ _CODES: Mapping[int, Verdict] = {
     2014: Verdict.LOST,
     2055: Verdict.LOST,
 }
+# 1026 and 1030 quote the number of the storage engine's or the system's error.
+_ENGINE = re.compile(r"(?:error(?: number)?:?|errno:) (\d+)", re.IGNORECASE)
+_ENGINE_CODES = frozenset({1026, 1030})
 _NAMED = frozenset({Verdict.DUPLICATE, Verdict.FOREIGN_KEY, Verdict.CHECK})
 _QUOTED = re.compile(r"[`'\"]([^`'\"]*)[`'\"]")
 
@@ -257,7 +267,7 @@ _QUOTED = re.compile(r"[`'\"]([^`'\"]*)[`'\"]")
 def _classify(error: BaseException, phase: Phase, collection: Collection | None) -> Failure:
     code = error.args[0] if error.args and isinstance(error.args[0], int) else None
     if isinstance(error, pymysql.err.MySQLError) and code:
-        verdict = _CODES.get(code, Verdict.OTHER)
+        verdict = _verdict(code, error)
         constraint = None
         if collection is not None and verdict in _NAMED:
             constraint = _constraint(str(error.args[-1]), verdict, collection)
@@ -266,9 +276,30 @@ def _classify(error: BaseException, phase: Phase, collection: Collection | None)
     if isinstance(error, pymysql.err.InterfaceError):
         # "Not connected", "Cancelled during execution": it was known before anything was sent.
         return Failure(Verdict.UNAVAILABLE, name)
-    if isinstance(error, OSError | EOFError | TimeoutError):
-        return Failure(Verdict.UNAVAILABLE if phase is Phase.CONNECT else Verdict.LOST, name)
+    if isinstance(error, OSError | EOFError | TimeoutError | BaseExceptionGroup):
+        if phase is not Phase.CONNECT:
+            return Failure(Verdict.LOST, name)
+        if untrusted(error):
+            return Failure(Verdict.UNTRUSTED, name)
+        return Failure(Verdict.REFUSED if refused(error) else Verdict.UNAVAILABLE, name)
     return Failure(Verdict.OTHER, name)
+
+
+def _verdict(code: int, error: BaseException) -> Verdict:
+    if code in _ENGINE_CODES:
+        number = _ENGINE.search(str(error.args[-1]))
+        full = number is not None and int(number[1]) == errno.ENOSPC
+        return Verdict.FULL if full else Verdict.DAMAGED
+    if code in _UNREACHABLE:
+        # aiomysql reports any failure of a connection attempt so.
+        if untrusted(error):
+            return Verdict.UNTRUSTED
+        if refused(error):
+            return Verdict.REFUSED
+    return _CODES.get(code, Verdict.OTHER)
+
+
+_UNREACHABLE = frozenset({2002, 2003})
 
 
 def _constraint(message: str, verdict: Verdict, collection: Collection) -> str | None:
@@ -349,6 +380,10 @@ class _MySqlConnection:
             except Exception as error:  # noqa: BLE001 - a sick server ends it by its own deadline
                 del error
 
+    async def abort(self) -> None:
+        self._open = False
+        self._inner.close()
+
     async def _query(self, sql: str) -> int:
         """Run a statement and return the number of rows that it matched.
 
@@ -370,6 +405,18 @@ class _MySqlConnection:
         return cast(int, matched)
 
 
+class _EncryptedConnection(aiomysql.Connection):  # type: ignore[misc]  # aiomysql is not typed
+    """A connection that logs in on TLS, if TLS was asked for, or not at all.
+
+    aiomysql goes on in plain text where the server, or somebody between, offers no TLS.
+    """
+
+    async def _request_authentication(self) -> None:
+        if self._ssl_context and not self.server_capabilities & CLIENT.SSL:
+            raise pymysql.err.OperationalError(2026, "the server offers no TLS")
+        await super()._request_authentication()
+
+
 class MySqlAdapter(SqlAdapter):
     """A MySQL or MariaDB database behind a pool of connections."""
 
@@ -378,14 +425,18 @@ class MySqlAdapter(SqlAdapter):
     def __init__(self, name: str, url: BackendURL, options: Mapping[str, Any]) -> None:
         super().__init__(name)
         self.dialect = MYSQL
+        self.probing = prober.MYSQL
+        self.connect_seconds = options["connect_timeout"]
         self._url = url
         self._options = options
+        self._tls = tls_context(options["tls"], options["tls_ca"])
+        self.verified = options["tls"] is Tls.VERIFY
         self._product = _PRODUCTS[0]
 
     async def connect(self) -> None:
         """Connect once, learn which product and version serves, and check its settings."""
         self.writers = self.readers = Pool(
-            self._connect,
+            self.dial_pooled,
             PoolOptions(
                 self._options["pool_size"],
                 self._options["acquire_timeout"],
@@ -400,16 +451,16 @@ class MySqlAdapter(SqlAdapter):
         self.dialect = self._product.dialect
         if _version(version) < self._product.oldest:
             oldest = ".".join(map(str, self._product.oldest))
-            raise ConfigurationError(
+            raise misconfigured(
                 f"the {self._product.name} server is too old", hint=f"{oldest} or newer is needed"
             )
         if packet < _SMALLEST_PACKET:
-            raise ConfigurationError(
+            raise misconfigured(
                 f"the server's max_allowed_packet is {packet} bytes",
                 hint=f"set it to {_SMALLEST_PACKET} or more",
             )
         if flush != 1:
-            raise ConfigurationError(
+            raise misconfigured(
                 "the server loses acknowledged commits when it stops",
                 hint="set innodb_flush_log_at_trx_commit = 1",
             )
@@ -424,8 +475,10 @@ class MySqlAdapter(SqlAdapter):
 
     async def _dial(self) -> aiomysql.Connection:
         host = self._url.hosts[0] if self._url.hosts else None
-        return await aiomysql.connect(
+        socket = host.name if host is not None and host.name.startswith("/") else None
+        inner = _EncryptedConnection(
             host=host.name if host else "localhost",
+            unix_socket=socket,
             port=(host.port if host else None) or 3306,
             user=self._url.user,
             password=self._url.password or "",
@@ -434,11 +487,18 @@ class MySqlAdapter(SqlAdapter):
             autocommit=True,
             client_flag=CLIENT.FOUND_ROWS,
             conv=_READERS,
-            ssl=ssl.create_default_context() if self._options["ssl"] else None,
+            ssl=None if socket else self._tls,
             connect_timeout=self._options["connect_timeout"],
         )
+        try:
+            await inner._connect()  # noqa: SLF001 - what aiomysql.connect() does
+        except BaseException:
+            inner.close()  # the driver forgets its socket when it is cancelled
+            raise
+        return inner
 
-    async def _connect(self) -> Connection:
+    async def dial(self) -> Connection:
+        """Open a connection and set what the server may have set otherwise."""
         inner = await self._dial()
         connection = _MySqlConnection(inner, self._kill)
         try:

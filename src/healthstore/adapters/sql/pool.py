@@ -13,10 +13,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from healthstore.abc.prober import PoolFigures
 from healthstore.adapters.sql.dialect import Connection
-from healthstore.errors import UnavailableError
+from healthstore.errors import Condition, UnavailableError
 
-__all__ = ("Pool", "PoolOptions")
+__all__ = ("Pool", "PoolOptions", "within")
 
 # A connection that was idle for longer is tried before use: HikariCP's aliveBypassWindowMs.
 _TRUSTED_SECONDS = 0.5
@@ -35,12 +36,25 @@ class PoolOptions:
 class Pool:
     """Lends connections; the last one returned is lent first."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], options: PoolOptions) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        options: PoolOptions,
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``before`` is awaited before each lending, and refuses it by raising."""
         self._connect = connect
         self._options = options
+        self._before = before
         self._free = asyncio.Semaphore(options.size)
         self._idle: deque[tuple[float, Connection]] = deque()
         self._closed = False
+        self._lent = self._waiting = 0
+
+    def figures(self) -> PoolFigures:
+        """Return the pool in numbers."""
+        lent = self._lent
+        return PoolFigures(self._options.size, lent + len(self._idle), lent, self._waiting)
 
     @asynccontextmanager
     async def lend(self) -> AsyncGenerator[Connection, None]:
@@ -62,18 +76,26 @@ class Pool:
 
         Raises UnavailableError when none becomes free in time.
         """
+        self._waiting += 1
         try:
             async with asyncio.timeout(self._options.acquire_seconds):
                 await self._free.acquire()
         except TimeoutError:
-            raise UnavailableError(
+            error = UnavailableError(
                 f"no connection became free within {self._options.acquire_seconds} s",
                 hint="raise pool_size, or look for units that are held open",
-            ) from None
+            )
+            error.condition = Condition.OVERLOADED
+            raise error from None
+        finally:
+            self._waiting -= 1
+        self._lent += 1
         try:
+            if self._before is not None:
+                await self._before()
             return await self._trusted() or await self._new()
         except BaseException:
-            self._free.release()
+            self._give_up()
             raise
 
     async def release(self, connection: Connection) -> None:
@@ -82,26 +104,37 @@ class Pool:
             await self.discard(connection)
             return
         self._idle.append((asyncio.get_running_loop().time(), connection))
-        self._free.release()
+        self._give_up()
 
     async def discard(self, connection: Connection) -> None:
         """Close a connection that cannot be trusted; it is replaced when one is needed."""
         try:
             await asyncio.shield(connection.discard())
         finally:
-            self._free.release()
+            self._give_up()
 
     async def close(self) -> None:
         """Close what is idle; what is lent is closed when it comes back."""
         self._closed = True
+        await self.drop_idle()
+
+    async def drop_idle(self) -> None:
+        """Close what is idle; others are opened when they are needed."""
         while self._idle:
-            await self._idle.pop()[1].discard()
+            await asyncio.shield(self._idle.pop()[1].discard())
+
+    def _give_up(self) -> None:
+        self._lent -= 1
+        self._free.release()
 
     async def _trusted(self) -> Connection | None:
         """Return an idle connection that works, or None."""
         now = asyncio.get_running_loop().time()
         while self._idle:
             since, connection = self._idle.pop()
+            if not connection.reusable:
+                await asyncio.shield(connection.discard())
+                continue
             if now - since < _TRUSTED_SECONDS:
                 return connection
             if await self._answers(connection):
@@ -121,11 +154,16 @@ class Pool:
         return True
 
     async def _new(self) -> Connection:
-        try:
-            async with asyncio.timeout(self._options.connect_seconds):
-                return await self._connect()
-        except TimeoutError:
-            raise UnavailableError(
-                f"the database did not answer within {self._options.connect_seconds} s",
-                hint="check that it runs, and the host and port of its URL",
-            ) from None
+        return await within(self._options.connect_seconds, self._connect)
+
+
+async def within(seconds: float, connect: Callable[[], Awaitable[Connection]]) -> Connection:
+    """Connect within some seconds, handshake included; raise UnavailableError otherwise."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await connect()
+    except TimeoutError:
+        raise UnavailableError(
+            f"the database did not answer within {seconds} s",
+            hint="check that it runs, and the host and port of its URL",
+        ) from None

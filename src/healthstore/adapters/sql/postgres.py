@@ -7,8 +7,10 @@ PostgreSQL itself ends a unit that would lose an update.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, cast
@@ -32,12 +34,16 @@ from sqlalchemy.types import (
 )
 
 from healthstore.abc.backend import Capabilities, Isolation
+from healthstore.abc.causes import causes, refused, untrusted
+from healthstore.abc.options import common_options, encryption
+from healthstore.abc.tls import Tls, read_tls, tls_context
 from healthstore.abc.unit import Phase
-from healthstore.abc.url import BackendURL
+from healthstore.abc.url import BackendURL, Host
+from healthstore.adapters.sql import prober
 from healthstore.adapters.sql.adapter import SqlAdapter
 from healthstore.adapters.sql.convert import enum_check, same
 from healthstore.adapters.sql.dialect import BulkInsert, Connection, Converter, Dialect, Row
-from healthstore.adapters.sql.errors import Failure, Verdict
+from healthstore.adapters.sql.errors import Failure, Verdict, clearest, misconfigured
 from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.errors import ConfigurationError
 from healthstore.model.schema import Collection
@@ -60,17 +66,26 @@ def connect(url: BackendURL, name: str) -> PostgresAdapter:
         raise ConfigurationError(
             f"PostgreSQL has no driver {url.driver!r}", hint="write postgresql://…"
         )
-    options = url.read_options(
+    options: dict[str, Any] = url.read_options(
         {
-            "pool_size": (int, 10),
-            "acquire_timeout": (float, 10.0),
-            "connect_timeout": (float, 5.0),
-            "timeout": (float, 30.0),
-            "sslmode": (str, "prefer"),
+            **common_options(_located(url)),
+            "sslmode": (_read_sslmode, None),
             "pgbouncer": (lambda text: text == "true", False),
         }
     )
+    options["tls"] = encryption(url, options, "sslmode")
     return PostgresAdapter(name, url, options)
+
+
+def _located(url: BackendURL) -> BackendURL:
+    """Return the URL with the hosts of libpq's variable if it has none: asyncpg reads that too."""
+    named = [each for each in os.environ.get("PGHOST", "").split(",") if each]
+    return url if url.hosts else replace(url, hosts=tuple(map(Host, named)))
+
+
+def _read_sslmode(text: str) -> object:
+    """Read libpq's option; its opportunistic modes, which fall back to plain text, are kept."""
+    return text if text in {"allow", "prefer"} else read_tls(text)
 
 
 # --- values ----------------------------------------------------------------------------------
@@ -184,15 +199,19 @@ _CODES: Mapping[str, Verdict] = {
     "55P03": Verdict.CONFLICT,
     "25006": Verdict.READ_ONLY,
     "53100": Verdict.FULL,
-    "53300": Verdict.UNAVAILABLE,
-    "53200": Verdict.UNAVAILABLE,
-    "53400": Verdict.UNAVAILABLE,
-    "57P03": Verdict.UNAVAILABLE,
+    "53300": Verdict.OVERLOADED,
+    "53200": Verdict.OVERLOADED,
+    "53400": Verdict.OVERLOADED,
+    "57P03": Verdict.REFUSED,
     "08001": Verdict.UNAVAILABLE,
     "08004": Verdict.UNAVAILABLE,
-    "57P01": Verdict.LOST,
-    "57P02": Verdict.LOST,
+    "57P01": Verdict.GOING_AWAY,
+    "57P02": Verdict.GOING_AWAY,
+    "57P05": Verdict.LOST,
     "40003": Verdict.LOST,
+    "58030": Verdict.DAMAGED,
+    "XX001": Verdict.DAMAGED,
+    "XX002": Verdict.DAMAGED,
     "57014": Verdict.DEADLINE,
     "25P03": Verdict.DEADLINE,
     "25P04": Verdict.DEADLINE,
@@ -202,13 +221,21 @@ _CODES: Mapping[str, Verdict] = {
     "42P01": Verdict.MISSING,
     "42703": Verdict.MISSING,
     "08": Verdict.LOST,
+    "0A": Verdict.MISTAKE,
+    "22": Verdict.MISTAKE,
     "28": Verdict.CONFIGURATION,
+    "42": Verdict.MISTAKE,
     "58": Verdict.LOST,
     "XX": Verdict.OTHER,
 }
 
 
 def _classify(error: BaseException, phase: Phase, _: Collection | None) -> Failure:
+    # A shutdown may be told only as the cause of 08003 (MagicStack/asyncpg, 0.30 to 0.32).
+    return clearest(_classify_one(each, phase) for each in causes(error))
+
+
+def _classify_one(error: BaseException, phase: Phase) -> Failure:
     code = getattr(error, "sqlstate", None)
     if code is not None:
         verdict = _CODES.get(code) or _CODES.get(code[:2], Verdict.OTHER)
@@ -219,9 +246,16 @@ def _classify(error: BaseException, phase: Phase, _: Collection | None) -> Failu
     if isinstance(error, asyncpg.InterfaceError):
         # "connection is closed": it was known before anything was sent.
         return Failure(Verdict.UNAVAILABLE, name)
-    if isinstance(error, OSError | TimeoutError):
-        return Failure(Verdict.UNAVAILABLE if phase is Phase.CONNECT else Verdict.LOST, name)
+    if isinstance(error, OSError | TimeoutError | BaseExceptionGroup):
+        return Failure(_unreachable(error) if phase is Phase.CONNECT else Verdict.LOST, name)
     return Failure(Verdict.OTHER, name)
+
+
+def _unreachable(error: BaseException) -> Verdict:
+    # That a server has no TLS is the same bare ConnectionError as a proxy that hangs up.
+    if untrusted(error):
+        return Verdict.UNTRUSTED
+    return Verdict.REFUSED if refused(error) else Verdict.UNAVAILABLE
 
 
 # --- the driver ------------------------------------------------------------------------------
@@ -271,6 +305,9 @@ class _PostgresConnection:
         except Exception:  # noqa: BLE001 - whatever is wrong with it, it goes
             self._inner.terminate()
 
+    async def abort(self) -> None:
+        self._inner.terminate()
+
 
 class PostgresAdapter(SqlAdapter):
     """A PostgreSQL database behind a pool of connections."""
@@ -280,13 +317,18 @@ class PostgresAdapter(SqlAdapter):
     def __init__(self, name: str, url: BackendURL, options: Mapping[str, Any]) -> None:
         super().__init__(name)
         self.dialect = POSTGRESQL
+        self.probing = prober.POSTGRESQL
+        self.connect_seconds = options["connect_timeout"]
         self._url = url
         self._options = options
+        tls = options["tls"]
+        self._tls = tls_context(tls, options["tls_ca"]) if isinstance(tls, Tls) else tls
+        self.verified = tls is Tls.VERIFY
 
     async def connect(self) -> None:
         """Connect once and check the server's version and encoding."""
         self.writers = self.readers = Pool(
-            self._connect,
+            self.dial_pooled,
             PoolOptions(
                 self._options["pool_size"],
                 self._options["acquire_timeout"],
@@ -299,16 +341,15 @@ class PostgresAdapter(SqlAdapter):
                 (),
             )
         if int(version) < _OLDEST:
-            raise ConfigurationError(
-                "the PostgreSQL server is too old", hint="15 or newer is needed"
-            )
+            raise misconfigured("the PostgreSQL server is too old", hint="15 or newer is needed")
         if encoding != "UTF8":
-            raise ConfigurationError(
+            raise misconfigured(
                 f"the database is encoded in {encoding}",
                 hint="create it with ENCODING 'UTF8'",
             )
 
-    async def _connect(self) -> Connection:
+    async def dial(self) -> Connection:
+        """Open a connection in UTC, with deadlines that the server keeps too."""
         milliseconds = str(int(self._options["timeout"] * 1000))
         inner = await asyncpg.connect(
             host=[each.name for each in self._url.hosts] or None,
@@ -316,7 +357,7 @@ class PostgresAdapter(SqlAdapter):
             user=self._url.user,
             password=self._url.password,
             database=self._url.database or None,
-            ssl=self._options["sslmode"],
+            ssl=self._tls or False,
             timeout=self._options["connect_timeout"],
             # PgBouncer before 1.21 gives each transaction another server, without the statements.
             statement_cache_size=0 if self._options["pgbouncer"] else 256,
