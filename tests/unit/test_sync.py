@@ -6,7 +6,6 @@ import ast
 import asyncio
 import gc
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -15,14 +14,12 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 
-from healthstore import Entity, F, MaxLength, Unique, manager, repository, sync
-from healthstore._portal import Portal
+from healthstore import Entity, F, MaxLength, Unique, events, manager, repository, sync
 from healthstore.errors import (
     ConfigurationError,
     DuplicateKeyError,
@@ -60,13 +57,13 @@ def _no_thread_is_left() -> Iterator[None]:
 
 @pytest.fixture(params=["memory", "sqlite"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty store."""
+    """Return the URL of an empty store."""
     return {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/store.db"}[request.param]
 
 
 @pytest.fixture
 def db(url: str) -> Iterator[DatabaseManager]:
-    """A manager with patients."""
+    """Lend a manager with patients."""
     with DatabaseManager(url) as opened:
         opened.initialize(Patient)
         yield opened
@@ -95,6 +92,7 @@ def test_the_module_is_what_the_generator_makes() -> None:
         (sync.DatabaseManager, manager.DatabaseManager),
         (sync.Transaction, manager.Transaction),
         (sync.Repository, repository.Repository),
+        (sync.EventStream, events.EventStream),
     ],
 )
 def test_every_public_name_is_there(here: type, there: type) -> None:
@@ -103,7 +101,7 @@ def test_every_public_name_is_there(here: type, there: type) -> None:
     def public(owner: type) -> set[str]:
         return {name for name in vars(owner) if not name.startswith("_")}
 
-    assert public(here) - {"collection"} == public(there) - {"member"}
+    assert public(here) - {"collection", "kinds", "lost"} == public(there) - {"member", "put"}
 
 
 # --- a whole life --------------------------------------------------------------------------------
@@ -173,9 +171,14 @@ def test_a_transaction_is_rolled_back_by_any_error(
 ) -> None:
     """The error of the block arrives unchanged, and nothing was written."""
     raised = error("mine")
-    with pytest.raises(error) as caught, db.transaction() as unit:
-        unit.repository(Patient).add(Patient(email="ann@example.org"))
-        raise raised
+
+    def block() -> None:
+        with db.transaction() as unit:
+            unit.repository(Patient).add(Patient(email="ann@example.org"))
+            raise raised
+
+    with pytest.raises(error) as caught:
+        block()
     assert caught.value is raised
     assert db.repository(Patient).count() == 0
 
@@ -404,97 +407,63 @@ def test_a_manager_that_is_dropped_ends_its_thread() -> None:
     assert [each.category for each in told] == [ResourceWarning]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_fork_is_told_to_open_its_own(url: str, tmp_path: Path) -> None:
-    """The child gets a LifecycleError instead of waiting for ever; leaving there harms nobody."""
+def test_a_program_may_close_at_exit(url: str, tmp_path: Path) -> None:
+    """`atexit.register(db.close)` closes the connections, without a complaint."""
     text = PROGRAM.format(url=url) + (
-        "import os, warnings\n"
-        "from healthstore.errors import LifecycleError\n"
-        "warnings.simplefilter('ignore', DeprecationWarning)\n"
-        "child = os.fork()\n"
-        "if child == 0:\n"
-        "    try:\n"
-        "        db.repository(Note).count()\n"
-        "    except LifecycleError as error:\n"
-        "        db.close()\n"
-        "        os._exit(0 if 'another process' in str(error) else 3)\n"
-        "    os._exit(4)\n"
-        "_, status = os.waitpid(child, 0)\n"
-        "assert db.repository(Note).count() == 1\n"
-        "db.close()\n"
-        "raise SystemExit(os.waitstatus_to_exitcode(status))\n"
+        "import atexit\n"
+        "atexit.register(lambda: print(db.alive()))\n"  # called behind the next one
+        "atexit.register(db.close)\n"
     )
     done = run_program(text, folder=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+
+
+FORK = """
+import os, warnings
+from healthstore.errors import LifecycleError
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while there are threads
+child = os.fork()
+if child == 0:
+    status = 4
+    try:
+{body}
+    finally:
+        os._exit(status)
+_, status = os.waitpid(child, 0)
+assert db.repository(Note).count() == 1
+db.close()
+raise SystemExit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("call", ["db.repository(Note).count()", "db.open()", "db.alive()"])
+def test_a_fork_is_told_to_open_its_own(call: str, tmp_path: Path) -> None:
+    """The child gets a LifecycleError instead of waiting for ever; leaving there harms nobody."""
+    body = f"""\
+        try:
+            {call}
+        except LifecycleError as error:
+            status = 0 if "another process" in str(error) else 3
+        db.close()
+        del db
+"""
+    url = f"sqlite:///{tmp_path}/fork.db"
+    done = run_program(PROGRAM.format(url=url) + FORK.format(body=body), folder=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
-# --- interrupts ----------------------------------------------------------------------------------
-
-
-class TooLongError(Exception):
-    """What a server's signal handler raises when a request takes too long."""
-
-
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no such signals")
-@pytest.mark.parametrize("raised", [KeyboardInterrupt, TooLongError, TimeoutError])
-def test_an_interrupt_cancels_the_call(raised: type[BaseException]) -> None:
-    """Ctrl-C, or the exception of a signal handler, ends the coroutine before it is raised."""
-    begun, ended = threading.Event(), threading.Event()
-    caller = threading.get_ident()
-
-    async def endless() -> None:
-        begun.set()
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            await asyncio.sleep(0.05)  # a rollback takes its time
-            ended.set()
-
-    def interrupt() -> None:
-        begun.wait(5)
-        signal.pthread_kill(caller, signal.SIGUSR1)
-
-    def handle(*_: object) -> None:
-        raise raised
-
-    before = signal.signal(signal.SIGUSR1, handle)
-    try:
-        with DatabaseManager("memory://") as db:
-            threading.Thread(target=interrupt).start()
-            with pytest.raises(raised):
-                db._portal.call(endless())
-            assert ended.is_set()
-            db.initialize(Patient)
-            assert db.repository(Patient).count() == 0
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-
-
-def test_a_call_that_is_under_way_at_close_is_told() -> None:
-    """A thread that waits while another closes gets an error that leaves the outcome open."""
-    errors: list[BaseException] = []
-    begun = threading.Event()
-
-    async def endless() -> None:
-        begun.set()
-        await asyncio.sleep(3600)
-
-    def work() -> None:
-        try:
-            db._portal.call(endless())
-        except LifecycleError as error:
-            errors.append(error)
-
-    db = DatabaseManager("memory://")
-    db.open()
-    thread = threading.Thread(target=work)
-    thread.start()
-    assert begun.wait(5)
-    db.close()
-    thread.join(5)
-    (error,) = errors
-    assert isinstance(error, LifecycleError)
-    assert error.outcome is Outcome.UNKNOWN
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_manager_made_before_a_fork_is_opened_behind_it(tmp_path: Path) -> None:
+    """A server that loads the application before it forks needs no manager made anew."""
+    url = f"sqlite:///{tmp_path}/fork.db"
+    body = """\
+        with early:
+            status = early.repository(Note).count() - 1
+"""
+    text = PROGRAM.format(url=url) + f"early = DatabaseManager({url!r})\n" + FORK.format(body=body)
+    done = run_program(text, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 # --- events --------------------------------------------------------------------------------------
@@ -503,24 +472,39 @@ def test_a_call_that_is_under_way_at_close_is_told() -> None:
 def test_events_come_until_the_manager_closes(db: DatabaseManager) -> None:
     """A thread that listens gets what happens from then on, and its loop ends at close."""
     heard: list[Event] = []
-    events = db.events()
-    thread = threading.Thread(target=lambda: heard.extend(events))
+    stream = db.events(OperationFinished)
+    thread = threading.Thread(target=lambda: heard.extend(stream))
     thread.start()
     db.repository(Patient).count()
     db.close()
     thread.join(5)
     assert not thread.is_alive()
-    assert any(isinstance(each, OperationFinished) for each in heard)
+    assert [type(each) for each in heard] == [OperationFinished]
 
 
 def test_events_that_wait_are_heard_after_close() -> None:
     """A listener that is late loses nothing by it."""
     with DatabaseManager("memory://") as db:
-        events = db.events()
+        stream = db.events(OperationFinished)
         db.initialize(Patient)
         db.repository(Patient).add(Patient(email="ann@example.org"))
-    names = [each.operation for each in events if isinstance(each, OperationFinished)]
+    names = [each.operation for each in stream if isinstance(each, OperationFinished)]
     assert names[-1] == "insert"
+    assert stream.lost == 0
+
+
+def test_a_stream_of_events_is_closed_by_who_leaves_it(db: DatabaseManager) -> None:
+    """Another thread may close it, which ends the wait for the next event."""
+    waiting = db.events(Switched)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(list, waiting)
+        waiting.close()
+        assert answer.result(timeout=5) == []
+    with db.events(OperationFinished) as stream:
+        db.repository(Patient).count()
+        assert isinstance(next(stream), OperationFinished)
+    db.repository(Patient).count()
+    assert list(stream) == []
 
 
 def test_a_handler_runs_in_the_background_and_cannot_wait_there(
@@ -555,82 +539,3 @@ def test_a_handler_is_given_its_type_of_event() -> None:
         db.migrate("memory", "other")
         db.switch("other")
     assert [(each.source, each.target) for each in heard] == [("memory", "other")]
-
-
-# --- the portal ----------------------------------------------------------------------------------
-
-
-async def nothing() -> None:
-    """Do nothing."""
-
-
-def test_a_call_sees_the_context_of_its_caller() -> None:
-    """A context variable, such as a trace, is that of the thread that calls."""
-    variable: ContextVar[str] = ContextVar("variable", default="none")
-
-    async def read() -> str:
-        return variable.get()
-
-    portal = Portal()
-    portal.open(nothing)
-    variable.set("mine")
-    assert portal.call(read()) == "mine"
-    portal.close(nothing)
-
-
-def test_a_refused_coroutine_is_closed(recwarn: pytest.WarningsRecorder) -> None:
-    """A call on a closed portal leaves no coroutine that was never awaited."""
-    with pytest.raises(LifecycleError):
-        Portal().call(nothing())
-    gc.collect()
-    assert not recwarn.list
-
-
-def test_calls_race_with_open_and_close() -> None:
-    """Every call either runs or raises LifecycleError; none waits for ever."""
-    portal = Portal()
-    stop = threading.Event()
-
-    async def one() -> int:
-        return 1
-
-    def call() -> tuple[int, int]:
-        done = refused = 0
-        while not stop.is_set():
-            try:
-                done += portal.call(one())
-            except LifecycleError:
-                refused += 1
-                time.sleep(0.0005)
-        return done, refused
-
-    with ThreadPoolExecutor(4) as pool:
-        counts = [pool.submit(call) for _ in range(4)]
-        for _ in range(20):
-            portal.open(nothing)
-            time.sleep(0.002)
-            portal.close(nothing)
-        stop.set()
-        totals = [each.result(timeout=10) for each in counts]
-    assert all(done for done, _ in totals)
-    assert all(refused for _, refused in totals)
-
-
-def test_the_end_of_the_loop_is_no_end_of_the_program() -> None:
-    """A coroutine that exits ends the thread, and the calls after it say that it is closed."""
-
-    async def leave() -> None:
-        raise SystemExit(3)
-
-    portal = Portal()
-    portal.open(nothing)
-    with pytest.raises(SystemExit):
-        portal.call(leave())
-    service = portal._service
-    assert service is not None
-    service.thread.join(5)
-    with pytest.raises(LifecycleError):
-        portal.call(nothing())
-    with pytest.raises(LifecycleError):
-        portal.close(nothing)
-    assert not portal.is_open

@@ -1,0 +1,291 @@
+"""The portal: one event loop in a thread of its own, through which other threads run coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import warnings
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
+from concurrent.futures import Future, wait
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from healthstore.errors import LifecycleError, Outcome
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Service:
+    """What a portal has while it is open. The thread knows this, and not the portal."""
+
+    loop: asyncio.AbstractEventLoop
+    stop: asyncio.Event
+    thread: threading.Thread
+    process: int
+    waiting: set[Future[Any]]
+
+
+class Portal:
+    """Runs coroutines in a background thread, and hands their results and errors back.
+
+    Any number of threads may call it at once, also such as have a running event loop. The
+    thread is a daemon, and ends by itself when the portal is forgotten: a program that never
+    calls :meth:`close` still ends.
+    """
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()  # opening and closing happen one at a time
+        self._service: _Service | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Coroutines are run."""
+        return self._service is not None
+
+    def open(self, first: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start the thread, unless it runs, and run ``first``; a new thread ends if that fails."""
+        self._require_place()
+        with self._turn:
+            fresh = self._service is None
+            if fresh:
+                self._start()
+            try:
+                self.call(first())
+            except BaseException:
+                if fresh:
+                    self._stop()
+                raise
+
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``last`` and end the thread, also if that fails; does nothing when closed.
+
+        What still runs is cancelled. In a forked process there is nothing to close.
+        """
+        if self._service is not None and self._service.process != os.getpid():
+            return
+        self._require_place()
+        with self._turn:
+            if self._service is None:
+                return
+            try:
+                self.call(last())
+            finally:
+                self._stop()
+
+    def _start(self) -> None:
+        ready: Future[_Service] = Future()
+        threading.Thread(target=_serve, args=(ready,), name="healthstore", daemon=True).start()
+        self._service = ready.result()
+        weakref.finalize(self, _abandon, self._service).atexit = False
+
+    def _stop(self) -> None:
+        service, self._service = self._service, None
+        if service is not None:
+            with suppress(RuntimeError):  # the loop has ended before
+                service.loop.call_soon_threadsafe(service.stop.set)
+            service.thread.join()
+
+    def _require_place(self) -> None:
+        service = self._service
+        if service is None:
+            return
+        if service.process != os.getpid():
+            raise LifecycleError(
+                "the manager was opened in another process: a fork has no part in its thread",
+                hint="open a manager of its own in each process, after the fork",
+            )
+        if service.thread is threading.current_thread():
+            raise LifecycleError(
+                "the manager's own thread cannot wait for the manager",
+                hint="a handler of events only takes note; do the work in another thread",
+            )
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end and return its result, or raise its error.
+
+        Whatever interrupts the waiting thread, a KeyboardInterrupt or the exception of a signal
+        handler, cancels the coroutine and is raised when that has ended. Raises LifecycleError
+        if the portal is closed, is closed meanwhile, or is not of this process.
+        """
+        answer: Future[T] = Future()
+        tasks: list[asyncio.Task[T]] = []
+        try:
+            self._require_place()
+            service = self._service
+            if service is None:
+                raise _closed()
+            service.waiting.add(answer)
+            try:
+                _post(service, partial(_begin, service.loop, coroutine, answer, tasks))
+                return answer.result()
+            except BaseException:
+                if not answer.done():  # it is the waiting that was interrupted
+                    with suppress(LifecycleError):  # the loop has ended, and the call with it
+                        _post(service, partial(_cancel, answer, tasks))
+                        wait((answer,))
+                raise
+            finally:
+                service.waiting.discard(answer)
+        finally:
+            if not tasks:
+                coroutine.close()
+
+    def run(self, function: Callable[[], T]) -> T:
+        """Run a function where the coroutines run, so that it never meets one of them halfway.
+
+        While the portal is closed there are none, and the function runs here.
+        """
+        service = self._service
+        if service is None or service.thread is threading.current_thread():
+            return function()
+        return self.call(_called(function))
+
+    @contextmanager
+    def hold(self, manager: AbstractAsyncContextManager[T]) -> Generator[T, None, None]:
+        """Enter an asynchronous context manager, and leave it as the block is left."""
+        value = self.call(_entered(manager))
+        try:
+            yield value
+        except BaseException as error:
+            if not self.call(_left(manager, error)):
+                raise
+        else:
+            self.call(_left(manager, None))
+
+    def iterate(self, source: AsyncIterator[T], at_once: int = 100) -> Iterator[T]:
+        """Yield what an asynchronous iterator yields, fetched some at once.
+
+        What it had ready when the portal was closed is still yielded, if it has ended.
+        """
+        while True:
+            step = _taken(source, at_once)
+            if self.is_open or isinstance(source, AsyncGenerator):
+                items, error = self.call(step)
+            else:
+                items, error = _finished(step)
+            yield from items
+            if isinstance(error, StopAsyncIteration):
+                return
+            if error is not None:
+                raise error
+
+
+# --- in the thread -----------------------------------------------------------------------------
+
+
+def _serve(ready: Future[_Service]) -> None:
+    waiting: set[Future[Any]] = set()
+    try:
+        # These two end a loop; who called has been given them, and decides what they end.
+        with suppress(SystemExit, KeyboardInterrupt), asyncio.Runner() as runner:
+            runner.run(_until_stopped(ready, waiting))
+    finally:
+        for answer in tuple(waiting):
+            if not answer.done():  # it came too late to begin
+                answer.set_exception(_closed())
+
+
+async def _until_stopped(ready: Future[_Service], waiting: set[Future[Any]]) -> None:
+    stop = asyncio.Event()
+    thread, loop = threading.current_thread(), asyncio.get_running_loop()
+    ready.set_result(_Service(loop, stop, thread, os.getpid(), waiting))
+    await stop.wait()
+
+
+def _begin(
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Coroutine[Any, Any, T],
+    answer: Future[T],
+    tasks: list[asyncio.Task[T]],
+) -> None:
+    task = loop.create_task(coroutine)
+    tasks.append(task)
+    task.add_done_callback(partial(_settle, answer))
+
+
+def _cancel(answer: Future[T], tasks: list[asyncio.Task[T]]) -> None:
+    if tasks:
+        tasks[0].cancel()
+    else:  # the interrupt was faster than the beginning, which nobody has asked for
+        answer.set_exception(_closed())
+
+
+def _settle(answer: Future[T], task: asyncio.Task[T]) -> None:
+    if task.cancelled():
+        answer.set_exception(
+            LifecycleError(
+                "the manager was closed during the call",
+                hint="close it when the threads that use it have ended",
+                outcome=Outcome.UNKNOWN,
+            )
+        )
+    elif (error := task.exception()) is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(task.result())
+
+
+async def _called(function: Callable[[], T]) -> T:
+    return function()
+
+
+async def _entered(manager: AbstractAsyncContextManager[T]) -> T:
+    return await manager.__aenter__()
+
+
+async def _left(manager: AbstractAsyncContextManager[Any], error: BaseException | None) -> bool:
+    if error is None:
+        return bool(await manager.__aexit__(None, None, None))
+    return bool(await manager.__aexit__(type(error), error, error.__traceback__))
+
+
+async def _taken(source: AsyncIterator[T], count: int) -> tuple[list[T], Exception | None]:
+    """Return up to ``count`` items, and what ended them, if anything did."""
+    items: list[T] = []
+    try:
+        while len(items) < count:
+            items.append(await anext(source))
+    except Exception as error:  # noqa: BLE001 - raised by who called, behind the items
+        return items, error
+    return items, None
+
+
+# --- outside -----------------------------------------------------------------------------------
+
+
+def _post(service: _Service, function: Callable[[], object]) -> None:
+    """Have the thread call a function, in the context of who asks."""
+    try:
+        service.loop.call_soon_threadsafe(function, context=copy_context())
+    except RuntimeError:  # the loop is closed
+        raise _closed() from None
+
+
+def _finished(step: Coroutine[Any, Any, T]) -> T:
+    """Return the result of a coroutine that has nothing to wait for."""
+    try:
+        step.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    step.close()
+    raise _closed()
+
+
+def _abandon(service: _Service) -> None:
+    """End the thread of a portal that nobody can close any more."""
+    if service.process == os.getpid() and not service.loop.is_closed():
+        service.loop.call_soon_threadsafe(service.stop.set)
+        warnings.warn("a healthstore manager was never closed", ResourceWarning, stacklevel=2)
+
+
+def _closed() -> LifecycleError:
+    return LifecycleError(
+        "the manager is not open", hint="use it inside `with`, or call open() first"
+    )
