@@ -1,0 +1,497 @@
+"""What drivers do when a connection breaks, seen through our adapters.
+
+Each test is a fact that was found by experiment: a driver that changes its mind is noticed here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from time import perf_counter
+from uuid import UUID
+
+import pytest
+from tests.faults.conftest import NewDatabase
+from tests.faults.notes import (
+    NOTES,
+    add,
+    count,
+    has,
+    lent,
+    note,
+    options,
+    prepared,
+    within,
+)
+from tests.faults.proxy import Proxy, Way, proxy
+from tests.faults.servers import PrivateServer
+
+from healthstore.abc import Backend, BackendURL
+from healthstore.abc.registry import connect
+from healthstore.errors import (
+    Condition,
+    DeadlineExceededError,
+    DuplicateKeyError,
+    Outcome,
+    OutcomeUnknownError,
+    UnavailableError,
+)
+from healthstore.layers.retry import RetryLayer
+from healthstore.layers.timeout import TimeoutLayer
+from healthstore.model.ops import Insert, Patch, Replace
+
+SQL = ("postgresql", "mysql", "mariadb")
+SERVERS = (*SQL, "mongodb")
+ILL = {Condition.DOWN, Condition.SUSPECT}
+sql = pytest.mark.parametrize("name", SQL)
+servers = pytest.mark.parametrize("name", SERVERS)
+
+
+def before(url: str) -> AbstractAsyncContextManager[Proxy]:
+    """Return the context of a proxy before the server of a URL."""
+    (host,) = BackendURL.parse(url).hosts
+    assert host.port is not None
+    return proxy(host.name, host.port)
+
+
+@asynccontextmanager
+async def broken(url: str, **more: object) -> AsyncGenerator[tuple[Proxy, Backend, Backend], None]:
+    """Lend a proxy, a store behind it, and the same store without it; it has one note.
+
+    The store has sent a request already: its statement is prepared, its connection trusted.
+    """
+    async with (
+        before(url) as between,
+        prepared(url) as untouched,
+        lent(options(between.url(url), **more)) as store,
+    ):
+        await count(store)
+        yield between, store, untouched
+
+
+def direct(url: str) -> str:
+    """Return a URL whose driver stays with the address in it."""
+    return url.replace("replicaSet=rs0", "directConnection=true")
+
+
+# --- lost while a write is under way -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["before", "after"])
+@sql
+async def test_a_reset_around_the_commit_is_an_unknown_outcome(
+    new_database: NewDatabase, name: str, *, committed: bool
+) -> None:
+    """The same error before the server got the insert and after it committed: 0 rows or 1."""
+    url = await new_database(name)
+    async with broken(url) as (between, store, untouched):
+        await add(store, "warm")  # the statement is prepared, the connection trusted
+        (between.reset_on_reply if committed else between.reset_on_request)()
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await add(store, "lost")
+        assert caught.value.outcome is Outcome.UNKNOWN
+        assert caught.value.condition is Condition.SUSPECT
+        assert caught.value.backend == store.name
+        assert await count(untouched) == 2 + committed
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["before", "after"])
+@sql
+async def test_a_reset_around_the_commit_of_a_unit_is_an_unknown_outcome(
+    new_database: NewDatabase, name: str, *, committed: bool
+) -> None:
+    """The same at the end of a unit: nobody can tell from the error whether it was kept."""
+    url = await new_database(name)
+    async with broken(url) as (between, store, untouched):
+        unit = await store.begin()
+        await unit.execute(Insert(NOTES, (note("lost"),)))
+        (between.reset_on_reply if committed else between.reset_on_request)(b"COMMIT")
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await unit.commit()
+        await unit.rollback()
+        assert caught.value.outcome is Outcome.UNKNOWN
+        assert caught.value.condition is Condition.SUSPECT
+        assert await count(untouched) == 1 + committed
+        await add(store, "next")  # on another connection
+
+
+async def test_a_standalone_mongodb_cannot_tell_whether_a_lost_write_was_kept(
+    new_database: NewDatabase,
+) -> None:
+    """Without transactions the driver repeats nothing: the outcome is unknown, the row there."""
+    url = await new_database("mongodb")
+    async with broken(url) as (between, store, untouched):
+        await add(store, "warm")
+        between.reset_on_reply(b"lost")
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await add(store, "lost")
+        assert caught.value.condition in ILL
+        assert await count(untouched) == 3
+
+
+async def test_a_replica_set_applies_a_repeated_write_once(new_database: NewDatabase) -> None:
+    """The driver repeats a write whose reply was lost, under the same number: one row."""
+    url = direct(await new_database("mongodb-rs"))
+    async with broken(url) as (between, store, untouched):
+        await add(store, "warm")
+        between.reset_on_reply(b"lost")
+        identity = await add(store, "lost")
+        await between.struck()
+        assert await has(untouched, identity)
+        assert await count(untouched) == 3
+
+
+@servers
+async def test_a_reply_cut_short_is_an_unknown_outcome(
+    new_database: NewDatabase, name: str
+) -> None:
+    """Some bytes of an answer are no answer."""
+    url = await new_database(name)
+    async with broken(url) as (between, store, untouched):
+        await add(store, "warm")
+        between.cut_reply(3, b"" if name == "postgresql" else b"lost")
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await add(store, "lost")
+        assert caught.value.condition in ILL
+        assert await count(untouched) == 3
+
+
+@servers
+async def test_a_write_whose_reply_is_swallowed_ends_at_its_deadline(
+    new_database: NewDatabase, name: str
+) -> None:
+    """Nobody waits for an answer that does not come, and the outcome is unknown."""
+    url = await new_database(name)
+    async with broken(url) as (between, inner, untouched):
+        store = TimeoutLayer(inner, seconds=0.5)
+        await add(store, "warm")
+        between.drop_reply(b"" if name == "postgresql" else b"lost")
+        with within(0.5), pytest.raises(DeadlineExceededError) as caught:
+            await add(store, "lost")
+        assert caught.value.outcome is Outcome.UNKNOWN
+        assert await count(untouched) == 3
+        assert await count(store) == 3
+
+
+@servers
+async def test_a_read_whose_reply_is_lost_is_repeated(new_database: NewDatabase, name: str) -> None:
+    """Reading twice harms nobody: the caller does not notice."""
+    url = await new_database(name)
+    async with broken(url) as (between, inner, _):
+        store = RetryLayer(inner)
+        assert await count(store) == 1
+        between.reset_on_reply(b"" if name == "postgresql" else b"notes")
+        assert await count(store) == 1
+        await between.struck()
+
+
+# --- the server goes ---------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def waiting_insert(store: Backend) -> AsyncGenerator[asyncio.Task[UUID], None]:
+    """Lend a task that inserts what an open unit has inserted: it waits inside the server."""
+    unit = await store.begin()
+    try:
+        await unit.execute(Insert(NOTES, (note("contested"),)))
+        task = asyncio.create_task(add(store, "contested"))
+        done, _ = await asyncio.wait({task}, timeout=0.3)
+        assert not done
+        yield task
+    finally:
+        await unit.rollback()
+
+
+@pytest.mark.parametrize("name", ["postgresql", "mariadb"])
+async def test_a_session_that_is_ended_during_a_write_is_never_safe_to_repeat(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    """What the administrator ended may have been done, and tells that the member is ill."""
+    server: PrivateServer = request.getfixturevalue(f"private_{name}")
+    async with prepared(await server.database()) as store:
+        async with waiting_insert(store) as task:
+            await server.terminate_waiting()
+            with within(1), pytest.raises(OutcomeUnknownError) as caught:
+                await task
+        assert caught.value.outcome is Outcome.UNKNOWN
+        assert caught.value.condition in ILL
+        assert await count(RetryLayer(store)) == 1
+
+
+@pytest.mark.parametrize("name", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("how", ["shut_down", "kill"])
+async def test_a_server_that_ends_during_a_write_leaves_an_unknown_outcome(
+    request: pytest.FixtureRequest, name: str, how: str
+) -> None:
+    """Shut down or killed: the write in flight is in doubt, and the next one is refused."""
+    server: PrivateServer = request.getfixturevalue(f"private_{name}")
+    async with prepared(await server.database()) as store:
+        async with waiting_insert(store) as task:
+            await asyncio.to_thread(getattr(server, how))
+            with within(1), pytest.raises(OutcomeUnknownError) as caught:
+                await task
+        assert caught.value.condition in ILL
+        with within(1), pytest.raises(UnavailableError) as refused:
+            await add(store, "refused")
+        assert refused.value.condition is Condition.DOWN
+        assert refused.value.outcome is Outcome.NOT_APPLIED
+
+
+@pytest.mark.parametrize("name", ["postgresql", "mariadb"])
+async def test_nothing_waits_for_a_frozen_server(request: pytest.FixtureRequest, name: str) -> None:
+    """A call ends at its deadline and the next one too; closing takes a few seconds at most."""
+    server: PrivateServer = request.getfixturevalue(f"private_{name}")
+    url = options(await server.database(), connect_timeout=0.5)
+    async with prepared(url) as store:
+        bounded = TimeoutLayer(store, seconds=0.5)
+        await count(bounded)
+        server.stop()
+        try:
+            with within(0.5), pytest.raises(DeadlineExceededError) as read:
+                await count(bounded)
+            assert read.value.outcome is Outcome.NOT_APPLIED
+            with within(0.5), pytest.raises((DeadlineExceededError, UnavailableError)) as write:
+                await add(bounded, "frozen")
+            assert write.value.condition is Condition.SUSPECT
+            with within(2):
+                await store.close()
+        finally:
+            server.cont()
+
+
+# --- idle connections --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["read", "write"])
+@servers
+async def test_a_connection_that_died_idle_is_replaced(
+    new_database: NewDatabase, name: str, verb: str
+) -> None:
+    """It is tried before use, so the first call after the pause simply works, also a write."""
+    url = await new_database(name)
+    async with broken(url) as (between, inner, untouched):
+        store = RetryLayer(inner)
+        await add(store, "warm")
+        between.break_all()
+        await asyncio.sleep(0.6)  # longer than a connection is trusted without a ping
+        if verb == "write":
+            await add(store, "after")
+        assert await count(store) == await count(untouched) == 2 + (verb == "write")
+
+
+@pytest.mark.parametrize("verb", ["read", "write"])
+async def test_a_connection_that_is_known_to_be_closed_is_replaced(
+    new_database: NewDatabase, verb: str
+) -> None:
+    """The driver knows that its connection is closed before anything is sent: not applied."""
+    url = await new_database("postgresql")
+    async with broken(url) as (between, inner, untouched):
+        store = RetryLayer(inner)
+        await add(store, "warm")
+        between.break_all()
+        await asyncio.sleep(0.05)  # the loop sees the end; a ping is not due yet
+        if verb == "write":
+            await add(store, "after")
+        assert await count(store) == await count(untouched) == 2 + (verb == "write")
+
+
+@pytest.mark.parametrize("name", ["postgresql", "mariadb"])
+async def test_sessions_that_the_server_ended_while_idle_are_replaced(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    """An administrator, or a limit on idle time, costs no request."""
+    server: PrivateServer = request.getfixturevalue(f"private_{name}")
+    async with prepared(await server.database()) as inner:
+        store = RetryLayer(inner)
+        await server.terminate_sessions()
+        await asyncio.sleep(0.6)  # longer than a connection is trusted without a ping
+        await add(store, "after")
+        assert await count(store) == 2
+
+
+# --- connecting --------------------------------------------------------------------------------
+
+
+@servers
+async def test_a_server_that_accepts_and_says_nothing_is_given_up(
+    new_database: NewDatabase, name: str
+) -> None:
+    """The limit on connecting covers the handshake: for three drivers of three makers."""
+    url = await new_database(name)
+    async with before(url) as between:
+        between.silence()
+        store = connect(BackendURL.parse(options(between.url(url), connect_timeout=0.5)))
+        with within(0.5), pytest.raises(UnavailableError) as caught:
+            await store.open()
+        assert caught.value.condition is Condition.SUSPECT
+        assert caught.value.outcome is Outcome.NOT_APPLIED
+        assert between.accepted
+
+
+@servers
+async def test_a_refused_connection_is_a_clean_no(new_database: NewDatabase, name: str) -> None:
+    """Nobody listens: the member is down, nothing was attempted."""
+    url = await new_database(name)
+    async with before(url) as between:
+        await between.refuse()
+        store = connect(BackendURL.parse(options(between.url(url), connect_timeout=0.5)))
+        with within(0.5), pytest.raises(UnavailableError) as caught:
+            await store.open()
+        assert caught.value.condition is Condition.DOWN
+        assert caught.value.outcome is Outcome.NOT_APPLIED
+
+
+@servers
+async def test_an_exhausted_pool_is_no_outage(new_database: NewDatabase, name: str) -> None:
+    """Who waits too long for a connection learns that there is too much to do, and when."""
+    url = await new_database(name)
+    async with broken(url, pool_size=1, acquire_timeout=0.3) as (between, store, _):
+        await count(store)
+        between.blackhole(Way.REPLY)  # the one connection stays in use
+        busy = asyncio.create_task(count(store))
+        await asyncio.sleep(0.05)  # it has taken the connection
+        started = perf_counter()
+        with within(0.3), pytest.raises(UnavailableError) as caught:
+            await add(store, "too much")
+        assert perf_counter() - started >= 0.29
+        assert caught.value.condition is Condition.OVERLOADED
+        assert caught.value.outcome is Outcome.NOT_APPLIED
+        busy.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await busy
+
+
+# --- SQLite ------------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_insert_is_not_made_permanent_by_the_next(tmp_path: Path) -> None:
+    """The thread goes on after the caller has left; what it did there is rolled back."""
+    path = tmp_path / "notes.db"
+    async with prepared(f"sqlite:///{path}") as store:
+        many = tuple(note(f"cancelled {number}") for number in range(20_000))
+        task = asyncio.create_task(store.execute(Insert(NOTES, many)))
+        await asyncio.sleep(0.05)  # it has begun
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await add(store, "next")
+        assert await count(store) == 2
+
+
+async def test_a_call_that_waits_for_a_locked_file_ends_at_its_deadline(tmp_path: Path) -> None:
+    """Another process holds the file: the caller waits as long as it said, no longer."""
+    path = tmp_path / "notes.db"
+    async with prepared(f"sqlite:///{path}") as inner:
+        store = TimeoutLayer(inner, seconds=0.5)
+        other = sqlite3.connect(path, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            with within(0.5), pytest.raises(DeadlineExceededError):
+                await add(store, "late")
+            assert await count(store) == 1
+        finally:
+            other.close()
+
+
+async def test_a_cancelled_insert_that_waited_for_a_lock_is_not_made_later(tmp_path: Path) -> None:
+    """It must not happen once the lock is free, when its caller is gone."""
+    path = tmp_path / "notes.db"
+    async with prepared(f"sqlite:///{path}") as store:
+        other = sqlite3.connect(path, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            task = asyncio.create_task(add(store, "cancelled"))
+            done, _ = await asyncio.wait({task}, timeout=0.1)
+            assert not done
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            other.execute("ROLLBACK")
+        finally:
+            other.close()
+        await add(store, "next")
+        assert await count(store) == 2
+
+
+async def test_a_write_to_a_file_that_was_removed_is_not_acknowledged(tmp_path: Path) -> None:
+    """SQLite would write on to the old file, which nobody finds any more."""
+    path = tmp_path / "notes.db"
+    async with prepared(f"sqlite:///{path}") as store:
+        path.unlink()
+        for write in (lambda: add(store, "to nobody"), lambda: unit_of_one(store)):
+            with pytest.raises(UnavailableError) as caught:
+                await write()
+            assert caught.value.condition is Condition.DOWN
+        assert not path.exists()
+
+
+async def test_a_write_goes_to_the_file_that_took_the_place_of_another(tmp_path: Path) -> None:
+    """What is acknowledged is in the file that has the name now; the old one gets nothing."""
+    path, other = tmp_path / "notes.db", tmp_path / "other.db"
+    async with prepared(f"sqlite:///{other}"):
+        pass
+    async with prepared(f"sqlite:///{path}") as store:
+        await count(store)
+        other.replace(path)
+        with pytest.raises(UnavailableError) as caught:
+            await add(store, "to nobody")
+        assert caught.value.condition is Condition.DOWN
+        await unit_of_one(store)
+        async with lent(f"sqlite:///{path}") as fresh:
+            assert await count(fresh) == await count(store) == 2
+
+
+async def unit_of_one(store: Backend) -> None:
+    """Add a note in a unit of its own."""
+    unit = await store.begin()
+    try:
+        await unit.execute(Insert(NOTES, (note("to nobody"),)))
+        await unit.commit()
+    finally:
+        await unit.rollback()
+
+
+# --- rows that match, and keys that wait -------------------------------------------------------
+
+
+@servers
+async def test_an_update_to_equal_values_finds_its_document(
+    new_database: NewDatabase, name: str
+) -> None:
+    """MySQL counts changed rows by default, and would call an unchanged one missing."""
+    async with prepared(await new_database(name)) as store:
+        made = note("same")
+        await store.execute(Insert(NOTES, (made,)))
+        assert await store.execute(Replace(NOTES, (made,))) == (True,)
+        assert await store.execute(Replace(NOTES, (made,), (1,))) == (True,)
+        identity = made["id"]
+        (patched,) = await store.execute(Patch(NOTES, (identity,), (("text", "same"),)))  # type: ignore[arg-type]
+        assert patched is not None
+        assert patched["text"] == "same"
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["committed", "rolled-back"])
+@sql
+async def test_a_second_insert_of_a_key_waits_for_the_first(
+    new_database: NewDatabase, name: str, *, kept: bool
+) -> None:
+    """It is a duplicate when the first is committed, and succeeds when it is rolled back."""
+    async with prepared(await new_database(name)) as store:
+        unit = await store.begin()
+        await unit.execute(Insert(NOTES, (note("contested"),)))
+        second = asyncio.create_task(add(store, "contested"))
+        done, _ = await asyncio.wait({second}, timeout=0.3)
+        assert not done
+        await (unit.commit if kept else unit.rollback)()
+        if kept:
+            with within(1), pytest.raises(DuplicateKeyError) as caught:
+                await second
+            assert caught.value.fields == ("text",)
+            assert caught.value.condition is Condition.OK
+        else:
+            with within(1):
+                await second
+        assert await count(store) == 2
