@@ -1,7 +1,8 @@
 """From settings to members, and from members to one backend: the order of the layers.
 
-A member is Retry over Timeout over Monitor over its adapter; the guard lies over whatever a
-repository talks to. See :mod:`healthstore.abc.layer` for ranks.
+A member is Retry over Monitor over its adapter. Failover gives each request one deadline for all
+its attempts; who talks to a member alone, as transfers do, lays one over it. The guard lies over
+whatever a repository talks to. See :mod:`healthstore.abc.layer` for ranks.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from healthstore.layers.retry import RetryLayer
 from healthstore.layers.timeout import TimeoutLayer
 from healthstore.statistics import Statistics
 
-__all__ = ("Build", "build_guard", "build_member")
+__all__ = ("Build", "build_bounded", "build_guard", "build_member", "timeout_of")
 
 Build = Callable[[Backend], Layer]
 _TIMEOUT = 30.0  # seconds, where the settings say nothing
@@ -43,13 +44,23 @@ def build_member(
         [
             *narrowed,
             RetryLayer,
-            partial(TimeoutLayer, seconds=settings.timeout or _TIMEOUT),
             partial(
                 MonitorLayer, bus=bus, statistics=statistics, slow_seconds=settings.slow_seconds
             ),
             *layers,
         ],
     )
+
+
+def timeout_of(settings: MemberSettings) -> float:
+    """Return how many seconds a request to a member may take in all."""
+    said = settings.backend_url().options.get("timeout")
+    return _TIMEOUT if said is None else float(said)
+
+
+def build_bounded(member: Backend, settings: MemberSettings) -> Backend:
+    """Return a member each of whose requests has a deadline."""
+    return stack(member, [partial(TimeoutLayer, seconds=timeout_of(settings))])
 
 
 def build_guard(backend: Backend) -> Backend:

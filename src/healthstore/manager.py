@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from pydantic import SecretStr
 
 from healthstore.abc.backend import Backend, Isolation, Unit, UnitOptions
-from healthstore.build import Build, build_guard, build_member
+from healthstore.build import Build, build_bounded, build_guard, build_member, timeout_of
 from healthstore.config.settings import MemberSettings, Profile, Settings, settings_of
 from healthstore.entity import Entity, collection_of
 from healthstore.errors import (
@@ -122,6 +122,7 @@ class DatabaseManager:
             given.policy.resolved(len(given.members)),
             self._bus.emit,
             self._mock,
+            {each.name: timeout_of(each) for each in given.members},
         )
         self._guarded = build_guard(self._failover)
 
@@ -365,9 +366,8 @@ class DatabaseManager:
 
     async def _require_fit(self, name: str, *, force: bool) -> None:
         await self.member(name)
-        settings = {each.name: each for each in self._settings.members}[name]
         obstacles = await self._failover.obstacles(name, force=force)
-        if settings.read_only:
+        if self._settings_of(name).read_only:
             obstacles.append(f"{name} is configured read-only")
         if obstacles:
             raise UnavailableError("; ".join(obstacles), hint="look at its health", backend=name)
@@ -425,7 +425,11 @@ class DatabaseManager:
     async def member(self, name: str) -> Backend:
         """Return a member by name, opened, as transfers use it: without the guard."""
         self._require_member(name)
-        return await self._failover.member(name)
+        member = await self._failover.member(name)
+        return build_bounded(member, self._settings_of(name))
+
+    def _settings_of(self, name: str) -> MemberSettings:
+        return {each.name: each for each in self._settings.members}[name]
 
     # --- transfers -------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from tenacity import (
 
 from healthstore.abc.backend import Backend, Executor, Unit
 from healthstore.abc.layer import Layer
-from healthstore.errors import Outcome, SerializationError, UnavailableError
+from healthstore.errors import Condition, Outcome, SerializationError, UnavailableError
 from healthstore.model.ops import Op
 
 __all__ = ("RetryLayer",)
@@ -62,4 +62,5 @@ def _worth_repeating(error: BaseException) -> bool:
     return (
         isinstance(error, SerializationError | UnavailableError)
         and error.outcome is Outcome.NOT_APPLIED
+        and error.condition is not Condition.OVERLOADED  # it has waited, and more load is no help
     )

@@ -22,7 +22,7 @@ class TimeoutLayer(Layer):
     unknown then, unless it was part of a unit, which can only be rolled back.
     """
 
-    rank: ClassVar[int] = 90
+    rank: ClassVar[int] = 70
 
     def __init__(
         self, inner: Backend, *, seconds: float = 30.0, admin_seconds: float = 120.0

@@ -40,13 +40,16 @@ from healthstore.routing.unit import RoutedUnit
 __all__ = ("Failover",)
 
 R = TypeVar("R")
+_SECONDS = 30.0  # for a request, where nothing else is said
+_ADMIN_SECONDS = 120.0  # for a change of the schema
 _ATTEMPTS = 3  # attempts of a request, each after a check has found the next member well
 
 
 class Failover:
     """A backend made of members, the first of which is active.
 
-    ``mock`` is the backend that serves when no member does, if the policy has one.
+    ``mock`` is the backend that serves when no member does, if the policy has one. A request
+    has the ``seconds`` of the active member, in all.
     """
 
     def __init__(
@@ -55,10 +58,12 @@ class Failover:
         policy: FailoverPolicy,
         emit: Callable[[Event], None],
         mock: Backend | None = None,
+        seconds: Mapping[str, float] | None = None,
     ) -> None:
         self.policy = policy
         self._emit = emit
         self._mock = mock
+        self._seconds = seconds or {}
         self._traffic = {name: Traffic(name) for name in (*members, MOCK)}
         self._roster = Roster(
             members, policy, emit, admit=self._admit, down=lambda name: self._traffic[name].cut()
@@ -247,26 +252,26 @@ class Failover:
         return await self._write(op)
 
     async def _read(self, op: Op[R]) -> R:
-        attempt = 1
+        until, attempt = self._until(op.effect), 1
         while True:
             name = self._roster.route.reads or self._nobody()
             try:
-                return await self._traffic[name].read(self._backend(name).execute, op)
+                return await self._traffic[name].read(until, self._backend(name).execute, op)
             except HealthstoreError as error:
-                if not await self._may_repeat(name, error) or attempt == _ATTEMPTS:
+                if not await self._may_repeat(name, error, until) or attempt == _ATTEMPTS:
                     raise self._placed(name, error) from error.__cause__
             attempt += 1
 
     async def _write(self, op: Op[R]) -> R:
-        attempt = 1
+        until, attempt = self._until(op.effect), 1
         while True:
             while not self._gate.is_open:
-                await self._gate.passed()
+                await self._gate.passed(until)
             name = self._roster.route.writes or self._refusal()
             try:
-                result = await self._traffic[name].write(self._backend(name).execute, op)
+                result = await self._traffic[name].write(until, self._backend(name).execute, op)
             except HealthstoreError as error:
-                if not await self._may_repeat(name, error) or attempt == _ATTEMPTS:
+                if not await self._may_repeat(name, error, until) or attempt == _ATTEMPTS:
                     raise
             else:
                 if name == MOCK:
@@ -274,7 +279,17 @@ class Failover:
                 return result
             attempt += 1
 
-    async def _may_repeat(self, name: str, error: HealthstoreError) -> bool:
+    def _until(self, effect: Effect) -> float:
+        """Return when a request that begins now is out of time, by the loop's clock.
+
+        One deadline pays for everything: attempts, waiting for a verdict, and going elsewhere.
+        """
+        seconds = _ADMIN_SECONDS
+        if effect is not Effect.ADMIN:
+            seconds = self._seconds.get(self._roster.route.active, _SECONDS)
+        return asyncio.get_running_loop().time() + seconds
+
+    async def _may_repeat(self, name: str, error: HealthstoreError, until: float) -> bool:
         """Tell the checks of trouble, wait for their verdict, and say whether to try again."""
         if error.condition is Condition.OK or not self._roster.watches(name):
             return False
@@ -283,7 +298,7 @@ class Failover:
             return False  # it may have been done; or moving the load would only move the trouble
         if isinstance(error, DeadlineExceededError):
             return False  # its time is used up
-        return await self._roster.verdict(name)
+        return await self._roster.verdict(name, until)
 
     def _wrote_to_mock(self, op: Op[R]) -> None:
         self._roster.mock_writes += 1
@@ -335,10 +350,10 @@ class Failover:
     async def begin(self, options: UnitOptions = UnitOptions()) -> Unit:  # noqa: B008 - frozen
         """Begin a unit where it may run; it stays on that member to its end."""
         self._require_here()
-        attempt = 1
+        until, attempt = asyncio.get_running_loop().time() + options.deadline, 1
         while True:
             while not (options.read_only or self._gate.is_open):
-                await self._gate.passed()
+                await self._gate.passed(until)
             route = self._roster.route
             name = (
                 route.reads or self._nobody()
@@ -346,18 +361,18 @@ class Failover:
                 else route.writes or self._refusal()
             )
             try:
-                return await self._begin_at(name, options)
+                return await self._begin_at(name, options, until)
             except HealthstoreError as error:
-                if not await self._may_repeat(name, error) or attempt == _ATTEMPTS:
+                if not await self._may_repeat(name, error, until) or attempt == _ATTEMPTS:
                     raise
             attempt += 1
 
-    async def _begin_at(self, name: str, options: UnitOptions) -> Unit:
+    async def _begin_at(self, name: str, options: UnitOptions, until: float) -> Unit:
         traffic, writes = self._traffic[name], not options.read_only
         if writes:
             traffic.begun()
         try:
-            unit = await traffic.read(self._backend(name).begin, options)
+            unit = await traffic.read(until, self._backend(name).begin, options)
         except BaseException:
             if writes:
                 traffic.ended()

@@ -138,14 +138,14 @@ class Roster:
                 if not future.done():
                     future.set_result(finding)
 
-    async def verdict(self, name: str) -> bool:
-        """Wait until a check has found out whether a member is up; False if none does in time."""
-        probe = self.policy.probe
-        loop = asyncio.get_running_loop()
-        asked = loop.time()
-        patience = 2 * (probe.connect_timeout + probe.query_timeout) + 2 * probe.fast_interval
+    async def verdict(self, name: str, until: float) -> bool:
+        """Wait until a check has found out whether a member is up.
+
+        Returns False if none does until a time of the loop's clock.
+        """
+        asked = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout_at(until):
                 while self._known[name].state in _OPEN_QUESTIONS:
                     finding = await self._next_finding(name)
                     # A check that began before the trouble may not have seen it.

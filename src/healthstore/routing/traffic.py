@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import ParamSpec, TypeVar
 
+from healthstore.abc.unit import deadline_exceeded
 from healthstore.errors import (
     Condition,
     HealthstoreError,
@@ -37,9 +38,19 @@ class Traffic:
         self.units = 0
         self._idle: asyncio.Event | None = None
 
-    async def read(self, work: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do something that changes nothing; UnavailableError when the member goes down."""
-        deadline = asyncio.timeout(None)
+    async def read(
+        self,
+        until: float | None,
+        work: Callable[P, Awaitable[R]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Do something that changes nothing, until a time of the loop's clock at most.
+
+        Raises UnavailableError when the member goes down meanwhile, DeadlineExceededError when
+        the time is over.
+        """
+        deadline = asyncio.timeout_at(until)
         try:
             async with deadline:
                 self.reading.add(deadline)
@@ -48,14 +59,22 @@ class Traffic:
                 finally:
                     self.reading.discard(deadline)
                     self._landed()
-        except TimeoutError:  # members raise errors of ours only: this is the cut
+        except TimeoutError:  # members raise errors of ours only: this is the deadline, or a cut
+            if _is_over(until):
+                raise deadline_exceeded(write=False).at(backend=self.name) from None
             raise _lost(
                 UnavailableError("the member went down", hint="repeat the call"), self.name
             ) from None
 
-    async def write(self, work: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do something that writes; OutcomeUnknownError when the member goes down."""
-        deadline = asyncio.timeout(None)
+    async def write(
+        self,
+        until: float | None,
+        work: Callable[P, Awaitable[R]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Do something that writes, as :meth:`read`; its outcome is unknown if it is ended."""
+        deadline = asyncio.timeout_at(until)
         try:
             async with deadline:
                 self.writing.add(deadline)
@@ -65,6 +84,8 @@ class Traffic:
                     self.writing.discard(deadline)
                     self._landed()
         except TimeoutError:
+            if _is_over(until):
+                raise deadline_exceeded(write=True).at(backend=self.name) from None
             raise _lost(
                 OutcomeUnknownError(
                     "the member went down during the write",
@@ -133,8 +154,11 @@ class Gate:
         """Let all writes pass."""
         self._open.set()
 
-    async def passed(self) -> None:
-        """Wait until the gate is open. Raises UnavailableError if too many wait already."""
+    async def passed(self, until: float) -> None:
+        """Wait until the gate is open.
+
+        Raises UnavailableError if too many wait already, or at a time of the loop's clock.
+        """
         if self._waiting >= _QUEUE:
             raise UnavailableError(
                 "too many writes wait for the change of the active member",
@@ -142,7 +166,13 @@ class Gate:
             )
         self._waiting += 1
         try:
-            await self._open.wait()
+            async with asyncio.timeout_at(until):
+                await self._open.wait()
+        except TimeoutError:
+            raise UnavailableError(
+                "the write waited for a change of the active member until its deadline",
+                hint="repeat it",
+            ) from None
         finally:
             self._waiting -= 1
 
@@ -151,6 +181,10 @@ async def drained_all(traffic: Iterable[Traffic], seconds: float) -> bool:
     """Wait until nothing is under way anywhere; False if that takes longer than ``seconds``."""
     results = await asyncio.gather(*(each.drained(seconds, reads=True) for each in traffic))
     return all(results)
+
+
+def _is_over(until: float | None) -> bool:
+    return until is not None and asyncio.get_running_loop().time() >= until
 
 
 def _lost(error: HealthstoreError, name: str) -> HealthstoreError:

@@ -50,12 +50,12 @@ class RoutedUnit:
 
     async def execute(self, op: Op[R]) -> R:
         """Run one operation inside the unit."""
-        return await self._told(self._traffic.read(self._unit.execute, op))
+        return await self._told(self._traffic.read(None, self._unit.execute, op))
 
     async def commit(self) -> None:
         """Commit the unit."""
         try:
-            await self._told(self._traffic.write(self._unit.commit))
+            await self._told(self._traffic.write(None, self._unit.commit))
         finally:
             self._end()
 

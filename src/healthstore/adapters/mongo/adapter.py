@@ -64,8 +64,9 @@ STANDALONE = Capabilities(transactions=False, references=False, serializable=Fal
 TRANSACTIONAL = Capabilities(serializable=False)
 # MongoDB 6.0, the first with all that is used here.
 _OLDEST_WIRE_VERSION = 17
-# Seconds that a cancelled write gets to end: normally it takes a millisecond.
-_GRACE = 1.0
+# Seconds that a cancelled write gets to end: normally it takes a millisecond, and a deadline
+# may not be passed by more than a quarter of a second.
+_GRACE = 0.1
 # Seconds for an abort or the farewell to a server that may not answer.
 _FAREWELL = 2.0
 
