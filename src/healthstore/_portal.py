@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 from healthstore.errors import LifecycleError, Outcome
 
 T = TypeVar("T")
+# Seconds. A signal that arrives just before a thread blocks, or any on Windows, does not wake it.
+_ATTENTION = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,12 +125,13 @@ class Portal:
             service.waiting.add(answer)
             try:
                 _post(service, partial(_begin, service.loop, coroutine, answer, tasks))
+                _wait(answer)
                 return answer.result()
             except BaseException:
                 if not answer.done():  # it is the waiting that was interrupted
                     with suppress(LifecycleError):  # the loop has ended, and the call with it
                         _post(service, partial(_cancel, answer, tasks))
-                        wait((answer,))
+                        _wait(answer)
                 raise
             finally:
                 service.waiting.discard(answer)
@@ -257,6 +260,11 @@ async def _taken(source: AsyncIterator[T], count: int) -> tuple[list[T], Excepti
 
 
 # --- outside -----------------------------------------------------------------------------------
+
+
+def _wait(answer: Future[Any]) -> None:
+    while not answer.done():
+        wait((answer,), timeout=_ATTENTION)
 
 
 def _post(service: _Service, function: Callable[[], object]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -58,6 +59,12 @@ def test_an_interrupt_cancels_the_call(portal: Portal, raised: type[BaseExceptio
 
     def interrupt() -> None:
         begun.wait(5)
+        # Not before the caller waits: asyncio's wake-up of its loop drops any OSError, which a
+        # TimeoutError is, also one that a signal handler raised.
+        deadline = time.monotonic() + 5
+        while sys._current_frames()[caller].f_code.co_name != "wait":
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
         signal.pthread_kill(caller, signal.SIGUSR1)
 
     def handle(*_: object) -> None:
