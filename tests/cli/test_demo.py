@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
+import pwd
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -15,24 +22,83 @@ from tests.cli.commands import Run
 
 from healthstore.adapters.memory import MemoryAdapter
 from healthstore.adapters.sql.adapter import SqlAdapter
-from healthstore.cli.demo import outage, stages
+from healthstore.cli.demo import cluster, outage, primary, stages
 from healthstore.cli.demo.card import Card
+from healthstore.cli.demo.cluster import postgresql
+from healthstore.cli.demo.primary import Primary, sqlite_file
 from healthstore.cli.demo.stores import servers
 from healthstore.cli.exits import Exit
 from healthstore.cli.output import Manners, Output
 from healthstore.errors import UnavailableError
 from healthstore.transfer.reader import BackupReader
 
-CLAIMS = 11
+CLAIMS = 11  # without PostgreSQL's programs
+OF_POSTGRESQL = 4
+DEMO = (sys.executable, "-W", "error", "-m", "healthstore", "demo")
 
 
-def test_the_demo_holds_on_this_machine(folder: Path) -> None:
-    """As a user runs it: every line of the score card holds, within 20 seconds, exit code 0."""
+def _absent() -> str:
+    """Say why no PostgreSQL can be run here, or nothing."""
+    try:
+        cluster._programs()
+        cluster._account()
+    except UnavailableError as error:
+        return error.message
+    return ""
+
+
+ABSENT = _absent()
+needs_postgresql = pytest.mark.skipif(bool(ABSENT), reason=ABSENT)
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide PostgreSQL's programs, as on a machine that has none."""
+    monkeypatch.setattr(cluster, "_INSTALLED", "nothing/here")
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Lend a folder for temporary files that other accounts may enter; nothing stays in it."""
+    folder = Path(tempfile.mkdtemp(prefix="healthstore-tests-", dir="/var/tmp"))
+    folder.chmod(0o711)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    try:
+        assert _left(folder) == []
+    finally:
+        for each in _processes(folder):
+            os.kill(each, signal.SIGKILL)
+        shutil.rmtree(folder)
+
+
+def _processes(folder: Path) -> list[int]:
+    """Return the processes that work in a folder, or did until it was removed."""
+    found: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended meanwhile
+            if (process / "cwd").readlink().is_relative_to(folder):
+                found.append(int(process.name))
+    return found
+
+
+def _left(folder: Path) -> list[object]:
+    """Return the processes and the files that are left in a folder."""
+    return [*_processes(folder), *folder.iterdir()]
+
+
+def _environment(temporary: Path) -> dict[str, str]:
     kept = {name: each for name, each in os.environ.items() if not name.startswith("HEALTHSTORE")}
+    return kept | {"TMPDIR": str(temporary)}
+
+
+def test_the_demo_holds_on_this_machine(folder: Path, temporary: Path) -> None:
+    """As a user runs it: every line of the score card holds, within 20 seconds, exit code 0."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "healthstore", "demo"],
+        DEMO,
         cwd=folder,
-        env=kept,
+        env=_environment(temporary),
         capture_output=True,
         text=True,
         timeout=55,
@@ -40,12 +106,29 @@ def test_the_demo_holds_on_this_machine(folder: Path) -> None:
     )
     assert done.returncode == Exit.OK, done.stderr
     assert done.stderr == ""
-    assert done.stdout.count("✔") == CLAIMS
+    assert done.stdout.count("✔") == CLAIMS + (0 if ABSENT else OF_POSTGRESQL)
     assert "✘" not in done.stdout
+    assert ("Skipped: no PostgreSQL is killed" in done.stdout) is bool(ABSENT)
     assert "async def program" in done.stdout
     assert "Every line held" in done.stdout
 
 
+@pytest.mark.usefixtures("bare")
+def test_a_machine_without_postgresql_is_told_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line says that no server is killed and why, also in the JSON; that is no failure."""
+    monkeypatch.setattr(stages, "_READINGS", 4_000)
+    ended = run("demo")
+    assert ended.code == Exit.OK, ended.err
+    (line,) = [each for each in ended.out.splitlines() if each.startswith("Skipped")]
+    assert "no PostgreSQL is killed" in line
+    assert "neither on PATH nor in" in line
+    assert ended.err == ""
+    data = run("demo", "--json").data
+    assert list(data["skipped"]) == ["PostgreSQL is killed"]
+    assert len(data["claims"]) == CLAIMS
+
+
+@pytest.mark.usefixtures("bare")
 def test_the_demo_keeps_its_files_on_request(run: Run, folder: Path) -> None:
     """``--keep`` leaves the stores and the backup, and never writes into a folder in use."""
     ended = run("demo", "--keep", "kept", "--json")
@@ -106,7 +189,12 @@ def _trust_every_file(patch: pytest.MonkeyPatch) -> None:
 
 
 def _take_nothing_away(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(outage, "_move", lambda _, __: None)
+    async def as_it_is(_: object) -> str:
+        return ""
+
+    patch.setattr(primary, "_move", lambda _, __: None)
+    patch.setattr(cluster._Cluster, "lose", lambda _: "")
+    patch.setattr(cluster._Cluster, "come_back", as_it_is)
 
 
 def _lose_some_writes(patch: pytest.MonkeyPatch) -> None:
@@ -142,6 +230,7 @@ SABOTAGES: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
 ]
 
 
+@pytest.mark.usefixtures("bare")
 @pytest.mark.parametrize(("sabotage", "promise"), SABOTAGES)
 def test_a_claim_that_is_not_so_ends_with_6(
     run: Run,
@@ -167,24 +256,178 @@ OUTAGES: list[tuple[Callable[[pytest.MonkeyPatch], None], set[str]]] = [
 ]
 
 
+def _file(folder: Path) -> AbstractAsyncContextManager[Primary]:
+    return nullcontext(sqlite_file(folder / "primary.db"))
+
+
+def _server(_: Path) -> AbstractAsyncContextManager[Primary]:
+    return postgresql()
+
+
+PRIMARIES = [
+    pytest.param(_file, id="sqlite"),
+    pytest.param(_server, id="postgresql", marks=needs_postgresql),
+]
+
+
+@pytest.mark.usefixtures("temporary")
+@pytest.mark.parametrize("lent", PRIMARIES)
 @pytest.mark.parametrize(("sabotage", "broken"), OUTAGES)
 async def test_an_outage_is_measured(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    lent: Callable[[Path], AbstractAsyncContextManager[Primary]],
     sabotage: Callable[[pytest.MonkeyPatch], None],
     broken: set[str],
 ) -> None:
-    """Of the outage each line holds only if it was so: nothing taken away, a write that is lost."""
-    monkeypatch.setattr(outage, "_PATIENCE", 0.5)
+    """Of the outage each line holds only if it was so: nothing taken away, a write that is lost.
+
+    The server is really killed, and really recovers.
+    """
+    monkeypatch.setattr(outage, "_PATIENCE", 2.0)
     sabotage(monkeypatch)
     card = Card()
-    await outage.Outage(Output(Manners(quiet=True)), tmp_path, card).run()
+    async with lent(tmp_path) as lost:
+        await outage.Outage(Output(Manners(quiet=True)), card, lost, tmp_path / "standby.db").run()
     assert len(card.claims) == 4
     failed = [each.promise for each in card.claims if not each.held]
     assert len(failed) == len(broken)
     assert all(any(part in each for each in failed) for part in broken)
 
 
+# Runs the server as the demo does, and tells how far it is.
+PROGRAM = dedent(
+    """
+    import asyncio
+    from healthstore.cli.app import perform
+    from healthstore.cli.demo.cluster import postgresql
+    from healthstore.cli.output import Manners
+
+    async def job(_):
+        print("begun", flush=True)
+        async with postgresql() as primary:
+            print("serves", flush=True)
+            await asyncio.sleep(0.2)
+            print(primary.lose(), flush=True)
+            await asyncio.sleep(60)
+
+    raise SystemExit(perform(Manners(), job))
+    """
+)
+ALONE = (sys.executable, "-W", "error", "-c", PROGRAM)
+
+
+def _segments(folder: Path) -> set[str]:
+    """Return the ids of the shared memory that the clusters in a folder use."""
+    found: set[str] = set()
+    for status in folder.glob("*/data/postmaster.pid"):
+        with suppress(OSError, IndexError):
+            found.add(status.read_text("utf-8").splitlines()[6].split()[1])
+    return found
+
+
+@needs_postgresql
+@pytest.mark.parametrize(
+    ("command", "moment", "numbers"),
+    [
+        (ALONE, "begun", [signal.SIGINT]),
+        (ALONE, "serves", [signal.SIGINT]),
+        (ALONE, "serves", [signal.SIGTERM]),
+        (ALONE, "serves", [signal.SIGHUP]),
+        (ALONE, "serves", [signal.SIGINT] * 2),
+        (ALONE, "killed", [signal.SIGINT]),
+        (DEMO, "(PostgreSQL)", [signal.SIGINT]),
+    ],
+)
+def test_an_interrupt_leaves_no_process(
+    folder: Path,
+    temporary: Path,
+    command: tuple[str, ...],
+    moment: str,
+    numbers: list[signal.Signals],
+) -> None:
+    """Ctrl-C, also twice, SIGTERM, a closed terminal: at any moment all is stopped and removed."""
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=_environment(temporary),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            if not any(moment in line for line in process.stdout):
+                pytest.fail(process.stderr.read())
+            until = time.monotonic() + 10
+            while not _processes(temporary) and moment == "begun":  # initdb is at work
+                assert time.monotonic() < until
+                time.sleep(0.001)
+            assert _processes(temporary) or moment not in {"begun", "serves"}
+            segments = _segments(temporary)
+            for number in numbers:
+                process.send_signal(number)
+                time.sleep(0.02)
+            _, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    # The second one may find nothing left but Python itself.
+    assert process.returncode in {Exit.INTERRUPTED, *(-each for each in numbers[1:])}, said
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    assert _left(temporary) == []
+    used = Path("/proc/sysvipc/shm").read_text("utf-8").split()
+    assert segments.isdisjoint(used[1::16])
+
+
+async def _fail(temporary: Path, *, lost: bool) -> None:
+    async with postgresql() as primary:
+        assert len(_processes(temporary)) > 1
+        if lost:
+            primary.lose()
+            assert _processes(temporary) == []
+        raise ZeroDivisionError
+
+
+@needs_postgresql
+@pytest.mark.parametrize("lost", [False, True])
+async def test_an_error_leaves_no_process(temporary: Path, *, lost: bool) -> None:
+    """An error while the server is there, or is killed, stops and removes it."""
+    with pytest.raises(ZeroDivisionError):
+        await _fail(temporary, lost=lost)
+    assert _left(temporary) == []
+
+
+@needs_postgresql
+@pytest.mark.usefixtures("temporary")
+@pytest.mark.parametrize(
+    ("setting", "text", "reason"),
+    [("listen_addresses", "192.0.2.1", "does not start"), ("nonsense", "1", "nonsense")],
+)
+async def test_a_postgresql_that_does_not_start_is_skipped(
+    monkeypatch: pytest.MonkeyPatch, setting: str, text: str, reason: str
+) -> None:
+    """Where its programs are but cannot serve, the reason is told, and nothing is left."""
+    monkeypatch.setitem(cluster._SETTINGS, setting, text)
+    with pytest.raises(UnavailableError, match=reason):
+        async with postgresql():
+            pytest.fail("it serves")
+
+
+def test_root_without_the_account_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL refuses root; without its own account it is not run."""
+
+    def unknown(name: str) -> None:
+        raise KeyError(name)
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(pwd, "getpwnam", unknown)
+    with pytest.raises(UnavailableError, match="no account postgres"):
+        cluster._account()
+
+
+@pytest.mark.usefixtures("bare")
 def test_a_server_that_cannot_join_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is down or unknown does not join, with a reason and without its URL."""
     monkeypatch.setenv("HEALTHSTORE_DEMO_URLS", "postgresql://me:canary@127.0.0.1:1/x other://h")

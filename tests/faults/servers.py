@@ -140,7 +140,9 @@ class PrivateServer:
         self.url = text.partition("=")[2].strip()
 
     def close(self) -> None:
-        """Kill it and remove its data."""
+        """End it and remove its data."""
+        self.cont()
+        self._signal(signal.SIGQUIT)  # killed, PostgreSQL would leave its shared memory behind
         self.kill()
         shutil.rmtree(self._state)
 

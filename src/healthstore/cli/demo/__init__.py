@@ -53,6 +53,7 @@ async def demonstrate(
             "stores": list(joined.urls),
             "absent": joined.absent,
             "refused": demo.refused,
+            "skipped": demo.skipped,
             "answers": demo.answers,
             "claims": [asdict(each) for each in demo.card.claims],
         }

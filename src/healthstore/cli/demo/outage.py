@@ -1,4 +1,4 @@
-"""The demo's outage: the active member's file is taken away under load, and put back."""
+"""The demo's outage: the active member is lost under load, and comes back."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from time import perf_counter
 from uuid import UUID
 
 from healthstore.cli.demo.card import Card
+from healthstore.cli.demo.primary import Primary
 from healthstore.cli.demo.program import Patient, Reading, patients, readings
 from healthstore.cli.output import Output, events_unlogged
 from healthstore.errors import HealthstoreError, OutcomeUnknownError
@@ -51,19 +52,19 @@ class _Tally:
 
 @dataclass(slots=True)
 class Outage:
-    """Two SQLite files, an ordered pair; the first one goes away for a while."""
+    """An ordered pair, a primary and a copy of it in a SQLite file; the first is lost for a while."""
 
     output: Output
-    folder: Path
     card: Card
+    primary: Primary
+    standby: Path
     _tally: _Tally = field(default_factory=_Tally)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
-    _moved: float = 0.0
+    _since: float = 0.0
 
     async def run(self) -> None:
         """Run it, and count every acknowledged write afterwards."""
-        file = self.folder / f"{_PRIMARY}.db"
-        members = {name: self._url(name) for name in (_PRIMARY, _STANDBY)}
+        members = {_PRIMARY: self.primary.url, _STANDBY: f"sqlite:///{self.standby}"}
         for name, url in members.items():
             async with DatabaseManager(members={name: url}) as db:
                 await db.initialize(Patient, Reading)
@@ -77,84 +78,73 @@ class Outage:
             with events_unlogged():
                 async with self._load(db):
                     await asyncio.sleep(_LOAD_SECONDS)
-                    await self._lose(db, file, failed_over)
-                    await self._return(db, file, failed_back)
+                    await self._lose(db, failed_over)
+                    await self._return(db, failed_back)
         await self._count()
 
     def _show(self, event: Event) -> None:
-        """Show an event, with the seconds since the file was last moved."""
-        seconds = perf_counter() - self._moved
+        """Show an event, with the seconds since the primary was lost, or told to come back."""
+        seconds = perf_counter() - self._since
         parts = ", ".join(
             f"{name}: {value:.2f}" if isinstance(value, float) else f"{name}: {value}"
             for name, value in asdict(event).items()
         )
         self.output.show(f"  +{seconds:.2f} s  {type(event).__name__}  {parts}")
 
-    def _url(self, name: str) -> str:
-        return f"sqlite:///{self.folder / name}.db"
-
-    async def _lose(
-        self, db: DatabaseManager, file: Path, failed_over: asyncio.Future[float]
-    ) -> None:
-        """Take the file away, and see who goes on."""
+    async def _lose(self, db: DatabaseManager, failed_over: asyncio.Future[float]) -> None:
+        """Lose the primary, and see who goes on."""
         tally = self._tally
-        self.output.show(
-            f"\n{_WRITERS} writers and {_READERS} readers are at work on {db.reads}. "
-            f"{file.name} is taken away."
-        )
-        self._moved = perf_counter()
-        _move(file, _away(file))
-        seconds = await _seconds(failed_over, self._moved)
-        before = (len(tally.acknowledged), tally.reads, tally.failed_reads.total())
+        before = f"{_WRITERS} writers and {_READERS} readers are at work on {db.reads}"
+        self._since = perf_counter()
+        self.output.show(f"\n{before} ({self.primary.name}). {self.primary.lose()}")
+        seconds = await _seconds(failed_over, self._since)
+        counts = (len(tally.acknowledged), tally.reads, tally.failed_reads.total())
         tally.refused.clear()
         await asyncio.sleep(_LOAD_SECONDS)
         written, read, failed = (
-            len(tally.acknowledged) - before[0],
-            tally.reads - before[1],
-            tally.failed_reads.total() - before[2],
+            len(tally.acknowledged) - counts[0],
+            tally.reads - counts[1],
+            tally.failed_reads.total() - counts[2],
         )
         serves, writes = db.reads, db.writes
         self.output.show(f"Reads go on at {serves}. Each write ends with: {tally.said}")
         self.card.add(
-            "the active member is gone: reads go on at the standby",
+            f"{self.primary.lost}: reads go on at the standby",
             f"{_told(seconds)}, then {read:,} reads, {failed} failed; "
             f"{tally.failed_reads.total() - failed} failed before",
             held=seconds is not None and serves == _STANDBY and read > 0 and not failed,
         )
         classes = ", ".join(f"{number:,} {name}" for name, number in tally.refused.items())
         self.card.add(
-            "meanwhile every write is refused, and says so",
+            f"without {self.primary.name} every write is refused, and says so",
             f"{classes or 'none refused'}, {written} accepted",
             held=bool(tally.refused) and not written and writes is None,
         )
 
-    async def _return(
-        self, db: DatabaseManager, file: Path, failed_back: asyncio.Future[float]
-    ) -> None:
-        """Put the file back, and see that writes go on by themselves."""
+    async def _return(self, db: DatabaseManager, failed_back: asyncio.Future[float]) -> None:
+        """Let the primary come back, and see that writes go on by themselves."""
         tally = self._tally
-        self.output.show(f"{file.name} is put back.")
-        self._moved = perf_counter()
-        _move(_away(file), file)
-        seconds = await _seconds(failed_back, self._moved)
+        self._since = perf_counter()
+        self.output.show(await self.primary.come_back())
+        seconds = await _seconds(failed_back, self._since)
         before = len(tally.acknowledged)
         await asyncio.sleep(_LOAD_SECONDS)
         written = len(tally.acknowledged) - before
         self.card.add(
-            "it is back: reads and writes return to it by themselves",
+            f"{self.primary.name} is back: reads and writes return to it by themselves",
             f"{_told(seconds)}, then {written:,} writes",
             held=seconds is not None and db.reads == db.writes == _PRIMARY and written > 0,
         )
 
     async def _count(self) -> None:
-        """Read the file as it is now, with nothing of what the outage had in memory."""
+        """Read the primary as it is now, with nothing of what the outage had in memory."""
         tally = self._tally
-        async with DatabaseManager(members={_PRIMARY: self._url(_PRIMARY)}) as db:
+        async with DatabaseManager(members={_PRIMARY: self.primary.url}) as db:
             there = {each.id async for each in db.repository(Reading).stream()}
         found = sum(identity in there for identity in tally.acknowledged)
         unknown = f"; {tally.unknown} without an answer" if tally.unknown else ""
         self.card.add(
-            "every acknowledged write is there afterwards",
+            f"{self.primary.name}: every acknowledged write is there afterwards",
             f"{found:,} of {len(tally.acknowledged):,}{unknown}",
             held=found == len(tally.acknowledged) > 0,
         )
@@ -202,14 +192,6 @@ class Outage:
                 await asyncio.sleep(_REST)
             else:
                 tally.reads += 1
-
-
-def _away(file: Path) -> Path:
-    return file.with_name(f"{file.name}.away")
-
-
-def _move(file: Path, to: Path) -> None:
-    file.rename(to)
 
 
 def _happens(db: DatabaseManager, kind: type[FailedOver | FailedBack]) -> asyncio.Future[float]:

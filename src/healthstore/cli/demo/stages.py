@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -12,12 +13,19 @@ import msgspec
 from pydantic_core import to_jsonable_python
 
 from healthstore.cli.demo.card import Card
+from healthstore.cli.demo.cluster import postgresql
 from healthstore.cli.demo.outage import Outage
+from healthstore.cli.demo.primary import Primary, sqlite_file
 from healthstore.cli.demo.program import Patient, Reading, patients, program, readings
 from healthstore.cli.output import Output
 from healthstore.cli.progress import progress
 from healthstore.cli.store import TRANSFER
-from healthstore.errors import BackupCorruptError, CapabilityError, HealthstoreError
+from healthstore.errors import (
+    BackupCorruptError,
+    CapabilityError,
+    HealthstoreError,
+    UnavailableError,
+)
 from healthstore.manager import DatabaseManager
 from healthstore.testing.provision import clear
 from healthstore.transfer.selection import catalog
@@ -54,6 +62,8 @@ class Demo:
     """The digest of each answer of the program, by question and store."""
     refused: dict[str, str] = field(default_factory=dict)
     """Why a store does not run the program, by its name."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Why a part of the demo cannot be run on this machine, by what it shows."""
 
     @property
     def backup(self) -> Path:
@@ -74,7 +84,9 @@ class Demo:
                 await self.tamper()
                 await self.restore(db)
             stage = "an outage of the active member loses no acknowledged write"
-            await Outage(self.output, self.folder, self.card).run()
+            await self.lose(sqlite_file(self.folder / "primary.db"), "standby.db")
+            stage = "a PostgreSQL that is killed loses no acknowledged write"
+            await self.kill()
         except HealthstoreError as error:
             self.card.add(stage, f"{type(error).__name__} ({error.code})", held=False)
             self.output.note(f"{stage}: {error}")
@@ -199,6 +211,21 @@ class Demo:
             f"{len(compared.collections)} digests equal",
             held=compared.equal and report.rows == compared.rows > 0,
         )
+
+    async def lose(self, primary: Primary, standby: str) -> None:
+        """Lose a primary that has a copy in a file of this name."""
+        await Outage(self.output, self.card, primary, self.folder / standby).run()
+
+    async def kill(self) -> None:
+        """Kill a PostgreSQL of the demo's own, where its programs are."""
+        async with AsyncExitStack() as stack:
+            try:
+                primary = await stack.enter_async_context(postgresql())
+            except UnavailableError as error:
+                self.skipped["PostgreSQL is killed"] = error.message
+                self.output.show(f"\nSkipped: no PostgreSQL is killed. {error.message}.")
+                return
+            await self.lose(primary, "postgresql-standby.db")
 
 
 def _same(found: Mapping[str, str]) -> bool:
