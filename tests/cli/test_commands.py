@@ -161,7 +161,7 @@ def test_an_interrupt_ends_with_130() -> None:
         "import asyncio, signal, sys\n"
         # A shell starts what runs in the background with SIGINT ignored, and we inherit that.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from healthstore.cli.app import perform\n"
+        "from healthstore.cli.command import perform\n"
         "from healthstore.cli.output import Manners\n"
         "async def job(output):\n"
         "    print('ready', flush=True)\n"
@@ -184,7 +184,7 @@ def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
     """``healthstore … | head -1`` ends without a word about the pipe."""
     script = (
         "import sys\n"
-        "from healthstore.cli.app import perform\n"
+        "from healthstore.cli.command import perform\n"
         "from healthstore.cli.output import Manners\n"
         "async def job(output):\n"
         "    while True:\n"

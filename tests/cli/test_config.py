@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from healthstore.cli.app import perform
+from healthstore.cli.command import perform
 from healthstore.cli.config import check_config, init_config, schema_config, show_config
 from healthstore.cli.exits import Exit
 from healthstore.cli.failures import CommandError

@@ -299,7 +299,7 @@ async def test_an_outage_is_measured(
 PROGRAM = dedent(
     """
     import asyncio
-    from healthstore.cli.app import perform
+    from healthstore.cli.command import perform
     from healthstore.cli.demo.cluster import postgresql
     from healthstore.cli.output import Manners
 

@@ -143,6 +143,9 @@ class PrivateServer:
         """End it and remove its data."""
         self.cont()
         self._signal(signal.SIGQUIT)  # killed, PostgreSQL would leave its shared memory behind
+        until = time.monotonic() + 2
+        while self.processes() and time.monotonic() < until:
+            time.sleep(0.02)
         self.kill()
         shutil.rmtree(self._state)
 

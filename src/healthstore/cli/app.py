@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from healthstore.cli.command import URL_HELP, Config, Job, ProfileName, register
 from healthstore.cli.exits import Exit
 from healthstore.cli.failures import Failure, failure_of
 from healthstore.cli.output import Manners, Output
@@ -29,7 +28,6 @@ __all__ = (
     "initialize",
     "load",
     "migrate",
-    "perform",
     "restore",
     "run",
     "schema",
@@ -40,11 +38,6 @@ __all__ = (
     "verify",
 )
 
-Json = Annotated[
-    bool, typer.Option("--json", help="One JSON object on standard output, and nothing else there.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-NoColor = Annotated[bool, typer.Option("--no-color", help="No colours; so does NO_COLOR.")]
 Entities = Annotated[
     list[str] | None,
     typer.Option(
@@ -53,18 +46,6 @@ Entities = Annotated[
         help="Only this entity's collection, found from the current folder; may be repeated. "
         "Without it: every collection that the store knows.",
     ),
-]
-_URL_HELP = "sqlite:///app.db, postgresql://user:password@host/database, …"
-# Where the store is; without any of them the environment says it.
-Urls = Annotated[
-    list[str] | None,
-    typer.Option("--url", metavar="URL", help=f"A member, in order; may be repeated: {_URL_HELP}"),
-]
-Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with the members.")
-]
-ProfileName = Annotated[
-    str | None, typer.Option("--profile", metavar="NAME", help="development, test or production.")
 ]
 _NEW_FILE = Path("healthstore.toml")
 # Options of every command, which may also stand before its name.
@@ -78,27 +59,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback may show values
     rich_markup_mode=None,  # rich takes longer to import than all the rest of --help
 )
-
-
-def perform(manners: Manners, job: Callable[[Output], Awaitable[int]]) -> int:
-    """Run a command's work to its end, tell what went wrong, and return the exit code."""
-    import asyncio
-
-    output = Output(manners)
-    output.log()
-
-    async def work() -> int:
-        return await job(output)
-
-    try:
-        return asyncio.run(work())
-    except BrokenPipeError:  # whoever read the output has gone, as in `… | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.FAILURE
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the end of every error
-        failure = failure_of(error)
-        output.fail(failure)
-        return failure.exit
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -162,16 +122,12 @@ def _root(
         raise typer.Exit(Exit.USAGE)
 
 
-@app.command()
+@register(app)
 def demo(
     keep: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep the files in this new folder.")
     ] = None,
-    *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+) -> Job:
     """Prove the main promises on this machine; exits with 0 only if every one held.
 
     No server is needed. Servers named in HEALTHSTORE_TEST_*_URL, or in HEALTHSTORE_DEMO_URLS
@@ -179,24 +135,19 @@ def demo(
     """
     from healthstore.cli.demo import demonstrate
 
-    return perform(Manners(json, quiet, no_color), lambda output: demonstrate(output, keep))
+    return lambda output: demonstrate(output, keep)
 
 
-@app.command()
+@register(app)
 def load(
     file: Annotated[Path, typer.Argument(help="JSON Lines or CSV with a header; plain or gzip.")],
     entity: Annotated[
         str,
         typer.Option(metavar="MODULE:CLASS", help="What a row is; found from the current folder."),
     ],
-    url: Urls = None,
-    config: Config = None,
-    profile: ProfileName = None,
     *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+    store: Store,
+) -> Job:
     """Load a file into the active member, one entity a row.
 
     Makes the collection if it is missing. A row that the entity or the store refuses is named
@@ -204,119 +155,78 @@ def load(
     """
     from healthstore.cli.load import load_file
 
-    store = Store(url or (), config, profile)
-    return perform(
-        Manners(json, quiet, no_color), lambda output: load_file(output, file, entity, store)
-    )
+    return lambda output: load_file(output, file, entity, store)
 
 
-@app.command()
+@register(app)
 def migrate(
-    source: Annotated[str, typer.Argument(metavar="SRC", help=_URL_HELP)],
+    source: Annotated[str, typer.Argument(metavar="SRC", help=URL_HELP)],
     target: Annotated[str, typer.Argument(metavar="DST", help="Another store; may be empty.")],
     entity: Entities = None,
-    *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+) -> Job:
     """Copy collections from one store to another, and verify the copy by reading it back."""
     from healthstore.cli.move import migrate_stores
 
-    return perform(
-        Manners(json, quiet, no_color),
-        lambda output: migrate_stores(output, source, target, entity or ()),
-    )
+    return lambda output: migrate_stores(output, source, target, entity or ())
 
 
-@app.command()
+@register(app)
 def verify(
-    left: Annotated[str, typer.Argument(metavar="A", help=_URL_HELP)],
+    left: Annotated[str, typer.Argument(metavar="A", help=URL_HELP)],
     right: Annotated[str, typer.Argument(metavar="B", help="The store to compare with.")],
     entity: Entities = None,
-    *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+) -> Job:
     """Compare two stores by counts and digests; exits with 6 if they differ."""
     from healthstore.cli.move import verify_stores
 
-    return perform(
-        Manners(json, quiet, no_color),
-        lambda output: verify_stores(output, left, right, entity or ()),
-    )
+    return lambda output: verify_stores(output, left, right, entity or ())
 
 
-@app.command()
+@register(app)
 def backup(
-    url: Annotated[str, typer.Argument(metavar="URL", help=_URL_HELP)],
+    url: Annotated[str, typer.Argument(metavar="URL", help=URL_HELP)],
     file: Annotated[Path, typer.Argument(help="Appears under this name only when complete.")],
     entity: Entities = None,
-    *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+) -> Job:
     """Write a store to one JSON file with counts, digests and a SHA-256."""
     from healthstore.cli.move import backup_store
 
-    return perform(
-        Manners(json, quiet, no_color),
-        lambda output: backup_store(output, url, file, entity or ()),
-    )
+    return lambda output: backup_store(output, url, file, entity or ())
 
 
-@app.command()
+@register(app)
 def restore(
     file: Annotated[Path, typer.Argument(help="A file that backup wrote.")],
-    url: Annotated[str, typer.Argument(metavar="URL", help=_URL_HELP)],
+    url: Annotated[str, typer.Argument(metavar="URL", help=URL_HELP)],
     entity: Entities = None,
-    *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+) -> Job:
     """Check a backup from end to end, then load it into a store and verify it there."""
     from healthstore.cli.move import restore_store
 
-    return perform(
-        Manners(json, quiet, no_color),
-        lambda output: restore_store(output, file, url, entity or ()),
-    )
+    return lambda output: restore_store(output, file, url, entity or ())
 
 
-@app.command()
+@register(app)
 def schema(
-    member: Annotated[str | None, typer.Argument(metavar="[URL]", help=_URL_HELP)] = None,
-    url: Urls = None,
-    config: Config = None,
-    profile: ProfileName = None,
+    member: Annotated[str | None, typer.Argument(metavar="[URL]", help=URL_HELP)] = None,
     *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+    store: Store,
+) -> Job:
     """Show a store's collections: fields, keys, references, and how many documents each has."""
     from healthstore.cli.look import show_schema
 
-    store = Store((*((member,) if member else ()), *(url or ())), config, profile)
-    return perform(Manners(json, quiet, no_color), lambda output: show_schema(output, store))
+    store = store.and_urls(member)
+    return lambda output: show_schema(output, store)
 
 
-@app.command()
+@register(app)
 def doctor(
     urls: Annotated[
-        list[str] | None, typer.Argument(metavar="[URL]...", help=f"Members: {_URL_HELP}")
+        list[str] | None, typer.Argument(metavar="[URL]...", help=f"Members: {URL_HELP}")
     ] = None,
-    url: Urls = None,
-    config: Config = None,
-    profile: ProfileName = None,
     *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+    store: Store,
+) -> Job:
     """Look at this machine and at each member: how it is reached, and how it is set up.
 
     Each line is OK, WARN, FAIL or SKIP, with what to do. Exits with 0 if nothing failed, with 5
@@ -324,16 +234,14 @@ def doctor(
     """
     from healthstore.cli.doctor import examine_members
 
-    store = Store((*(urls or ()), *(url or ())), config, profile)
-    return perform(Manners(json, quiet, no_color), lambda output: examine_members(output, store))
+    store = store.and_urls(*(urls or ()))
+    return lambda output: examine_members(output, store)
 
 
-@app.command()
+@register(app)
 def health(
-    url: Urls = None,
-    config: Config = None,
-    profile: ProfileName = None,
     *,
+    store: Store,
     wait: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Check until requests are served.")
     ] = None,
@@ -343,18 +251,13 @@ def health(
     every: Annotated[
         float, typer.Option(metavar="SECONDS", help="How often --watch draws on a terminal.")
     ] = 2.0,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+) -> Job:
     """Check every member, and show who serves.
 
     Exits with 0 if reads and writes are served, with 1 if only reads are, and with 5 if nothing
     is. The check includes one small write.
     """
     from healthstore.cli.health import show_health, wait_until_ready, watch_health
-
-    store = Store(url or (), config, profile)
 
     def job(output: Output) -> Awaitable[int]:
         if watch:
@@ -363,65 +266,46 @@ def health(
             return wait_until_ready(output, store, wait)
         return show_health(output, store)
 
-    return perform(Manners(json, quiet, no_color), job)
+    return job
 
 
-@app.command()
+@register(app)
 def stats(
-    url: Urls = None,
-    config: Config = None,
-    profile: ProfileName = None,
     *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+    store: Store,
+) -> Job:
     """Count the documents of every collection on every member, with size and connections."""
     from healthstore.cli.stats import show_statistics
 
-    store = Store(url or (), config, profile)
-    return perform(Manners(json, quiet, no_color), lambda output: show_statistics(output, store))
+    return lambda output: show_statistics(output, store)
 
 
-@app.command()
+@register(app)
 def initialize(
     entities: Annotated[
         list[str],
         typer.Argument(metavar="MODULE:CLASS...", help="Entities, found from the current folder."),
     ],
-    url: Urls = None,
-    config: Config = None,
-    profile: ProfileName = None,
     *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+    store: Store,
+) -> Job:
     """Create the collections of entities on the active member, and check those that are there."""
     from healthstore.cli.change import initialize_store
 
-    store = Store(url or (), config, profile)
-    return perform(
-        Manners(json, quiet, no_color), lambda output: initialize_store(output, store, entities)
-    )
+    return lambda output: initialize_store(output, store, entities)
 
 
-@app.command()
+@register(app)
 def switch(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The member that is to become the active one.")
     ],
-    url: Urls = None,
-    config: Config = None,
-    profile: ProfileName = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say whether it could take over, and why not.")
     ] = False,
     *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+    store: Store,
+) -> Job:
     """Say whether another member could become the active one, with --dry-run.
 
     No command can switch services that run: they call db.switch(NAME) themselves. Exits with 7
@@ -429,75 +313,49 @@ def switch(
     """
     from healthstore.cli.change import switch_store
 
-    store = Store(url or (), config, profile)
-    return perform(
-        Manners(json, quiet, no_color),
-        lambda output: switch_store(output, store, name, dry_run=dry_run),
-    )
+    return lambda output: switch_store(output, store, name, dry_run=dry_run)
 
 
-@configuration.command("show")
+@register(configuration, "show")
 def show(
     config: Config = None,
     profile: ProfileName = None,
     origin: Annotated[
         bool, typer.Option("--origin", help="Say where each value comes from.")
     ] = False,
-    *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+) -> Job:
     """Show every setting in effect, without secrets."""
     from healthstore.cli.config import show_config
 
-    return perform(
-        Manners(json, quiet, no_color),
-        lambda output: show_config(output, config, profile, origin),
-    )
+    return lambda output: show_config(output, config, profile, origin)
 
 
-@configuration.command("check")
+@register(configuration, "check")
 def check(
     config: Config = None,
     profile: ProfileName = None,
-    *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+) -> Job:
     """Say whether the configuration can work, without connecting; exits with 4 if not."""
     from healthstore.cli.config import check_config
 
-    return perform(
-        Manners(json, quiet, no_color), lambda output: check_config(output, config, profile)
-    )
+    return lambda output: check_config(output, config, profile)
 
 
-@configuration.command("init")
+@register(configuration, "init")
 def init(
     path: Annotated[
         Path, typer.Argument(metavar="FILE", help="Must not be there yet.")
     ] = _NEW_FILE,
-    *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+) -> Job:
     """Write a commented file to begin with."""
     from healthstore.cli.config import init_config
 
-    return perform(Manners(json, quiet, no_color), lambda output: init_config(output, path))
+    return lambda output: init_config(output, path)
 
 
-@configuration.command("schema")
-def schema_of_file(
-    *,
-    json: Json = False,
-    quiet: Quiet = False,
-    no_color: NoColor = False,
-) -> int:
+@register(configuration, "schema")
+def schema_of_file() -> Job:
     """Print the JSON schema of the file, for an editor."""
     from healthstore.cli.config import schema_config
 
-    return perform(Manners(json, quiet, no_color), schema_config)
+    return schema_config

@@ -36,6 +36,10 @@ class Store:
     config: Path | None = None
     profile: str | None = None
 
+    def and_urls(self, *urls: str | None) -> Store:
+        """Return the same with these URLs first, as far as there are such."""
+        return replace(self, urls=(*(each for each in urls if each), *self.urls))
+
     def settings(self) -> Settings:
         """Return the settings: of the URLs in their order, of the file, or of the environment.
 
