@@ -77,7 +77,7 @@ async def main(calls: int) -> None:
         "adapter": MemoryAdapter(),
         "+ retry and deadline": bounded(MemoryAdapter()),
         "+ monitor": bounded(monitored(MemoryAdapter())),
-        "+ failover": routed(bounded(monitored(MemoryAdapter()))),
+        "+ failover": routed(RetryLayer(monitored(MemoryAdapter()))),  # its deadline is its own
     }
     repositories: dict[str, Repository[Reading]] = {}
     for name, backend in stacks.items():

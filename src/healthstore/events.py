@@ -164,7 +164,7 @@ class EventStream:
     with ``with``.
     """
 
-    def __init__(self, kinds: Iterable[type[Event]], closed: Callable[[Self], None]) -> None:
+    def __init__(self, kinds: Iterable[type[Event]], closed: Callable[[EventStream], None]) -> None:
         self.lost = 0
         self.kinds = frozenset(kinds)
         self._closed = closed
@@ -213,7 +213,8 @@ class EventBus:
 
     def on(self, kind: type[E], handler: Callable[[E], None]) -> None:
         """Call ``handler`` with every event of this type from now on; ``Event`` means all."""
-        if not (isinstance(kind, type) and issubclass(kind, Event)):
+        given: object = kind
+        if not (isinstance(given, type) and issubclass(given, Event)):
             raise LifecycleError("this is not a type of event", hint="db.on(SlowQuery, handler)")
         self._handlers.setdefault(kind, []).append(handler)
 
@@ -235,7 +236,7 @@ class EventBus:
         """Tell whether anybody listens to a type: if not, the event need not be made."""
         if kind in self._handlers or Event in self._handlers:
             return True
-        return bool(self._streams) and any(kind in stream.kinds for stream in self._streams)
+        return any(kind in stream.kinds for stream in self._streams)
 
     def emit(self, event: Event) -> None:
         """Pass an event on, at once and in the order of registration."""
