@@ -260,7 +260,7 @@ def test_a_traceback_leads_from_the_caller_into_the_library(db: DatabaseManager)
         db.repository(Patient).count(F.emial == "x")
     names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
     assert names[0] == "test_a_traceback_leads_from_the_caller_into_the_library"
-    assert "_check" in names
+    assert "check" in names
 
 
 def test_a_closed_manager_refuses_calls_and_can_be_opened_again(url: str) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from healthstore.abc import Backend, BackendURL, Vitals
 from healthstore.abc.registry import connect
-from healthstore.adapters.sql import sqlite
 from healthstore.adapters.sql.adapter import SqlSession
 from healthstore.adapters.sql.sqlite import SqliteAdapter
+from healthstore.adapters.sql.sqlite import adapter as sqlite_adapter
 from healthstore.errors import (
     Condition,
     HealthstoreError,
@@ -222,7 +222,7 @@ async def test_a_full_disk_and_a_locked_file_are_told_apart(
     """Little space means read-only; another writer means no capacity, and is soon reported."""
     prober = backend.prober()
     await prober.connect()
-    monkeypatch.setattr(sqlite, "_RESERVE_BYTES", 1 << 62)
+    monkeypatch.setattr(sqlite_adapter, "_RESERVE_BYTES", 1 << 62)
     seen = await prober.check()
     assert (seen.writable, bool(seen.reason)) == (False, True)
     other = sqlite3.connect(path, isolation_level=None)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, cast
 from uuid import UUID
 
@@ -19,6 +17,7 @@ from healthstore.adapters.sql.dialect import Connection, Dialect, Row
 from healthstore.adapters.sql.errors import Verdict, explain
 from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber
+from healthstore.adapters.sql.session import SqlSession, begin
 from healthstore.adapters.sql.tables import create_indexes, create_table, table_of
 from healthstore.errors import HealthstoreError, SerializationError
 from healthstore.model import evaluate
@@ -41,18 +40,6 @@ __all__ = ("SqlAdapter", "SqlSession")
 
 # Ids that go into one statement.
 _IDS = 1_024
-_ROLLBACK_SECONDS = 0.2  # then the connection is closed, which rolls back as well
-
-
-@dataclass(slots=True)
-class SqlSession:
-    """A connection lent for one operation or one unit."""
-
-    connection: Connection
-    pool: Pool
-    in_unit: bool = False
-    in_transaction: bool = False
-    parts: int = 0
 
 
 class SqlAdapter(Adapter[SqlSession]):
@@ -140,87 +127,30 @@ class SqlAdapter(Adapter[SqlSession]):
         """Lend a connection; a change of the schema excludes every other one."""
         pool = self.readers if effect is Effect.READ else self.writers
         async with pool.lend() as connection:
+            session = SqlSession(connection, pool)
             if effect is not Effect.ADMIN:
-                yield SqlSession(connection, pool)
+                yield session
                 return
-            before, succeeded, failed = self.dialect.admin
-            await _run_all(connection, before)
-            try:
-                yield SqlSession(connection, pool, in_transaction=True)
-            except Exception:
-                await _roll_back(connection, failed)
-                raise
-            await _run_all(connection, succeeded)
+            async with session.exclusive(self.dialect):
+                yield session
 
     async def begin_session(self, options: UnitOptions) -> SqlSession:
         """Take a connection and begin a transaction on it."""
-        pool = self.readers if options.read_only else self.writers
-        connection = await pool.acquire()
-        try:
-            statements = self.dialect.begin[options.isolation, options.read_only]
-            await _run_all(connection, statements)
-        except BaseException:
-            await pool.discard(connection)
-            raise
-        return SqlSession(connection, pool, in_unit=True, in_transaction=True)
+        return await begin(
+            self.readers if options.read_only else self.writers, self.dialect, options
+        )
 
     async def commit_session(self, session: SqlSession) -> None:
         """Commit, and give the connection back; one whose commit failed is discarded."""
-        try:
-            await session.connection.run("COMMIT")
-        except BaseException:
-            await session.pool.discard(session.connection)
-            raise
-        await session.pool.release(session.connection)
+        await session.commit()
 
     async def rollback_session(self, session: SqlSession) -> None:
         """Roll back, and give the connection back; if that fails, closing it rolls back."""
-        try:
-            if not session.connection.reusable:
-                async with asyncio.timeout(_ROLLBACK_SECONDS):
-                    await session.connection.run("ROLLBACK")
-        except Exception:  # noqa: BLE001 - the server rolls back what is disconnected
-            await session.pool.discard(session.connection)
-            return
-        except BaseException:
-            await session.pool.discard(session.connection)
-            raise
-        await session.pool.release(session.connection)
+        await session.rollback()
 
-    @asynccontextmanager
-    async def part(self, session: SqlSession) -> AsyncGenerator[None, None]:
+    def part(self, session: SqlSession) -> AbstractAsyncContextManager[None]:
         """Run a block as a part of the session's transaction: if it fails, only that is undone."""
-        session.parts += 1
-        name = f"part_{session.parts}"  # of its own: MySQL keeps only the last of equal names
-        await session.connection.run(f"SAVEPOINT {name}")
-        try:
-            yield
-        except Exception:  # cancelled, a statement may still run: then the whole must be undone
-            await session.connection.run(f"ROLLBACK TO SAVEPOINT {name}")
-            await session.connection.run(f"RELEASE SAVEPOINT {name}")
-            raise
-        await session.connection.run(f"RELEASE SAVEPOINT {name}")
-
-    @asynccontextmanager
-    async def _atomic(self, session: SqlSession) -> AsyncGenerator[None, None]:
-        """Run a block in a transaction: the session's own, or a new one."""
-        if session.in_transaction:
-            yield
-            return
-        await session.connection.run(self.dialect.begin_write)
-        session.in_transaction = True
-        try:
-            yield
-        except Exception:
-            await _roll_back(session.connection)
-            raise
-        finally:
-            session.in_transaction = False
-        try:
-            await session.connection.run("COMMIT")
-        except Exception as error:  # noqa: BLE001 - translated here: only here it is a COMMIT
-            failure = self.dialect.classify(error, Phase.COMMIT, None)
-            raise explain(failure, Phase.COMMIT, None) from None
+        return session.part()
 
     def translate(
         self, error: Exception, phase: Phase, collection: Collection | None
@@ -334,7 +264,7 @@ class SqlAdapter(Adapter[SqlSession]):
         elif op.documents:
             size = self.dialect.bulk_rows
             documents = _parents_first(op.collection, op.documents)
-            async with self._atomic(session):
+            async with session.atomic(self.dialect):
                 for start in range(0, len(documents), size):
                     rows = statements.rows(documents[start : start + size])
                     await session.connection.insert_rows(statements.bulk, rows)
@@ -346,7 +276,7 @@ class SqlAdapter(Adapter[SqlSession]):
         statements = self.statements(op.collection)
         names = [name for name in op.collection.names if name != "id"]
         compiled = statements.update(names, versioned=False)
-        async with self._atomic(session):
+        async with session.atomic(self.dialect):
             there = await self._locked(session, op.collection, ids)
             self._check_versions(op, ids, there)
             rows = [
@@ -371,7 +301,7 @@ class SqlAdapter(Adapter[SqlSession]):
         )
         if native and (changed := await self._patch_one(session, op)) is not None:
             return (changed,)
-        async with self._atomic(session):
+        async with session.atomic(self.dialect):
             stored = await self._locked(session, op.collection, op.ids)
             expected = op.versions or (None,) * len(op.ids)
             after: list[Document | None] = []
@@ -427,7 +357,7 @@ class SqlAdapter(Adapter[SqlSession]):
             compiled = statements.delete(1)
             values = compiled.bind([statements.encode("id", op.ids[0])])
             return (await session.connection.execute(compiled.sql, values) > 0,)
-        async with self._atomic(session):
+        async with session.atomic(self.dialect):
             there = await self._locked(session, op.collection, op.ids)
             self._check_versions(op, op.ids, there)
             for wave in _children_first(op.collection, there):
@@ -494,20 +424,6 @@ def _parents_first(collection: Collection, documents: Sequence[Document]) -> Seq
     by_id = {cast(UUID, each["id"]): each for each in documents}
     waves = list(_children_first(collection, by_id))
     return [by_id[identity] for wave in reversed(waves) for identity in wave]
-
-
-async def _run_all(connection: Connection, statements: Iterable[str]) -> None:
-    for statement in statements:
-        await connection.run(statement)
-
-
-async def _roll_back(connection: Connection, statements: Iterable[str] = ("ROLLBACK",)) -> None:
-    """Roll back after a failure, which is the error to report."""
-    try:
-        await _run_all(connection, statements)
-    except Exception:  # noqa: BLE001 - the first failure is being raised
-        # Closing rolls back too; the pool would not take this connection back anyway.
-        await connection.discard()
 
 
 def _text(value: str | bytes) -> str:

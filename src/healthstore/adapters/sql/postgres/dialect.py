@@ -1,16 +1,9 @@
-"""PostgreSQL: the dialect, and a driver on asyncpg.
-
-Values travel in binary; several rows travel by COPY. Units run at REPEATABLE READ, so that
-PostgreSQL itself ends a unit that would lose an update.
-"""
+"""The dialect of PostgreSQL: values, columns, error codes and constants."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, cast
@@ -33,59 +26,20 @@ from sqlalchemy.types import (
     TypeEngine,
 )
 
-from healthstore.abc.backend import Capabilities, Isolation
+from healthstore.abc.backend import Isolation
 from healthstore.abc.causes import causes, refused, untrusted
-from healthstore.abc.options import common_options, encryption
-from healthstore.abc.tls import Tls, read_tls, tls_context
 from healthstore.abc.unit import Phase
-from healthstore.abc.url import BackendURL, Host
-from healthstore.adapters.sql import prober
-from healthstore.adapters.sql.adapter import SqlAdapter
 from healthstore.adapters.sql.convert import enum_check, same
-from healthstore.adapters.sql.dialect import BulkInsert, Connection, Converter, Dialect, Row
-from healthstore.adapters.sql.errors import Failure, Verdict, clearest, misconfigured
-from healthstore.adapters.sql.pool import Pool, PoolOptions
-from healthstore.errors import ConfigurationError
+from healthstore.adapters.sql.dialect import Converter, Dialect
+from healthstore.adapters.sql.errors import Failure, Verdict, clearest
 from healthstore.model.schema import Collection
-from healthstore.model.values import FieldType, Json, Kind, sorted_json, uuid_of
+from healthstore.model.values import FieldType, Json, Kind, sorted_json
 
-__all__ = ("POSTGRESQL", "PostgresAdapter", "connect")
+__all__ = ("POSTGRESQL",)
 
 _MICROSECOND = timedelta(microseconds=1)
-_OLDEST = 150_000
-_CLOSE_SECONDS = 0.2
-_COPY_FROM = 20  # rows: below, one multi-row statement costs less than COPY's extra round trip
-_JSONB_VERSION = b"\x01"  # the first byte of jsonb in binary
 # Doubles from here on print without a point in jsonb, and would come back as integers.
 _POINTLESS = 1e16
-
-
-def connect(url: BackendURL, name: str) -> PostgresAdapter:
-    """Return the adapter for ``postgresql://user:password@host:port/database``."""
-    if url.driver not in {"", "asyncpg", "psycopg", "psycopg2"}:
-        raise ConfigurationError(
-            f"PostgreSQL has no driver {url.driver!r}", hint="write postgresql://…"
-        )
-    options: dict[str, Any] = url.read_options(
-        {
-            **common_options(_located(url)),
-            "sslmode": (_read_sslmode, None),
-            "pgbouncer": (lambda text: text == "true", False),
-        }
-    )
-    options["tls"] = encryption(url, options, "sslmode")
-    return PostgresAdapter(name, url, options)
-
-
-def _located(url: BackendURL) -> BackendURL:
-    """Return the URL with the hosts of libpq's variable if it has none: asyncpg reads that too."""
-    named = [each for each in os.environ.get("PGHOST", "").split(",") if each]
-    return url if url.hosts else replace(url, hosts=tuple(map(Host, named)))
-
-
-def _read_sslmode(text: str) -> object:
-    """Read libpq's option; its opportunistic modes, which fall back to plain text, are kept."""
-    return text if text in {"allow", "prefer"} else read_tls(text)
 
 
 # --- values ----------------------------------------------------------------------------------
@@ -258,140 +212,7 @@ def _unreachable(error: BaseException) -> Verdict:
     return Verdict.REFUSED if refused(error) else Verdict.UNAVAILABLE
 
 
-# --- the driver ------------------------------------------------------------------------------
-
-
-class _PostgresConnection:
-    """A connection of asyncpg."""
-
-    def __init__(self, inner: asyncpg.Connection) -> None:
-        self._inner = inner
-
-    async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
-        rows: Sequence[Row] = await self._inner.fetch(sql, *parameters)
-        return rows
-
-    async def execute(self, sql: str, parameters: Row) -> int:
-        status: str = await self._inner.execute(sql, *parameters)  # "UPDATE 3"
-        return int(status.rpartition(" ")[2])
-
-    async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
-        await self._inner.executemany(sql, rows)
-
-    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
-        if len(rows) < _COPY_FROM:
-            await self._inner.executemany(insert.single, rows)
-        else:
-            await self._inner.copy_records_to_table(
-                insert.table, records=rows, columns=insert.columns
-            )
-
-    async def run(self, sql: str) -> None:
-        await self._inner.execute(sql)
-
-    async def ping(self) -> None:
-        await self._inner.fetchval("SELECT 1")
-
-    @property
-    def reusable(self) -> bool:
-        return not self._inner.is_closed() and not self._inner.is_in_transaction()
-
-    async def discard(self) -> None:
-        # After a cancellation close() ends the statement on the server too; it waits for an
-        # answer, which a frozen server never gives.
-        try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._inner.close()
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, it goes
-            self._inner.terminate()
-
-    async def abort(self) -> None:
-        self._inner.terminate()
-
-
-class PostgresAdapter(SqlAdapter):
-    """A PostgreSQL database behind a pool of connections."""
-
-    capabilities = Capabilities()
-
-    def __init__(self, name: str, url: BackendURL, options: Mapping[str, Any]) -> None:
-        super().__init__(name)
-        self.dialect = POSTGRESQL
-        self.probing = prober.POSTGRESQL
-        self.connect_seconds = options["connect_timeout"]
-        self._url = url
-        self._options = options
-        tls = options["tls"]
-        self._tls = tls_context(tls, options["tls_ca"]) if isinstance(tls, Tls) else tls
-        self.verified = tls is Tls.VERIFY
-
-    async def connect(self) -> None:
-        """Connect once and check the server's version and encoding."""
-        self.writers = self.readers = Pool(
-            self.dial_pooled,
-            PoolOptions(
-                self._options["pool_size"],
-                self._options["acquire_timeout"],
-                self._options["connect_timeout"],
-            ),
-        )
-        async with self.writers.lend() as connection:
-            ((version, encoding),) = await connection.fetch(
-                "SELECT current_setting('server_version_num'), current_setting('server_encoding')",
-                (),
-            )
-        if int(version) < _OLDEST:
-            raise misconfigured("the PostgreSQL server is too old", hint="15 or newer is needed")
-        if encoding != "UTF8":
-            raise misconfigured(
-                f"the database is encoded in {encoding}",
-                hint="create it with ENCODING 'UTF8'",
-            )
-
-    async def dial(self) -> Connection:
-        """Open a connection in UTC, with deadlines that the server keeps too."""
-        milliseconds = str(int(self._options["timeout"] * 1000))
-        inner = await asyncpg.connect(
-            host=[each.name for each in self._url.hosts] or None,
-            port=[each.port or 5432 for each in self._url.hosts] or None,
-            user=self._url.user,
-            password=self._url.password,
-            database=self._url.database or None,
-            ssl=self._tls or False,
-            timeout=self._options["connect_timeout"],
-            # PgBouncer before 1.21 gives each transaction another server, without the statements.
-            statement_cache_size=0 if self._options["pgbouncer"] else 256,
-            server_settings={
-                "timezone": "UTC",
-                "statement_timeout": milliseconds,
-                "idle_in_transaction_session_timeout": "60000",
-                "application_name": "healthstore",
-            },
-        )
-        try:
-            await _set_codecs(inner)
-        except BaseException:
-            inner.terminate()
-            raise
-        return _PostgresConnection(inner)
-
-
-async def _set_codecs(inner: asyncpg.Connection) -> None:
-    # Binary, or COPY would refuse the column.
-    await inner.set_type_codec(
-        "jsonb",
-        schema="pg_catalog",
-        format="binary",
-        encoder=lambda value: _JSONB_VERSION + value,
-        decoder=lambda value: value[1:],
-    )
-    await inner.set_type_codec(
-        "uuid",
-        schema="pg_catalog",
-        format="binary",
-        encoder=lambda value: value.bytes,
-        decoder=uuid_of,
-    )
+# --- the constants ---------------------------------------------------------------------------
 
 
 _LOCK = "SELECT pg_advisory_xact_lock(7521390172530)"  # any number, the same for every process

@@ -1,94 +1,35 @@
-"""SQLite: the dialect, and a driver on aiosqlite.
-
-One connection writes and others read (write-ahead log); ``synchronous=FULL`` makes every
-acknowledged commit durable; tables are STRICT, so a column holds one type.
-"""
+"""The dialect of SQLite: values, columns, error codes and constants."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any
 
-import aiosqlite
 from sqlalchemy import ColumnElement, func, literal_column
 from sqlalchemy.dialects.sqlite import aiosqlite as sqlalchemy_aiosqlite
 from sqlalchemy.types import BLOB, INTEGER, REAL, TEXT, TypeEngine
 
-from healthstore.abc.adapter import silence_values
-from healthstore.abc.backend import Capabilities, Isolation
-from healthstore.abc.options import common_options
-from healthstore.abc.prober import Vitals
+from healthstore.abc.backend import Isolation
 from healthstore.abc.unit import Phase
-from healthstore.abc.url import BackendURL, positive, seconds
-from healthstore.adapters.sql import prober
-from healthstore.adapters.sql.adapter import SqlAdapter, SqlSession
 from healthstore.adapters.sql.convert import (
     decode_json,
     encode_json_text,
     enum_check,
     same,
 )
-from healthstore.adapters.sql.dialect import BulkInsert, Connection, Converter, Dialect, Row
-from healthstore.adapters.sql.errors import Failure, Verdict, misconfigured, own_name
-from healthstore.adapters.sql.pool import Pool, PoolOptions
-from healthstore.errors import (
-    Condition,
-    ConfigurationError,
-    Outcome,
-    OutcomeUnknownError,
-    UnavailableError,
-)
-from healthstore.model.ops import Effect
+from healthstore.adapters.sql.dialect import Converter, Dialect
+from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, from_microseconds, to_microseconds, uuid_of
 
-__all__ = ("SQLITE", "File", "SqliteAdapter", "connect")
+__all__ = ("SQLITE",)
 
 _MICROSECOND = timedelta(microseconds=1)
 _INTEGER_DIGITS = 18  # every number of 18 digits fits into 64 bits
-_WAL_PAUSE = 0.005  # seconds
-_OLDEST = (3, 37)  # STRICT tables
-_READERS = 4
-# A prober that waits for a lock must answer before whoever asked it gives up.
-_PROBER_BUSY_SECONDS = 0.2
-_ABORT_SECONDS = 0.2
-_RESERVE_BYTES = 4 << 20  # of free space: below, the next checkpoint may fail
-
-
-def connect(url: BackendURL, name: str) -> SqliteAdapter:
-    """Return the adapter for ``sqlite:///path`` (relative) or ``sqlite:////path`` (absolute).
-
-    ``pool_size`` counts the connections that read; ``busy_timeout`` is how long, in seconds, a
-    writer waits for another process. ``timeout``, ``tls`` and ``tls_ca`` have no effect.
-    """
-    known = {
-        **common_options(url),
-        "pool_size": (positive, _READERS),
-        "busy_timeout": (seconds, 5.0),
-    }
-    options: dict[str, Any] = url.read_options(known)
-    if url.hosts:
-        raise ConfigurationError(
-            "the URL of a SQLite file has two slashes too few",
-            hint="write sqlite:///relative/path.db or sqlite:////absolute/path.db",
-        )
-    if url.driver not in {"", "aiosqlite", "pysqlite"}:
-        raise ConfigurationError(f"SQLite has no driver {url.driver!r}", hint="write sqlite:///…")
-    if not url.database or url.database == ":memory:":
-        raise ConfigurationError(
-            "the URL names no file", hint="write sqlite:///path.db, or memory:// for no file"
-        )
-    pool = PoolOptions(options["pool_size"], options["acquire_timeout"], options["connect_timeout"])
-    return SqliteAdapter(name, Path(url.database), options["busy_timeout"], pool)
 
 
 # --- values ----------------------------------------------------------------------------------
@@ -290,269 +231,7 @@ def _constraint(message: str, verdict: Verdict, collection: Collection) -> str |
     )
 
 
-# --- the driver ------------------------------------------------------------------------------
-
-
-Identity: TypeAlias = tuple[int, int]
-
-
-class File:
-    """The file that is served: ``identity`` is its device and inode, None until it is opened."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.identity: Identity | None = None
-
-    def look(self) -> Identity | None:
-        """Return what is at the path now, None if nothing is; costs about 1.5 µs."""
-        try:
-            found = os.stat(self.path)  # noqa: PTH116 - on the way of every call
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
-
-
-class _SqliteConnection:
-    """A connection of aiosqlite, which runs in a thread of its own."""
-
-    def __init__(self, inner: aiosqlite.Connection, file: File, identity: Identity | None) -> None:
-        self._inner = inner
-        self._open = True
-        self._file = file
-        self._identity = identity
-
-    async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
-        return list(await self._inner.execute_fetchall(sql, parameters))
-
-    async def execute(self, sql: str, parameters: Row) -> int:
-        # RETURNING tells the number of rows without a second trip to the thread.
-        return len(await self.fetch(f"{sql} RETURNING 1", parameters))
-
-    async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
-        cursor = await self._inner.executemany(sql, rows)
-        await cursor.close()
-
-    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
-        await self.execute_many(insert.single, rows)
-
-    async def run(self, sql: str) -> None:
-        await self._inner.execute_fetchall(sql)
-
-    async def ping(self) -> None:
-        await self._inner.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1")
-
-    @property
-    def on_its_file(self) -> bool:
-        """Whether the file that it opened is still the one at the path.
-
-        SQLite itself goes on: it writes to a file that has no name any more, and reports success.
-        """
-        return self._file.look() == self._identity
-
-    @property
-    def reusable(self) -> bool:
-        served = self._identity == self._file.identity
-        return served and self._open and not self._inner.in_transaction
-
-    async def discard(self) -> None:
-        """Stop what runs, and close; the thread ends when the statement has."""
-        if not self._open:
-            return
-        self._open = False
-        try:
-            await self._inner.interrupt()
-            await self._inner.close()
-        except (sqlite3.Error, ValueError) as error:
-            # Nothing more can be done with it: the file is closed when the thread ends.
-            del error
-
-    async def abort(self) -> None:
-        """Stop what runs; a thread that hangs in the file system closes when it comes back."""
-        if self._open:
-            self._open = False
-            with suppress(sqlite3.Error, ValueError):  # it was never opened
-                await self._inner.interrupt()
-            stopped = self._inner.stop()
-            if stopped is not None:
-                await asyncio.wait({stopped}, timeout=_ABORT_SECONDS)
-
-
-def _gone() -> UnavailableError:
-    error = UnavailableError(
-        "the SQLite file was removed or replaced",
-        hint="put the file back, or restore a backup in its place",
-    )
-    error.condition = Condition.DOWN
-    return error
-
-
-class SqliteAdapter(SqlAdapter):
-    """A SQLite file: one writer, several readers.
-
-    It notices when its file is removed or replaced: before anything is lent, and again after
-    each write. The file that is at the path by then is served from the next call on.
-    """
-
-    capabilities = Capabilities()
-
-    def __init__(
-        self,
-        name: str,
-        path: Path,
-        busy_seconds: float = 5.0,
-        pool: PoolOptions = PoolOptions(_READERS),  # noqa: B008 - frozen
-    ) -> None:
-        super().__init__(name)
-        self.dialect = SQLITE
-        self.probing = prober.SQLITE
-        self.connect_seconds = pool.connect_seconds
-        self._file = File(path)
-        self._busy_seconds = busy_seconds
-        self._pool_options = pool
-
-    async def connect(self) -> None:
-        """Open the file and check that it can be written durably."""
-        silence_values("aiosqlite")
-        options = self._pool_options
-        self.writers = Pool(self.dial_pooled, replace(options, size=1), self._require_file)
-        self.readers = Pool(self.dial_pooled, options, self._require_file)
-        await self.ping_writer()
-
-    async def ping_writer(self) -> None:
-        """Open the writing connection once, so that a bad file is found at once."""
-        async with self.writers.lend() as connection:
-            await connection.ping()
-
-    # --- the file ----------------------------------------------------------------------------
-
-    async def _require_file(self) -> None:
-        """Raise UnavailableError once for each time that the file was removed or replaced."""
-        served, found = self._file.identity, self._file.look()
-        if served is None or served == found:
-            return
-        self._file.identity = found or served
-        for pool in self._pools():
-            await pool.drop_idle()
-        raise _gone()
-
-    @asynccontextmanager
-    async def session(self, effect: Effect) -> AsyncGenerator[SqlSession, None]:
-        """Lend a connection; what was written to a file that is gone is reported as unknown."""
-        async with super().session(effect) as session:
-            yield session
-        if effect is not Effect.READ:
-            self._require_kept(session)
-
-    async def commit_session(self, session: SqlSession) -> None:
-        """Commit; see :class:`SqlAdapter`."""
-        await super().commit_session(session)
-        if session.pool is self.writers:
-            self._require_kept(session)
-
-    def _require_kept(self, session: SqlSession) -> None:
-        if not cast("_SqliteConnection", session.connection).on_its_file:
-            error = OutcomeUnknownError(
-                "the SQLite file was removed or replaced during a write",
-                hint="put the file back, or restore a backup; then read the document",
-                outcome=Outcome.UNKNOWN,
-            )
-            error.condition = Condition.DOWN
-            raise error
-
-    # --- connections ---------------------------------------------------------------------------
-
-    async def dial(self) -> Connection:
-        """Open the file; only the first time it is created if it is missing."""
-        return await self._open_file(self._busy_seconds)
-
-    async def dial_prober(self) -> Connection:
-        """Open the file, with little patience for locks."""
-        return await self._open_file(_PROBER_BUSY_SECONDS)
-
-    async def _open_file(self, busy_seconds: float) -> Connection:
-        if sqlite3.sqlite_version_info < _OLDEST:
-            raise misconfigured(
-                f"SQLite {sqlite3.sqlite_version} is too old", hint="3.37 or newer is needed"
-            )
-        served, path = self._file.identity, self._file.path
-        if served is None and not path.parent.is_dir():
-            raise misconfigured(
-                "the directory of the SQLite file does not exist",
-                hint=f"create it: {path.parent}",
-            )
-        if served is not None and self._file.look() is None:
-            raise _gone()
-        # A file that was there and is removed must not come back empty, as if nothing had been.
-        mode = "rwc" if served is None else "rw"
-        inner = aiosqlite.connect(
-            f"{path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            isolation_level=None,
-            cached_statements=256,
-        )
-        # A program that forgets close() must still end: aiosqlite's thread is no daemon
-        # (omnilib/aiosqlite#369).
-        inner._thread.daemon = True  # noqa: SLF001 - there is no public way
-        try:
-            await inner
-            identity = self._file.look()
-            await self._prelude(inner, busy_seconds)
-        except BaseException:
-            await asyncio.shield(_SqliteConnection(inner, self._file, None).discard())
-            raise
-        self._file.identity = self._file.identity or identity
-        return _SqliteConnection(inner, self._file, identity)
-
-    async def vitals(self, connection: Connection, row: Row) -> Vitals:
-        """Return what a check saw, of the file too."""
-        del row
-        if not cast("_SqliteConnection", connection).on_its_file:
-            await self._require_file()
-            raise _gone()
-        if not os.access(self._file.path, os.W_OK):
-            return Vitals(writable=False, reason="the file or its file system is read-only")
-        disk = os.statvfs(self._file.path)
-        if disk.f_bavail * disk.f_frsize < _RESERVE_BYTES:
-            return Vitals(writable=False, reason="the disk is nearly full")
-        return Vitals()
-
-    async def _prelude(self, inner: aiosqlite.Connection, busy_seconds: float) -> None:
-        await inner.execute_fetchall(f"PRAGMA busy_timeout={int(busy_seconds * 1000)}")
-        await _set_wal(inner, busy_seconds)
-        for pragma in (
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "trusted_schema=OFF",
-            "cache_size=-4096",
-        ):
-            await inner.execute_fetchall(f"PRAGMA {pragma}")
-        for name, wanted in (("foreign_keys", 1), ("synchronous", 2), ("journal_mode", "wal")):
-            ((value,),) = await inner.execute_fetchall(f"PRAGMA {name}")
-            if value != wanted:
-                raise misconfigured(
-                    f"SQLite does not keep PRAGMA {name}",
-                    hint="use a local file system that supports locks and shared memory",
-                )
-
-
-async def _set_wal(inner: aiosqlite.Connection, seconds: float) -> None:
-    """Switch a new file to the write-ahead log.
-
-    Two connections that do so at once get SQLITE_BUSY without the busy handler's patience
-    (https://sqlite.org/c3ref/busy_handler.html: it would be a deadlock).
-    """
-    loop = asyncio.get_running_loop()
-    until = loop.time() + seconds
-    while True:
-        try:
-            await inner.execute_fetchall("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or loop.time() >= until:
-                raise
-        else:
-            return
-        await asyncio.sleep(_WAL_PAUSE)
+# --- the constants ---------------------------------------------------------------------------
 
 
 SQLITE = Dialect(

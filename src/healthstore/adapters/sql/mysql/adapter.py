@@ -1,0 +1,164 @@
+"""The adapter of MySQL and MariaDB: what a URL says, and what the server must be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from healthstore.abc.backend import Capabilities
+from healthstore.abc.options import common_options, encryption
+from healthstore.abc.tls import Tls, read_tls, tls_context
+from healthstore.abc.url import BackendURL
+from healthstore.adapters.sql import prober
+from healthstore.adapters.sql.adapter import SqlAdapter
+from healthstore.adapters.sql.dialect import Connection, Dialect
+from healthstore.adapters.sql.errors import misconfigured
+from healthstore.adapters.sql.mysql.dialect import MARIADB, MYSQL
+from healthstore.adapters.sql.mysql.driver import dial
+from healthstore.adapters.sql.pool import Pool, PoolOptions
+from healthstore.errors import ConfigurationError
+
+__all__ = ("MySqlAdapter", "connect")
+
+_SMALLEST_PACKET = 16 << 20
+_LOCK_WAIT_SECONDS = 10
+_SORTED_BYTES = 65_532  # texts that differ only later than this have no order
+_SORT_BUFFER = 4 << 20
+_SQL_MODE = (
+    "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
+    "ONLY_FULL_GROUP_BY,NO_ENGINE_SUBSTITUTION"
+)
+
+
+def connect(url: BackendURL, name: str) -> MySqlAdapter:
+    """Return the adapter for ``mysql://`` or ``mariadb://user:password@host:port/database``."""
+    if url.driver not in {"", "aiomysql", "pymysql"}:
+        raise ConfigurationError(f"MySQL has no driver {url.driver!r}", hint="write mysql://…")
+    options: dict[str, Any] = url.read_options(
+        {**common_options(url), "ssl": (read_tls, None), "charset": (_utf8mb4, "utf8mb4")}
+    )
+    options["tls"] = encryption(url, options, "ssl")
+    if not url.database:
+        raise ConfigurationError(
+            "the URL names no database", hint=f"write {url.scheme}://user@host/database"
+        )
+    return MySqlAdapter(name, url, options)
+
+
+def _utf8mb4(text: str) -> str:
+    if text != "utf8mb4":
+        raise ValueError(text)
+    return text
+
+
+class MySqlAdapter(SqlAdapter):
+    """A MySQL or MariaDB database behind a pool of connections."""
+
+    capabilities = Capabilities()
+
+    def __init__(self, name: str, url: BackendURL, options: Mapping[str, Any]) -> None:
+        super().__init__(name)
+        self.dialect = MYSQL
+        self.probing = prober.MYSQL
+        self.connect_seconds = options["connect_timeout"]
+        self._url = url
+        self._options = options
+        self._tls = tls_context(options["tls"], options["tls_ca"])
+        self.verified = options["tls"] is Tls.VERIFY
+        self._product = _PRODUCTS[0]
+
+    async def connect(self) -> None:
+        """Connect once, learn which product and version serves, and check its settings."""
+        self.writers = self.readers = Pool(
+            self.dial_pooled,
+            PoolOptions(
+                self._options["pool_size"],
+                self._options["acquire_timeout"],
+                self._options["connect_timeout"],
+            ),
+        )
+        async with self.writers.lend() as connection:
+            ((version, packet, flush),) = await connection.fetch(
+                "SELECT VERSION(), @@max_allowed_packet, @@innodb_flush_log_at_trx_commit", ()
+            )
+        self._product = _product(version)
+        self.dialect = self._product.dialect
+        if _version(version) < self._product.oldest:
+            oldest = ".".join(map(str, self._product.oldest))
+            raise misconfigured(
+                f"the {self._product.name} server is too old", hint=f"{oldest} or newer is needed"
+            )
+        if packet < _SMALLEST_PACKET:
+            raise misconfigured(
+                f"the server's max_allowed_packet is {packet} bytes",
+                hint=f"set it to {_SMALLEST_PACKET} or more",
+            )
+        if flush != 1:
+            raise misconfigured(
+                "the server loses acknowledged commits when it stops",
+                hint="set innodb_flush_log_at_trx_commit = 1",
+            )
+
+    async def dial(self) -> Connection:
+        """Open a connection and set what the server may have set otherwise."""
+        seconds = self._options["connect_timeout"]
+        return await dial(self._url, self._tls, seconds, self._prelude)
+
+    def _prelude(self, version: str) -> Sequence[str]:
+        product = _product(version)
+        return (
+            f"SET NAMES utf8mb4 COLLATE {product.collation}",
+            f"SET SESSION sql_mode = '{_SQL_MODE}', time_zone = '+00:00'",
+            f"SET SESSION innodb_lock_wait_timeout = {_LOCK_WAIT_SECONDS}",
+            # By default MariaDB sorts by the first 1,024 bytes of a text, without a word; the
+            # buffer must hold 15 keys of the full length.
+            f"SET SESSION max_sort_length = {_SORTED_BYTES}, sort_buffer_size = {_SORT_BUFFER}",
+            f"SET SESSION {product.deadline(self._options['timeout'])}",
+            "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """What differs between the two products on one wire protocol."""
+
+    name: str
+    mark: str
+    """Occurs in the server's version."""
+    dialect: Dialect
+    collation: str
+    oldest: tuple[int, int]
+    deadline: Callable[[float], str]
+    """The setting that ends a statement on the server after some seconds."""
+
+
+_PRODUCTS = (
+    _Product(
+        "MariaDB",
+        "MariaDB",
+        MARIADB,
+        "utf8mb4_nopad_bin",
+        (10, 11),
+        lambda seconds: f"max_statement_time = {seconds:g}",
+    ),
+    _Product(
+        "MySQL",
+        "",
+        MYSQL,
+        "utf8mb4_0900_bin",
+        (8, 0),
+        lambda seconds: f"max_execution_time = {int(seconds * 1000)}",
+    ),
+)
+
+
+def _product(version: str) -> _Product:
+    return next(product for product in _PRODUCTS if product.mark in version)
+
+
+def _version(text: str) -> tuple[int, int]:
+    # MariaDB may hide behind "5.5.5-", for old replicas.
+    major, minor = re.findall(r"\d+", text.removeprefix("5.5.5-"))[:2]
+    return int(major), int(minor)

@@ -1,0 +1,97 @@
+"""The adapter of PostgreSQL: what a URL says, and what the server must be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from healthstore.abc.backend import Capabilities
+from healthstore.abc.options import common_options, encryption
+from healthstore.abc.tls import Tls, read_tls, tls_context
+from healthstore.abc.url import BackendURL, Host
+from healthstore.adapters.sql import prober
+from healthstore.adapters.sql.adapter import SqlAdapter
+from healthstore.adapters.sql.dialect import Connection
+from healthstore.adapters.sql.errors import misconfigured
+from healthstore.adapters.sql.pool import Pool, PoolOptions
+from healthstore.adapters.sql.postgres.dialect import POSTGRESQL
+from healthstore.adapters.sql.postgres.driver import dial
+from healthstore.errors import ConfigurationError
+
+__all__ = ("PostgresAdapter", "connect")
+
+_OLDEST = 150_000
+
+
+def connect(url: BackendURL, name: str) -> PostgresAdapter:
+    """Return the adapter for ``postgresql://user:password@host:port/database``."""
+    if url.driver not in {"", "asyncpg", "psycopg", "psycopg2"}:
+        raise ConfigurationError(
+            f"PostgreSQL has no driver {url.driver!r}", hint="write postgresql://…"
+        )
+    options: dict[str, Any] = url.read_options(
+        {
+            **common_options(_located(url)),
+            "sslmode": (_read_sslmode, None),
+            "pgbouncer": (lambda text: text == "true", False),
+        }
+    )
+    options["tls"] = encryption(url, options, "sslmode")
+    return PostgresAdapter(name, url, options)
+
+
+def _located(url: BackendURL) -> BackendURL:
+    """Return the URL with the hosts of libpq's variable if it has none: asyncpg reads that too."""
+    named = [each for each in os.environ.get("PGHOST", "").split(",") if each]
+    return url if url.hosts else replace(url, hosts=tuple(map(Host, named)))
+
+
+def _read_sslmode(text: str) -> object:
+    """Read libpq's option; its opportunistic modes, which fall back to plain text, are kept."""
+    return text if text in {"allow", "prefer"} else read_tls(text)
+
+
+class PostgresAdapter(SqlAdapter):
+    """A PostgreSQL database behind a pool of connections."""
+
+    capabilities = Capabilities()
+
+    def __init__(self, name: str, url: BackendURL, options: Mapping[str, Any]) -> None:
+        super().__init__(name)
+        self.dialect = POSTGRESQL
+        self.probing = prober.POSTGRESQL
+        self.connect_seconds = options["connect_timeout"]
+        self._url = url
+        self._options = options
+        tls = options["tls"]
+        self._tls = tls_context(tls, options["tls_ca"]) if isinstance(tls, Tls) else tls
+        self.verified = tls is Tls.VERIFY
+
+    async def connect(self) -> None:
+        """Connect once and check the server's version and encoding."""
+        self.writers = self.readers = Pool(
+            self.dial_pooled,
+            PoolOptions(
+                self._options["pool_size"],
+                self._options["acquire_timeout"],
+                self._options["connect_timeout"],
+            ),
+        )
+        async with self.writers.lend() as connection:
+            ((version, encoding),) = await connection.fetch(
+                "SELECT current_setting('server_version_num'), current_setting('server_encoding')",
+                (),
+            )
+        if int(version) < _OLDEST:
+            raise misconfigured("the PostgreSQL server is too old", hint="15 or newer is needed")
+        if encoding != "UTF8":
+            raise misconfigured(
+                f"the database is encoded in {encoding}",
+                hint="create it with ENCODING 'UTF8'",
+            )
+
+    async def dial(self) -> Connection:
+        """Open a connection in UTC, with deadlines that the server keeps too."""
+        return await dial(self._url, self._tls, self._options)

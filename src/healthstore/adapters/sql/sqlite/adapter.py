@@ -1,0 +1,160 @@
+"""The adapter of SQLite: what a URL says, a writer and readers, and a watch on the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from healthstore.abc.adapter import silence_values
+from healthstore.abc.backend import Capabilities
+from healthstore.abc.options import common_options
+from healthstore.abc.prober import Vitals
+from healthstore.abc.url import BackendURL, positive, seconds
+from healthstore.adapters.sql import prober
+from healthstore.adapters.sql.adapter import SqlAdapter, SqlSession
+from healthstore.adapters.sql.dialect import Connection, Row
+from healthstore.adapters.sql.pool import Pool, PoolOptions
+from healthstore.adapters.sql.sqlite.dialect import SQLITE
+from healthstore.adapters.sql.sqlite.driver import File, gone, on_its_file, open_file
+from healthstore.errors import (
+    Condition,
+    ConfigurationError,
+    Outcome,
+    OutcomeUnknownError,
+)
+from healthstore.model.ops import Effect
+
+__all__ = ("SqliteAdapter", "connect")
+
+_READERS = 4
+# A prober that waits for a lock must answer before whoever asked it gives up.
+_PROBER_BUSY_SECONDS = 0.2
+_RESERVE_BYTES = 4 << 20  # of free space: below, the next checkpoint may fail
+
+
+def connect(url: BackendURL, name: str) -> SqliteAdapter:
+    """Return the adapter for ``sqlite:///path`` (relative) or ``sqlite:////path`` (absolute).
+
+    ``pool_size`` counts the connections that read; ``busy_timeout`` is how long, in seconds, a
+    writer waits for another process. ``timeout``, ``tls`` and ``tls_ca`` have no effect.
+    """
+    known = {
+        **common_options(url),
+        "pool_size": (positive, _READERS),
+        "busy_timeout": (seconds, 5.0),
+    }
+    options: dict[str, Any] = url.read_options(known)
+    if url.hosts:
+        raise ConfigurationError(
+            "the URL of a SQLite file has two slashes too few",
+            hint="write sqlite:///relative/path.db or sqlite:////absolute/path.db",
+        )
+    if url.driver not in {"", "aiosqlite", "pysqlite"}:
+        raise ConfigurationError(f"SQLite has no driver {url.driver!r}", hint="write sqlite:///…")
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError(
+            "the URL names no file", hint="write sqlite:///path.db, or memory:// for no file"
+        )
+    pool = PoolOptions(options["pool_size"], options["acquire_timeout"], options["connect_timeout"])
+    return SqliteAdapter(name, Path(url.database), options["busy_timeout"], pool)
+
+
+class SqliteAdapter(SqlAdapter):
+    """A SQLite file: one writer, several readers.
+
+    It notices when its file is removed or replaced: before anything is lent, and again after
+    each write. The file that is at the path by then is served from the next call on.
+    """
+
+    capabilities = Capabilities()
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        busy_seconds: float = 5.0,
+        pool: PoolOptions = PoolOptions(_READERS),  # noqa: B008 - frozen
+    ) -> None:
+        super().__init__(name)
+        self.dialect = SQLITE
+        self.probing = prober.SQLITE
+        self.connect_seconds = pool.connect_seconds
+        self._file = File(path)
+        self._busy_seconds = busy_seconds
+        self._pool_options = pool
+
+    async def connect(self) -> None:
+        """Open the file and check that it can be written durably."""
+        silence_values("aiosqlite")
+        options = self._pool_options
+        self.writers = Pool(self.dial_pooled, replace(options, size=1), self._require_file)
+        self.readers = Pool(self.dial_pooled, options, self._require_file)
+        await self.ping_writer()
+
+    async def ping_writer(self) -> None:
+        """Open the writing connection once, so that a bad file is found at once."""
+        async with self.writers.lend() as connection:
+            await connection.ping()
+
+    # --- the file ----------------------------------------------------------------------------
+
+    async def _require_file(self) -> None:
+        """Raise UnavailableError once for each time that the file was removed or replaced."""
+        served, found = self._file.identity, self._file.look()
+        if served is None or served == found:
+            return
+        self._file.identity = found or served
+        for pool in self._pools():
+            await pool.drop_idle()
+        raise gone()
+
+    @asynccontextmanager
+    async def session(self, effect: Effect) -> AsyncGenerator[SqlSession, None]:
+        """Lend a connection; what was written to a file that is gone is reported as unknown."""
+        async with super().session(effect) as session:
+            yield session
+        if effect is not Effect.READ:
+            self._require_kept(session)
+
+    async def commit_session(self, session: SqlSession) -> None:
+        """Commit; see :class:`SqlAdapter`."""
+        await super().commit_session(session)
+        if session.pool is self.writers:
+            self._require_kept(session)
+
+    def _require_kept(self, session: SqlSession) -> None:
+        if not on_its_file(session.connection):
+            error = OutcomeUnknownError(
+                "the SQLite file was removed or replaced during a write",
+                hint="put the file back, or restore a backup; then read the document",
+                outcome=Outcome.UNKNOWN,
+            )
+            error.condition = Condition.DOWN
+            raise error
+
+    # --- connections ---------------------------------------------------------------------------
+
+    async def dial(self) -> Connection:
+        """Open the file; only the first time it is created if it is missing."""
+        return await open_file(self._file, self._busy_seconds)
+
+    async def dial_prober(self) -> Connection:
+        """Open the file, with little patience for locks."""
+        return await open_file(self._file, _PROBER_BUSY_SECONDS)
+
+    async def vitals(self, connection: Connection, row: Row) -> Vitals:
+        """Return what a check saw, of the file too."""
+        del row
+        if not on_its_file(connection):
+            await self._require_file()
+            raise gone()
+        if not os.access(self._file.path, os.W_OK):
+            return Vitals(writable=False, reason="the file or its file system is read-only")
+        disk = os.statvfs(self._file.path)
+        if disk.f_bavail * disk.f_frsize < _RESERVE_BYTES:
+            return Vitals(writable=False, reason="the disk is nearly full")
+        return Vitals()

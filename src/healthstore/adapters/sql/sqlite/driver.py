@@ -1,0 +1,197 @@
+"""The driver of SQLite: the file that is served, and connections of aiosqlite to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import aiosqlite
+
+from healthstore.adapters.sql.dialect import BulkInsert, Connection, Row
+from healthstore.adapters.sql.errors import misconfigured
+from healthstore.errors import Condition, UnavailableError
+
+__all__ = ("File", "gone", "on_its_file", "open_file")
+
+_WAL_PAUSE = 0.005  # seconds
+_OLDEST = (3, 37)  # STRICT tables
+_ABORT_SECONDS = 0.2
+
+
+Identity: TypeAlias = tuple[int, int]
+
+
+class File:
+    """The file that is served: ``identity`` is its device and inode, None until it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.identity: Identity | None = None
+
+    def look(self) -> Identity | None:
+        """Return what is at the path now, None if nothing is; costs about 1.5 µs."""
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - on the way of every call
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+class _SqliteConnection:
+    """A connection of aiosqlite, which runs in a thread of its own."""
+
+    def __init__(self, inner: aiosqlite.Connection, file: File, identity: Identity | None) -> None:
+        self._inner = inner
+        self._open = True
+        self.file = file
+        self.identity = identity
+
+    async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
+        return list(await self._inner.execute_fetchall(sql, parameters))
+
+    async def execute(self, sql: str, parameters: Row) -> int:
+        # RETURNING tells the number of rows without a second trip to the thread.
+        return len(await self.fetch(f"{sql} RETURNING 1", parameters))
+
+    async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
+        cursor = await self._inner.executemany(sql, rows)
+        await cursor.close()
+
+    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
+        await self.execute_many(insert.single, rows)
+
+    async def run(self, sql: str) -> None:
+        await self._inner.execute_fetchall(sql)
+
+    async def ping(self) -> None:
+        await self._inner.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1")
+
+    @property
+    def reusable(self) -> bool:
+        served = self.identity == self.file.identity
+        return served and self._open and not self._inner.in_transaction
+
+    async def discard(self) -> None:
+        """Stop what runs, and close; the thread ends when the statement has."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            await self._inner.interrupt()
+            await self._inner.close()
+        except (sqlite3.Error, ValueError) as error:
+            # Nothing more can be done with it: the file is closed when the thread ends.
+            del error
+
+    async def abort(self) -> None:
+        """Stop what runs; a thread that hangs in the file system closes when it comes back."""
+        if self._open:
+            self._open = False
+            with suppress(sqlite3.Error, ValueError):  # it was never opened
+                await self._inner.interrupt()
+            stopped = self._inner.stop()
+            if stopped is not None:
+                await asyncio.wait({stopped}, timeout=_ABORT_SECONDS)
+
+
+def gone() -> UnavailableError:
+    """Return the error of a file that is no longer at its path."""
+    error = UnavailableError(
+        "the SQLite file was removed or replaced",
+        hint="put the file back, or restore a backup in its place",
+    )
+    error.condition = Condition.DOWN
+    return error
+
+
+def on_its_file(connection: Connection) -> bool:
+    """Tell whether the file that a connection opened is still the one at the path.
+
+    SQLite itself goes on: it writes to a file that has no name any more, and reports success.
+    """
+    opened = cast("_SqliteConnection", connection)
+    return opened.file.look() == opened.identity
+
+
+async def open_file(file: File, busy_seconds: float) -> Connection:
+    """Open the file; only the first time it is created if it is missing.
+
+    Raises UnavailableError if it was there and is gone, and ConfigurationError for a directory or
+    a file system that it cannot be kept in.
+    """
+    if sqlite3.sqlite_version_info < _OLDEST:
+        raise misconfigured(
+            f"SQLite {sqlite3.sqlite_version} is too old", hint="3.37 or newer is needed"
+        )
+    served, path = file.identity, file.path
+    if served is None and not path.parent.is_dir():
+        raise misconfigured(
+            "the directory of the SQLite file does not exist",
+            hint=f"create it: {path.parent}",
+        )
+    if served is not None and file.look() is None:
+        raise gone()
+    # A file that was there and is removed must not come back empty, as if nothing had been.
+    mode = "rwc" if served is None else "rw"
+    inner = aiosqlite.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        cached_statements=256,
+    )
+    # A program that forgets close() must still end: aiosqlite's thread is no daemon
+    # (omnilib/aiosqlite#369).
+    inner._thread.daemon = True  # noqa: SLF001 - there is no public way
+    try:
+        await inner
+        identity = file.look()
+        await _prelude(inner, busy_seconds)
+    except BaseException:
+        await asyncio.shield(_SqliteConnection(inner, file, None).discard())
+        raise
+    file.identity = file.identity or identity
+    return _SqliteConnection(inner, file, identity)
+
+
+async def _prelude(inner: aiosqlite.Connection, busy_seconds: float) -> None:
+    await inner.execute_fetchall(f"PRAGMA busy_timeout={int(busy_seconds * 1000)}")
+    await _set_wal(inner, busy_seconds)
+    for pragma in (
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "trusted_schema=OFF",
+        "cache_size=-4096",
+    ):
+        await inner.execute_fetchall(f"PRAGMA {pragma}")
+    for name, wanted in (("foreign_keys", 1), ("synchronous", 2), ("journal_mode", "wal")):
+        ((value,),) = await inner.execute_fetchall(f"PRAGMA {name}")
+        if value != wanted:
+            raise misconfigured(
+                f"SQLite does not keep PRAGMA {name}",
+                hint="use a local file system that supports locks and shared memory",
+            )
+
+
+async def _set_wal(inner: aiosqlite.Connection, seconds: float) -> None:
+    """Switch a new file to the write-ahead log.
+
+    Two connections that do so at once get SQLITE_BUSY without the busy handler's patience
+    (https://sqlite.org/c3ref/busy_handler.html: it would be a deadlock).
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while True:
+        try:
+            await inner.execute_fetchall("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or loop.time() >= until:
+                raise
+        else:
+            return
+        await asyncio.sleep(_WAL_PAUSE)

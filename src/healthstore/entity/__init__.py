@@ -1,0 +1,51 @@
+"""Entities: pydantic models that every backend can keep.
+
+A subclass of :class:`Entity` is an ordinary pydantic model. Its definition as a
+:class:`~healthstore.model.schema.Collection` is derived from its annotations::
+
+    class User(Entity, collection="users"):
+        email: Annotated[str, Unique(), MaxLength(255)]
+        first_name: str | None = None
+        profile: dict[str, JsonValue] = {}
+
+``str``, ``int``, ``bool``, ``float``, ``datetime`` (aware), ``date``, ``time``, ``timedelta``,
+``UUID``, ``bytes``, ``Decimal`` with :class:`Digits`, enums and literals of strings have columns
+of their own. Everything else that pydantic can write as JSON (lists, mappings, models, unions)
+is kept as JSON.
+"""
+
+from __future__ import annotations
+
+from healthstore.entity.convert import (
+    from_document,
+    is_validated,
+    parse_fields,
+    require_valid,
+    to_document,
+)
+from healthstore.entity.declare import (
+    Digits,
+    Entity,
+    MaxLength,
+    Milliseconds,
+    Ref,
+    utc_now,
+    uuid7,
+)
+from healthstore.entity.derive import collection_of
+
+__all__ = (
+    "Digits",
+    "Entity",
+    "MaxLength",
+    "Milliseconds",
+    "Ref",
+    "collection_of",
+    "from_document",
+    "is_validated",
+    "parse_fields",
+    "require_valid",
+    "to_document",
+    "utc_now",
+    "uuid7",
+)

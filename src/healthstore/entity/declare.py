@@ -1,0 +1,100 @@
+"""What a program declares: an entity, and the notes that its annotations may hold."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from os import urandom
+from typing import Any, ClassVar
+from uuid import UUID
+
+from annotated_types import MaxLen as MaxLength
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from healthstore.model.schema import Check, Index, OnDelete, Unique
+
+__all__ = ("Digits", "Entity", "MaxLength", "Milliseconds", "Ref", "utc_now", "uuid7")
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """A Decimal's digits in all (at most 28) and its places after the point."""
+
+    digits: int
+    places: int
+
+
+@dataclass(frozen=True, slots=True)
+class Milliseconds:
+    """An instant of whole milliseconds; MongoDB keeps it as a native date."""
+
+
+@dataclass(frozen=True, init=False)
+class Ref:
+    """A UUID field that holds the id of another entity, or of a collection by its name.
+
+    ``on_delete`` says what becomes of this document when the other one is deleted: it
+    forbids that (``"restrict"``), goes with it (``"cascade"``) or loses the reference
+    (``"set_null"``).
+    """
+
+    target: type[Entity] | str
+    on_delete: OnDelete
+
+    def __init__(self, target: type[Entity] | str, on_delete: OnDelete = "restrict") -> None:
+        object.__setattr__(self, "target", target)
+        object.__setattr__(self, "on_delete", on_delete)
+
+
+def utc_now() -> datetime:
+    """Return the present instant in UTC."""
+    return datetime.now(UTC)
+
+
+def uuid7() -> UUID:
+    """Return a new UUID version 7 (RFC 9562): 48 bits of milliseconds, 12 of their fraction."""
+    nanoseconds = clock.time_ns()
+    milliseconds, rest = divmod(nanoseconds, 1_000_000)
+    fraction = (rest << 12) // 1_000_000
+    tail = int.from_bytes(urandom(8), "big") & ((1 << 62) - 1)
+    return UUID(int=(milliseconds << 80) | (7 << 76) | (fraction << 64) | (2 << 62) | tail)
+
+
+class Entity(BaseModel):
+    """A document with a key, two instants and a version.
+
+    ``version`` starts at 1 and rises by one with each change; ``updated_at`` is the instant
+    of the last one. Class arguments: ``collection``, the name under which it is stored;
+    ``indexes``, of :class:`Index` and :class:`Unique`; ``checks``, of :class:`Check`.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        hide_input_in_errors=True,  # a message must not hold health data
+        ser_json_inf_nan="constants",  # else NaN becomes null without a word
+    )
+
+    id: UUID = Field(default_factory=uuid7)
+    created_at: AwareDatetime = Field(default_factory=utc_now)
+    updated_at: AwareDatetime = Field(default_factory=lambda data: data["created_at"])
+    version: int = Field(default=1, ge=1)
+
+    __collection_name__: ClassVar[str | None] = None
+    __indexes__: ClassVar[tuple[Index | Unique, ...]] = ()
+    __checks__: ClassVar[tuple[Check, ...]] = ()
+
+    def __init_subclass__(
+        cls,
+        *,
+        collection: str | None = None,
+        indexes: Iterable[Index | Unique] = (),
+        checks: Iterable[Check] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init_subclass__(**kwargs)
+        if collection is not None:
+            cls.__collection_name__ = collection
+        cls.__indexes__ = (*cls.__indexes__, *indexes)
+        cls.__checks__ = (*cls.__checks__, *checks)

@@ -1,0 +1,13 @@
+"""The guard: every operation is checked and made canonical before any I/O.
+
+What passes the guard means the same on every backend, and can be kept exactly by each of them.
+It is always the outermost layer of a member, so adapters never meet an unknown field, a value
+of the wrong type, a negation, or a page position.
+"""
+
+from __future__ import annotations
+
+from healthstore.layers.guard.layer import GuardLayer
+from healthstore.layers.guard.operations import MAX_LIMIT
+
+__all__ = ("MAX_LIMIT", "GuardLayer")

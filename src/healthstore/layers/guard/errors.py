@@ -1,0 +1,35 @@
+"""What the guard answers to a request that it does not let pass."""
+
+from __future__ import annotations
+
+from healthstore.errors import InvalidRequestError, NotNullError, RefusedValueError
+from healthstore.model.schema import Collection
+
+__all__ = ("invalid", "missing_value", "refused")
+
+
+def invalid(
+    collection: Collection, message: str, hint: str, field: str | None = None
+) -> InvalidRequestError:
+    """Return the error for a request that has no meaning."""
+    return InvalidRequestError(message, hint=hint, entity=collection.entity, field=field)
+
+
+def refused(collection: Collection, name: str, error: Exception) -> RefusedValueError:
+    """Return the error for a value that not every backend keeps; the reason has no value in it."""
+    return RefusedValueError(
+        str(error),
+        hint="give a value that every backend can keep exactly",
+        entity=collection.entity,
+        field=name,
+    )
+
+
+def missing_value(collection: Collection, name: str) -> NotNullError:
+    """Return the error for None in a field that must have a value."""
+    return NotNullError(
+        "must have a value",
+        hint="set it, or let the entity's field be None",
+        entity=collection.entity,
+        field=name,
+    )

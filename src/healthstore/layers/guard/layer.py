@@ -1,0 +1,49 @@
+"""The layer itself: what it does with an operation that was checked."""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeVar, cast
+
+from healthstore.abc.backend import Isolation, Unit, UnitOptions
+from healthstore.abc.layer import Layer
+from healthstore.errors import HealthstoreError, InvalidRequestError
+from healthstore.layers.guard.operations import check
+from healthstore.model.evaluate import finish_aggregate, plan_aggregate
+from healthstore.model.ops import Aggregate, Op
+
+__all__ = ("GuardLayer",)
+
+R = TypeVar("R")
+
+
+class GuardLayer(Layer):
+    """Checks every operation against its collection and against the backend's capabilities."""
+
+    rank: ClassVar[int] = 30
+
+    async def execute(self, op: Op[R]) -> R:
+        """Check the operation, run it below, and finish what adapters leave to the core."""
+        checked = check(op, self.capabilities, self.name)
+        if isinstance(op, Aggregate) and isinstance(checked, Aggregate):
+            rows = await self.inner.execute(plan_aggregate(checked))
+            try:
+                return cast(R, finish_aggregate(checked, rows))
+            except HealthstoreError as error:
+                raise error.at(backend=self.name) from None
+        return await self.inner.execute(cast("Op[R]", checked))
+
+    async def begin(self, options: UnitOptions = UnitOptions()) -> Unit:  # noqa: B008 - frozen
+        """Begin a unit; refuse a deadline that is not positive."""
+        if not options.deadline > 0:
+            raise InvalidRequestError(
+                "a unit's deadline must be positive",
+                hint="give seconds, for example 30.0",
+                backend=self.name,
+            )
+        if options.isolation not in set(Isolation):
+            raise InvalidRequestError(
+                f"isolation is none of {', '.join(Isolation)}",
+                hint="use a member of Isolation",
+                backend=self.name,
+            )
+        return await super().begin(options)
