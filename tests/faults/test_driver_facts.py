@@ -468,7 +468,7 @@ async def test_an_update_to_equal_values_finds_its_document(
         assert await store.execute(Replace(NOTES, (made,))) == (True,)
         assert await store.execute(Replace(NOTES, (made,), (1,))) == (True,)
         identity = made["id"]
-        (patched,) = await store.execute(Patch(NOTES, (identity,), (("text", "same"),)))  # type: ignore[arg-type]
+        (patched,) = await store.execute(Patch(NOTES, (identity,), (("text", "same"),)))  # type: ignore[arg-type] - a row's id is any value to the checker
         assert patched is not None
         assert patched["text"] == "same"
 

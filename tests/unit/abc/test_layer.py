@@ -12,17 +12,24 @@ from healthstore.adapters.memory import MemoryAdapter
 from healthstore.errors import ConfigurationError
 from healthstore.layers.guard import GuardLayer
 from healthstore.layers.monitor import MonitorLayer
+from healthstore.layers.read_only import ReadOnlyLayer
 from healthstore.layers.retry import RetryLayer
 from healthstore.layers.timeout import TimeoutLayer
 from healthstore.model.ops import CountDocuments, Ensure, Op
 from healthstore.testing.contract._samples import PEOPLE
 
 R = TypeVar("R")
-LAYERS: tuple[type[Layer], ...] = (GuardLayer, RetryLayer, TimeoutLayer, MonitorLayer)
+LAYERS: tuple[type[Layer], ...] = (
+    GuardLayer,
+    TimeoutLayer,
+    ReadOnlyLayer,
+    RetryLayer,
+    MonitorLayer,
+)
 
 
 def test_the_order_of_ranks_is_the_order_of_the_design() -> None:
-    """Guard, retry, timeout, monitor, from the outermost to the innermost."""
+    """Guard, timeout, read-only, retry, monitor, from the outermost to the innermost."""
     assert all(outer.rank < inner.rank for outer, inner in pairwise(LAYERS))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import ParamSpec, TypeAlias, TypeVar, cast
 
 import aiosqlite
 
@@ -18,7 +18,10 @@ from healthstore.errors import Condition, UnavailableError
 
 __all__ = ("File", "gone", "on_its_file", "open_file")
 
-_WAL_PAUSE = 0.005  # seconds
+P = ParamSpec("P")
+T = TypeVar("T")
+_BUSY_PAUSE = 0.005  # seconds between looking whether a lock is gone
+_BUSY_MILLISECONDS = 100  # of SQLite's own wait for a lock, which nothing can cut short
 _OLDEST = (3, 37)  # STRICT tables
 _ABORT_SECONDS = 0.2
 
@@ -45,28 +48,48 @@ class File:
 class _SqliteConnection:
     """A connection of aiosqlite, which runs in a thread of its own."""
 
-    def __init__(self, inner: aiosqlite.Connection, file: File, identity: Identity | None) -> None:
+    def __init__(self, inner: aiosqlite.Connection, file: File, busy_seconds: float) -> None:
         self._inner = inner
         self._open = True
+        self._busy_seconds = busy_seconds
         self.file = file
-        self.identity = identity
+        self.identity: Identity | None = None
 
     async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
-        return list(await self._inner.execute_fetchall(sql, parameters))
+        return list(await self._patiently(self._inner.execute_fetchall, sql, parameters))
 
     async def execute(self, sql: str, parameters: Row) -> int:
         # RETURNING tells the number of rows without a second trip to the thread.
         return len(await self.fetch(f"{sql} RETURNING 1", parameters))
 
     async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
-        cursor = await self._inner.executemany(sql, rows)
+        cursor = await self._patiently(self._inner.executemany, sql, rows)
         await cursor.close()
 
     async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
         await self.execute_many(insert.single, rows)
 
     async def run(self, sql: str) -> None:
-        await self._inner.execute_fetchall(sql)
+        await self._patiently(self._inner.execute_fetchall, sql)
+
+    async def _patiently(
+        self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Repeat what found the file locked, for as long as ``busy_seconds``.
+
+        SQLite's own wait cannot be interrupted, and does not happen at all when two connections
+        switch a new file to the write-ahead log (https://sqlite.org/c3ref/busy_handler.html).
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._busy_seconds
+        while True:
+            try:
+                return await work(*args, **kwargs)
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or self._inner.in_transaction or loop.time() >= until:
+                    raise
+            await asyncio.sleep(_BUSY_PAUSE)
 
     async def ping(self) -> None:
         await self._inner.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1")
@@ -147,51 +170,32 @@ async def open_file(file: File, busy_seconds: float) -> Connection:
     # A program that forgets close() must still end: aiosqlite's thread is no daemon
     # (omnilib/aiosqlite#369).
     inner._thread.daemon = True  # noqa: SLF001 - there is no public way
+    connection = _SqliteConnection(inner, file, busy_seconds)
     try:
         await inner
-        identity = file.look()
-        await _prelude(inner, busy_seconds)
+        connection.identity = file.look()
+        await _prelude(connection)
     except BaseException:
-        await asyncio.shield(_SqliteConnection(inner, file, None).discard())
+        await asyncio.shield(connection.discard())
         raise
-    file.identity = file.identity or identity
-    return _SqliteConnection(inner, file, identity)
+    file.identity = file.identity or connection.identity
+    return connection
 
 
-async def _prelude(inner: aiosqlite.Connection, busy_seconds: float) -> None:
-    await inner.execute_fetchall(f"PRAGMA busy_timeout={int(busy_seconds * 1000)}")
-    await _set_wal(inner, busy_seconds)
+async def _prelude(connection: Connection) -> None:
     for pragma in (
+        f"busy_timeout={_BUSY_MILLISECONDS}",
+        "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
         "trusted_schema=OFF",
         "cache_size=-4096",
     ):
-        await inner.execute_fetchall(f"PRAGMA {pragma}")
+        await connection.run(f"PRAGMA {pragma}")
     for name, wanted in (("foreign_keys", 1), ("synchronous", 2), ("journal_mode", "wal")):
-        ((value,),) = await inner.execute_fetchall(f"PRAGMA {name}")
+        ((value,),) = await connection.fetch(f"PRAGMA {name}", ())
         if value != wanted:
             raise misconfigured(
                 f"SQLite does not keep PRAGMA {name}",
                 hint="use a local file system that supports locks and shared memory",
             )
-
-
-async def _set_wal(inner: aiosqlite.Connection, seconds: float) -> None:
-    """Switch a new file to the write-ahead log.
-
-    Two connections that do so at once get SQLITE_BUSY without the busy handler's patience
-    (https://sqlite.org/c3ref/busy_handler.html: it would be a deadlock).
-    """
-    loop = asyncio.get_running_loop()
-    until = loop.time() + seconds
-    while True:
-        try:
-            await inner.execute_fetchall("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or loop.time() >= until:
-                raise
-        else:
-            return
-        await asyncio.sleep(_WAL_PAUSE)
