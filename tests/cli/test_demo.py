@@ -326,7 +326,16 @@ def _segments(folder: Path) -> set[str]:
     return found
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let the programs that a test starts be interrupted, also where a job ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @needs_postgresql
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("command", "moment", "numbers"),
     [

@@ -478,7 +478,7 @@ async def test_closing_leaves_nothing_behind(
             if "worker" in each.name:
                 await asyncio.to_thread(each.join, 2)
                 assert not each.is_alive()
-        assert _open_files() == before
+        assert _open_files() <= before
         if back:
             theirs = f"datname = '{BackendURL.parse(url).database}' AND usename = 'hs'"
             left = f"EXISTS (SELECT FROM pg_stat_activity WHERE {theirs})"

@@ -25,7 +25,7 @@ from tests.unit.transfer.samples import (
 )
 
 from healthstore.abc import Backend
-from healthstore.build import build_member
+from healthstore.abc.registry import connect
 from healthstore.errors import ConfigurationError, DuplicateKeyError, IntegrityError
 from healthstore.model.ops import Ensure, Find, Insert, Patch
 from healthstore.testing.plugin import EmptyBackend
@@ -51,7 +51,7 @@ async def store(
     provision = PROVISIONS[url.scheme]
     made = await provision.create(url, f"healthstore_transfer_{uuid4().hex[:12]}")
     try:
-        member = build_member(made, name, lambda _: None)
+        member = connect(made, name)
         await member.open()
         yield member
         await member.close()

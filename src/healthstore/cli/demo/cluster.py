@@ -64,7 +64,9 @@ async def postgresql() -> AsyncGenerator[Primary, None]:
     """
     programs, account = _programs(), _account()
     ends = [each for each in _ENDS if signal.getsignal(each) is signal.SIG_DFL]
-    with _handled(ends, signal.getsignal(signal.SIGINT)):
+    interrupt = signal.getsignal(signal.SIGINT)
+    # A job in the background may ignore Ctrl-C; the others must end it all the same.
+    with _handled(ends, interrupt if callable(interrupt) else signal.default_int_handler):
         folder = tempfile.TemporaryDirectory(prefix="healthstore-demo-")
         port, secret = _free_port(), secrets.token_urlsafe()
         cluster = _Cluster(Path(folder.name), programs, account, port, secret)
