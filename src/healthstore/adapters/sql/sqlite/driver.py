@@ -23,7 +23,8 @@ T = TypeVar("T")
 _BUSY_PAUSE = 0.005  # seconds between looking whether a lock is gone
 _BUSY_MILLISECONDS = 100  # of SQLite's own wait for a lock, which nothing can cut short
 _OLDEST = (3, 37)  # STRICT tables
-_ABORT_SECONDS = 0.2
+_END_SECONDS = 1.0
+_STEP = 0.001  # seconds between two looks at a thread
 
 
 Identity: TypeAlias = tuple[int, int]
@@ -117,9 +118,8 @@ class _SqliteConnection:
             self._open = False
             with suppress(sqlite3.Error, ValueError):  # it was never opened
                 await self._inner.interrupt()
-            stopped = self._inner.stop()
-            if stopped is not None:
-                await asyncio.wait({stopped}, timeout=_ABORT_SECONDS)
+            self._inner.stop()
+            await _ended(self._inner)
 
 
 def gone() -> UnavailableError:
@@ -177,9 +177,22 @@ async def open_file(file: File, busy_seconds: float) -> Connection:
         await _prelude(connection)
     except BaseException:
         await asyncio.shield(connection.discard())
+        await asyncio.shield(_ended(inner))
         raise
     file.identity = file.identity or connection.identity
     return connection
+
+
+async def _ended(inner: aiosqlite.Connection) -> None:
+    """Wait until a connection's thread has ended, unless it hangs in the file system.
+
+    One that is left behind would report to an event loop that may be closed by then.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _END_SECONDS
+    thread = inner._thread  # noqa: SLF001 - there is no public way
+    while thread.is_alive() and loop.time() < until:  # noqa: ASYNC110 - a thread has no event
+        await asyncio.sleep(_STEP)
 
 
 async def _prelude(connection: Connection) -> None:
