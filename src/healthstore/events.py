@@ -7,9 +7,10 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any, Self, TypeVar
 
-from healthstore.errors import LifecycleError
+from healthstore.errors import InvalidRequestError
 
 __all__ = (
     "ConfigReloaded",
@@ -210,12 +211,17 @@ class EventBus:
     def __init__(self) -> None:
         self._handlers: dict[type[Event], list[Callable[[Any], None]]] = {}
         self._streams: set[EventStream] = set()
+        self._ended = False
 
     def on(self, kind: type[E], handler: Callable[[E], None]) -> None:
         """Call ``handler`` with every event of this type from now on; ``Event`` means all."""
-        given: object = kind
-        if not (isinstance(given, type) and issubclass(given, Event)):
-            raise LifecycleError("this is not a type of event", hint="db.on(SlowQuery, handler)")
+        _require_kind(kind)
+        given: object = handler
+        if not callable(given) or iscoroutinefunction(given):
+            raise InvalidRequestError(
+                "a handler is a plain function of one event",
+                hint="for asynchronous work use `async for event in db.events()`",
+            )
         self._handlers.setdefault(kind, []).append(handler)
 
     def stream(self, *kinds: type[Event]) -> EventStream:
@@ -223,12 +229,21 @@ class EventBus:
 
         Without types: of all but OperationFinished, which comes with every operation.
         """
+        for kind in kinds:
+            _require_kind(kind)
         stream = EventStream(kinds or _SELDOM, self._streams.discard)
         self._streams.add(stream)
+        if self._ended:
+            stream.close()
         return stream
 
+    def begin(self) -> None:
+        """Let new streams wait for events again."""
+        self._ended = False
+
     def end(self) -> None:
-        """End every stream."""
+        """End every stream, and each that is asked for from now on."""
+        self._ended = True
         for stream in tuple(self._streams):
             stream.close()
 
@@ -249,3 +264,8 @@ class EventBus:
         for stream in self._streams:
             if type(event) in stream.kinds:
                 stream.put(event)
+
+
+def _require_kind(kind: object) -> None:
+    if not (isinstance(kind, type) and issubclass(kind, Event)):
+        raise InvalidRequestError("this is not a type of event", hint="db.on(SlowQuery, handler)")

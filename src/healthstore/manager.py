@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from inspect import isawaitable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -14,11 +15,13 @@ from pydantic import SecretStr
 
 from healthstore.abc.backend import Backend, Isolation, Unit, UnitOptions
 from healthstore.build import Build, build_bounded, build_guard, build_member, timeout_of
+from healthstore.config.kinds import store
 from healthstore.config.settings import MemberSettings, Profile, Settings, settings_of
 from healthstore.entity import Entity, collection_of
 from healthstore.errors import (
     ConfigurationError,
     HealthstoreError,
+    InvalidRequestError,
     UnavailableError,
     VerificationError,
 )
@@ -221,6 +224,7 @@ class DatabaseManager:
         Raises what opening the member raises, unless the policy is to start degraded.
         """
         await self._failover.open()
+        self._bus.begin()
 
     async def close(self) -> None:
         """Let requests end, then close every member, also if closing one of them fails.
@@ -245,23 +249,32 @@ class DatabaseManager:
         Raises SchemaMismatchError if a collection was made from another definition.
         """
         ensure = Ensure(tuple(collection_of(entity) for entity in entities))
+        if self._mock is not None:
+            on_mock = await self._prepare_mock(self._mock, ensure)
+            if self.reads == MOCK:
+                self._failover.missed(ensure)
+                return on_mock
         ensured = await self._guarded.execute(ensure)
         self._initialized = True
-        if self._mock is not None:
-            await self._prepare_mock(self._mock, ensure)
         return ensured
 
-    async def _prepare_mock(self, mock: Backend, ensure: Ensure) -> None:
+    async def _prepare_mock(self, mock: Backend, ensure: Ensure) -> Ensured:
         guarded = build_guard(mock)
-        await guarded.execute(ensure)
+        ensured = await guarded.execute(ensure)
         fill, self._mock_fill = self._mock_fill, None  # once
         if fill is not None:
             unit = await guarded.begin()
             try:
-                await fill(Transaction(unit))
+                filling = fill(Transaction(unit))
+                if not isawaitable(filling):
+                    raise ConfigurationError(
+                        "mock_fill is not asynchronous", hint="write async def mock_fill(tx): …"
+                    )
+                await filling
                 await unit.commit()
             finally:
                 await unit.rollback()
+        return ensured
 
     @asynccontextmanager
     async def transaction(
@@ -309,7 +322,7 @@ class DatabaseManager:
         route = self._failover.route
         kinds = {each.name: each.kind for each in self._settings.members}
         return Health(
-            mode=_mode(route.reads, route.writes) if self._failover.is_open else Mode.DOWN,
+            mode=_mode(route.reads, route.writes),
             profile=str(self._settings.profile),
             active=route.active,
             reads=route.reads,
@@ -335,34 +348,47 @@ class DatabaseManager:
     # --- changing members ------------------------------------------------------------------
 
     async def switch(
-        self, name: str, *, dry_run: bool = False, verify: bool = False, force: bool = False
+        self, name: str, *, dry_run: bool = False, verify: bool = True, force: bool = False
     ) -> SwitchReport:
         """Make another member the active one, if it is well and has every document.
 
-        Writes wait meanwhile, reads go on. By default counts, versions and latest changes are
-        compared; ``verify`` compares every document. With ``force`` it may also take over from
-        a member that is not up, and so cannot be compared. ``dry_run`` only reports. Raises
-        UnavailableError if the member is not fit, VerificationError if it is behind.
+        Every document is compared first; then writes are held back, reads go on, and what was
+        written meanwhile is compared. Without ``verify`` only counts, versions and latest
+        changes are compared, which a deleted and added document can deceive. With ``force`` a
+        member may also take over from one that is not up, and so cannot be compared.
+
+        The active member itself is brought back where failback is manual, or it was in
+        quarantine. ``dry_run`` only reports. Raises UnavailableError if the member is not fit,
+        VerificationError if it is behind. Other processes are not told: change the
+        configuration, too.
         """
-        source = self.active
         self._require_member(name)
-        if name == source:
-            return SwitchReport(source, name, possible=True)
+        source = self.active
         try:
+            if name == source:
+                return await self._bring_back(source, dry_run=dry_run)
             await self._require_fit(name, force=force)
-            if verify:
-                (await self.verify(source, name)).require()
+            begun = self._failover.writes_begun(source)
+            await self._require_current(source, name, verify=verify, force=force)
             if dry_run:
-                await self._require_current(source, name, force=force)
                 return SwitchReport(source, name, possible=True)
-            seconds = await self._failover.switch(
-                name, lambda: self._require_current(source, name, force=force)
-            )
+
+            async def require_current() -> None:
+                again = verify and self._failover.writes_begun(source) != begun
+                await self._require_current(source, name, verify=again, force=force)
+
+            seconds = await self._failover.switch(name, require_current)
         except HealthstoreError as error:
             if not dry_run:
                 raise
             return SwitchReport(source, name, possible=False, reasons=(error.message,))
         return SwitchReport(source, name, possible=True, seconds=seconds)
+
+    async def _bring_back(self, name: str, *, dry_run: bool) -> SwitchReport:
+        route = self._failover.route
+        if not dry_run and not route.reads == route.writes == name:
+            await self._failover.bring_back()
+        return SwitchReport(name, name, possible=True)
 
     async def _require_fit(self, name: str, *, force: bool) -> None:
         await self.member(name)
@@ -372,15 +398,23 @@ class DatabaseManager:
         if obstacles:
             raise UnavailableError("; ".join(obstacles), hint="look at its health", backend=name)
 
-    async def _require_current(self, source: str, target: str, *, force: bool) -> None:
+    async def _require_current(
+        self, source: str, target: str, *, verify: bool, force: bool
+    ) -> None:
         if force and not self._failover.serves(source):
             return
+        copy = f"copy it first, for example with db.migrate({source!r}, {target!r})"
         differences = await lag(await self.member(source), await self.member(target))
+        if not differences and verify:
+            report = await self.verify(source, target)
+            differences = [
+                f"{target} has other documents of {each.collection}"
+                for each in report.collections
+                if not each.equal
+            ]
         if differences:
             raise VerificationError(
-                f"{target} is behind: {'; '.join(differences)}",
-                hint=f"copy it first, for example with db.migrate({source!r}, {target!r})",
-                backend=target,
+                f"{target} is behind: {'; '.join(differences)}", hint=copy, backend=target
             )
 
     async def reload(self, settings: Settings | None = None) -> ConfigReloaded:
@@ -406,6 +440,13 @@ class DatabaseManager:
             )
         changed = tuple(name for name in new if new[name] != old[name])
         for name in changed:
+            if store(old[name].backend_url()) != store(new[name].backend_url()):
+                raise ConfigurationError(
+                    f"{name} names another database now",
+                    hint="start a new manager; or make it a member, copy, and switch()",
+                    backend=name,
+                )
+        for name in changed:
             await self._failover.exchange(name, self._built(new[name]))
         self._settings = settings
         event = ConfigReloaded(changed)
@@ -413,6 +454,10 @@ class DatabaseManager:
         return event
 
     def _require_member(self, name: str) -> None:
+        if not isinstance(name, str):
+            raise InvalidRequestError(
+                "a member is named by a text", hint=f"members: {self.members}"
+            )
         if name not in self._failover.members:
             close = get_close_matches(name, self.members, n=1)
             raise ConfigurationError(

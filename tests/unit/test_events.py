@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 import healthstore.events as module
-from healthstore.errors import LifecycleError
+from healthstore.errors import InvalidRequestError
 from healthstore.events import (
     Event,
     EventBus,
@@ -86,7 +86,7 @@ async def test_a_handler_that_raises_is_contained_and_logged(
 @pytest.mark.parametrize("kind", [int, "MockLeft", left(1), None])
 def test_only_types_of_events_have_handlers(kind: object) -> None:
     """A wrong type is refused when it is registered: its handler would never be called."""
-    with pytest.raises(LifecycleError) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         EventBus().on(cast("Any", kind), lambda _: None)
     assert refused.value.hint
 
@@ -141,15 +141,26 @@ async def test_a_stream_waits_for_events_and_ends_with_the_bus() -> None:
 
 
 async def test_an_ended_stream_gets_nothing_more() -> None:
-    """After the end, events go to streams that are asked for later only."""
+    """A stream that is asked for after the end has ended, until the bus begins again."""
     bus = EventBus()
     early = bus.stream()
     bus.end()
     late = bus.stream()
     bus.emit(left(1))
-    bus.end()
     assert await rest(early) == []
-    assert await rest(late) == [left(1)]
+    assert await rest(late) == []
+    bus.begin()
+    again = bus.stream()
+    bus.emit(left(2))
+    bus.end()
+    assert await rest(again) == [left(2)]
+
+
+@pytest.mark.parametrize("handler", [3, None, asyncio.sleep])
+def test_only_plain_functions_are_handlers(handler: object) -> None:
+    """What could never be called, or only started, is refused when it is registered."""
+    with pytest.raises(InvalidRequestError):
+        EventBus().on(MockLeft, cast("Any", handler))
 
 
 async def test_a_slow_reader_loses_the_oldest_and_knows_how_many() -> None:

@@ -43,7 +43,20 @@ from healthstore.errors import (
 )
 from healthstore.routing.policy import Mock
 
-QUICK = Probe(interval=0.05, fast_interval=0.02, connect_timeout=0.5, query_timeout=0.5)
+QUICK_FIGURES = {
+    "interval": 0.05,
+    "fast_interval": 0.02,
+    "connect_timeout": 0.5,
+    "query_timeout": 0.5,
+}
+QUICK = Probe(**QUICK_FIGURES)  # type: ignore[arg-type] - floats all
+
+
+def move(folder: Path, name: str, to: str) -> None:
+    """Move a database with its log."""
+    for suffix in ("", "-wal", "-shm"):
+        if (folder / f"{name}{suffix}").exists():
+            (folder / f"{name}{suffix}").rename(folder / f"{to}{suffix}")
 
 
 class User(Entity, collection="users"):
@@ -109,20 +122,13 @@ async def test_a_lost_file_is_an_outage_that_ends(tmp_path: Path) -> None:
         users = db.repository(User)
         ann = await users.add(User(email="ann"))
         await db.migrate("primary", "standby")
-        file, away = tmp_path / "primary.db", tmp_path / "away.db"
-        for suffix in ("", "-wal", "-shm"):
-            if (tmp_path / f"primary.db{suffix}").exists():
-                (tmp_path / f"primary.db{suffix}").rename(tmp_path / f"away.db{suffix}")
+        move(tmp_path, "primary.db", "away.db")
         assert await users.get(ann.id) == ann
         with pytest.raises(ReadOnlyError, match="writes are refused: primary is down"):
             await users.add(User(email="lost"))
         assert (await db.health()).mode is Mode.READ_ONLY
         assert db.ready()
-        for suffix in ("", "-wal", "-shm"):
-            if (tmp_path / f"away.db{suffix}").exists():
-                (tmp_path / f"away.db{suffix}").rename(tmp_path / f"primary.db{suffix}")
-        assert not away.exists()
-        assert file.exists()
+        move(tmp_path, "away.db", "primary.db")
         await until(db, "primary")
         await users.add(User(email="bob"))
         assert sorted(each.email for each in (await users.find()).items) == ["ann", "bob"]
@@ -162,6 +168,81 @@ async def test_a_switch_is_refused_while_the_target_is_behind(tmp_path: Path) ->
             await db.switch("primary")
         with pytest.raises(ConfigurationError, match="no member 'standbi'"):
             await db.switch("standbi")
+
+
+async def test_a_switch_is_not_deceived_by_equal_marks(tmp_path: Path) -> None:
+    """A document that was deleted and added anew with another value is found."""
+    async with pair(tmp_path) as db:
+        await db.initialize(User)
+        users = db.repository(User)
+        ann = await users.add(User(email="ann"))
+        await db.migrate("primary", "standby")
+        await users.delete(ann.id)
+        await users.add(ann.model_copy(update={"email": "other"}))
+        assert (await db.switch("standby", dry_run=True, verify=False)).possible
+        with pytest.raises(VerificationError, match="other documents of users"):
+            await db.switch("standby")
+
+
+@pytest.mark.parametrize("manual", [True, False])
+async def test_switch_brings_the_active_member_back(tmp_path: Path, *, manual: bool) -> None:
+    """Where failback is manual, or a member flapped too often, an operator has the last word."""
+    chosen: dict[str, object] = {"failback": "manual"} if manual else {}
+    flappy = Probe(**{**QUICK_FIGURES, "flap_limit": 0})
+    async with pair(tmp_path, probe=flappy, **chosen) as db:
+        await db.initialize(User)
+        users = db.repository(User)
+        await db.migrate("primary", "standby")
+        move(tmp_path, "primary.db", "away.db")
+        await until(db, "standby")
+        move(tmp_path, "away.db", "primary.db")
+        async with asyncio.timeout(5):
+            while not (await db.health()).member("primary").writable:  # noqa: ASYNC110 - a value
+                await asyncio.sleep(0.01)
+        assert (db.reads, db.writes) == ("standby", None)
+        assert (await db.switch("primary")).possible
+        assert (db.reads, db.writes) == ("primary", "primary")
+        await users.add(User(email="ann"))
+
+
+async def test_a_replaced_file_is_quarantined_until_an_operator_decides(tmp_path: Path) -> None:
+    """Its log may belong to the first file: nothing is written to it by itself."""
+    async with pair(tmp_path) as db:
+        await db.initialize(User)
+        users = db.repository(User)
+        await users.add(User(email="ann"))
+        await db.migrate("primary", "standby")
+        await db.backup(tmp_path / "b.json")
+        move(tmp_path, "primary.db", "away.db")
+        async with DatabaseManager(f"sqlite:///{tmp_path}/primary.db") as other:
+            await other.restore(tmp_path / "b.json")
+        await until(db, "standby")
+        with pytest.raises(ReadOnlyError, match="quarantine"):
+            await users.add(User(email="lost"))
+        await asyncio.sleep(0.3)
+        assert db.reads == "standby"
+        await db.switch("primary")
+        await users.add(User(email="bob"))
+        assert await users.count() == 2
+
+
+def test_a_policy_takes_texts_and_refuses_what_it_does_not_know() -> None:
+    """A misspelt mode must not mean another one."""
+    policy = FailoverPolicy(mode="standby_readonly", mock="on", failback="manual", startup="fail")  # type: ignore[arg-type] - configuration is text
+    assert (policy.mode, policy.mock) == (FailoverMode.STANDBY_READONLY, Mock.ON)
+    for wrong in (
+        {"mode": "standby"},
+        {"mock": True},
+        {"startup": None},
+        {"drain": -1},
+        {"drain": "x"},
+        {"probe": 3},
+    ):
+        with pytest.raises(ConfigurationError, match="failover"):
+            FailoverPolicy(**wrong)  # type: ignore[arg-type] - the mistake is the test
+    for bad in ({"interval": float("inf")}, {"fall": 1.5}, {"rise": 0}, {"jitter": 1.0}):
+        with pytest.raises(ConfigurationError, match="probe"):
+            Probe(**bad)  # type: ignore[arg-type] - the mistake is the test
 
 
 async def test_no_write_is_lost_in_a_switch(tmp_path: Path) -> None:
@@ -283,6 +364,9 @@ async def test_settings_are_reloaded_under_traffic(tmp_path: Path) -> None:
         more = settings_of([url, "memory://"])
         with pytest.raises(ConfigurationError, match="start a new manager"):
             await db.reload(more)
+        elsewhere = Settings(members=(MemberSettings(name="a", url="memory://"),))
+        with pytest.raises(ConfigurationError, match="another database"):
+            await db.reload(elsewhere)
     with pytest.raises(ConfigurationError, match="nothing to read again"):
         await DatabaseManager("memory://").reload()
 

@@ -86,8 +86,11 @@ class Failover:
 
     @property
     def route(self) -> Route:
-        """Who serves now."""
-        return self._roster.route
+        """Who serves now: nobody, before it is opened and after it is closed."""
+        route = self._roster.route
+        if self._loop is None:
+            return Route(route.active, None, None, "the manager is not open")
+        return route
 
     @property
     def members(self) -> Mapping[str, Backend]:
@@ -142,6 +145,7 @@ class Failover:
         """
         async with self._life:
             if self._loop is not None:
+                self._require_here()
                 return
             self._loop, self._process = asyncio.get_running_loop(), os.getpid()
             try:
@@ -179,10 +183,16 @@ class Failover:
         async with self._life:
             if self._loop is None:
                 return
+            here = self._loop is asyncio.get_running_loop()
+            if not here and not self._loop.is_closed() and os.getpid() == self._process:
+                raise self._misplaced()
             self._loop = None  # from here on, requests are refused
             self._gate.open()
-            if os.getpid() != self._process:
-                return  # the connections are the parent's: to close them would end its requests
+            if not here or os.getpid() != self._process:
+                # Connections of a loop that has ended cannot be closed, and those of a parent
+                # must not be: that would end its requests.
+                self._roster.abandon()
+                return
             try:
                 await drained_all(self._traffic.values(), self.policy.drain)
             finally:
@@ -301,9 +311,14 @@ class Failover:
         return await self._roster.verdict(name, until)
 
     def _wrote_to_mock(self, op: Op[R]) -> None:
-        self._roster.mock_writes += 1
-        if isinstance(op, Ensure):  # the member that is away still has to get it
-            self._missed.setdefault(self.name, []).append(op)
+        if isinstance(op, Ensure):
+            self.missed(op)
+        else:
+            self._roster.mock_writes += 1
+
+    def missed(self, op: Ensure) -> None:
+        """Create collections on the active member before it serves again."""
+        self._missed.setdefault(self.name, []).append(op)
 
     async def ping(self) -> None:
         """Ping the member that serves reads."""
@@ -336,7 +351,7 @@ class Failover:
 
     def _placed(self, name: str, error: HealthstoreError) -> HealthstoreError:
         """Return the error of a read; at a standby a missing collection means: no copy there."""
-        if name == self.name or not isinstance(error, ConfigurationError):
+        if name in {self.name, MOCK} or not isinstance(error, ConfigurationError):
             return error
         return UnavailableError(
             f"{name} stands in for {self.name} and has no copy of this",
@@ -370,18 +385,28 @@ class Failover:
     async def _begin_at(self, name: str, options: UnitOptions, until: float) -> Unit:
         traffic, writes = self._traffic[name], not options.read_only
         if writes:
-            traffic.begun()
+            traffic.begin()
         try:
             unit = await traffic.read(until, self._backend(name).begin, options)
         except BaseException:
             if writes:
                 traffic.ended()
             raise
-        if name == MOCK and writes:
-            self._roster.mock_writes += 1
         return RoutedUnit(
-            unit, traffic, self._roster.noticed, counted_for=options.deadline if writes else 0.0
+            unit,
+            traffic,
+            self._roster.noticed,
+            counted_for=options.deadline if writes else 0.0,
+            committed=self._mock_commit if name == MOCK and writes else _nothing,
         )
+
+    def _mock_commit(self) -> None:
+        """Count a commit on the mock; refuse one that comes when the mock has left."""
+        if self.route.writes != MOCK:
+            raise UnavailableError(
+                "the mock has left, and with it all that this unit wrote", hint="repeat the unit"
+            )
+        self._roster.mock_writes += 1
 
     # --- changing the active member --------------------------------------------------------
 
@@ -415,6 +440,8 @@ class Failover:
         self._require_here()
         async with self._switching:
             source = self.name
+            if source == target:
+                return 0.0  # somebody else was faster
             started = asyncio.get_running_loop().time()
             self._gate.close()
             try:
@@ -433,6 +460,29 @@ class Failover:
         self._emit(Switched(source, target, seconds))
         return seconds
 
+    def writes_begun(self, name: str) -> int:
+        """Return how many writes, and units that may write, ever began at a member here."""
+        return self._traffic[name].begun
+
+    async def bring_back(self) -> None:
+        """Let the active member serve again, whatever kept it from that: an operator has looked.
+
+        It is opened anew first, so that nothing of the trouble is left. Raises UnavailableError
+        if it is not fit.
+        """
+        self._require_here()
+        active = self.name
+        async with self._switching:
+            async with self._opening[active]:
+                if active in self._roster.opened:
+                    self._roster.opened.discard(active)
+                    await self._backend(active).close()
+            await self._open_member(active)
+            obstacles = await self.obstacles(active, force=True)
+            if obstacles:
+                raise UnavailableError("; ".join(obstacles), hint="look at its health")
+            self._roster.take_over(active)
+
     async def exchange(self, name: str, member: Backend) -> None:
         """Put another backend in a member's place: opened first, the old one closed last."""
         self._require_here()
@@ -449,3 +499,7 @@ class Failover:
 
 def _too_long(said: str) -> UnavailableError:
     return UnavailableError(f"{said} within the drain time", hint="repeat it, or raise drain")
+
+
+def _nothing() -> None:
+    """Let a unit commit."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Self
+from math import inf
+from typing import Self, cast
 
 from healthstore.errors import ConfigurationError
 
@@ -76,14 +77,25 @@ class Probe:
     jitter: float = 0.2
 
     def __post_init__(self) -> None:
-        for name in ("interval", "fast_interval", "connect_timeout", "query_timeout"):
-            if getattr(self, name) <= 0:
-                raise ConfigurationError(f"probe.{name} must be more than 0 seconds")
-        for name in ("fall", "rise"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"probe.{name} must be at least 1")
-        if not 0 <= self.jitter < 1:
+        for each in fields(self):
+            least = _LEAST.get(each.name, 0)
+            _require_number("probe", each.name, getattr(self, each.name), type(each.default), least)
+        if self.jitter >= 1:
             raise ConfigurationError("probe.jitter is a fraction from 0 to below 1")
+
+
+# The smallest value of what may not be 0.
+_LEAST = {"fall": 1, "rise": 1} | dict.fromkeys(
+    ("interval", "fast_interval", "connect_timeout", "query_timeout"), 0.001
+)
+
+
+def _require_number(table: str, name: str, value: object, kind: type, least: float) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    number = whole or (kind is float and isinstance(value, float))
+    if not number or not least <= cast(float, value) < inf:
+        what = "number" if kind is float else "whole number"
+        raise ConfigurationError(f"{table}.{name} must be a {what} of at least {least:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +114,36 @@ class FailoverPolicy:
     mock: Mock = Mock.OFF
     probe: Probe = field(default_factory=Probe)
 
+    def __post_init__(self) -> None:
+        """Take a text for what it names, and refuse anything else."""
+        for name, kind in _CHOICES.items():
+            value = getattr(self, name)
+            if value is not None or name != "mode":
+                object.__setattr__(self, name, _chosen(name, kind, value))
+        for name in ("startup_timeout", "drain"):
+            _require_number("failover", name, getattr(self, name), float, 0)
+        if not isinstance(self.probe, Probe):
+            raise ConfigurationError("failover.probe is not a Probe", hint="pass Probe(interval=1)")
+
     def resolved(self, members: int) -> Self:
         """Return the policy with the mode that a number of members gets if none was chosen."""
         if self.mode is not None:
             return self
         alone = members == 1
         return replace(self, mode=FailoverMode.NONE if alone else FailoverMode.STANDBY_READONLY)
+
+
+_CHOICES: dict[str, type[StrEnum]] = {
+    "mode": FailoverMode,
+    "failback": Failback,
+    "startup": Startup,
+    "mock": Mock,
+}
+
+
+def _chosen(name: str, kind: type[StrEnum], value: object) -> StrEnum:
+    try:
+        return kind(cast(str, value))
+    except ValueError:
+        known = ", ".join(repr(str(each)) for each in kind)
+        raise ConfigurationError(f"failover.{name} must be one of {known}") from None

@@ -89,6 +89,12 @@ class Roster:
             active = self.route.active
             self.route = Route(active, active, active)
 
+    def abandon(self) -> None:
+        """Forget all checks and what is open, where nothing of it can be closed any more."""
+        self._heard = False
+        self._checks = {}
+        self.opened = set()
+
     def _checks_of(self, name: str) -> Checks:
         return Checks(
             self.members[name],
@@ -230,10 +236,13 @@ class Roster:
 
     def take_over(self, target: str) -> None:
         """Make a member the active one, the first in order; what was held against it is gone."""
+        before, now = self.route, asyncio.get_running_loop().time()
         order = (target, *(name for name in self.members if name != target))
         self.members = {name: self.members[name] for name in order}
-        self._known[target] = Member(State.UP, asyncio.get_running_loop().time())
+        self._known[target] = Member(State.UP, now)
         self.route = Route(target, target, target)
+        if before.active == target and before.reads not in {None, target}:
+            self._emit(FailedBack(before.reads or "", target, now - self._failed_over_at))
         if target not in self._checks:
             self._checks[target] = self._checks_of(target)
             self._checks[target].start(at_once=False)

@@ -26,16 +26,17 @@ class Traffic:
     """The requests that are under way at one member.
 
     ``reading`` and ``writing`` hold the deadlines of single requests, ``units`` counts units
-    that may write. Ending a request is rescheduling its deadline to now.
+    that may write, and ``begun`` all writes and such units that ever began. Ending a request is rescheduling its deadline to now.
     """
 
-    __slots__ = ("_idle", "name", "reading", "units", "writing")
+    __slots__ = ("_idle", "begun", "name", "reading", "units", "writing")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.reading: set[asyncio.Timeout] = set()
         self.writing: set[asyncio.Timeout] = set()
         self.units = 0
+        self.begun = 0
         self._idle: asyncio.Event | None = None
 
     async def read(
@@ -78,6 +79,7 @@ class Traffic:
         try:
             async with deadline:
                 self.writing.add(deadline)
+                self.begun += 1
                 try:
                     return await work(*args, **kwargs)
                 finally:
@@ -95,9 +97,10 @@ class Traffic:
                 self.name,
             ) from None
 
-    def begun(self) -> None:
+    def begin(self) -> None:
         """Count a unit that may write."""
         self.units += 1
+        self.begun += 1
 
     def ended(self) -> None:
         """Count it no more."""

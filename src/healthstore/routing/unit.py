@@ -20,7 +20,8 @@ class RoutedUnit:
     """A unit whose steps end when its member goes down; its errors are told to ``noticed``.
 
     It counts as under way, and a switch waits for it, until it ends or ``counted_for`` seconds
-    have passed: then the adapter has rolled it back.
+    have passed: then the adapter has rolled it back. ``committed`` is called before a commit,
+    and may refuse it.
     """
 
     def __init__(
@@ -30,10 +31,12 @@ class RoutedUnit:
         noticed: Callable[[str, HealthstoreError], None],
         *,
         counted_for: float,
+        committed: Callable[[], None],
     ) -> None:
         self._unit = unit
         self._traffic = traffic
         self._noticed = noticed
+        self._committed = committed
         self._counted = counted_for > 0
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(counted_for, self._end) if self._counted else None
@@ -55,6 +58,7 @@ class RoutedUnit:
     async def commit(self) -> None:
         """Commit the unit."""
         try:
+            self._committed()
             await self._told(self._traffic.write(None, self._unit.commit))
         finally:
             self._end()

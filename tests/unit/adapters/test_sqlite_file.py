@@ -120,10 +120,10 @@ async def test_a_file_that_comes_back_is_served(backend: SqliteAdapter, path: Pa
     assert await count(backend) == 2
 
 
-async def test_a_restored_file_is_served(
+async def test_another_file_is_served_only_when_the_backend_is_opened_anew(
     backend: SqliteAdapter, path: Path, tmp_path: Path
 ) -> None:
-    """Another file at the path is refused once, so that it is noticed, and served from then on."""
+    """Nothing of the first file, its log above all, may be mixed with it: an operator decides."""
     copy = tmp_path / "copy.db"
     with sqlite3.connect(path) as source, sqlite3.connect(copy) as target:
         source.backup(target)
@@ -132,7 +132,14 @@ async def test_a_restored_file_is_served(
     await backend.execute(Insert(NOTES, (note(2),)))
     remove(path)
     shutil.move(copy, path)
-    await is_down(backend)
+    prober = backend.prober()
+    for call in (backend.ping, backend.ping, prober.connect, backend.begin):
+        with pytest.raises(UnavailableError, match="replaced") as error:
+            await call()
+        assert error.value.condition is Condition.DAMAGED
+    await prober.close()
+    await backend.close()
+    await backend.open()
     assert await count(backend) == 1
     await backend.execute(Insert(NOTES, (note(3),)))
     assert await count(backend) == 2
@@ -185,14 +192,13 @@ async def test_a_unit_on_a_removed_file_is_not_acknowledged(
 async def test_a_unit_on_a_replaced_file_is_not_acknowledged(
     backend: SqliteAdapter, path: Path
 ) -> None:
-    """It began on a file that is gone, even if others already use the new one."""
+    """It began on a file that is gone, whatever is at its path now."""
     unit = await backend.begin()
     await unit.execute(Insert(NOTES, (note(2),)))
     remove(path)
     sqlite3.connect(path).close()
     with pytest.raises(UnavailableError):
         await backend.ping()
-    await backend.ping()
     with pytest.raises(OutcomeUnknownError):
         await unit.commit()
     await unit.rollback()

@@ -195,8 +195,11 @@ def _classify_one(error: BaseException, phase: Phase) -> Failure:
         verdict = _CODES.get(code) or _CODES.get(code[:2], Verdict.OTHER)
         return Failure(verdict, code, getattr(error, "constraint_name", None))
     name = type(error).__name__
-    if isinstance(error, asyncpg.ClientConfigurationError | asyncpg.InternalClientError):
+    if isinstance(error, asyncpg.ClientConfigurationError):
         return Failure(Verdict.CONFIGURATION, name)
+    if isinstance(error, asyncpg.InternalClientError):
+        # A connection that broke while it was set up: a server that shuts down is enough.
+        return Failure(Verdict.UNAVAILABLE if phase is Phase.CONNECT else Verdict.LOST, name)
     if isinstance(error, asyncpg.InterfaceError):
         # "connection is closed": it was known before anything was sent.
         return Failure(Verdict.UNAVAILABLE, name)

@@ -19,7 +19,13 @@ from healthstore.adapters.sql.adapter import SqlAdapter, SqlSession
 from healthstore.adapters.sql.dialect import Connection, Row
 from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.adapters.sql.sqlite.dialect import SQLITE
-from healthstore.adapters.sql.sqlite.driver import File, gone, on_its_file, open_file
+from healthstore.adapters.sql.sqlite.driver import (
+    File,
+    gone,
+    on_its_file,
+    open_file,
+    replaced,
+)
 from healthstore.errors import (
     Condition,
     ConfigurationError,
@@ -67,7 +73,8 @@ class SqliteAdapter(SqlAdapter):
     """A SQLite file: one writer, several readers.
 
     It notices when its file is removed or replaced: before anything is lent, and again after
-    each write. The file that is at the path by then is served from the next call on.
+    each write. A file that comes back is served again; another one is not, before the backend
+    is opened anew: its write-ahead log may belong to the first.
     """
 
     capabilities = Capabilities()
@@ -103,14 +110,18 @@ class SqliteAdapter(SqlAdapter):
     # --- the file ----------------------------------------------------------------------------
 
     async def _require_file(self) -> None:
-        """Raise UnavailableError once for each time that the file was removed or replaced."""
+        """Raise UnavailableError while the file is gone, or another one is in its place."""
         served, found = self._file.identity, self._file.look()
         if served is None or served == found:
             return
-        self._file.identity = found or served
         for pool in self._pools():
             await pool.drop_idle()
-        raise gone()
+        raise gone() if found is None else replaced()
+
+    async def disconnect(self) -> None:
+        """Close every connection; the file that is there when it is opened again is served."""
+        await super().disconnect()
+        self._file.identity = None
 
     @asynccontextmanager
     async def session(self, effect: Effect) -> AsyncGenerator[SqlSession, None]:

@@ -16,7 +16,7 @@ from healthstore.adapters.sql.dialect import BulkInsert, Connection, Row
 from healthstore.adapters.sql.errors import misconfigured
 from healthstore.errors import Condition, UnavailableError
 
-__all__ = ("File", "gone", "on_its_file", "open_file")
+__all__ = ("File", "gone", "on_its_file", "open_file", "replaced")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -124,11 +124,18 @@ class _SqliteConnection:
 
 def gone() -> UnavailableError:
     """Return the error of a file that is no longer at its path."""
-    error = UnavailableError(
-        "the SQLite file was removed or replaced",
-        hint="put the file back, or restore a backup in its place",
-    )
+    error = UnavailableError("the SQLite file was removed", hint="put it back where it was")
     error.condition = Condition.DOWN
+    return error
+
+
+def replaced() -> UnavailableError:
+    """Return the error of a path at which another file is than the one that was opened."""
+    error = UnavailableError(
+        "the SQLite file was replaced by another one",
+        hint="put the first one back; or stop the service, remove its -wal and -shm, and start",
+    )
+    error.condition = Condition.DAMAGED
     return error
 
 
@@ -144,7 +151,7 @@ def on_its_file(connection: Connection) -> bool:
 async def open_file(file: File, busy_seconds: float) -> Connection:
     """Open the file; only the first time it is created if it is missing.
 
-    Raises UnavailableError if it was there and is gone, and ConfigurationError for a directory or
+    Raises UnavailableError if it was there and is gone or is another one, and ConfigurationError for a directory or
     a file system that it cannot be kept in.
     """
     if sqlite3.sqlite_version_info < _OLDEST:
@@ -174,6 +181,7 @@ async def open_file(file: File, busy_seconds: float) -> Connection:
     try:
         await inner
         connection.identity = file.look()
+        _require_served(connection, served)
         await _prelude(connection)
     except BaseException:
         await asyncio.shield(connection.discard())
@@ -181,6 +189,11 @@ async def open_file(file: File, busy_seconds: float) -> Connection:
         raise
     file.identity = file.identity or connection.identity
     return connection
+
+
+def _require_served(connection: _SqliteConnection, served: Identity | None) -> None:
+    if served is not None and connection.identity != served:
+        raise replaced()
 
 
 async def _ended(inner: aiosqlite.Connection) -> None:
