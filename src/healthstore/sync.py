@@ -452,14 +452,19 @@ class DatabaseManager:
         return self._portal.run(self._inner.ready)
 
     def switch(
-        self, name: str, *, dry_run: bool = False, verify: bool = False, force: bool = False
+        self, name: str, *, dry_run: bool = False, verify: bool = True, force: bool = False
     ) -> SwitchReport:
         """Make another member the active one, if it is well and has every document.
 
-        Writes wait meanwhile, reads go on. By default counts, versions and latest changes are
-        compared; ``verify`` compares every document. With ``force`` it may also take over from
-        a member that is not up, and so cannot be compared. ``dry_run`` only reports. Raises
-        UnavailableError if the member is not fit, VerificationError if it is behind.
+        Every document is compared first; then writes are held back, reads go on, and what was
+        written meanwhile is compared. Without ``verify`` only counts, versions and latest
+        changes are compared, which a deleted and added document can deceive. With ``force`` a
+        member may also take over from one that is not up, and so cannot be compared.
+
+        The active member itself is brought back where failback is manual, or it was in
+        quarantine. ``dry_run`` only reports. Raises UnavailableError if the member is not fit,
+        VerificationError if it is behind. Other processes are not told: change the
+        configuration, too.
         """
         return self._portal.call(
             self._inner.switch(name, dry_run=dry_run, verify=verify, force=force)

@@ -36,6 +36,7 @@ from healthstore.config.settings import MemberSettings, settings_of
 from healthstore.errors import (
     ConfigurationError,
     HealthstoreError,
+    InvalidRequestError,
     LifecycleError,
     ReadOnlyError,
     UnavailableError,
@@ -448,3 +449,50 @@ async def test_an_outage_is_logged_without_a_secret(
     logged = "".join(str(vars(record)) for record in caplog.records)
     assert "failed over" in logged
     assert secret not in logged + told + caplog.text
+
+
+async def test_wrong_types_are_refused_by_name() -> None:
+    """What a caller without a type checker may pass is an error of ours, before any I/O."""
+    async with DatabaseManager("memory://") as db:
+        for wrong in (None, 3, "User", User(email="a"), Entity):
+            with pytest.raises(InvalidRequestError, match="class of an entity"):
+                await db.initialize(wrong)  # type: ignore[arg-type] - the mistake is the test
+            with pytest.raises(InvalidRequestError, match="class of an entity"):
+                db.repository(wrong)  # type: ignore[type-var] - the mistake is the test
+        for name in (None, 3):
+            for call in (db.switch, db.member):
+                with pytest.raises(InvalidRequestError, match="named by a text"):
+                    await call(name)  # type: ignore[operator] - the mistake is the test
+        for options in ({"deadline": None}, {"deadline": "x"}, {"read_only": "yes"}):
+            with pytest.raises(InvalidRequestError):
+                async with db.transaction(**options):  # type: ignore[arg-type] - the same
+                    pass
+
+
+async def test_two_switches_at_once_are_one(tmp_path: Path) -> None:
+    """The second finds the work done."""
+    switched: list[Switched] = []
+    async with pair(tmp_path) as db:
+        db.on(Switched, switched.append)
+        await db.initialize(User)
+        await db.migrate("primary", "standby")
+        reports = await asyncio.gather(db.switch("standby"), db.switch("standby"))
+        assert all(report.possible for report in reports)
+        assert [(event.source, event.target) for event in switched] == [("primary", "standby")]
+
+
+def test_another_event_loop_is_told_and_a_dead_one_is_survived() -> None:
+    """A manager that was left open in a loop that has ended can be opened again."""
+    db = DatabaseManager("memory://")
+
+    async def use() -> None:
+        await db.open()
+        await db.initialize(User)
+
+    asyncio.run(use())
+    with pytest.raises(LifecycleError, match="another event loop"):
+        asyncio.run(use())
+    asyncio.run(db.close())
+    asyncio.run(use())
+    asyncio.run(db.close())
+    assert (db.reads, db.writes, db.ready()) == (None, None, False)

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from healthstore.entity.annotations import field_type, unwrap
 from healthstore.entity.declare import Digits, Entity, MaxLength, Milliseconds, Ref
-from healthstore.errors import ConfigurationError
+from healthstore.errors import ConfigurationError, InvalidRequestError
 from healthstore.model.schema import Collection, Index, Reference, Unique
 from healthstore.model.schema import Field as SchemaField
 from healthstore.model.values import FieldType, Kind
@@ -117,8 +117,14 @@ def _constrained(entity: type[Entity]) -> frozenset[str]:
 def collection_of(entity: type[Entity]) -> Collection:
     """Return the definition of an entity's collection.
 
-    Raises ConfigurationError for an annotation or a name that not every backend could keep.
+    Raises ConfigurationError for an annotation or a name that not every backend could keep, and
+    InvalidRequestError for what is no class of an entity.
     """
+    given: object = entity
+    if not (isinstance(given, type) and issubclass(given, Entity)) or given is Entity:
+        raise InvalidRequestError(
+            "this is not the class of an entity", hint="pass the class itself, as in User"
+        )
     return derive(entity).collection
 
 

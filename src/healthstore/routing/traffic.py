@@ -91,7 +91,7 @@ class Traffic:
             raise _lost(
                 OutcomeUnknownError(
                     "the member went down during the write",
-                    hint="read the document to see whether it was written",
+                    hint="when this member serves again, read the document to see",
                     outcome=Outcome.UNKNOWN,
                 ),
                 self.name,

@@ -34,7 +34,8 @@ class GuardLayer(Layer):
 
     async def begin(self, options: UnitOptions = UnitOptions()) -> Unit:  # noqa: B008 - frozen
         """Begin a unit; refuse a deadline that is not positive."""
-        if not options.deadline > 0:
+        deadline: object = options.deadline
+        if isinstance(deadline, bool) or not isinstance(deadline, int | float) or not deadline > 0:
             raise InvalidRequestError(
                 "a unit's deadline must be positive",
                 hint="give seconds, for example 30.0",
@@ -45,5 +46,9 @@ class GuardLayer(Layer):
                 f"isolation is none of {', '.join(Isolation)}",
                 hint="use a member of Isolation",
                 backend=self.name,
+            )
+        if not isinstance(options.read_only, bool):
+            raise InvalidRequestError(
+                "read_only is neither True nor False", backend=self.name, hint="pass a bool"
             )
         return await super().begin(options)
