@@ -428,20 +428,23 @@ async def test_a_write_to_a_file_that_was_removed_is_not_acknowledged(tmp_path: 
         assert not path.exists()
 
 
-async def test_a_write_goes_to_the_file_that_took_the_place_of_another(tmp_path: Path) -> None:
-    """What is acknowledged is in the file that has the name now; the old one gets nothing."""
+async def test_nothing_is_written_where_another_file_took_the_place(tmp_path: Path) -> None:
+    """Neither the old file nor the new one gets a write: an operator decides."""
     path, other = tmp_path / "notes.db", tmp_path / "other.db"
     async with prepared(f"sqlite:///{other}"):
         pass
     async with prepared(f"sqlite:///{path}") as store:
-        await count(store)
+        before = await count(store)
         other.replace(path)
-        with pytest.raises(UnavailableError) as caught:
-            await add(store, "to nobody")
-        assert caught.value.condition is Condition.DOWN
-        await unit_of_one(store)
-        async with lent(f"sqlite:///{path}") as fresh:
-            assert await count(fresh) == await count(store) == 2
+        for _ in range(2):
+            with pytest.raises(UnavailableError) as caught:
+                await add(store, "to nobody")
+            assert caught.value.condition is Condition.DAMAGED
+        with pytest.raises(UnavailableError):
+            await unit_of_one(store)
+        await store.close()
+        await store.open()
+        assert await count(store) == before
 
 
 async def unit_of_one(store: Backend) -> None:
