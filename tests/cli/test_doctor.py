@@ -91,6 +91,14 @@ def test_a_closed_port_skips_what_follows(stored: Run) -> None:
     assert SECRET not in ended.out + ended.err
 
 
+def test_members_are_named_as_every_command_names_them(stored: Run) -> None:
+    """Several URLs of one kind get numbers, also beside a URL that cannot be read."""
+    other = CLOSED.replace("/data", "/other")
+    ended = stored("doctor", CLOSED, "nonsense", other, STORE, "--json")
+    names = [each["name"] for each in ended.data["members"]]
+    assert names == ["postgresql", "?", "postgresql-2", "sqlite"]
+
+
 def test_quiet_leaves_what_failed(run: Run) -> None:
     """``--quiet`` shows only what failed, as errors."""
     ended = run("doctor", CLOSED, "--quiet")
@@ -176,10 +184,13 @@ def test_members_come_from_the_environment(stored: Run, monkeypatch: pytest.Monk
 def test_members_come_from_a_file(stored: Run, folder: Path) -> None:
     """``--config`` names a file with the members; a mistake in it does not hide this machine."""
     (folder / "own.toml").write_text(
-        f'[[members]]\nname = "main"\nurl = "{STORE}"\npassword = "{SECRET}"\n', "utf-8"
+        f'[[members]]\nname = "main"\nurl = "{STORE}"\n'
+        f'[[members]]\nname = "other"\nurl = "postgresql://127.0.0.1:1/d"\n'
+        f'password = "{SECRET}"\n',
+        "utf-8",
     )
     ended = stored("doctor", "--config", "own.toml", "--json")
-    assert [each["name"] for each in ended.data["members"]] == ["main"]
+    assert [each["name"] for each in ended.data["members"]] == ["main", "other"]
     assert SECRET not in ended.out + ended.err
     ended = stored("doctor", "--config", "absent.toml", "--json")
     assert ended.code == Exit.FAILURE

@@ -81,6 +81,26 @@ def test_waiting_ends_when_it_is_ready(filled: Run) -> None:
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--wait", "-1"), "--wait"),
+        (("--wait", "nan"), "--wait"),
+        (("--watch", "--every", "0"), "--every"),
+        (("--watch", "--every", "-2"), "--every"),
+        (("--every", "inf"), "--every"),
+        (("--wait", "1", "--watch"), "--watch"),
+    ],
+)
+def test_times_that_cannot_be_meant_are_wrong_use(
+    run: Run, options: tuple[str, ...], named: str
+) -> None:
+    """No time to wait, none between looks, or waiting while watching: exit 2, naming the option."""
+    ended = run("health", "--url", "memory://", *options)
+    assert ended.code == Exit.USAGE
+    assert named in ended.err
+
+
 def test_a_file_is_not_made_by_looking(run: Run, folder: Path) -> None:
     """A SQLite file that is not there is wrong use, and stays absent."""
     for command in (["health"], ["stats"], ["switch", "sqlite", "--dry-run"]):

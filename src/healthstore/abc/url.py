@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -11,10 +12,15 @@ from urllib.parse import parse_qsl, unquote
 
 from healthstore.errors import ConfigurationError
 
-__all__ = ("BackendURL", "Host", "positive", "seconds")
+__all__ = ("BackendURL", "Host", "has_control_character", "is_host", "positive", "seconds")
 
 T = TypeVar("T")
 _DAY = 86_400.0
+_HOST_NAME = re.compile(r"[\w.-]+")  # underscores and letters of any script occur in practice
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_ENCODE = (
+    "in a user name or password write / as %2F, ? as %3F, # as %23, @ as %40, : as %3A, % as %25"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +73,21 @@ class BackendURL:
 
     @classmethod
     def parse(cls, text: str) -> BackendURL:
-        """Parse a URL; raise ConfigurationError, which never quotes it, if it is malformed."""
-        prefix, mark, rest = text.partition("://")
+        """Parse a URL; raise ConfigurationError, which never quotes it, if it is malformed.
+
+        White space around it does not count. A control character is refused, also an encoded one.
+        """
+        if not isinstance(text, str):
+            raise ConfigurationError(
+                f"the URL of a backend is a text, not {type(text).__name__}",
+                hint="for example sqlite:///app.db; a variable that is not set gives None",
+            )
+        if has_control_character(unquote(text.strip())):
+            raise ConfigurationError(
+                "the URL holds a control character",
+                hint="a line end, a tab or a NUL: look how the URL is put together",
+            )
+        prefix, mark, rest = text.strip().partition("://")
         scheme, _, driver = prefix.strip().lower().partition("+")
         if not mark or not scheme:
             raise ConfigurationError(
@@ -80,8 +99,11 @@ class BackendURL:
         if "@" in database:
             raise ConfigurationError(
                 "the URL has an @ behind the first /",
-                hint="write / in a user name or password as %2F, @ as %40 and : as %3A",
+                hint=_ENCODE,
             )
+        if "@" in query and "@" not in authority:
+            # Behind the ? of a password: taken for an option, the rest of it would be shown.
+            raise ConfigurationError("the URL has its @ behind the first ?", hint=_ENCODE)
         credentials, at, addresses = authority.rpartition("@")
         user, colon, password = credentials.partition(":")
         return cls(
@@ -120,6 +142,22 @@ class BackendURL:
         return values
 
 
+def has_control_character(text: str) -> bool:
+    """Tell whether a text holds a line end, a tab, a NUL or another control character."""
+    return _CONTROL.search(text) is not None
+
+
+def is_host(text: str) -> bool:
+    """Tell whether a text is a host's name, an address, or the path of a socket."""
+    if text.startswith("/") or _HOST_NAME.fullmatch(text):
+        return True
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def positive(text: str) -> int:
     """Read an option that counts something; raise ValueError below 1."""
     number = int(text)
@@ -149,6 +187,12 @@ def _host(text: str) -> Host:
     if port and not (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
         raise ConfigurationError(
             "the URL has a port that is not a number from 1 to 65535",
-            hint="if a password contains : / or @, write %3A, %2F and %40",
+            hint=_ENCODE,
         )
-    return Host(unquote(name.strip("[]")), int(port) if port else None)
+    host = Host(unquote(name.strip("[]")), int(port) if port else None)
+    if host.name and not is_host(host.name):
+        raise ConfigurationError(
+            "the URL has a host that is no host name and no address",
+            hint=f"write host:port; {_ENCODE}",
+        )
+    return host

@@ -257,9 +257,15 @@ def health(
     Exits with 0 if reads and writes are served, with 1 if only reads are, and with 5 if nothing
     is. The check includes one small write.
     """
-    from healthstore.cli.health import show_health, wait_until_ready, watch_health
+    from healthstore.cli.health import (
+        require_times,
+        show_health,
+        wait_until_ready,
+        watch_health,
+    )
 
     def job(output: Output) -> Awaitable[int]:
+        require_times(wait, every, watch=watch)
         if watch:
             return watch_health(output, store, every)
         if wait is not None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import inf
 
 from healthstore.cli.exits import Exit
+from healthstore.cli.failures import CommandError, Failure
 from healthstore.cli.output import Output
 from healthstore.cli.store import Store
 from healthstore.manager import DatabaseManager
 from healthstore.routing.report import Health, MemberHealth, Mode
 
-__all__ = ("show_health", "size_of", "wait_until_ready", "watch_health")
+__all__ = ("require_times", "show_health", "size_of", "wait_until_ready", "watch_health")
 
 _LOOK_SECONDS = 0.1  # between two looks, without I/O, at what the checks have found
 _KIB = 1024
@@ -23,6 +25,20 @@ _EXITS: Mapping[Mode, Exit] = {
     Mode.MOCK: Exit.FAILURE,
     Mode.DOWN: Exit.UNAVAILABLE,
 }
+
+
+def require_times(wait: float | None, every: float, *, watch: bool) -> None:
+    """Raise CommandError for options of ``health`` that cannot be meant."""
+    if wait is not None and watch:
+        raise _misused("--wait and --watch exclude each other", "give one of them")
+    if wait is not None and not 0 <= wait < inf:
+        raise _misused("--wait is no time to wait", "seconds, 0 or more")
+    if not 0 < every < inf:
+        raise _misused("--every is no time between two looks", "seconds, above 0")
+
+
+def _misused(message: str, hint: str) -> CommandError:
+    return CommandError(Failure(message, hint=hint))
 
 
 async def show_health(output: Output, store: Store) -> int:

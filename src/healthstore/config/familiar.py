@@ -15,7 +15,7 @@ from os.path import realpath
 from urllib.parse import quote
 
 from healthstore.abc.registry import BUILT_IN, BuiltIn
-from healthstore.abc.url import BackendURL
+from healthstore.abc.url import BackendURL, has_control_character, is_host
 from healthstore.config.kinds import is_durable, store
 from healthstore.config.origin import Fields, Given, Origin, told
 from healthstore.config.settings import parsed
@@ -291,7 +291,28 @@ def _given(variables: Variables, family: _Family) -> dict[str, Given]:
                 raise _conflict(givens[0], each, f"the {part}")
         if givens:
             found[part] = givens[0]
+    for part, given in found.items():
+        _require_clean(part, given)
     return found
+
+
+def _require_clean(part: str, given: Given) -> None:
+    """Refuse what a copied line leaves in a part; a URL's own check ignores space around it."""
+    text = given.text
+    if part == "url":
+        return
+    if has_control_character(text):
+        raise ConfigurationError(
+            f"{given.origin} holds a control character", hint="remove the line end, tab or NUL"
+        )
+    if part != "password" and text != text.strip():
+        raise ConfigurationError(f"{given.origin} begins or ends with a space", hint="remove it")
+    if part == "host" and not is_host(text):
+        raise ConfigurationError(
+            f"{given.origin} is no host name and no address",
+            hint="only the name, as in db.example.org: the port, user and database have variables "
+            "of their own; several hosts go into a URL",
+        )
 
 
 def _assembled(scheme: str, parts: Mapping[str, Given], database: str) -> Fields:
@@ -308,6 +329,12 @@ def _assembled(scheme: str, parts: Mapping[str, Given], database: str) -> Fields
         )
     if BUILT_IN[scheme].port is not None:
         texts.setdefault("host", "localhost")
+    else:
+        for part in ("password", "tls"):
+            if part in parts:
+                raise ConfigurationError(
+                    f"{parts[part].origin} is set, and {scheme} has none", hint="unset it"
+                )
     origin = reduce(add, (given.origin for part, given in parts.items() if part != "tls"))
     url = Given(url_of(scheme, **texts), origin)
     _url(url)

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from healthstore.abc.registry import BUILT_IN, kind_of, schemes
-from healthstore.abc.url import BackendURL
+from healthstore.abc.url import BackendURL, has_control_character
 from healthstore.config.kinds import OPTIONS, Option, is_durable, store
 from healthstore.errors import ConfigurationError
 from healthstore.routing.machine import MOCK
@@ -111,12 +111,32 @@ class MemberSettings(MemberOptions):
         URL says something else.
         """
         url = self._parsed()
+        self._require_server(url)
         options = dict(url.options)
         for setting, option in OPTIONS.items():
             value = getattr(self, setting)
             if value is not None:
                 self._merge(options, setting, option, value)
         return replace(url, password=self._password(url), options=options)
+
+    def _require_server(self, url: BackendURL) -> None:
+        """Refuse what only a server has: it would protect nothing, and look as if it did."""
+        built_in = BUILT_IN.get(url.scheme)
+        if built_in is None or built_in.port is not None:
+            return
+        given = {
+            "password": self.password is not None or url.password is not None,
+            "tls": self.tls is not None,
+            "tls_ca": self.tls_ca is not None,
+        }
+        for setting, is_given in given.items():
+            if is_given:
+                raise ConfigurationError(
+                    f"{setting!r} is set, and {built_in.kind} has none",
+                    hint="leave it out; the modes of files and folders protect a store on disk",
+                    field=setting,
+                    backend=self.name,
+                )
 
     def _parsed(self) -> BackendURL:
         try:
@@ -141,6 +161,13 @@ class MemberSettings(MemberOptions):
         if self.password is None:
             return url.password
         password = self.password.get_secret_value()
+        if has_control_character(password):
+            raise ConfigurationError(
+                "the password holds a control character",
+                hint="a line end, a tab or a NUL: look how it is put together",
+                field="password",
+                backend=self.name,
+            )
         if url.password not in {None, password}:
             raise ConfigurationError(
                 "the password in the URL and the setting 'password' differ",
@@ -195,6 +222,13 @@ def settings_of(
     ``urls`` are named by their kind: ``"sqlite"``, ``"postgresql"``, ``"sqlite-2"``; ``members``
     maps names to URLs and comes after them. Raises ConfigurationError.
     """
+    if isinstance(urls, str):
+        raise ConfigurationError("'urls' is one text, not several", hint="pass a list of URLs")
+    if not isinstance(members, Mapping | None):
+        raise ConfigurationError(
+            "'members' does not map names to URLs",
+            hint='as in {"main": "sqlite:///app.db"}; URLs without names are given one by one',
+        )
     drafts: list[tuple[str | None, str]] = [(None, text) for text in urls]
     drafts += (members or {}).items()
     names = named_by_kind(

@@ -102,19 +102,33 @@ def stem(name: str) -> str:
 
 
 def read_dotenv(path: Path) -> Variables:
-    """Return the variables of a ``.env`` file; raise ConfigurationError if it cannot be read."""
-    from dotenv import dotenv_values  # noqa: PLC0415 - few have such a file
+    """Return the variables of a ``.env`` file.
+
+    Raises ConfigurationError if it cannot be read, or a line of it cannot be parsed: what such a
+    line should set would be missing without a word.
+    """
+    from dotenv.parser import parse_stream  # noqa: PLC0415 - few have such a file
 
     try:
-        # By itself it would replace ${…} also in quotes, by nothing if there is no such variable.
-        found = dotenv_values(path, interpolate=False, encoding="utf-8")
+        # Its other functions would replace ${…} also in quotes, or leave a line out.
+        with path.open(encoding="utf-8") as stream:
+            found = list(parse_stream(stream))
     except (OSError, UnicodeDecodeError) as error:
         reason = _reason(error)
     else:
+        for each in found:
+            if each.error:
+                text = each.original.string  # with the empty lines before it
+                line = each.original.line + text[: -len(text.lstrip())].count("\n")
+                raise ConfigurationError(
+                    f"line {line} of the file {path} cannot be parsed",
+                    hint="write NAME=value; a value with spaces or quotes goes between quotes",
+                )
         return Variables(
             {
-                name: Variable(text or "", Origin(f"{name} in {path}", (path,)))
-                for name, text in found.items()
+                each.key: Variable(each.value or "", Origin(f"{each.key} in {path}", (path,)))
+                for each in found
+                if each.key is not None
             }
         )
     raise ConfigurationError(f"the file {path} cannot be read: {reason}", hint="check the file")

@@ -41,9 +41,10 @@ async def healthstore_manager(
     savepoints; elsewhere the database is a new one, or is emptied afterwards.
     """
     from healthstore.manager import DatabaseManager  # noqa: PLC0415 - only when it is used
+    from healthstore.testing.plugin import plainly  # noqa: PLC0415 - as above
 
     async with healthstore_database(healthstore_target) as lent:
         layers = [healthstore_faults.layer, *lent.layers]
-        async with DatabaseManager(lent.url, layers=layers) as db:
+        async with plainly(lambda: DatabaseManager(lent.url, layers=layers)) as db:
             await db.initialize(*healthstore_entities)
             yield db

@@ -22,6 +22,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
+from math import inf
 from typing import Any, ClassVar, TypeVar, cast
 
 from healthstore.abc.backend import Backend, Unit, UnitOptions
@@ -98,14 +99,18 @@ class Faults:
     :class:`~healthstore.model.ops.Effect`, which stands for all operations of that effect;
     ``collection``, an entity or a collection's name; ``member``, a member's name; ``after``, how
     many matching operations pass first; ``times``, how often it strikes, None for always. Every
-    method returns the fault, and raises ConfigurationError for a name that is not known.
+    method returns the fault, and raises ConfigurationError for a name that is not known and for
+    a fault that could never strike. A ``member`` may be named before a manager has it; if none
+    has it when an operation comes, that raises ConfigurationError.
     """
 
     def __init__(self) -> None:
         self._planned: list[Fault] = []
+        self._members: set[str] = set()
 
     def layer(self, inner: Backend) -> FaultLayer:
         """Lay this plan over an adapter: ``DatabaseManager(url, layers=[faults.layer])``."""
+        self._members.add(inner.name)
         return FaultLayer(inner, self)
 
     def fail(  # noqa: PLR0913 - each has a default
@@ -123,9 +128,11 @@ class Faults:
         The default is UnavailableError: a member that is not reached. The manager tries that
         again, so a service sees it only with ``times=None``.
         """
-        raised = error or UnavailableError(
-            "the backend was not reached", hint="a fault that a test planned"
-        )
+        raised = error
+        if raised is None:
+            raised = UnavailableError(
+                "the backend was not reached", hint="a fault that a test planned"
+            )
         return self._plan(
             Action.FAIL, on, collection, member, after, times, applied=applied, error=raised
         )
@@ -207,10 +214,22 @@ class Faults:
                 f"{', '.join(sorted(_APPLIED.intersection(on)))} cannot fail once applied",
                 hint="only operations and commit can",
             )
+        _require_possible(collection, member, after, times, seconds, error)
         named = collection if isinstance(collection, str | None) else collection_of(collection).name
         fault = Fault(action, frozenset(on), named, member, after, times, applied, seconds, error)
         self._planned.append(fault)
         return fault
+
+    def require_members(self) -> None:
+        """Raise ConfigurationError if a fault is for a member that no manager has."""
+        for member in (each.member for each in self._planned):
+            if member is not None and member not in self._members:
+                known = sorted(self._members)
+                close = get_close_matches(member, known, n=1)
+                raise ConfigurationError(
+                    f"a fault is planned for the member {member!r}, which there is not",
+                    hint=f"did you mean {close[0]!r}?" if close else f"members: {', '.join(known)}",
+                )
 
     def due(
         self, what: frozenset[str | Effect], collections: frozenset[str], at: str
@@ -227,6 +246,44 @@ def _require_known(name: str | Effect) -> None:
         f"there is no operation {name!r} that could fail",
         hint=f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(_KNOWN))}",
     )
+
+
+def _require_possible(  # noqa: PLR0913, PLR0917 - what describes a fault
+    collection: object, member: object, after: object, times: object, seconds: object, error: object
+) -> None:
+    """Refuse what could never strike: a test that plans it would prove nothing."""
+    entity = isinstance(collection, type) and issubclass(collection, Entity)
+    rules = {
+        "collection": (
+            collection is None or entity or _is_name(collection),
+            "an entity or the name of a collection",
+        ),
+        "member": (member is None or _is_name(member), "the name of a member"),
+        "after": (_is_count(after, 0), "a number of operations, 0 or more"),
+        "times": (times is None or _is_count(times, 1), "1 or more, or None for always"),
+        "seconds": (_is_time(seconds), "a time in seconds, 0 or more"),
+        "error": (
+            error is None or isinstance(error, HealthstoreError),
+            "an instance of a class of healthstore.errors",
+        ),
+    }
+    for name, (holds, what) in rules.items():
+        if not holds:
+            raise ConfigurationError(
+                f"a fault with this {name!r} could never strike", hint=f"{name} must be {what}"
+            )
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf
 
 
 async def _strike(faults: list[Fault], at: str, *, applied: bool) -> None:
@@ -253,6 +310,7 @@ class FaultLayer(Layer):
 
     async def execute(self, op: Op[R]) -> R:
         """Run the operation below, unless a fault strikes."""
+        self._faults.require_members()
         what: frozenset[str | Effect] = frozenset({type(op).__name__.lower(), op.effect})
         due = self._faults.due(what, frozenset(_collections(op)), self.name)
         return await self.struck(due, lambda: self.inner.execute(op))
@@ -276,6 +334,8 @@ class FaultLayer(Layer):
 
     def due(self, step: str) -> list[Fault]:
         """Return the faults that strike a step."""
+        if step != _CHECK:  # of which a manager would make a member that is down
+            self._faults.require_members()
         return self._faults.due(frozenset({step}), frozenset(), self.name)
 
     async def struck(self, due: list[Fault], run: Callable[[], Awaitable[R]]) -> R:

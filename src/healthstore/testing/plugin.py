@@ -17,11 +17,11 @@ asynchronous fixtures need pytest-asyncio, in any mode.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import pytest
 
@@ -44,6 +44,7 @@ __all__ = (
     "healthstore_faults",
     "healthstore_rollback",
     "healthstore_target",
+    "plainly",
     "pytest_addoption",
     "pytest_configure",
     "pytest_generate_tests",
@@ -58,6 +59,7 @@ pytest.register_assert_rewrite("healthstore.testing.contract")
 EmptyBackend: TypeAlias = "Callable[[str], AbstractAsyncContextManager[Backend]]"
 LendDatabase: TypeAlias = "Callable[[str], AbstractAsyncContextManager[Lent]]"
 RolledBack: TypeAlias = "Callable[..., AbstractAsyncContextManager[DatabaseManager]]"
+T = TypeVar("T")
 _USED = pytest.StashKey[set[str]]()
 _OUTPUT = "healthstore_used"
 _ABSENT = " is absent: set"
@@ -207,7 +209,8 @@ def healthstore_empty(
     """
 
     def empty(name: str) -> AbstractAsyncContextManager[Backend]:
-        return healthstore_databases.empty(name, _url_of(request.config, name))
+        url = _url_of(request.config, name)
+        return plainly(lambda: healthstore_databases.empty(name, url))
 
     return empty
 
@@ -222,21 +225,52 @@ def healthstore_database(
     """
 
     def lend(name: str) -> AbstractAsyncContextManager[Lent]:
-        return healthstore_databases.lend(name, _url_of(request.config, name))
+        url = _url_of(request.config, name)
+        return plainly(lambda: healthstore_databases.lend(name, url))
 
     return lend
+
+
+@asynccontextmanager
+async def plainly(
+    make: Callable[[], AbstractAsyncContextManager[T]],
+) -> AsyncGenerator[T, None]:
+    """Make a context and enter it; an error of ours fails the test with its text alone.
+
+    Whatever failed there is no mistake of the test, and frames could show a URL's password.
+    """
+    from healthstore.errors import HealthstoreError  # noqa: PLC0415 - only when it is needed
+
+    async with AsyncExitStack() as stack:
+        try:
+            entered = await stack.enter_async_context(make())
+        except HealthstoreError as error:
+            reason = str(error)
+        else:
+            yield entered
+            return
+    pytest.fail(reason, pytrace=False)
 
 
 def _url_of(config: pytest.Config, name: str) -> BackendURL:
     """Return the URL of a server, or skip or fail the test that asks for it."""
     from healthstore.abc.url import BackendURL  # noqa: PLC0415 - only when it is needed
+    from healthstore.errors import ConfigurationError  # noqa: PLC0415 - as above
     from healthstore.testing.provision import SERVERS, server_url  # noqa: PLC0415 - as above
 
-    if name == _GIVEN:
-        return BackendURL.parse(str(config.getoption("--healthstore-backend")))
-    if name == _URL:
-        return BackendURL.parse(_target_url(config))
-    url = server_url(name, os.environ)
+    url: BackendURL | None = None
+    reason = ""
+    try:
+        if name == _GIVEN:
+            url = BackendURL.parse(str(config.getoption("--healthstore-backend")))
+        elif name == _URL:
+            url = BackendURL.parse(_target_url(config))
+        else:
+            url = server_url(name, os.environ)
+    except ConfigurationError as error:
+        reason = str(error)
+    if reason:  # without the frames, which hold the URL
+        pytest.fail(f"the URL of {name!r}: {reason}", pytrace=False)
     if url is not None:
         return url
     missing = f"{name}{_ABSENT} {SERVERS[name]} to the URL of a server"

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, cast
 from urllib.parse import quote, urlencode
 from uuid import UUID, uuid4
 
 from healthstore.abc import Backend, BackendURL, Layer
 from healthstore.abc.registry import connect
-from healthstore.errors import ConfigurationError
+from healthstore.abc.unit import Phase
+from healthstore.errors import ConfigurationError, HealthstoreError
 from healthstore.layers.guard import GuardLayer
 from healthstore.model.catalog import CATALOG, from_definition
 from healthstore.model.ops import Batch, CountDocuments, Delete, Ensure, Find, Op
@@ -150,9 +151,8 @@ async def _drop_mongodb(url: BackendURL) -> None:
     scheme = f"{url.scheme}+srv" if url.driver == "srv" else url.scheme
     hosts = ",".join(map(str, url.hosts))
     credentials = {"username": url.user, "password": url.password} if url.user else {}
-    async with pymongo.AsyncMongoClient(
-        f"{scheme}://{hosts}/", **credentials, **url.options, serverSelectionTimeoutMS=20_000
-    ) as client:
+    options = {"serverSelectionTimeoutMS": 1000 * _SECONDS, **url.options}
+    async with pymongo.AsyncMongoClient(f"{scheme}://{hosts}/", **credentials, **options) as client:
         await client.drop_database(url.database)
 
 
@@ -169,6 +169,49 @@ PROVISIONS: Mapping[str, Provision] = {
     "mariadb": _MYSQL,
     "mongodb": _MONGODB,
 }
+
+
+class _Translating(Protocol):
+    """What every adapter has: the error of ours for one of its driver."""
+
+    def ours(
+        self, error: Exception, phase: Phase, collection: Collection | None
+    ) -> HealthstoreError: ...
+
+
+async def _asked(
+    url: BackendURL, doing: str, work: Callable[[], Awaitable[R]], hint: str = ""
+) -> R:
+    """Return what work on a server gives; what its driver raises becomes an error of ours.
+
+    A driver's frames hold the password, and pytest shows frames: none of them is kept.
+    """
+    adapter = cast(_Translating, connect(url))
+    try:
+        return await work()
+    except HealthstoreError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a driver raises holds its frames
+        ours = adapter.ours(error, Phase.CONNECT, None)
+    # Outside of the block: the driver's error would be the context.
+    hints = "; ".join(each for each in (ours.hint, hint) if each)
+    raise type(ours)(f"{doing} at {url}: {ours.message}", hint=hints)
+
+
+async def _make(provision: Provision, url: BackendURL) -> BackendURL:
+    """Return the URL of a new database beside the one that a URL names."""
+    name = _new_name()
+    return await _asked(
+        url,
+        "no database for tests could be made",
+        lambda: provision.create(url, name),
+        "the user must be allowed to make one",
+    )
+
+
+async def _remove(provision: Provision, url: BackendURL) -> None:
+    """Drop a database that was made."""
+    await _asked(url, "the database of tests was not dropped", lambda: provision.drop(url))
 
 
 # --- empty stores ----------------------------------------------------------------------------
@@ -272,11 +315,11 @@ class Databases:
         self.used.add(name)
         provision = PROVISIONS.get(url.scheme)
         if provision is not None and provision.for_each_test:
-            made = await provision.create(url, _new_name())
+            made = await _make(provision, url)
             try:
                 yield Lent(_text_of(made))
             finally:
-                await provision.drop(made)
+                await _remove(provision, made)
             return
         made = await self._kept(name, url, provision)
         if can_roll_back(connect(made, name)):
@@ -301,19 +344,19 @@ class Databases:
                 self._borrowed.add(name)
             return url
         if name not in self._made:
-            self._made[name] = await provision.create(url, _new_name())
+            self._made[name] = await _make(provision, url)
         return self._made[name]
 
     @asynccontextmanager
     async def _fresh(
         self, name: str, url: BackendURL, provision: Provision
     ) -> AsyncGenerator[Backend, None]:
-        made = await provision.create(url, _new_name())
+        made = await _make(provision, url)
         try:
             async with _opened(made, name) as backend:
                 yield backend
         finally:
-            await provision.drop(made)
+            await _remove(provision, made)
 
     @asynccontextmanager
     async def _cleared(
@@ -344,13 +387,11 @@ class Databases:
 
     def drop(self) -> None:
         """Drop every database that was made; call it outside of a running event loop."""
-        loop = asyncio.new_event_loop()
-        try:
+        # A runner ends what drivers have left running; with a factory it leaves the thread's loop.
+        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
             while self._made:
                 _, url = self._made.popitem()
-                loop.run_until_complete(PROVISIONS[url.scheme].drop(url))
-        finally:
-            loop.close()
+                runner.run(_remove(PROVISIONS[url.scheme], url))
 
 
 def server_url(name: str, environment: Mapping[str, str]) -> BackendURL | None:

@@ -70,6 +70,48 @@ def test_a_malformed_url_is_refused_without_quoting_it(text: str) -> None:
     assert error.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sqlite:///a\0b.db",
+        "sqlite:///a%00b.db",
+        f"postgresql://u:{SECRET}\n@h/d",
+        f"postgresql://u:{SECRET}%0A@h/d",
+        "postgresql://u@h\t/d",
+        "postgresql://u@h/d?timeout=3%0d",
+    ],
+)
+def test_a_control_character_in_a_url_is_refused(text: str) -> None:
+    """A NUL or a line end, encoded or not, is an error of ours and never a driver's."""
+    with pytest.raises(ConfigurationError, match="control character") as refused:
+        BackendURL.parse(text)
+    assert refused.value.hint
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", [" sqlite:///app.db", "sqlite:///app.db\n", "\tsqlite:///app.db "])
+def test_white_space_around_a_url_is_stripped(text: str) -> None:
+    """A copied line end does not become a part of a file's name."""
+    assert BackendURL.parse(text) == BackendURL("sqlite", database="app.db")
+
+
+@pytest.mark.parametrize("host", ["http%3A%2F%2Fh", "h%2Fevil", "h x", "h%23", "a%40b"])
+def test_a_host_that_is_none_is_refused(host: str) -> None:
+    """Only a name, an address or the path of a socket is a host."""
+    with pytest.raises(ConfigurationError, match="no host name"):
+        BackendURL.parse(f"postgresql://{host}/d")
+
+
+@pytest.mark.parametrize("password", ["a?b", "a/b", "5?b", "12/b"])
+def test_a_hint_names_every_character_to_encode(password: str) -> None:
+    """A password that was not encoded is refused, whatever cuts it, and never shown in part."""
+    with pytest.raises(ConfigurationError) as refused:
+        BackendURL.parse(f"postgresql://u:{password}{SECRET}@h/d")
+    for each in ("%2F", "%3F", "%23", "%40", "%3A", "%25"):
+        assert each in refused.value.hint
+    assert SECRET not in str(refused.value)
+
+
 @given(st.text(max_size=60))
 def test_no_text_is_more_than_refused(text: str) -> None:
     """Any text is parsed or refused with an error of ours."""

@@ -361,10 +361,11 @@ def test_the_environment_completes_a_dotenv_file_and_goes_before_it(folder: Path
 
 # --- parts of a URL -------------------------------------------------------------------------------
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)
+HOSTS = st.from_regex(r"[\w.-]+", fullmatch=True) | st.ip_addresses().map(str)
 
 
-@given(host=TEXT.filter(bool), user=TEXT, password=TEXT, database=TEXT, port=st.integers(1, 65_535))
+@given(host=HOSTS, user=TEXT, password=TEXT, database=TEXT, port=st.integers(1, 65_535))
 def test_any_text_survives_as_a_part_of_a_url(
     host: str, user: str, password: str, database: str, port: int
 ) -> None:
@@ -386,6 +387,60 @@ def test_any_text_survives_as_a_part_of_a_url(
         password=password,
         database=database,
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DB_HOST", "http://h"),
+        ("DB_HOST", "h/evil?x=1#"),
+        ("DB_HOST", "h:5432"),
+        ("DB_HOST", "a,b"),
+        ("DB_HOST", "me@h"),
+        ("DB_HOST", "h "),
+        ("DB_HOST", "h\n"),
+        ("DB_NAME", "d\n"),
+        ("DB_NAME", "d\0"),
+        ("DB_NAME", " d"),
+        ("DB_USER", "u\t"),
+        ("DB_USER", "u "),
+        ("DB_PORT", "5432\n"),
+        ("DB_PASSWORD", "s3cr3t-77231977\n"),
+        ("DB_PASSWORD", "s3cr3t-77231977\0x"),
+    ],
+)
+def test_a_part_that_cannot_be_meant_is_refused_by_its_variable(name: str, value: str) -> None:
+    """A host that is none, space around a part, a control character: the variable is named."""
+    given = {"DB_TYPE": "postgresql", "DB_HOST": "h", "DB_NAME": "d", name: value}
+    text = refused(**given)
+    assert name in text
+    assert "s3cr3t" not in text
+
+
+@pytest.mark.parametrize("host", ["db", "my_db", "db.example.org", "10.0.0.1", "::1", "/run/pg"])
+def test_a_name_an_address_or_a_socket_is_a_host(host: str) -> None:
+    """What can be reached is taken as it is."""
+    (member,) = members(DB_TYPE="postgresql", DB_HOST=host, DB_NAME="d")
+    assert member.backend_url().hosts == (Host(host),)
+
+
+@pytest.mark.parametrize("name", ["DB_PASSWORD", "DB_SSL"])
+def test_sqlite_has_no_password_and_no_tls(name: str) -> None:
+    """A variable that would protect nothing is refused by its name."""
+    text = refused(DB_TYPE="sqlite", DB_NAME="a.db", **{name: "true"})
+    assert name in text
+    assert "sqlite has none" in text
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "HEALTHSTORE_PRIMARY", "MONGODB_URI"])
+def test_white_space_around_a_url_does_not_count(folder: Path, name: str) -> None:
+    """A line end or a space behind a URL, in a variable or a file, is no part of the database."""
+    url = "mongodb://u:p@h/d"
+    (folder / "url").write_text(f" {url} \n\n", "utf-8")
+    (folder / "url").chmod(0o600)
+    for environ in ({name: f" {url}\n"}, {f"{name}_FILE": "url"}):
+        (member,) = members(**environ)
+        assert member.backend_url() == BackendURL.parse(url)
 
 
 @pytest.mark.parametrize("password", ["p@ss", "a:b", "a/b", "100%", "a?b#c", "%40", "ü €", "a,b"])

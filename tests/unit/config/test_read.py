@@ -205,6 +205,17 @@ def test_a_file_that_is_named_must_be_there(folder: Path) -> None:
     assert urls(read_settings(file="pyproject.toml", environ={})) == {"memory": "memory:///"}
 
 
+def test_a_line_of_dotenv_that_cannot_be_parsed_is_named(folder: Path) -> None:
+    """The error names the file and the line, and quotes nothing of it."""
+    (folder / ".env").write_text(
+        "# the store\nDATABASE_URL=sqlite:///a.db\n\nPASSWORD='s3cr3t-77231977\nX=1\n", "utf-8"
+    )
+    with pytest.raises(ConfigurationError, match=r"line 4 of the file \.env") as refused:
+        read_settings(environ={})
+    assert refused.value.hint
+    assert "s3cr3t" not in str(refused.value)
+
+
 @pytest.mark.parametrize("name", ["healthstore.toml", ".env"])
 def test_a_file_that_is_no_text_is_refused(folder: Path, name: str) -> None:
     """Bytes that are not UTF-8 end in an error of ours that names the file."""

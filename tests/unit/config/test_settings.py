@@ -206,6 +206,48 @@ def test_a_wrong_value_is_named_and_never_shown(options: dict[str, Any], message
     assert error.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"urls": [None]},
+        {"urls": [7]},
+        {"urls": [b"memory://"]},
+        {"urls": "memory://"},
+        {"members": {"a": None}},
+        {"members": ["memory://"]},
+    ],
+)
+def test_what_is_no_url_is_refused_with_a_hint(given: dict[str, Any]) -> None:
+    """A variable that is not set, or a list for a mapping, is an error of configuration."""
+    refused(**given)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "setting"),
+    [
+        ("sqlite:///a.db", {"password": SecretStr(SECRET)}, "password"),
+        (f"sqlite://u:{SECRET}@/a.db", {}, "password"),
+        ("sqlite:///a.db", {"tls": "verify"}, "tls"),
+        ("sqlite:///a.db", {"tls_ca": Path("ca.pem")}, "tls_ca"),
+        ("memory://", {"password": SecretStr(SECRET)}, "password"),
+    ],
+)
+def test_a_store_without_a_server_has_no_password_and_no_tls(
+    url: str, options: dict[str, Any], setting: str
+) -> None:
+    """What looks like protection and is none is refused, without the secret."""
+    with pytest.raises(ConfigurationError, match=f"'{setting}' is set, and .* has none") as error:
+        Settings(members=(member(url, **options),))
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\n", "\t", "\x7f"])
+def test_a_control_character_in_a_password_is_refused(text: str) -> None:
+    """No driver gets a line end or a NUL; the error is ours and holds no part of it."""
+    with pytest.raises(ConfigurationError, match="control character"):
+        member("postgresql://u@h/d", password=SecretStr(text)).backend_url()
+
+
 def test_settings_do_not_change() -> None:
     """Settings and members are frozen."""
     settings = settings_of(["memory://"])

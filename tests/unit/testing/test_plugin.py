@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points
 
 import pytest
 
+from healthstore.abc.registry import BUILT_IN
 from healthstore.testing.provision import SERVERS
 
 USES = """
@@ -135,6 +137,49 @@ def test_an_author_s_file_is_short(pytester: pytest.Pytester, source: str) -> No
     pytester.makepyfile(head + source.format(fixture=fixture))
     result = run(pytester, "-k", "ping or copy", mode="strict")
     result.assert_outcomes(passed=2, deselected=result.parseoutcomes()["deselected"])
+
+
+SECRET = "c4n4ry-77231977"  # a password that must never be printed
+
+
+def canaries() -> dict[str, str]:
+    """Return URLs with a password: of servers that are down, that refuse it, and malformed."""
+    found = {
+        "postgresql down": f"postgresql://hs:{SECRET}@127.0.0.1:1/x",
+        "mysql down": f"mysql://hs:{SECRET}@127.0.0.1:1/x",
+        "mongodb down": f"mongodb://hs:{SECRET}@127.0.0.1:1/x?serverSelectionTimeoutMS=300",
+        "malformed": f"postgresql://hs:{SECRET}@h:port/x",
+        "unknown option": f"postgresql://hs:{SECRET}@h/x?wrong={SECRET}",
+    }
+    for name, variable in SERVERS.items():
+        scheme, mark, rest = os.environ.get(variable or "", "").partition("://")
+        if mark:
+            found[f"{name} refuses"] = f"{scheme}://hs:{SECRET}@{rest.rpartition('@')[2]}"
+    return found
+
+
+CANARIES = canaries()
+
+
+@pytest.fixture
+def drivers() -> None:
+    """Load the drivers here: each inner run forgets what it imported, and C code is loaded once."""
+    for built_in in BUILT_IN.values():
+        import_module(built_in.target.partition(":")[0])
+
+
+@pytest.mark.usefixtures("drivers")
+@pytest.mark.parametrize("name", CANARIES)
+def test_no_traceback_shows_the_password_of_a_url(pytester: pytest.Pytester, name: str) -> None:
+    """Whatever fails at a server, the report says what and where, and never the password."""
+    pytester.makepyfile("async def test_it(healthstore_manager): pass")
+    for options in (("--tb=auto",), ("-l", "--tb=long")):
+        result = run(pytester, f"--healthstore-url={CANARIES[name]}", *options)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        text = result.stdout.str() + result.stderr.str()
+        assert SECRET not in text
+        assert "ConnectionParameters" not in text
+        assert "URL" in text  # what to do
 
 
 def test_the_plugin_is_light() -> None:

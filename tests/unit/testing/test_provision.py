@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from traceback import walk_tb
 
 import pytest
 
 from healthstore import DatabaseManager, Entity
 from healthstore.abc import BackendURL
 from healthstore.abc.registry import BUILT_IN, connect
-from healthstore.errors import ConfigurationError
+from healthstore.errors import ConfigurationError, UnavailableError
 from healthstore.layers.guard import GuardLayer
 from healthstore.model.ops import CountDocuments, Insert
 from healthstore.testing import provision
@@ -41,6 +42,23 @@ def test_every_built_in_scheme_can_be_provisioned() -> None:
 def files(folder: Path) -> list[str]:
     """Return the names of the databases under a folder."""
     return [path.name for path in folder.rglob("*.db")]
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql", "mariadb"])
+async def test_a_server_that_is_down_is_an_error_of_ours(scheme: str) -> None:
+    """It says what, where and what to do, without the driver's error, whose frames hold secrets."""
+    secret = "c4n4ry-77231977"
+    url = BackendURL.parse(f"{scheme}://me:{secret}@127.0.0.1:1/d")
+    with pytest.raises(UnavailableError) as down:
+        async with Databases().empty("mine", url):
+            pass
+    error = down.value
+    assert f"{scheme}://me:***@127.0.0.1:1/d" in error.message
+    assert "URL" in error.hint
+    assert (error.__cause__, error.__context__) == (None, None)
+    ours = [frame for frame, _ in walk_tb(error.__traceback__)][1:]  # the first is this test
+    assert ours
+    assert secret not in "".join(repr(frame.f_locals) for frame in ours)
 
 
 @pytest.mark.parametrize("url", ["memory://", "sqlite:///test.db"])

@@ -16,6 +16,7 @@ from healthstore.cli.exits import Exit
 from healthstore.cli.failures import Failure
 from healthstore.cli.output import Output
 from healthstore.cli.store import Store
+from healthstore.config.settings import named_by_kind
 from healthstore.errors import HealthstoreError
 
 __all__ = ("Patient", "examine_all", "examine_members")
@@ -30,13 +31,20 @@ class Patient:
     trouble: Line | None = None
 
     @classmethod
-    def of(cls, text: str) -> Patient:
-        """Return the member of a URL, named by its kind."""
-        try:
-            url = BackendURL.parse(text)
-        except HealthstoreError as error:  # one bad URL must not hide the other members
-            return cls("?", None, failed("URL", error))
-        return cls(kind_of(url), url)
+    def of_all(cls, texts: Sequence[str]) -> list[Patient]:
+        """Return the members of URLs, named by their kinds as every command names them."""
+        found: list[BackendURL | Line] = []
+        for text in texts:
+            try:
+                found.append(BackendURL.parse(text))
+            except HealthstoreError as error:  # one bad URL must not hide the other members
+                found.append(failed("URL", error))
+        urls = [each for each in found if isinstance(each, BackendURL)]
+        names = iter(named_by_kind([None] * len(urls), [kind_of(url) for url in urls]))
+        return [
+            cls("?", None, each) if isinstance(each, Line) else cls(next(names), each)
+            for each in found
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ async def examine_members(output: Output, store: Store) -> int:
 
 def _patients(store: Store) -> list[Patient]:
     if store.urls and store.config is None:
-        return [Patient.of(text) for text in store.urls]
+        return Patient.of_all(store.urls)
     try:
         members = store.settings().members
     except HealthstoreError as error:  # this machine is looked at all the same
