@@ -102,9 +102,9 @@ class Output:
         """Send the library's warnings to standard error, without tracebacks: they hold values."""
         handler = logging.StreamHandler(self.stderr)
         handler.setFormatter(_brief())
-        logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
         # A command moves whole stores: that its operations take long is no news.
-        logging.getLogger("healthstore.slow").setLevel(logging.ERROR)
+        handler.addFilter(lambda record: record.name != "healthstore.slow")
+        logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
     def _red(self, text: str) -> str:
         return f"\x1b[1;31m{text}\x1b[0m" if self.stderr.isatty() and not self.plain else text

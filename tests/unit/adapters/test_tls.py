@@ -20,6 +20,7 @@ from healthstore.abc import Backend, BackendURL
 from healthstore.abc.registry import connect
 from healthstore.abc.tls import Tls, tls_context
 from healthstore.adapters.mongo.options import read_url
+from healthstore.adapters.mongo.pool import Pools
 from healthstore.errors import Condition, ConfigurationError, HealthstoreError
 
 # The first packet of MariaDB 10.11, with everything that it can do except TLS.
@@ -125,6 +126,7 @@ def test_old_protocols_are_refused(certificate: Path) -> None:
         options.address, **options.arguments
     )
     pools = client.options.pool_options
+    Pools()(("h", 27017), pools)  # as the client does when it first needs a connection
     built: object = pools._ssl_context
     assert isinstance(built, ssl.SSLContext)
     assert built.minimum_version >= ssl.TLSVersion.TLSv1_2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -30,6 +31,10 @@ class LosslessPool(Pool):
     def __init__(self, *args: Any, note: Callable[[Exception | None], None], **kwargs: Any) -> None:
         """``note`` is called with each failure to open a connection, and with None for a success."""
         super().__init__(*args, **kwargs)
+        context = self.opts._ssl_context  # noqa: SLF001 - there is no option for it
+        if isinstance(context, ssl.SSLContext):
+            # The driver leaves it to the Python build, and Debian's takes whatever OpenSSL does.
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._note = note
         self._late: set[asyncio.Task[None]] = set()
 
