@@ -189,6 +189,7 @@ async def test_postgresql_s_certificate_is_a_matter_of_configuration(certificate
     assert await finding(connect(BackendURL.parse(trusted))) is Condition.SUSPECT
     assert begun > 0
     server.close()
+    await asyncio.sleep(0.1)  # asyncpg closes a transport that was refused a moment later
 
 
 @pytest.mark.parametrize("tls", ["verify", "encrypt"])

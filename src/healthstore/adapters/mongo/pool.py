@@ -31,7 +31,7 @@ class LosslessPool(Pool):
     def __init__(self, *args: Any, note: Callable[[Exception | None], None], **kwargs: Any) -> None:
         """``note`` is called with each failure to open a connection, and with None for a success."""
         super().__init__(*args, **kwargs)
-        context = self.opts._ssl_context  # noqa: SLF001 - there is no option for it
+        context: object = self.opts._ssl_context  # noqa: SLF001 - there is no option for it
         if isinstance(context, ssl.SSLContext):
             # The driver leaves it to the Python build, and Debian's takes whatever OpenSSL does.
             context.minimum_version = ssl.TLSVersion.TLSv1_2
