@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from healthstore.abc.unit import deadline_exceeded
@@ -26,7 +27,8 @@ class Traffic:
     """The requests that are under way at one member.
 
     ``reading`` and ``writing`` hold the deadlines of single requests, ``units`` counts units
-    that may write, and ``begun`` all writes and such units that ever began. Ending a request is rescheduling its deadline to now.
+    that may write, and ``begun`` all writes and such units that ever began. Ending a request is
+    rescheduling its deadline to now.
     """
 
     __slots__ = ("_idle", "begun", "name", "reading", "units", "writing")
@@ -39,63 +41,47 @@ class Traffic:
         self.begun = 0
         self._idle: asyncio.Event | None = None
 
-    async def read(
+    def read(
         self,
         until: float | None,
         work: Callable[P, Awaitable[R]],
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> R:
+    ) -> Coroutine[None, None, R]:
         """Do something that changes nothing, until a time of the loop's clock at most.
 
         Raises UnavailableError when the member goes down meanwhile, DeadlineExceededError when
         the time is over.
         """
-        deadline = asyncio.timeout_at(until)
-        try:
-            async with deadline:
-                self.reading.add(deadline)
-                try:
-                    return await work(*args, **kwargs)
-                finally:
-                    self.reading.discard(deadline)
-                    self._landed()
-        except TimeoutError:  # members raise errors of ours only: this is the deadline, or a cut
-            if _is_over(until):
-                raise deadline_exceeded(write=False).at(backend=self.name) from None
-            raise _lost(
-                UnavailableError("the member went down", hint="repeat the call"), self.name
-            ) from None
+        return self._run(self.reading, until, partial(work, *args, **kwargs))
 
-    async def write(
+    def write(
         self,
         until: float | None,
         work: Callable[P, Awaitable[R]],
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> R:
+    ) -> Coroutine[None, None, R]:
         """Do something that writes, as :meth:`read`; its outcome is unknown if it is ended."""
+        self.begun += 1
+        return self._run(self.writing, until, partial(work, *args, **kwargs))
+
+    async def _run(
+        self, under_way: set[asyncio.Timeout], until: float | None, work: Callable[[], Awaitable[R]]
+    ) -> R:
         deadline = asyncio.timeout_at(until)
         try:
             async with deadline:
-                self.writing.add(deadline)
-                self.begun += 1
+                under_way.add(deadline)
                 try:
-                    return await work(*args, **kwargs)
+                    return await work()
                 finally:
-                    self.writing.discard(deadline)
+                    under_way.discard(deadline)
                     self._landed()
-        except TimeoutError:
-            if _is_over(until):
-                raise deadline_exceeded(write=True).at(backend=self.name) from None
-            raise _lost(
-                OutcomeUnknownError(
-                    "the member went down during the write",
-                    hint="when this member serves again, read the document to see",
-                    outcome=Outcome.UNKNOWN,
-                ),
-                self.name,
-            ) from None
+        except TimeoutError:  # members raise errors of ours only: this is the deadline, or a cut
+            write = under_way is self.writing
+            ended = deadline_exceeded(write) if _is_over(until) else _lost(write=write)
+            raise ended.at(backend=self.name) from None
 
     def begin(self) -> None:
         """Count a unit that may write."""
@@ -190,6 +176,14 @@ def _is_over(until: float | None) -> bool:
     return until is not None and asyncio.get_running_loop().time() >= until
 
 
-def _lost(error: HealthstoreError, name: str) -> HealthstoreError:
+def _lost(*, write: bool) -> HealthstoreError:
+    """Return the error for a request whose member went down."""
+    error: HealthstoreError = UnavailableError("the member went down", hint="repeat the call")
+    if write:
+        error = OutcomeUnknownError(
+            "the member went down during the write",
+            hint="when this member serves again, read the document to see",
+            outcome=Outcome.UNKNOWN,
+        )
     error.condition = Condition.DOWN
-    return error.at(backend=name)
+    return error
