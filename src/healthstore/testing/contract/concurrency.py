@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -35,15 +36,21 @@ R = TypeVar("R")
 
 
 async def _patiently(request: Callable[[], Awaitable[R]]) -> R:
-    """Repeat a request while its error says that this may help."""
-    for attempt in range(200):
+    """Repeat a request while its error says that this may help.
+
+    The pauses are random and grow, as those of the retry layer do: twenty callers who repeat in
+    step collide again each time, and on a server whose unique keys are exclusion constraints
+    (DocumentDB) each collision is a deadlock.
+    """
+    for attempt in range(60):
         try:
             return await request()
         except HealthstoreError as error:
             if not error.transient:
                 raise
-            await asyncio.sleep(0.001 * min(attempt, 20))
-    pytest.fail("the request was refused two hundred times in a row")
+            pause = random.uniform(0, min(0.002 * 2**attempt, 0.5))  # noqa: S311 - no secret
+            await asyncio.sleep(pause)
+    pytest.fail("the request was refused sixty times in a row")
 
 
 async def _is_done(store: Backend, op: Op[object]) -> bool:
