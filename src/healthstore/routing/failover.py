@@ -262,32 +262,58 @@ class Failover:
         return await self._write(op)
 
     async def _read(self, op: Op[R]) -> R:
-        until, attempt = self._until(op.effect), 1
-        while True:
-            name = self._roster.route.reads or self._nobody()
-            try:
-                return await self._traffic[name].read(until, self._backend(name).execute, op)
-            except HealthstoreError as error:
-                if not await self._may_repeat(name, error, until) or attempt == _ATTEMPTS:
-                    raise self._placed(name, error) from error.__cause__
-            attempt += 1
+        until = self._until(op.effect)
+
+        async def read(name: str) -> R:
+            return await self._traffic[name].read(until, self._backend(name).execute, op)
+
+        try:
+            return await self._repeated(read, self._reader, until)
+        except ConfigurationError as error:
+            raise self._placed(error) from error.__cause__
 
     async def _write(self, op: Op[R]) -> R:
-        until, attempt = self._until(op.effect), 1
+        until = self._until(op.effect)
+
+        async def write(name: str) -> R:
+            result = await self._traffic[name].write(until, self._backend(name).execute, op)
+            if name == MOCK:
+                self._wrote_to_mock(op)
+            return result
+
+        return await self._repeated(write, self._writer, until, gated=True)
+
+    async def _repeated(
+        self,
+        request: Callable[[str], Awaitable[R]],
+        destination: Callable[[], str],
+        until: float,
+        *,
+        gated: bool = False,
+    ) -> R:
+        """Make a request; again, where a check has found that this may help.
+
+        ``destination`` names who serves it, or raises. One that is ``gated`` waits while the
+        active member changes.
+        """
+        left = _ATTEMPTS
         while True:
-            while not self._gate.is_open:
+            while gated and not self._gate.is_open:
                 await self._gate.passed(until)
-            name = self._roster.route.writes or self._refusal()
+            name = destination()
             try:
-                result = await self._traffic[name].write(until, self._backend(name).execute, op)
+                return await request(name)
             except HealthstoreError as error:
-                if not await self._may_repeat(name, error, until) or attempt == _ATTEMPTS:
+                left -= 1
+                may_help = self._may_help(name, error) and left > 0
+                if not (may_help and await self._roster.verdict(name, until)):
                     raise
-            else:
-                if name == MOCK:
-                    self._wrote_to_mock(op)
-                return result
-            attempt += 1
+
+    def _reader(self) -> str:
+        return self._roster.route.reads or self._nobody()
+
+    def _writer(self) -> str:
+        return self._roster.route.writes or self._refusal()
 
     def _until(self, effect: Effect) -> float:
         """Return when a request that begins now is out of time, by the loop's clock.
@@ -299,16 +325,14 @@ class Failover:
             seconds = self._seconds.get(self._roster.route.active, _SECONDS)
         return asyncio.get_running_loop().time() + seconds
 
-    async def _may_repeat(self, name: str, error: HealthstoreError, until: float) -> bool:
-        """Tell the checks of trouble, wait for their verdict, and say whether to try again."""
+    def _may_help(self, name: str, error: HealthstoreError) -> bool:
+        """Tell the checks of trouble; return whether their verdict can make it worth repeating."""
         if error.condition is Condition.OK or not self._roster.watches(name):
             return False
         self._roster.noticed(name, error)
         if error.outcome is Outcome.UNKNOWN or error.condition is Condition.OVERLOADED:
             return False  # it may have been done; or moving the load would only move the trouble
-        if isinstance(error, DeadlineExceededError):
-            return False  # its time is used up
-        return await self._roster.verdict(name, until)
+        return not isinstance(error, DeadlineExceededError)  # its time is used up
 
     def _wrote_to_mock(self, op: Op[R]) -> None:
         if isinstance(op, Ensure):
@@ -349,9 +373,10 @@ class Failover:
         others = [name for name in self.members if name != self.name]
         return f"{wait}, or switch to {' or '.join(others)}" if others else wait
 
-    def _placed(self, name: str, error: HealthstoreError) -> HealthstoreError:
+    def _placed(self, error: ConfigurationError) -> HealthstoreError:
         """Return the error of a read; at a standby a missing collection means: no copy there."""
-        if name in {self.name, MOCK} or not isinstance(error, ConfigurationError):
+        name = error.backend
+        if name in {None, self.name, MOCK} or error.condition is not Condition.OK:
             return error
         return UnavailableError(
             f"{name} stands in for {self.name} and has no copy of this",
@@ -365,22 +390,14 @@ class Failover:
     async def begin(self, options: UnitOptions = UnitOptions()) -> Unit:  # noqa: B008 - frozen
         """Begin a unit where it may run; it stays on that member to its end."""
         self._require_here()
-        until, attempt = asyncio.get_running_loop().time() + options.deadline, 1
-        while True:
-            while not (options.read_only or self._gate.is_open):
-                await self._gate.passed(until)
-            route = self._roster.route
-            name = (
-                route.reads or self._nobody()
-                if options.read_only
-                else route.writes or self._refusal()
-            )
-            try:
-                return await self._begin_at(name, options, until)
-            except HealthstoreError as error:
-                if not await self._may_repeat(name, error, until) or attempt == _ATTEMPTS:
-                    raise
-            attempt += 1
+        until = asyncio.get_running_loop().time() + options.deadline
+        writes = not options.read_only
+
+        async def begin(name: str) -> Unit:
+            return await self._begin_at(name, options, until)
+
+        destination = self._writer if writes else self._reader
+        return await self._repeated(begin, destination, until, gated=writes)
 
     async def _begin_at(self, name: str, options: UnitOptions, until: float) -> Unit:
         traffic, writes = self._traffic[name], not options.read_only

@@ -22,7 +22,14 @@ from healthstore.errors import (
     UnavailableError,
 )
 from healthstore.model.ops import CountDocuments, Ensure, Insert
-from healthstore.routing.policy import FailoverMode, FailoverPolicy, Mock, Probe, Startup
+from healthstore.routing.policy import (
+    Failback,
+    FailoverMode,
+    FailoverPolicy,
+    Mock,
+    Probe,
+    Startup,
+)
 from healthstore.testing.contract._samples import PEOPLE, person
 
 from .stores import QUICK, World, refused
@@ -249,6 +256,22 @@ async def test_what_the_active_member_missed_is_made_up_for() -> None:
         await asyncio.sleep(0.05)
         assert await world.failover.execute(COUNT) == 0
         assert world.failover.route.writes == "a"
+
+
+async def test_a_member_that_an_operator_brings_back_has_what_it_missed() -> None:
+    """Where failback is manual, too, nothing that was initialized on the mock is missing."""
+    start = policy(
+        mode=FailoverMode.NONE, mock=Mock.ON, startup=Startup.DEGRADED, failback=Failback.MANUAL
+    )
+    world = World("a", policy=start)
+    world["a"].error = refused()
+    async with world:
+        await world.failover.execute(Ensure((PEOPLE,)))
+        world["a"].error = None
+        await world.failover.bring_back()
+        assert world.failover.route.writes == "a"
+        await world.failover.execute(Insert(PEOPLE, (person(1),)))
+        assert await world.failover.execute(COUNT) == 1
 
 
 async def test_a_start_without_the_active_member_fails_and_says_how_to_go_on() -> None:
