@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         SlowQuery,
         Switched,
     )
-    from healthstore.manager import DatabaseManager, SwitchReport, Transaction
+    from healthstore.manager import DatabaseManager, Transaction
     from healthstore.model.ops import Avg, Count, Max, Measure, Min, Sum
     from healthstore.model.query import F, Filter
     from healthstore.model.schema import Check, Index, Unique
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from healthstore.routing.report import Health, MemberHealth, Mode
     from healthstore.statistics import OperationStatistics
+    from healthstore.switching import SwitchReport
 
 __all__ = (
     "Avg",
@@ -124,7 +125,8 @@ _HOMES = {
         ),
         "events",
     ),
-    **dict.fromkeys(("DatabaseManager", "SwitchReport", "Transaction"), "manager"),
+    **dict.fromkeys(("DatabaseManager", "Transaction"), "manager"),
+    "SwitchReport": "switching",
     **dict.fromkeys(("Avg", "Count", "Max", "Measure", "Min", "Sum"), "model.ops"),
     **dict.fromkeys(("F", "Filter"), "model.query"),
     **dict.fromkeys(("Check", "Index", "Unique"), "model.schema"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import isawaitable
 from pathlib import Path
@@ -15,15 +14,12 @@ from pydantic import SecretStr
 
 from healthstore.abc.backend import Backend, Isolation, Unit, UnitOptions
 from healthstore.build import Build, build_bounded, build_guard, build_member, timeout_of
-from healthstore.config.kinds import store
+from healthstore.config.changes import changed_members
 from healthstore.config.settings import MemberSettings, Profile, Settings, settings_of
 from healthstore.entity import Entity, collection_of
 from healthstore.errors import (
     ConfigurationError,
-    HealthstoreError,
     InvalidRequestError,
-    UnavailableError,
-    VerificationError,
 )
 from healthstore.events import ConfigReloaded, Event, EventBus, EventStream
 from healthstore.logs import LEVELS, log_event
@@ -35,6 +31,7 @@ from healthstore.routing.machine import MOCK
 from healthstore.routing.policy import FailoverPolicy, Mock
 from healthstore.routing.report import Health, Mode
 from healthstore.statistics import OperationStatistics, Statistics
+from healthstore.switching import Switch, SwitchReport, bring_back
 from healthstore.transfer import (
     BackupReport,
     MigrationReport,
@@ -42,13 +39,12 @@ from healthstore.transfer import (
     RestoreReport,
     VerificationReport,
     backup,
-    lag,
     migrate,
     restore,
     verify,
 )
 
-__all__ = ("DatabaseManager", "SwitchReport", "Transaction")
+__all__ = ("DatabaseManager", "Transaction")
 
 M = TypeVar("M", bound=Entity)
 E = TypeVar("E", bound=Event)
@@ -70,17 +66,6 @@ class Transaction:
 
 MockFill = Callable[[Transaction], Awaitable[None]]
 """Fills the mock with data, inside a transaction on it."""
-
-
-@dataclass(frozen=True, slots=True)
-class SwitchReport:
-    """What a switch did or, of a dry run, could do. Writes waited for ``seconds``."""
-
-    source: str
-    target: str
-    possible: bool
-    reasons: tuple[str, ...] = ()
-    seconds: float = 0.0
 
 
 class DatabaseManager:
@@ -363,59 +348,14 @@ class DatabaseManager:
         configuration, too.
         """
         self._require_member(name)
-        source = self.active
-        try:
-            if name == source:
-                return await self._bring_back(source, dry_run=dry_run)
-            await self._require_fit(name, force=force)
-            begun = self._failover.writes_begun(source)
-            await self._require_current(source, name, verify=verify, force=force)
-            if dry_run:
-                return SwitchReport(source, name, possible=True)
-
-            async def require_current() -> None:
-                again = verify and self._failover.writes_begun(source) != begun
-                await self._require_current(source, name, verify=again, force=force)
-
-            seconds = await self._failover.switch(name, require_current)
-        except HealthstoreError as error:
-            if not dry_run:
-                raise
-            return SwitchReport(source, name, possible=False, reasons=(error.message,))
-        return SwitchReport(source, name, possible=True, seconds=seconds)
-
-    async def _bring_back(self, name: str, *, dry_run: bool) -> SwitchReport:
-        route = self._failover.route
-        if not dry_run and not route.reads == route.writes == name:
-            await self._failover.bring_back()
-        return SwitchReport(name, name, possible=True)
-
-    async def _require_fit(self, name: str, *, force: bool) -> None:
-        await self.member(name)
-        obstacles = await self._failover.obstacles(name, force=force)
-        if self._settings_of(name).read_only:
-            obstacles.append(f"{name} is configured read-only")
-        if obstacles:
-            raise UnavailableError("; ".join(obstacles), hint="look at its health", backend=name)
-
-    async def _require_current(
-        self, source: str, target: str, *, verify: bool, force: bool
-    ) -> None:
-        if force and not self._failover.serves(source):
-            return
-        copy = f"copy it first, for example with db.migrate({source!r}, {target!r})"
-        differences = await lag(await self.member(source), await self.member(target))
-        if not differences and verify:
-            report = await self.verify(source, target)
-            differences = [
-                f"{target} has other documents of {each.collection}"
-                for each in report.collections
-                if not each.equal
-            ]
-        if differences:
-            raise VerificationError(
-                f"{target} is behind: {'; '.join(differences)}", hint=copy, backend=target
-            )
+        if name == self.active:
+            return await bring_back(self._failover, dry_run=dry_run)
+        switch = Switch(
+            self._failover, self.member, self.active, name, with_documents=verify, force=force
+        )
+        read_only = self._settings_of(name).read_only
+        obstacles = [f"{name} is configured read-only"] if read_only else []
+        return await switch.run(obstacles, dry_run=dry_run)
 
     async def reload(self, settings: Settings | None = None) -> ConfigReloaded:
         """Read the configuration again and rebuild the members whose settings changed.
@@ -431,21 +371,8 @@ class DatabaseManager:
                     hint="pass the new settings, or make the manager by from_env() or from_file()",
                 )
             settings = self._reread()
-        old = {each.name: each for each in self._settings.members}
+        changed = changed_members(self._settings, settings)
         new = {each.name: each for each in settings.members}
-        if list(old) != list(new) or settings.policy != self._settings.policy:
-            raise ConfigurationError(
-                "members or the policy changed, not only settings of members",
-                hint="start a new manager with the new configuration",
-            )
-        changed = tuple(name for name in new if new[name] != old[name])
-        for name in changed:
-            if store(old[name].backend_url()) != store(new[name].backend_url()):
-                raise ConfigurationError(
-                    f"{name} names another database now",
-                    hint="start a new manager; or make it a member, copy, and switch()",
-                    backend=name,
-                )
         for name in changed:
             await self._failover.exchange(name, self._built(new[name]))
         self._settings = settings

@@ -36,7 +36,6 @@ from healthstore.events import ConfigReloaded, Event
 from healthstore.events import EventStream as AsyncEventStream
 from healthstore.manager import DatabaseManager as AsyncDatabaseManager
 from healthstore.manager import MockFill as AsyncMockFill
-from healthstore.manager import SwitchReport
 from healthstore.manager import Transaction as AsyncTransaction
 from healthstore.model.ops import Ensured, Measure
 from healthstore.model.query import Filter
@@ -47,6 +46,7 @@ from healthstore.repository import Repository as AsyncRepository
 from healthstore.routing.policy import FailoverPolicy
 from healthstore.routing.report import Health
 from healthstore.statistics import OperationStatistics
+from healthstore.switching import SwitchReport
 from healthstore.transfer import (
     BackupReport,
     MigrationReport,

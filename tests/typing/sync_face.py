@@ -6,10 +6,10 @@ from uuid import UUID
 
 from healthstore import Count, Entity, F, MaxLength, Unique
 from healthstore.events import Event, Switched
-from healthstore.manager import SwitchReport
 from healthstore.model.values import Value
 from healthstore.repository import Page
 from healthstore.routing.report import Health
+from healthstore.switching import SwitchReport
 from healthstore.sync import DatabaseManager, Repository, Transaction
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from healthstore.abc.prober import PoolFigures
 from healthstore.adapters.sql.dialect import Connection
@@ -31,6 +32,11 @@ class PoolOptions:
     size: int = 10
     acquire_seconds: float = 10.0
     connect_seconds: float = 5.0
+
+    @classmethod
+    def read(cls, options: Mapping[str, Any]) -> PoolOptions:
+        """Pick them from the options of a URL."""
+        return cls(options["pool_size"], options["acquire_timeout"], options["connect_timeout"])
 
 
 class Pool:

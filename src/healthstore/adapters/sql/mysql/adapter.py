@@ -71,14 +71,7 @@ class MySqlAdapter(SqlAdapter):
 
     async def connect(self) -> None:
         """Connect once, learn which product and version serves, and check its settings."""
-        self.writers = self.readers = Pool(
-            self.dial_pooled,
-            PoolOptions(
-                self._options["pool_size"],
-                self._options["acquire_timeout"],
-                self._options["connect_timeout"],
-            ),
-        )
+        self.writers = self.readers = Pool(self.dial_pooled, PoolOptions.read(self._options))
         async with self.writers.lend() as connection:
             ((version, packet, flush),) = await connection.fetch(
                 "SELECT VERSION(), @@max_allowed_packet, @@innodb_flush_log_at_trx_commit", ()

@@ -71,14 +71,7 @@ class PostgresAdapter(SqlAdapter):
 
     async def connect(self) -> None:
         """Connect once and check the server's version and encoding."""
-        self.writers = self.readers = Pool(
-            self.dial_pooled,
-            PoolOptions(
-                self._options["pool_size"],
-                self._options["acquire_timeout"],
-                self._options["connect_timeout"],
-            ),
-        )
+        self.writers = self.readers = Pool(self.dial_pooled, PoolOptions.read(self._options))
         async with self.writers.lend() as connection:
             ((version, encoding),) = await connection.fetch(
                 "SELECT current_setting('server_version_num'), current_setting('server_encoding')",

@@ -65,7 +65,7 @@ def connect(url: BackendURL, name: str) -> SqliteAdapter:
         raise ConfigurationError(
             "the URL names no file", hint="write sqlite:///path.db, or memory:// for no file"
         )
-    pool = PoolOptions(options["pool_size"], options["acquire_timeout"], options["connect_timeout"])
+    pool = PoolOptions.read(options)
     return SqliteAdapter(name, Path(url.database), options["busy_timeout"], pool)
 
 

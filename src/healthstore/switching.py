@@ -1,0 +1,99 @@
+"""Switching: another member becomes the active one, if nothing would be missing there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from healthstore.abc.backend import Backend
+from healthstore.errors import HealthstoreError, UnavailableError, VerificationError
+from healthstore.routing.failover import Failover
+from healthstore.transfer import lag, verify
+
+__all__ = ("Switch", "SwitchReport", "bring_back")
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchReport:
+    """What a switch did or, of a dry run, could do. Writes waited for ``seconds``."""
+
+    source: str
+    target: str
+    possible: bool
+    reasons: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A change of the active member from ``source`` to ``target``.
+
+    ``member`` lends an open member by name. The target must have every document of the source
+    or, not ``with_documents``, the same counts, versions and latest changes. With ``force``, a
+    source that is not up is not compared.
+    """
+
+    failover: Failover
+    member: Callable[[str], Awaitable[Backend]]
+    source: str
+    target: str
+    with_documents: bool
+    force: bool
+
+    async def run(self, obstacles: Iterable[str] = (), *, dry_run: bool) -> SwitchReport:
+        """Switch or, in a dry run, only find out whether that is possible.
+
+        ``obstacles`` are known already. Raises UnavailableError if the target is not fit,
+        VerificationError if it is behind; a dry run reports that instead.
+        """
+        try:
+            await self._require_fit(obstacles)
+            begun = self.failover.writes_begun(self.source)
+            await self._require_current(with_documents=self.with_documents)
+            if dry_run:
+                return SwitchReport(self.source, self.target, possible=True)
+
+            async def require_current() -> None:
+                wrote = self.failover.writes_begun(self.source) != begun
+                await self._require_current(with_documents=self.with_documents and wrote)
+
+            seconds = await self.failover.switch(self.target, require_current)
+        except HealthstoreError as error:
+            if not dry_run:
+                raise
+            return SwitchReport(self.source, self.target, possible=False, reasons=(error.message,))
+        return SwitchReport(self.source, self.target, possible=True, seconds=seconds)
+
+    async def _require_fit(self, obstacles: Iterable[str]) -> None:
+        await self.member(self.target)
+        found = [*await self.failover.obstacles(self.target, force=self.force), *obstacles]
+        if found:
+            raise UnavailableError("; ".join(found), hint="look at its health", backend=self.target)
+
+    async def _require_current(self, *, with_documents: bool) -> None:
+        if self.force and not self.failover.serves(self.source):
+            return
+        ends = await self.member(self.source), await self.member(self.target)
+        differences = await lag(*ends)
+        if not differences and with_documents:
+            report = await verify(*ends)
+            differences = [
+                f"{self.target} has other documents of {each.collection}"
+                for each in report.collections
+                if not each.equal
+            ]
+        if differences:
+            raise VerificationError(
+                f"{self.target} is behind: {'; '.join(differences)}",
+                hint=f"copy it first, for example with "
+                f"db.migrate({self.source!r}, {self.target!r})",
+                backend=self.target,
+            )
+
+
+async def bring_back(failover: Failover, *, dry_run: bool) -> SwitchReport:
+    """Let the active member serve again, where failback is manual or it was in quarantine."""
+    name, route = failover.name, failover.route
+    if not dry_run and not route.reads == route.writes == name:
+        await failover.bring_back()
+    return SwitchReport(name, name, possible=True)
