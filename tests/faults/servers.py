@@ -192,6 +192,13 @@ class PrivateServer:
         self._script("down")
         self._wait_until_gone()
 
+    def stand_by(self) -> None:
+        """Make PostgreSQL, while it is down, come back in recovery, to end it when promoted."""
+        signal_file = self._home / "standby.signal"
+        signal_file.touch()
+        owner = self._home.stat()
+        os.chown(signal_file, owner.st_uid, owner.st_gid)
+
     def _wait_until_gone(self) -> None:
         """Wait until the kernel has closed the port, too: later than the process vanishes."""
         until = time.monotonic() + _SECONDS

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +15,7 @@ import pytest
 from tests.faults.notes import within
 from tests.faults.proxy import proxy
 from tests.faults.servers import PrivateServer
-from tests.faults.stores import Note, callers, pair
+from tests.faults.stores import FAST, Note, callers, pair
 
 from healthstore import DatabaseManager
 from healthstore.abc import BackendURL
@@ -261,6 +262,32 @@ async def test_a_stalled_event_loop_is_no_outage(
         assert store.kinds == []
 
 
+async def test_a_server_that_goes_too_often_waits_for_an_operator(
+    private_postgresql: PrivateServer, tmp_path: Path
+) -> None:
+    """Back from its third outage it gets no requests by itself: `switch` lets it serve again."""
+    url = await private_postgresql.database()
+    flappy = replace(FAST, flap_limit=2)
+    async with asyncio.timeout(40), pair(url, tmp_path, probe=flappy) as store:
+        async with callers(store.read) as reads:
+            for outage in range(3):
+                store.events.clear()
+                private_postgresql.kill()
+                await store.happened(FailedOver)
+                await private_postgresql.restart()
+                await store.happened(Recovered)
+                if outage < 2:
+                    await store.happened(FailedBack)
+            await asyncio.sleep(2 * FAST.hold_down)
+            assert (store.db.reads, store.db.writes) == ("standby", None)
+            with pytest.raises(ReadOnlyError, match="primary"):
+                await store.notes.add(Note(text="refused"))
+            await store.db.switch("primary")
+            await store.notes.add(Note(text="kept"))
+        reads.require_bounded(store.timeout)
+        reads.require_good()
+
+
 # --- it is there, but ------------------------------------------------------------------------------
 
 
@@ -315,6 +342,32 @@ async def test_a_server_that_becomes_read_only_keeps_its_reads(
         await store.notes.add(Note(text="kept"))
         reads.require_good()
         assert store.kinds == ["MemberDegraded", "Recovered"]
+
+
+async def test_a_server_in_recovery_serves_reads_until_it_is_promoted(
+    private_postgresql: PrivateServer, tmp_path: Path
+) -> None:
+    """A PostgreSQL that comes back as a standby takes no writes, and takes them when promoted."""
+    url = await private_postgresql.database()
+    async with asyncio.timeout(20), pair(url, tmp_path) as store:
+        async with callers(store.read) as reads:
+            await asyncio.to_thread(private_postgresql.shut_down)
+            await store.happened(FailedOver)
+            private_postgresql.stand_by()
+            await private_postgresql.restart()
+            await store.happened(MemberDegraded)
+            async with asyncio.timeout(5):
+                while store.db.reads != "primary":  # noqa: ASYNC110 - a value, not an event
+                    await asyncio.sleep(0.02)
+            assert store.db.writes is None
+            with within(store.timeout), pytest.raises(ReadOnlyError, match="primary"):
+                await store.notes.add(Note(text="refused"))
+            await private_postgresql.ask("SELECT pg_promote()")
+            await store.happened(Recovered)
+            await store.notes.add(Note(text="kept"))
+        reads.require_bounded(store.timeout)
+        reads.require_good()
+        assert [each.text async for each in store.notes.stream()] == ["known", "kept"]
 
 
 async def test_a_mariadb_server_that_becomes_read_only_keeps_its_reads(
