@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
@@ -14,7 +15,13 @@ from healthstore.abc.url import BackendURL
 from healthstore.adapters.mongo import MongoAdapter, connect
 from healthstore.adapters.mongo.options import read_url
 from healthstore.adapters.mongo.session import Session
-from healthstore.errors import CapabilityError, LifecycleError, ReadOnlyError, UnavailableError
+from healthstore.errors import (
+    CapabilityError,
+    Condition,
+    LifecycleError,
+    ReadOnlyError,
+    UnavailableError,
+)
 from healthstore.model.ops import Delete, Get, Insert, Op, Patch, Replace
 from healthstore.model.schema import Collection, Field, Reference
 from healthstore.model.values import Document, FieldType, Kind
@@ -141,3 +148,17 @@ async def test_an_unreachable_server_is_reported_in_time() -> None:
         with pytest.raises(UnavailableError) as error:
             await adapter.open()
     assert "hidden" not in str(error.value)
+
+
+async def test_a_server_that_refuses_is_not_waited_for() -> None:
+    """Opening fails when it is certain, and not after all the time that it has."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        backend = connect(
+            BackendURL.parse(f"mongodb://127.0.0.1:{port}/x?connect_timeout=30"), "mongodb"
+        )
+        async with asyncio.timeout(10):
+            with pytest.raises(UnavailableError, match="no server could be reached") as error:
+                await backend.open()
+    assert error.value.condition is Condition.DOWN

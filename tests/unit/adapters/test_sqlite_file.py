@@ -18,6 +18,7 @@ from healthstore.adapters.sql.sqlite import SqliteAdapter
 from healthstore.adapters.sql.sqlite import adapter as sqlite_adapter
 from healthstore.errors import (
     Condition,
+    ConfigurationError,
     HealthstoreError,
     Outcome,
     OutcomeUnknownError,
@@ -251,6 +252,15 @@ async def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(HealthstoreError) as error:
         await backend.open()
     assert error.value.condition is Condition.DAMAGED
+
+
+async def test_a_directory_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+    """A URL that names a folder says so, and which file to name."""
+    backend = connect(BackendURL.parse(f"sqlite:///{tmp_path}"))
+    with pytest.raises(ConfigurationError, match="a directory") as error:
+        await backend.open()
+    assert error.value.hint == f"name a file in it, such as sqlite:///{tmp_path}/app.db"
+    assert error.value.condition is Condition.MISCONFIGURED
 
 
 async def test_patches_and_batches_are_checked_too(backend: SqliteAdapter, path: Path) -> None:

@@ -181,6 +181,12 @@ async def test_numbers_of_json_stay_what_they_are(tmp_path: Path) -> None:
         ('{"code": 1, "name": "' + "x" * 51 + '"}', 1, "51 characters"),
         ('{"code": 9223372036854775808}', 1, "64-bit"),
         ('{"code": 1, "version": null}', 1, "must have a value"),
+        ('{"code": 1}\n{"code": 2, "name": "' + _SECRET + '", "name": "b"}', 2, "one name"),
+        (
+            '{"code": 1, "data": {"a": [{"' + _SECRET + '": 1, "' + _SECRET + '": 2}]}}',
+            1,
+            "one name",
+        ),
         ('{"code": 1, "nam": "' + _SECRET + '"}', 1, "no field 'nam'"),
     ],
 )

@@ -100,7 +100,7 @@ class MongoAdapter(Adapter[Session]):
         self._connected = Database(self._client[self._options.database])
         try:
             async with asyncio.timeout(self._options.timeout):
-                hello = await self._client.admin.command("hello")
+                hello = await self._pools.answer(self._client, self._client.admin.command("hello"))
         except Exception as error:  # noqa: BLE001 - here, while it is known why
             raise self.ours(error, Phase.CONNECT, None) from None
         if hello.get("maxWireVersion", 0) < _OLDEST_WIRE_VERSION:

@@ -185,7 +185,7 @@ class _Report:
 _LOST = _Report(
     OutcomeUnknownError,
     "the connection was lost before the answer",
-    "read the document to see whether it was written",
+    "when this backend is well again, read the document to see whether it was written",
     in_doubt=True,
 )
 _LOST_READ = _Report(UnavailableError, "the connection was lost", "repeat the call")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.pool import AsyncConnection, Pool
+from pymongo.errors import ServerSelectionTimeoutError
 
 from healthstore.abc.prober import PoolFigures
 from healthstore.adapters.mongo.errors import condition_of
 from healthstore.errors import Condition
 
 __all__ = ("LosslessPool", "Pools", "close_client")
+
+_LOOK_SECONDS = 0.02
 
 
 class LosslessPool(Pool):
@@ -97,6 +100,25 @@ class Pools:
         servers = client.topology_description.server_descriptions()
         found = {self._failed.get(address) for address in servers}
         return found.pop() if len(found) == 1 else None
+
+    async def answer(
+        self, client: AsyncMongoClient[Any], command: Coroutine[Any, Any, Mapping[str, Any]]
+    ) -> Mapping[str, Any]:
+        """Wait for the answer to a command, but not when no server can be reached.
+
+        The driver would go on trying a server that refuses, for as long as it may. Raises its
+        ServerSelectionTimeoutError.
+        """
+        asking = asyncio.ensure_future(command)
+        try:
+            while not asking.done():
+                await asyncio.wait({asking}, timeout=_LOOK_SECONDS)
+                if not asking.done() and self.unreached(client) is not None:
+                    raise ServerSelectionTimeoutError
+            return asking.result()
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
 
 
 async def close_client(client: AsyncMongoClient[Any], seconds: float) -> None:

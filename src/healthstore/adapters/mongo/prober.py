@@ -23,15 +23,13 @@ from healthstore.adapters.mongo.errors import translated
 from healthstore.adapters.mongo.examination import examine
 from healthstore.adapters.mongo.options import ClientOptions
 from healthstore.adapters.mongo.pool import Pools, close_client
-from healthstore.errors import Condition, HealthstoreError, LifecycleError, UnavailableError
+from healthstore.errors import HealthstoreError, LifecycleError
 from healthstore.model.catalog import CATALOG
 
 __all__ = ("CANARY", "MongoProber")
 
 CANARY = "healthstore_canary"
 """The collection of one document that checks write; it is in no catalog."""
-# The driver goes on trying a server that refuses, for as long as it may; that is looked at so often.
-_LOOK_SECONDS = 0.02
 _FAREWELL = 0.1
 # From here on the server's estimate is close enough; below, counting is cheap.
 _COUNTED_BELOW = 10_000
@@ -134,19 +132,7 @@ class MongoProber:
             read_preference=ReadPreference.PRIMARY_PREFERRED,
             read_concern=ReadConcern("local"),
         )
-        asking: asyncio.Future[Mapping[str, Any]] = asyncio.ensure_future(
-            database.command(name, **arguments)
-        )
-        try:
-            while not asking.done():
-                await asyncio.wait({asking}, timeout=_LOOK_SECONDS)
-                condition = None if asking.done() else self._pools.unreached(client)
-                if condition is not None:
-                    raise _nobody(condition)
-            return asking.result()
-        finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+        return await self._pools.answer(client, database.command(name, **arguments))
 
     async def _optional(self, name: str, **arguments: Any) -> Mapping[str, Any]:
         """Run a command that needs a right, or that not every server has."""
@@ -181,15 +167,6 @@ async def _count(collection: AsyncCollection[Stored]) -> int:
     """Return how many documents there are: counted if they are few, otherwise about."""
     about = await collection.estimated_document_count()
     return about if about >= _COUNTED_BELOW else await collection.count_documents({})
-
-
-def _nobody(condition: Condition) -> HealthstoreError:
-    error = UnavailableError(
-        "no server could be reached",
-        hint="check that it runs, and host, port, replicaSet and tls in the URL",
-    )
-    error.condition = condition
-    return error
 
 
 def _product(build: Mapping[str, Any]) -> tuple[str, str]:

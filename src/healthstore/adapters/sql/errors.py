@@ -156,7 +156,7 @@ def _lost(failure: Failure, phase: Phase, _: Collection | None) -> HealthstoreEr
     if phase in {Phase.WRITE, Phase.COMMIT}:
         return OutcomeUnknownError(
             f"the connection was lost during a write (code {failure.code})",
-            hint="read the document to see whether it was written",
+            hint="when this backend is well again, read the document to see whether it was written",
             outcome=Outcome.UNKNOWN,
         )
     return UnavailableError(

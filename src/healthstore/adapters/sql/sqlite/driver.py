@@ -164,6 +164,11 @@ async def open_file(file: File, busy_seconds: float) -> Connection:
             "the directory of the SQLite file does not exist",
             hint=f"create it: {path.parent}",
         )
+    if path.is_dir():
+        raise misconfigured(
+            "the path of the SQLite file is that of a directory",
+            hint=f"name a file in it, such as sqlite:///{path}/app.db",
+        )
     if served is not None and file.look() is None:
         raise gone()
     # A file that was there and is removed must not come back empty, as if nothing had been.
