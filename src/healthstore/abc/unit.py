@@ -172,7 +172,11 @@ def deadline_exceeded(write: bool) -> DeadlineExceededError:  # noqa: FBT001 - s
     return DeadlineExceededError(
         "the deadline passed",
         hint="the backend is slow or hangs; look at its health"
-        + ("; when this backend is well again, read the document to see whether it was written" if write else ""),
+        + (
+            "; when this backend is well again, read the document to see whether it was written"
+            if write
+            else ""
+        ),
         outcome=Outcome.UNKNOWN if write else Outcome.NOT_APPLIED,
     )
 

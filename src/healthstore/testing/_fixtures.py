@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest_asyncio
 
+from healthstore.testing._lending import plainly
+
 if TYPE_CHECKING:
     from healthstore.entity import Entity
     from healthstore.manager import DatabaseManager
+    from healthstore.testing._lending import LendDatabase
     from healthstore.testing.faults import Faults
-    from healthstore.testing.plugin import LendDatabase
 
 __all__ = ("healthstore_manager", "healthstore_memory")
 
@@ -41,7 +43,6 @@ async def healthstore_manager(
     savepoints; elsewhere the database is a new one, or is emptied afterwards.
     """
     from healthstore.manager import DatabaseManager  # noqa: PLC0415 - only when it is used
-    from healthstore.testing.plugin import plainly  # noqa: PLC0415 - as above
 
     async with healthstore_database(healthstore_target) as lent:
         layers = [healthstore_faults.layer, *lent.layers]

@@ -17,19 +17,21 @@ asynchronous fixtures need pytest-asyncio, in any mode.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Generator, Iterator
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from healthstore.testing._lending import EmptyBackend, LendDatabase, RolledBack, plainly
 
 if TYPE_CHECKING:
     from healthstore.abc import Backend
     from healthstore.abc.url import BackendURL
     from healthstore.entity import Entity
-    from healthstore.manager import DatabaseManager
     from healthstore.testing.faults import Faults
     from healthstore.testing.provision import Databases, Lent
 
@@ -44,7 +46,6 @@ __all__ = (
     "healthstore_faults",
     "healthstore_rollback",
     "healthstore_target",
-    "plainly",
     "pytest_addoption",
     "pytest_configure",
     "pytest_generate_tests",
@@ -56,10 +57,6 @@ __all__ = (
 
 pytest.register_assert_rewrite("healthstore.testing.contract")
 
-EmptyBackend: TypeAlias = "Callable[[str], AbstractAsyncContextManager[Backend]]"
-LendDatabase: TypeAlias = "Callable[[str], AbstractAsyncContextManager[Lent]]"
-RolledBack: TypeAlias = "Callable[..., AbstractAsyncContextManager[DatabaseManager]]"
-T = TypeVar("T")
 _USED = pytest.StashKey[set[str]]()
 _OUTPUT = "healthstore_used"
 _ABSENT = " is absent: set"
@@ -123,9 +120,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.getoption("--healthstore-backend")
         and config.args_source is not pytest.Config.ArgsSource.ARGS
     ):
-        from healthstore.testing import backend_test  # noqa: PLC0415 - only when it is needed
-
-        config.args[:] = [str(backend_test.__file__)]
+        config.args[:] = [str(Path(__file__).with_name("backend_test.py"))]
 
 
 def _register_fixtures(config: pytest.Config) -> None:
@@ -229,27 +224,6 @@ def healthstore_database(
         return plainly(lambda: healthstore_databases.lend(name, url))
 
     return lend
-
-
-@asynccontextmanager
-async def plainly(
-    make: Callable[[], AbstractAsyncContextManager[T]],
-) -> AsyncGenerator[T, None]:
-    """Make a context and enter it; an error of ours fails the test with its text alone.
-
-    Whatever failed there is no mistake of the test, and frames could show a URL's password.
-    """
-    from healthstore.errors import HealthstoreError  # noqa: PLC0415 - only when it is needed
-
-    async with AsyncExitStack() as stack:
-        try:
-            entered = await stack.enter_async_context(make())
-        except HealthstoreError as error:
-            reason = str(error)
-        else:
-            yield entered
-            return
-    pytest.fail(reason, pytrace=False)
 
 
 def _url_of(config: pytest.Config, name: str) -> BackendURL:
