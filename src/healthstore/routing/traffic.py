@@ -31,7 +31,7 @@ class Traffic:
     rescheduling its deadline to now.
     """
 
-    __slots__ = ("_idle", "begun", "name", "reading", "units", "writing")
+    __slots__ = ("_waiting", "begun", "name", "reading", "units", "writing")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -39,7 +39,7 @@ class Traffic:
         self.writing: set[asyncio.Timeout] = set()
         self.units = 0
         self.begun = 0
-        self._idle: asyncio.Event | None = None
+        self._waiting: set[asyncio.Event] = set()  # of those who wait until nothing is under way
 
     def read(
         self,
@@ -101,24 +101,25 @@ class Traffic:
                 deadline.reschedule(now)
 
     def _landed(self) -> None:
-        if self._idle is not None:
-            self._idle.set()
+        for landed in self._waiting:
+            landed.set()
 
     async def drained(self, seconds: float, *, reads: bool) -> bool:
         """Wait until no write and no unit is under way, with ``reads`` no read either.
 
         Returns False if that takes longer than ``seconds``.
         """
-        self._idle = asyncio.Event()
+        landed = asyncio.Event()
+        self._waiting.add(landed)
         try:
             async with asyncio.timeout(seconds):
                 while self.units or self.writing or (reads and self.reading):
-                    self._idle.clear()
-                    await self._idle.wait()
+                    landed.clear()
+                    await landed.wait()
         except TimeoutError:
             return False
         finally:
-            self._idle = None
+            self._waiting.discard(landed)
         return True
 
 
