@@ -361,8 +361,9 @@ class DatabaseManager:
         """Read the configuration again and rebuild the members whose settings changed.
 
         For rotated passwords and changed options: the names of the members, their order and the
-        policy stay. Requests under way end on the old connections. Raises ConfigurationError,
-        and changes nothing, if more than that changed or nothing can be read again.
+        policy stay. Requests under way end on the old connections. Nothing changes if it raises:
+        ConfigurationError if more than that changed or nothing can be read again, and what
+        opening a member raises; one that is down is opened when it is up again.
         """
         if settings is None:
             if self._reread is None:
@@ -372,9 +373,18 @@ class DatabaseManager:
                 )
             settings = self._reread()
         changed = changed_members(self._settings, settings)
-        new = {each.name: each for each in settings.members}
+        new = {each.name: each for each in settings.members if each.name in changed}
         for name in changed:
-            await self._failover.exchange(name, self._built(new[name]))
+            if not self._failover.members[name].capabilities.durable:
+                raise ConfigurationError(
+                    f"{name} keeps its data in this process: rebuilt, it would be empty",
+                    hint="leave its settings, or start a new manager",
+                    backend=name,
+                )
+        await self._failover.exchange(
+            {name: self._built(each) for name, each in new.items()},
+            {name: timeout_of(each) for name, each in new.items()},
+        )
         self._settings = settings
         event = ConfigReloaded(changed)
         self._bus.emit(event)

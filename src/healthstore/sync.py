@@ -474,8 +474,9 @@ class DatabaseManager:
         """Read the configuration again and rebuild the members whose settings changed.
 
         For rotated passwords and changed options: the names of the members, their order and the
-        policy stay. Requests under way end on the old connections. Raises ConfigurationError,
-        and changes nothing, if more than that changed or nothing can be read again.
+        policy stay. Requests under way end on the old connections. Nothing changes if it raises:
+        ConfigurationError if more than that changed or nothing can be read again, and what
+        opening a member raises; one that is down is opened when it is up again.
         """
         return self._portal.call(self._inner.reload(settings))
 

@@ -50,6 +50,7 @@ class Pair:
     """A manager of ``primary`` and ``standby``, with one note in both; ``timeout`` is a call's."""
 
     db: DatabaseManager
+    settings: Settings
     timeout: float
     known: UUID
     events: list[Event] = field(default_factory=list[Event])
@@ -110,7 +111,7 @@ async def pair(
         await db.initialize(Note)
         known = (await db.repository(Note).add(Note(text="known"))).id
         await db.migrate("primary", "standby")
-        made = Pair(db, timeout, known)
+        made = Pair(db, settings, timeout, known)
         db.on(Event, made.noted)
         yield made
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter
 
 import pytest
+from pydantic import SecretStr
 from tests.faults.notes import within
 from tests.faults.proxy import proxy
 from tests.faults.servers import PrivateServer
@@ -316,6 +317,30 @@ async def test_rotated_credentials_raise_an_alarm(
         for event in store.events:
             assert "rotated" not in repr(event)
             assert BackendURL.parse(url).password not in repr(event).split("'")
+
+
+async def test_a_reloaded_password_ends_the_alarm(
+    private_postgresql: PrivateServer, tmp_path: Path
+) -> None:
+    """After a rotation the service goes on with the new password, without a restart."""
+    url = await private_postgresql.database()
+    rotated = SecretStr(url.replace(f":{BackendURL.parse(url).password}@", ":rotated@"))
+    async with asyncio.timeout(12), pair(url, tmp_path) as store:
+        primary, standby = store.settings.members
+        new = primary.model_copy(update={"url": rotated})
+        settings = store.settings.model_copy(update={"members": (new, standby)})
+        try:
+            async with callers(store.read) as reads:
+                await private_postgresql.ask("ALTER ROLE hs PASSWORD 'rotated'")
+                await private_postgresql.terminate_sessions()
+                await store.happened(FailedOver)
+                assert (await store.db.reload(settings)).changed == ("primary",)
+                await store.happened(FailedBack)
+                await store.notes.add(Note(text="kept"))
+            reads.require_good()
+            reads.require_bounded(store.timeout)
+        finally:
+            await private_postgresql.ask("ALTER ROLE hs PASSWORD 'healthstore'")
 
 
 async def test_a_server_that_becomes_read_only_keeps_its_reads(

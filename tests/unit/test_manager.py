@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
+from pydantic import SecretStr
 
 from healthstore import (
     ConfigReloaded,
@@ -35,6 +36,7 @@ from healthstore import (
 from healthstore.config.settings import MemberSettings, settings_of
 from healthstore.errors import (
     ConfigurationError,
+    DeadlineExceededError,
     HealthstoreError,
     InvalidRequestError,
     LifecycleError,
@@ -43,6 +45,7 @@ from healthstore.errors import (
     VerificationError,
 )
 from healthstore.routing.policy import Mock
+from healthstore.testing.faults import Faults
 
 QUICK_FIGURES = {
     "interval": 0.05,
@@ -370,6 +373,35 @@ async def test_settings_are_reloaded_under_traffic(tmp_path: Path) -> None:
             await db.reload(elsewhere)
     with pytest.raises(ConfigurationError, match="nothing to read again"):
         await DatabaseManager("memory://").reload()
+
+
+async def test_a_reloaded_deadline_holds(tmp_path: Path) -> None:
+    """The time that requests have is a setting of the member, too."""
+    faults = Faults()
+    short = FailoverPolicy(probe=Probe(query_timeout=0.05))
+
+    def settings(seconds: float) -> Settings:
+        url = SecretStr(f"sqlite:///{tmp_path}/a.db")
+        return Settings(members=(MemberSettings(name="a", url=url, timeout=seconds),), policy=short)
+
+    async with DatabaseManager(settings=settings(30), layers=[faults.layer]) as db:
+        await db.initialize(User)
+        await db.reload(settings(0.1))
+        faults.hang("find")
+        with pytest.raises(DeadlineExceededError):
+            async with asyncio.timeout(5):
+                await db.repository(User).find()
+
+
+async def test_a_memory_is_not_rebuilt() -> None:
+    """Its data would be gone, without a word."""
+    async with DatabaseManager("memory://") as db:
+        await db.initialize(User)
+        await db.repository(User).add(User(email="ann"))
+        slower = MemberSettings(name="memory", url=SecretStr("memory://"), timeout=60)
+        with pytest.raises(ConfigurationError, match="would be empty"):
+            await db.reload(Settings(members=(slower,)))
+        assert await db.repository(User).count() == 1
 
 
 async def test_all_members_down_at_the_start_is_a_clear_error_by_policy() -> None:

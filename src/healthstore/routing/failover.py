@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, AsyncExitStack
 from typing import TypeVar
 
 from healthstore.abc.backend import Backend, Capabilities, Unit, UnitOptions
@@ -28,7 +28,7 @@ from healthstore.errors import (
 )
 from healthstore.events import Event, Switched
 from healthstore.model.ops import Effect, Ensure, Op
-from healthstore.routing.health import Finding
+from healthstore.routing.health import Checks, Finding
 from healthstore.routing.machine import MOCK, Route, Source
 from healthstore.routing.policy import FailoverPolicy, Startup
 from healthstore.routing.report import Failover as LastFailover
@@ -63,14 +63,14 @@ class Failover:
         self.policy = policy
         self._emit = emit
         self._mock = mock
-        self._seconds = seconds or {}
+        self._seconds = dict(seconds or {})
         self._traffic = {name: Traffic(name) for name in (*members, MOCK)}
         self._roster = Roster(
             members, policy, emit, admit=self._admit, down=lambda name: self._traffic[name].cut()
         )
         self._opening = {name: asyncio.Lock() for name in members}
         self._life = asyncio.Lock()
-        self._switching = asyncio.Lock()
+        self._changing = asyncio.Lock()
         self._gate = Gate()
         self._missed: dict[str, list[Ensure]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -455,7 +455,7 @@ class Failover:
         Reads never stop.
         """
         self._require_here()
-        async with self._switching:
+        async with self._changing:
             source = self.name
             if source == target:
                 return 0.0  # somebody else was faster
@@ -489,7 +489,7 @@ class Failover:
         """
         self._require_here()
         active = self.name
-        async with self._switching:
+        async with self._changing:
             async with self._opening[active]:
                 if active in self._roster.opened:
                     self._roster.opened.discard(active)
@@ -500,18 +500,37 @@ class Failover:
                 raise UnavailableError("; ".join(obstacles), hint="look at its health")
             self._roster.take_over(active)
 
-    async def exchange(self, name: str, member: Backend) -> None:
-        """Put another backend in a member's place: opened first, the old one closed last."""
+    async def exchange(self, members: Mapping[str, Backend], seconds: Mapping[str, float]) -> None:
+        """Put other backends in members' places; their requests have these ``seconds`` from now on.
+
+        Those in place of open ones are opened first, unless the member is down: nothing changes
+        if one cannot be. The old ones are closed when their requests have ended, or at the end
+        of the policy's ``drain``.
+        """
         self._require_here()
-        await member.open()
-        old, was_open = self._backend(name), name in self._roster.opened
-        self._roster.opened.add(name)
+        async with self._changing, AsyncExitStack() as retired, AsyncExitStack() as locks:
+            for name in members:
+                await locks.enter_async_context(self._opening[name])
+            needed = {name for name in members if self._roster.is_open(name)}
+            async with AsyncExitStack() as fresh:
+                for name in needed:
+                    await members[name].open()
+                    fresh.push_async_callback(members[name].close)
+                fresh.pop_all()
+            for name, member in members.items():
+                old, traffic = self._backend(name), self._traffic[name]
+                self._traffic[name] = Traffic(name, begun=traffic.begun)
+                checks = self._roster.exchange(name, member, opened=name in needed)
+                retired.push_async_callback(self._retire, old, traffic, checks)
+            self._seconds.update(seconds)
+
+    async def _retire(self, member: Backend, traffic: Traffic, checks: Checks | None) -> None:
+        """Close a backend that is no member any more, when its requests have ended."""
+        stops = [member.close()] if checks is None else [checks.stop(), member.close()]
         try:
-            await self._roster.exchange(name, member)
+            await traffic.drained(self.policy.drain, reads=True)
         finally:
-            if was_open:
-                await self._traffic[name].drained(self.policy.drain, reads=True)
-                await old.close()
+            await asyncio.shield(asyncio.gather(*stops))
 
 
 def _too_long(said: str) -> UnavailableError:

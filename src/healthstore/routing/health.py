@@ -101,6 +101,10 @@ class Checks:
             await asyncio.wait({task})
         await self._prober.close()
 
+    def silence(self) -> None:
+        """Report nothing any more."""
+        self._report = _unheard
+
     def wake(self) -> None:
         """Make the next check come at once."""
         self._wake.set()
@@ -204,6 +208,10 @@ class Checks:
         old = self.seen.latency
         latency = seconds if old is None else old + _SMOOTHING * (seconds - old)
         self.seen = replace(self.seen, latency=latency)
+
+
+def _unheard(finding: Finding) -> None:
+    """Take a finding that nobody wants to hear."""
 
 
 _ANSWERS = frozenset({Condition.OK, Condition.READ_ONLY, Condition.OVERLOADED})

@@ -247,14 +247,25 @@ class Roster:
             self._checks[target] = self._checks_of(target)
             self._checks[target].start(at_once=False)
 
-    async def exchange(self, name: str, member: Backend) -> None:
-        """Put another backend in a member's place, and check that one from now on."""
+    def is_open(self, name: str) -> bool:
+        """Tell whether a member is open and not down: it may have to serve at any time."""
+        return name in self.opened and self._known[name].state is not State.DOWN
+
+    def exchange(self, name: str, member: Backend, *, opened: bool) -> Checks | None:
+        """Put another backend in a member's place, and check that one from now on.
+
+        Returns the checks of the old one, which report nothing any more, to be stopped.
+        """
         self.members[name] = member
-        checks = self._checks.pop(name, None)
+        self.opened.discard(name)
+        if opened:
+            self.opened.add(name)
+        checks = self._checks.get(name)
         if checks is not None:
-            await checks.stop()
+            checks.silence()
             self._checks[name] = self._checks_of(name)
             self._checks[name].start(at_once=True)
+        return checks
 
     def report(self, name: str, kind: str) -> MemberHealth:
         """Return what is known about a member, without I/O."""

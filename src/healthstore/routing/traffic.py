@@ -33,12 +33,12 @@ class Traffic:
 
     __slots__ = ("_waiting", "begun", "name", "reading", "units", "writing")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, begun: int = 0) -> None:
         self.name = name
         self.reading: set[asyncio.Timeout] = set()
         self.writing: set[asyncio.Timeout] = set()
         self.units = 0
-        self.begun = 0
+        self.begun = begun
         self._waiting: set[asyncio.Event] = set()  # of those who wait until nothing is under way
 
     def read(

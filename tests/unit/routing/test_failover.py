@@ -32,7 +32,7 @@ from healthstore.routing.policy import (
 )
 from healthstore.testing.contract._samples import PEOPLE, person
 
-from .stores import QUICK, World, refused
+from .stores import QUICK, Store, World, refused
 
 COUNT = CountDocuments(PEOPLE)
 
@@ -366,6 +366,84 @@ async def test_a_switch_gives_up_when_a_unit_does_not_end() -> None:
             await world.failover.switch("b", nothing)
         await unit.rollback()
         await world.failover.switch("b", nothing)
+
+
+# --- other backends in members' places --------------------------------------------------------
+
+
+async def test_nothing_is_exchanged_if_one_cannot_be_opened() -> None:
+    """What was opened for it is closed again, and the old backends go on."""
+    async with World("a", "b") as world:
+        await world.until("b", "up")
+        new, bad = Store("a"), Store("b")
+        bad.error = refused()
+        with pytest.raises(UnavailableError):
+            await world.failover.exchange({"a": new, "b": bad}, {"a": 1.0, "b": 1.0})
+        assert (new.opened, new.probers_open) == (0, 0)
+        assert world.failover.members == world.stores
+        await world.failover.execute(Insert(PEOPLE, (person(1),)))
+        assert await world["a"].inner.execute(COUNT) == 1
+
+
+async def test_a_member_that_is_down_is_exchanged_all_the_same() -> None:
+    """It is opened when it is up again: a password can be rotated during an outage."""
+    async with World("a", policy=policy(mode=FailoverMode.NONE)) as world:
+        world["a"].error = refused()
+        await world.until("a", "down")
+        new = Store("a")
+        new.error = refused()
+        await world.failover.exchange({"a": new}, {})
+        assert (world["a"].opened, world["a"].probers_open) == (0, 0)
+        new.error = None
+        await world.until("a", "up", "recovering")
+        await world.failover.execute(Ensure((PEOPLE,)))
+        assert new.opened == 1
+
+
+async def test_an_exchanged_backend_ends_its_requests_and_reports_nothing_more() -> None:
+    """A request under way keeps its connection; what the old checks find moves nobody."""
+    async with World("a", policy=policy(mode=FailoverMode.NONE)) as world:
+        old, new, go_on = world["a"], Store("a"), asyncio.Event()
+        under_way = asyncio.create_task(
+            world.failover._traffic["a"].read(None, go_on.wait)  # as a request would
+        )
+        await asyncio.sleep(0)
+        exchange = asyncio.create_task(world.failover.exchange({"a": new}, {"a": 0.05}))
+        while new.opened == 0:  # noqa: ASYNC110 - a counter, not an event
+            await asyncio.sleep(0)
+        old.error = refused()
+        await asyncio.sleep(0.1)
+        assert not exchange.done()
+        assert old.opened == 1
+        assert world.kinds() == []
+        go_on.set()
+        await exchange
+        await under_way
+        assert (old.opened, old.probers_open) == (0, 0)
+        new.hangs = True
+        with pytest.raises(HealthstoreError):
+            async with asyncio.timeout(5):
+                await world.failover.execute(COUNT)  # within its new deadline
+
+
+async def test_a_cancelled_exchange_leaves_nothing_open() -> None:
+    """Wherever it is cancelled, each member is one of the two, and no other is open."""
+    for steps in range(12):
+        world = World("a", "b")
+        new = {name: Store(name) for name in ("a", "b")}
+        async with world:
+            await world.until("b", "up")
+            exchange = asyncio.create_task(world.failover.exchange(new, {}))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            exchange.cancel()
+            await asyncio.wait({exchange})
+            serving = set(world.failover.members.values())
+            await asyncio.sleep(0.02)
+            for each in (*world.stores.values(), *new.values()):
+                assert each.opened == (each in serving)
+        assert not any(each.opened for each in (*world.stores.values(), *new.values()))
+        assert not any(each.probers_open for each in (*world.stores.values(), *new.values()))
 
 
 async def test_an_unfit_member_is_an_obstacle() -> None:
