@@ -221,6 +221,9 @@ class Failover:
         async with self._opening[name]:
             if name not in self._roster.opened:
                 await self._backend(name).open()
+                if self._loop is None:  # closed meanwhile: nobody else would close this one
+                    await asyncio.shield(self._backend(name).close())
+                    raise self._misplaced()
                 self._roster.opened.add(name)
 
     async def _admit(self, name: str) -> None:
@@ -470,6 +473,7 @@ class Failover:
                         await require_current()
                 except TimeoutError:
                     raise _too_long(f"{target} was not compared") from None
+                self._require_here()  # still open
                 self._roster.take_over(target)
             finally:
                 self._gate.open()
@@ -498,6 +502,7 @@ class Failover:
             obstacles = await self.obstacles(active, force=True)
             if obstacles:
                 raise UnavailableError("; ".join(obstacles), hint="look at its health")
+            self._require_here()  # still open
             self._roster.take_over(active)
 
     async def exchange(self, members: Mapping[str, Backend], seconds: Mapping[str, float]) -> None:
@@ -516,6 +521,7 @@ class Failover:
                 for name in needed:
                     await members[name].open()
                     fresh.push_async_callback(members[name].close)
+                self._require_here()  # still open
                 fresh.pop_all()
             for name, member in members.items():
                 old, traffic = self._backend(name), self._traffic[name]

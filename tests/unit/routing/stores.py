@@ -91,6 +91,19 @@ class Store(Layer):
         return StoreProber(self)
 
 
+class Slow(Store):
+    """A store that is open when a test says so."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.ready = asyncio.Event()
+
+    async def open(self) -> None:
+        """Open, when it is time."""
+        await self.ready.wait()
+        await super().open()
+
+
 class StoreProber:
     """Checks a store as it is at that moment."""
 

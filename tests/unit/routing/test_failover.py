@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 
 import pytest
@@ -22,6 +23,7 @@ from healthstore.errors import (
     UnavailableError,
 )
 from healthstore.model.ops import CountDocuments, Ensure, Insert
+from healthstore.routing.failover import Failover
 from healthstore.routing.policy import (
     Failback,
     FailoverMode,
@@ -32,7 +34,7 @@ from healthstore.routing.policy import (
 )
 from healthstore.testing.contract._samples import PEOPLE, person
 
-from .stores import QUICK, Store, World, refused
+from .stores import QUICK, Slow, Store, World, refused
 
 COUNT = CountDocuments(PEOPLE)
 
@@ -444,6 +446,35 @@ async def test_a_cancelled_exchange_leaves_nothing_open() -> None:
                 assert each.opened == (each in serving)
         assert not any(each.opened for each in (*world.stores.values(), *new.values()))
         assert not any(each.probers_open for each in (*world.stores.values(), *new.values()))
+
+
+@pytest.mark.parametrize("what", ["exchange", "switch", "member"])
+async def test_closing_during_a_change_leaves_nothing_open(what: str) -> None:
+    """An exchange, a switch and the opening of a standby notice it, and say so."""
+    slow = Slow("b")
+    mode = FailoverMode.NONE if what == "member" else FailoverMode.STANDBY_READONLY
+    world = World("a", "b", policy=policy(mode=mode))
+    failover = world.failover
+    if what == "member":
+        failover = Failover({"a": Store("a"), "b": slow}, world.policy, world.events.append)
+    changes: dict[str, Callable[[], Awaitable[object]]] = {
+        "exchange": lambda: failover.exchange({"b": slow}, {}),
+        "switch": lambda: failover.switch("b", slow.ready.wait),
+        "member": lambda: failover.member("b"),
+    }
+    await failover.open()
+    if what == "exchange":
+        await world.until("b", "up")
+    changing = asyncio.ensure_future(changes[what]())
+    await asyncio.sleep(0.02)
+    await failover.close()
+    assert not changing.done()
+    slow.ready.set()
+    with pytest.raises(LifecycleError, match="is closed"):
+        await changing
+    await asyncio.sleep(0)
+    assert not any(each.opened for each in (*world.stores.values(), slow))
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_an_unfit_member_is_an_obstacle() -> None:
