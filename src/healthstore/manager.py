@@ -23,6 +23,7 @@ from healthstore.errors import (
 )
 from healthstore.events import ConfigReloaded, Event, EventBus, EventStream
 from healthstore.logs import LEVELS, log_event
+from healthstore.model.arguments import file_path, listed
 from healthstore.model.ops import Ensure, Ensured
 from healthstore.model.schema import Collection
 from healthstore.repository import Repository
@@ -155,7 +156,7 @@ class DatabaseManager:
         from healthstore.config.read import read_settings  # noqa: PLC0415 - slow to import
 
         def read() -> Settings:
-            return read_settings(file=Path(path), profile=profile, environ=environ).settings
+            return read_settings(file=file_path(path), profile=profile, environ=environ).settings
 
         return cls(settings=read(), reread=read, layers=layers, mock_fill=mock_fill)
 
@@ -372,6 +373,10 @@ class DatabaseManager:
                     hint="pass the new settings, or make the manager by from_env() or from_file()",
                 )
             settings = self._reread()
+        if not isinstance(settings, Settings):
+            raise InvalidRequestError(
+                "reload takes settings", hint="pass Settings, or nothing to read them again"
+            )
         changed = changed_members(self._settings, settings)
         new = {each.name: each for each in settings.members if each.name in changed}
         for name in changed:
@@ -457,7 +462,7 @@ class DatabaseManager:
     ) -> BackupReport:
         """Write a member (the active one by default) to one JSON file, atomically."""
         backend = await self.member(source or self.active)
-        return await backup(backend, Path(path), _collections(entities), on_event=on_event)
+        return await backup(backend, path, _collections(entities), on_event=on_event)
 
     async def restore(
         self,
@@ -471,7 +476,7 @@ class DatabaseManager:
         name = into or self.active
         backend = await self.member(name)
         with self._failover.filling(name):
-            return await restore(Path(path), backend, _collections(entities), on_event=on_event)
+            return await restore(path, backend, _collections(entities), on_event=on_event)
 
 
 def _mode(reads: str | None, writes: str | None) -> Mode:
@@ -483,4 +488,7 @@ def _mode(reads: str | None, writes: str | None) -> Mode:
 
 
 def _collections(entities: Iterable[type[Entity]] | None) -> tuple[Collection, ...] | None:
-    return None if entities is None else tuple(collection_of(entity) for entity in entities)
+    if entities is None:
+        return None
+    named = listed(entities, "what is to be transferred", "entities=[User, Weight]")
+    return tuple(collection_of(entity) for entity in named)

@@ -32,6 +32,7 @@ from healthstore.errors import (
     NotFoundError,
     StaleVersionError,
 )
+from healthstore.model.arguments import listed
 from healthstore.model.evaluate import patched
 from healthstore.model.ops import (
     Aggregate,
@@ -106,7 +107,7 @@ class Repository(Generic[M]):
         failing one may stay, and the error's outcome is unknown.
         """
         documents: list[Document] = []
-        for entity in entities:
+        for entity in listed(entities, "what is to be added", "add_many([first, second])"):
             self._require(entity)
             documents.append(to_document(entity))
         if not documents:
@@ -121,7 +122,8 @@ class Repository(Generic[M]):
 
     async def get_many(self, ids: Sequence[UUID]) -> list[M | None]:
         """Return the entities with these ids, in this order; None where there is none."""
-        found = await self._executor.execute(Get(self.collection, tuple(ids)))
+        wanted = listed(ids, "ids", "get_many([first, second])")
+        found = await self._executor.execute(Get(self.collection, wanted))
         return [None if document is None else self._entity_of(document) for document in found]
 
     async def find(
@@ -170,7 +172,7 @@ class Repository(Generic[M]):
         self, *filters: Filter, order: Iterable[str] = (), page_size: int = 1_000
     ) -> AsyncIterator[M]:
         """Yield every entity that satisfies all filters, reading page by page."""
-        names = tuple(order)
+        names = listed(order, "the order", 'order=["name", "-recorded_at"]')
         after: str | None = None
         while True:
             page = await self.find(*filters, order=names, limit=page_size, after=after)
@@ -189,6 +191,12 @@ class Repository(Generic[M]):
         Raises NotFoundError if there is no entity with this id, and RefusedValueError, before
         anything is written, if the entity's validators refuse the result.
         """
+        if not isinstance(cast(object, changes), Mapping):
+            raise InvalidRequestError(
+                "the changes are no mapping",
+                hint='write {"name": "Ann"}',
+                entity=self.collection.entity,
+            )
         self._require_free(changes)
         if not changes:
             raise InvalidRequestError("an update changes nothing", entity=self.collection.entity)
@@ -212,7 +220,7 @@ class Repository(Generic[M]):
         other raises DuplicateKeyError. Raises ConflictError when rivals are faster many times.
         """
         self._require(entity)
-        key = (on,) if isinstance(on, str) else tuple(on)
+        key = (on,) if isinstance(on, str) else listed(on, "on", 'on="email" or on=["a", "b"]')
         document = to_document(entity)
         self._require_key(key, document)
         for _ in range(self._attempts):
@@ -253,17 +261,18 @@ class Repository(Generic[M]):
 
         For example ``aggregate(F.type == "weight", group=["user_id"], mean=Avg("value"))``.
         """
+        keys = listed(group, "the group", 'group=["user_id"]')
         given: Mapping[str, object] = measures
         for name, measure in given.items():
-            if name in group or not isinstance(measure, Measure):
+            if name in keys or not isinstance(measure, Measure):
                 raise InvalidRequestError(
                     f"{name!r} is no measure, or also names a field of the group",
                     hint=f"write {name}=Count(), or another name",
                     entity=self.collection.entity,
                 )
-        op = Aggregate(self.collection, tuple(measures.values()), And(filters), tuple(group))
+        op = Aggregate(self.collection, tuple(measures.values()), And(filters), keys)
         rows = await self._executor.execute(op)
-        names = (*group, *measures)
+        names = (*keys, *measures)
         return [dict(zip(names, (*row.key, *row.values), strict=True)) for row in rows]
 
     async def _patch(

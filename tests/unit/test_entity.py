@@ -9,7 +9,7 @@ from enum import Enum, IntEnum
 from typing import Annotated, Any, Self
 
 import pytest
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from healthstore import DatabaseManager, Digits, Entity, F, Ref
 from healthstore.entity import collection_of
@@ -57,6 +57,27 @@ class Doubling(Entity, collection="doubling"):
     """A validator that does not accept its own result."""
 
     number: Annotated[int, AfterValidator(lambda value: value * 2)]
+
+
+class Free(Entity, collection="free"):
+    """Nothing is said about its values but their types."""
+
+    note: str = ""
+
+
+class Bounded(Entity, collection="bounded"):
+    """Values between bounds, without a validator."""
+
+    score: Annotated[int, Field(ge=0)] = 1
+    grade: Grade = Grade.LOW
+
+
+class Short(Entity, collection="short"):
+    """Bounded by the configuration of the model."""
+
+    model_config = ConfigDict(str_max_length=5)
+
+    name: str = ""
 
 
 class Shade(Enum):
@@ -112,6 +133,37 @@ async def test_a_validator_that_drifts_is_refused(db: DatabaseManager) -> None:
     """A value that each reading would change again is not stored."""
     with pytest.raises(RefusedValueError):
         await db.repository(Doubling).add(Doubling(number=1))
+
+
+@pytest.mark.parametrize(
+    ("entity", "field", "value"),
+    [
+        (Free(), "version", 0),
+        (Free(), "version", "1"),
+        (Free(), "note", 5),
+        (Bounded(), "score", -1),
+        (Bounded(), "version", 0),
+        (Bounded(), "grade", 9),
+        (Short(), "name", "longer than five"),
+        (Loose(), "grade", 9),
+    ],
+)
+async def test_what_could_not_be_read_back_is_not_written(
+    db: DatabaseManager, entity: Entity, field: str, value: object
+) -> None:
+    """An assignment and `model_copy` check nothing: the write does, and the store stays readable."""
+    await db.initialize(type(entity))
+    repository = db.repository(type(entity))
+    changed = entity.model_copy(update={field: value})
+    assigned = entity.model_copy()
+    setattr(assigned, field, value)
+    for wrong in (changed, assigned):
+        for write in (repository.add, repository.upsert, lambda each: repository.add_many([each])):
+            with pytest.raises(RefusedValueError) as error:
+                await write(wrong)
+            assert error.value.field == field
+    await repository.add(entity)
+    assert (await repository.find()).items == (entity,)
 
 
 def test_a_definition_that_no_backend_could_keep_is_refused() -> None:

@@ -6,8 +6,9 @@ import asyncio
 import gc
 import json
 import logging
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from pydantic import SecretStr
@@ -15,9 +16,11 @@ from pydantic import SecretStr
 from healthstore import (
     ConfigReloaded,
     ConnectionLost,
+    Count,
     DatabaseManager,
     Entity,
     Event,
+    F,
     FailedBack,
     FailedOver,
     FailoverMode,
@@ -34,6 +37,7 @@ from healthstore import (
     Unique,
 )
 from healthstore.config.settings import MemberSettings, settings_of
+from healthstore.entity import uuid7
 from healthstore.errors import (
     ConfigurationError,
     DeadlineExceededError,
@@ -495,6 +499,28 @@ async def test_wrong_types_are_refused_by_name() -> None:
             for call in (db.switch, db.member):
                 with pytest.raises(InvalidRequestError, match="named by a text"):
                     await call(name)  # type: ignore[operator] - the mistake is the test
+        users = db.repository(User)
+        await db.initialize(User)
+        calls: list[Callable[[], Coroutine[Any, Any, object]]] = [
+            lambda: users.add_many(None),  # type: ignore[arg-type] - these mistakes are the test
+            lambda: users.get_many(None),  # type: ignore[arg-type]
+            lambda: users.get_many("ann"),  # type: ignore[arg-type]
+            lambda: users.update(uuid7(), None),  # type: ignore[arg-type]
+            lambda: users.find(order=None),  # type: ignore[arg-type]
+            lambda: users.find(order="email"),
+            lambda: users.upsert(User(email="a"), on=None),  # type: ignore[arg-type]
+            lambda: users.aggregate(group="email", n=Count()),
+            lambda: db.migrate("memory", "memory", User),  # type: ignore[arg-type]
+            lambda: db.backup(None),  # type: ignore[arg-type]
+            lambda: db.restore("a\0b"),
+            lambda: db.reload(5),  # type: ignore[arg-type]
+        ]
+        for mistaken in calls:
+            with pytest.raises(InvalidRequestError):
+                await mistaken()
+        for values in (5, None, "ann"):
+            with pytest.raises(InvalidRequestError, match="looked up in is no list"):
+                F.email.in_(values)  # type: ignore[arg-type] - the same
         for options in ({"deadline": None}, {"deadline": "x"}, {"read_only": "yes"}):
             with pytest.raises(InvalidRequestError):
                 async with db.transaction(**options):  # type: ignore[arg-type] - the same

@@ -32,8 +32,15 @@ def to_document(entity: Entity) -> Document:
     for name, write in derived.writers:
         value = values[name]
         document[name] = _written(derived, name, write, value)
-    if derived.validated:
+    if derived.rechecked:
         _require_stable(entity, document)
+    elif type(entity.version) is not int or entity.version < 1:
+        raise RefusedValueError(
+            "is not 1 or more",
+            hint="leave it to the library",
+            entity=derived.collection.entity,
+            field="version",
+        )
     # The guard turns each value into a canonical one, or refuses it.
     return cast(Document, document)
 

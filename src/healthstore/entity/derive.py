@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from typing import Annotated, Any, cast
 
@@ -38,7 +39,15 @@ class Derivation:
     validated: bool
     """Whether the class has validators of its own."""
     constrained: frozenset[str]
-    """The fields whose annotation holds more than our own notes."""
+    """The fields that are not free to hold each value of their kind."""
+
+    @property
+    def rechecked(self) -> bool:
+        """Whether an entity may have become one that could not be read back.
+
+        pydantic checks a model when it is made, and neither an assignment nor ``model_copy``.
+        """
+        return self.validated or self.constrained != _ALWAYS
 
 
 # A cache of pure derivations, by class: it holds nothing that a program could observe.
@@ -91,27 +100,44 @@ def derive(entity: type[Entity]) -> Derivation:
     )
 
 
+_ALWAYS = frozenset({"version"})
 _NOTES = (Digits, Milliseconds, Ref, Unique, Index, MaxLength)
+_CONFIGURED = (
+    "str_max_length",
+    "str_min_length",
+    "str_strip_whitespace",
+    "str_to_lower",
+    "str_to_upper",
+)
 _VALIDATORS = (AfterValidator, BeforeValidator, PlainValidator, WrapValidator)
 
 
 def _has_validators(entity: type[Entity]) -> bool:
     found = entity.__pydantic_decorators__
     decorated = found.validators or found.field_validators or found.model_validators
+    configured = any(entity.model_config.get(name) for name in _CONFIGURED)
     annotated = any(
         isinstance(note, _VALIDATORS)
         for info in entity.model_fields.values()
         for note in unwrap(info.annotation, info.metadata)[2]
     )
-    return bool(decorated or found.root_validators or annotated)
+    return bool(decorated or found.root_validators or annotated or configured)
 
 
 def _constrained(entity: type[Entity]) -> frozenset[str]:
-    return frozenset(
-        name
-        for name, info in entity.model_fields.items()
-        if any(not isinstance(note, _NOTES) for note in unwrap(info.annotation, info.metadata)[2])
-    )
+    found: set[str] = set()
+    for name, info in entity.model_fields.items():
+        annotation, _, notes = unwrap(info.annotation, info.metadata)
+        if _is_numbers(annotation) or any(not isinstance(note, _NOTES) for note in notes):
+            found.add(name)
+    return frozenset(found)
+
+
+def _is_numbers(annotation: object) -> bool:
+    """Tell whether it is an enum whose members the collection's definition does not list."""
+    if not (isinstance(annotation, type) and issubclass(annotation, Enum)):
+        return False
+    return any(not isinstance(member.value, str) for member in annotation)
 
 
 def collection_of(entity: type[Entity]) -> Collection:

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from healthstore.errors import InvalidRequestError
+from healthstore.model.arguments import listed
 from healthstore.model.values import Value
 
 __all__ = (
@@ -197,11 +198,14 @@ class FieldName:
 
     def in_(self, values: Iterable[Value]) -> Test:
         """Hold for any of these values; for none if there are none."""
-        return Test(self.name, Operator.IN, tuple(values))
+        return Test(self.name, Operator.IN, self._listed(values))
 
     def not_in(self, values: Iterable[Value]) -> Test:
         """Hold for every other value, ``None`` included unless it is listed."""
-        return Test(self.name, Operator.NOT_IN, tuple(values))
+        return Test(self.name, Operator.NOT_IN, self._listed(values))
+
+    def _listed(self, values: Iterable[Value]) -> tuple[Value, ...]:
+        return listed(values, f"what {self.name} is looked up in", "F.name.in_([first, second])")
 
     def between(self, low: Value, high: Value) -> Filter:
         """Hold for values from ``low`` to ``high``, both included."""
@@ -257,11 +261,10 @@ def parse_order(keys: Iterable[str]) -> tuple[Order, ...]:
 
     ``id`` is appended unless it is there, so that the order is total.
     """
-    names = tuple(keys)
-    if isinstance(keys, str) or not all(isinstance(key, str) for key in names):
-        raise InvalidRequestError(
-            "the order is no list of names", hint='write order=["name", "-recorded_at"]'
-        )
+    example = 'order=["name", "-recorded_at"]'
+    names = listed(keys, "the order", example)
+    if not all(isinstance(key, str) for key in names):
+        raise InvalidRequestError("the order is no list of names", hint=f"write {example}")
     orders = [Order(key.removeprefix("-"), key.startswith("-")) for key in names]
     if all(order.field != "id" for order in orders):
         orders.append(Order("id"))

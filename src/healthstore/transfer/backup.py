@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 from healthstore.abc.backend import Backend
+from healthstore.model.arguments import file_path
 from healthstore.transfer._offload import offload
 from healthstore.transfer.digest import Digest, Page
 from healthstore.transfer.format import new_header
@@ -60,7 +61,7 @@ async def backup(
     written.
     """
     started = time.perf_counter()
-    place = Path(path)
+    place = file_path(path)
     report = Reporter(on_event)
     chosen = await choose(source, collections)
     writer = BackupWriter(place)

@@ -21,6 +21,7 @@ from healthstore.errors import (
     Outcome,
     RefusedValueError,
 )
+from healthstore.model.arguments import file_path
 from healthstore.model.evaluate import check_document
 from healthstore.model.ops import Ensure, Insert
 from healthstore.model.schema import Collection
@@ -85,7 +86,8 @@ async def load(
             backend=target.name,
         )
     report = Reporter(on_event)
-    source = _Source(RowFile(Path(path), collection), collection, convert)
+    place = file_path(path)
+    source = _Source(RowFile(place, collection), collection, convert)
     checked, _ = await walk(Stage.CHECK, collection, drawn(source.pages()), report)
     report(Planned({collection.name: checked.count}))
     await target.execute(Ensure((collection,)))
@@ -93,7 +95,7 @@ async def load(
     digest = await fill(source, target, report, checked.count)
     seconds = time.perf_counter() - started
     report(Finished(digest.count, seconds))
-    return LoadReport(Path(path), target.name, collection.name, digest.count, str(digest), seconds)
+    return LoadReport(place, target.name, collection.name, digest.count, str(digest), seconds)
 
 
 class _Source:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from healthstore.abc.backend import Backend
 from healthstore.errors import BackupCorruptError
+from healthstore.model.arguments import file_path
 from healthstore.model.schema import Collection
 from healthstore.transfer.digest import NOTHING, Digest
 from healthstore.transfer.pages import drawn
@@ -70,7 +71,7 @@ async def restore(
     """
     started = time.perf_counter()
     report = Reporter(on_event)
-    place = Path(path)
+    place = file_path(path)
     with BackupReader(place) as reader:
         await _check(reader, report)
         available = {each.name: each for each in reader.collections}

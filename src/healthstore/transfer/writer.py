@@ -36,7 +36,7 @@ class BackupWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._temporary = path.with_name(f".{path.name}.{token_hex(8)}.tmp")
+        self._temporary: Path | None = None
         self._descriptor: int | None = None
         self._sha256 = hashlib.sha256()
         self._encoder: LineEncoder
@@ -46,11 +46,12 @@ class BackupWriter:
 
     def start(self, header: Header, collections: Sequence[Collection]) -> None:
         """Create the file, readable by its owner only, and write what precedes the documents."""
-        if self._path.is_dir():
-            raise BackupError("the path of the backup is a directory", hint="name a file in it")
         with self._reported():
+            self._path = _file(self._path)
+            temporary = self._path.with_name(f".{self._path.name}.{token_hex(8)}.tmp")
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            self._descriptor = os.open(self._temporary, flags, 0o600)
+            self._descriptor = os.open(temporary, flags, 0o600)
+            self._temporary = temporary
         self._write(header_line(header) + schema_line(collections) + ENTITIES + b"\n")
 
     def begin(self, collection: Collection) -> None:
@@ -79,12 +80,14 @@ class BackupWriter:
         self._write(footer_line(digests, sha256))
         with self._reported():
             descriptor, self._descriptor = self._descriptor, None
+            temporary = self._temporary
             assert descriptor is not None
+            assert temporary is not None
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            self._temporary.replace(self._path)
+            temporary.replace(self._path)
             _sync_directory(self._path.parent)
         return sha256
 
@@ -93,8 +96,9 @@ class BackupWriter:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-        with suppress(FileNotFoundError):
-            self._temporary.unlink()
+        if self._temporary is not None:
+            with suppress(FileNotFoundError):
+                self._temporary.unlink()
 
     def _write(self, data: bytes) -> None:
         assert self._descriptor is not None
@@ -116,6 +120,19 @@ class BackupWriter:
                 hint=f"check the directory {self._path.parent} and the space on its disk; "
                 "a backup that was there before is unchanged",
             ) from None
+
+
+def _file(path: Path) -> Path:
+    """Return where the file is to be, behind links; raise BackupError for what is no file."""
+    place = Path(os.path.realpath(path))
+    if place.is_dir():
+        raise BackupError("the path of the backup is a directory", hint="name a file in it")
+    if place.exists() and not place.is_file():
+        raise BackupError(
+            "the path of the backup is that of a device or a pipe, which it would replace",
+            hint="name a file",
+        )
+    return place
 
 
 def _sync_directory(directory: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,7 @@ from healthstore.errors import (
     BackupError,
     ConfigurationError,
     IntegrityError,
+    InvalidRequestError,
     UnavailableError,
     VerificationError,
 )
@@ -307,6 +309,24 @@ async def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "nowhere" in error.value.hint
     with pytest.raises(BackupError, match="is a directory"):
         await backup(await clinic(), tmp_path)
+    for wrong in ("a\0b", None):
+        with pytest.raises(InvalidRequestError, match="is no path"):
+            await backup(await clinic(), wrong)  # type: ignore[arg-type] - the mistake is the test
+
+
+async def test_only_a_file_is_ever_replaced(path: Path) -> None:
+    """A link stays and leads to the backup; a pipe or a device is refused."""
+    link, pipe = path.with_name("latest"), path.with_name("pipe")
+    old = content(path)
+    link.symlink_to(path.name)
+    await backup(await clinic(readings=3), link)
+    assert link.is_symlink()
+    assert content(path) != old
+    os.mkfifo(pipe)
+    with pytest.raises(BackupError, match="a device or a pipe"):
+        await backup(await clinic(), pipe)
+    assert pipe.is_fifo()
+    assert sorted(listed(path.parent)) == ["backup.json", "latest", "pipe"]
 
 
 # --- damage ----------------------------------------------------------------------------------

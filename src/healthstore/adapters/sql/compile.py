@@ -285,8 +285,8 @@ class Statements:
         ]
         if len(values) > self._dialect.max_parameters:
             raise InvalidRequestError(
-                f"the filter holds {len(values)} values; "
-                f"the database takes {self._dialect.max_parameters}",
+                "the filter holds too many values: lists are padded to a power of two, and the "
+                f"database takes {self._dialect.max_parameters} in all",
                 hint="split the list of values over several queries",
             )
         return values

@@ -89,7 +89,9 @@ class Pool:
         except TimeoutError:
             error = UnavailableError(
                 f"no connection became free within {self._options.acquire_seconds} s",
-                hint="raise pool_size, or look for units that are held open",
+                hint="look for a transaction that is held open, or for a call beside the one that it "
+                "is in: inside, use tx.repository()"
+                + ("; or raise pool_size" if self._options.size > 1 else ""),
             )
             error.condition = Condition.OVERLOADED
             raise error from None
