@@ -202,6 +202,29 @@ def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
         assert process.wait(timeout=30) == Exit.FAILURE
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full to write to")
+@pytest.mark.parametrize("manner", ["", "--json"])
+def test_a_full_disk_is_told_in_one_block(manner: str) -> None:
+    """Where the result cannot be written, standard error says so, and nothing else."""
+    asked = [*COMMAND, "stats", "--url", "memory://", *manner.split()]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(asked, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == Exit.FAILURE
+    assert ended.stderr == (
+        "error: the result cannot be written: No space left on device\n"
+        "  where: standard output\n"
+        "  hint: what the command did is done\n"
+        "  code: file\n"
+    )
+
+
+def test_a_command_without_standard_output_does_its_work() -> None:
+    """A stream that was closed by the caller is no reason to fail."""
+    asked = f"exec {' '.join(COMMAND)} stats --url memory:// >&-"
+    ended = subprocess.run(["sh", "-c", asked], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (Exit.OK, "")
+
+
 def test_a_defect_is_reported_without_what_it_holds(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

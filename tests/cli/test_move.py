@@ -120,6 +120,17 @@ def test_a_damaged_backup_is_refused(filled: Run, folder: Path, how: str) -> Non
     assert shown.data["collections"] == []
 
 
+def test_a_file_that_is_not_there_makes_no_store(run: Run, folder: Path) -> None:
+    """A mistyped name of a file leaves nothing behind."""
+    for command in (
+        ("restore", "nowhere.json", "sqlite:///new.db"),
+        ("load", "nowhere.jsonl", "--entity", "clinic:Patient", "--url", "sqlite:///new.db"),
+    ):
+        ended = run(*command)
+        assert (ended.code, "nowhere" in ended.err) == (Exit.USAGE, True)
+        assert not (folder / "new.db").exists()
+
+
 def test_an_unknown_collection_is_refused(filled: Run) -> None:
     """Restoring an entity that the backup does not hold says what it holds."""
     assert filled("backup", ONE, "b.json", "--entity", "clinic:Patient").code == Exit.OK

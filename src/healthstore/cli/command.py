@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Awaitable, Callable
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -56,7 +54,7 @@ def perform(manners: Manners, job: Callable[[Output], Awaitable[int]]) -> int:
     try:
         return asyncio.run(work())
     except BrokenPipeError:  # whoever read the output has gone, as in `… | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.give_up()
         return Exit.FAILURE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the end of every error
         failure = failure_of(error)

@@ -36,12 +36,13 @@ _WRITTEN = frozenset({"assertion_error", "value_error"})
 async def load_file(output: Output, file: Path, name: str, target: Store) -> int:
     """Load a file into the collection of an entity, on the active member; every row or none."""
     reader = Reader(find_entity(name), cells=".csv" in (each.lower() for each in file.suffixes))
+    there(file)  # before a new store is made for nothing
     async with target.manager() as db:
         store = await db.member(db.active)
         with progress(output) as on_event:
             try:
                 report = await load(
-                    there(file), reader.collection, store, reader.document, on_event=on_event
+                    file, reader.collection, store, reader.document, on_event=on_event
                 )
             except (IntegrityError, InvalidRequestError) as error:
                 raise _in_file(file, error) from None

@@ -90,10 +90,10 @@ async def backup_store(output: Output, url: str, file: Path, names: Sequence[str
 
 async def restore_store(output: Output, file: Path, url: str, names: Sequence[str]) -> int:
     """Check a file and load it into a store."""
-    entities = find_entities(names)
+    entities, backup = find_entities(names), there(file)  # before a new store is made for nothing
     async with DatabaseManager(members={"target": url}, policy=TRANSFER) as db:
         with progress(output) as on_event:
-            report = await db.restore(there(file), entities=entities, on_event=on_event)
+            report = await db.restore(backup, entities=entities, on_event=on_event)
     _moved(output, report.collections)
     return _finish(output, "restore", report)
 

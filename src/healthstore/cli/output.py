@@ -9,9 +9,11 @@ import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
-from healthstore.cli.failures import Failure
+from healthstore.cli.exits import Exit
+from healthstore.cli.failures import CommandError, Failure
 
 __all__ = ("Manners", "Output", "events_unlogged")
 
@@ -36,8 +38,9 @@ class Output:
         self, manners: Manners, stdout: TextIO | None = None, stderr: TextIO | None = None
     ) -> None:
         self.manners = manners
-        self.stdout = sys.stdout if stdout is None else stdout
-        self.stderr = sys.stderr if stderr is None else stderr
+        # A stream that was closed before the start is None.
+        self.stdout = stdout or sys.stdout or _nowhere()
+        self.stderr = stderr or sys.stderr or _nowhere()
         # https://no-color.org: any value but the empty one.
         self.plain = manners.no_color or bool(os.environ.get("NO_COLOR"))
         self._silent = manners.json or manners.quiet
@@ -50,7 +53,8 @@ class Output:
     def show(self, text: str = "") -> None:
         """Write a part of the result for people."""
         if not self._silent:
-            print(text, file=self.stdout, flush=True)
+            with self._reported():
+                print(text, file=self.stdout, flush=True)
 
     def note(self, text: str) -> None:
         """Write a line about the work."""
@@ -73,12 +77,35 @@ class Output:
         for row in rows:
             table.add_row(*map(Text, row))  # as text: brackets in a name are no markup
         width = None if self.stdout.isatty() else 120
-        Console(file=self.stdout, no_color=self.plain, width=width, highlight=False).print(table)
+        console = Console(file=self.stdout, no_color=self.plain, width=width, highlight=False)
+        with self._reported():
+            console.print(table)
 
     def result(self, data: Mapping[str, object]) -> None:
         """Write the one object of ``--json``."""
         if self.manners.json:
-            print(json.dumps(data, ensure_ascii=False, default=str), file=self.stdout, flush=True)
+            with self._reported():
+                print(
+                    json.dumps(data, ensure_ascii=False, default=str), file=self.stdout, flush=True
+                )
+
+    @contextmanager
+    def _reported(self) -> Generator[None, None, None]:
+        """Say of a failed write that it was standard output's."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CommandError(
+                Failure(
+                    f"the result cannot be written: {os.strerror(error.errno or 0)}",
+                    where="standard output",
+                    hint="what the command did is done",
+                    code="file",
+                    exit=Exit.FAILURE,
+                )
+            ) from None
 
     def error(self, failure: Failure) -> None:
         """Write an error as one block."""
@@ -96,7 +123,14 @@ class Output:
             "hint": failure.hint,
             "code": failure.code,
         }
-        self.result({"ok": False, "exit": int(failure.exit), "error": error})
+        try:
+            self.result({"ok": False, "exit": int(failure.exit), "error": error})
+        except (BrokenPipeError, CommandError):  # standard error has told it
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Let what is still to be written vanish: else Python itself fails on it at its end."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
 
     def log(self) -> None:
         """Send the library's warnings to standard error, without tracebacks: they hold values."""
@@ -120,6 +154,10 @@ def events_unlogged() -> Generator[None, None, None]:
         yield
     finally:
         log.setLevel(level)
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _brief() -> logging.Formatter:
