@@ -8,18 +8,112 @@ import threading
 import warnings
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
-from concurrent.futures import Future, wait
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from healthstore.errors import LifecycleError, Outcome
 
 T = TypeVar("T")
 # Seconds. A signal that arrives just before a thread blocks, or any on Windows, does not wake it.
 _ATTENTION = 0.5
+
+
+class _Answer(Generic[T]):
+    """A result, or an error, that one thread waits for and another one gives.
+
+    ``unwanted`` says that nobody waits any more.
+
+    It is made of one lock of the interpreter's own. What a signal handler raises in the thread
+    that waits may come up between any two steps of Python, and leaves a ``threading.Condition``,
+    and so a ``concurrent.futures.Future``, locked for ever (python/cpython#74174).
+    """
+
+    __slots__ = ("_error", "_latch", "_result", "given", "unwanted")
+
+    def __init__(self) -> None:
+        self.given = False
+        self.unwanted = False
+        self._result: T
+        self._error: BaseException | None = None
+        self._latch = threading.Lock()
+        self._latch.acquire()
+
+    def give(self, result: T) -> None:
+        """Hand the result over."""
+        self._result = result
+        self._release()
+
+    def fail(self, error: BaseException) -> None:
+        """Hand an error over."""
+        self._error = error
+        self._release()
+
+    def _release(self) -> None:
+        self.given = True
+        self._latch.release()
+
+    def wait(self) -> None:
+        """Wait until there is a result or an error."""
+        while not self.given:
+            self._latch.acquire(timeout=_ATTENTION)
+
+    def take(self) -> T:
+        """Return the result, or raise the error."""
+        error, self._error = self._error, None
+        if error is None:
+            return self._result
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame
+
+
+class _Call(_Answer[T]):
+    """A coroutine that is run for another thread; ``begun`` says that it has a task.
+
+    The thread of the loop alone holds the task: when a task goes, weak references to it call
+    Python, and what a signal handler raises in there is lost.
+    """
+
+    __slots__ = ("_coroutine", "_task", "begun")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        super().__init__()
+        self.begun = False
+        self._coroutine = coroutine
+        self._task: asyncio.Task[T] | None = None
+
+    def begin(self) -> None:
+        """Run the coroutine, in the thread of the loop."""
+        if self.given:
+            return  # it was cancelled before
+        self.begun = True
+        self._task = asyncio.get_running_loop().create_task(self._coroutine)
+        self._task.add_done_callback(self._ended)
+
+    def cancel(self) -> None:
+        """Cancel it, in the thread of the loop."""
+        if self._task is not None:
+            self._task.cancel()
+        elif not self.given:  # the interrupt was faster than the beginning
+            self.fail(_closed())
+
+    def _ended(self, task: asyncio.Task[T]) -> None:
+        self._task = None
+        if task.cancelled():
+            self.fail(
+                LifecycleError(
+                    "the manager was closed during the call",
+                    hint="close it when the threads that use it have ended",
+                    outcome=Outcome.UNKNOWN,
+                )
+            )
+        elif (error := task.exception()) is not None:
+            self.fail(error)
+        else:
+            self.give(task.result())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +124,7 @@ class _Service:
     stop: asyncio.Event
     thread: threading.Thread
     process: int
-    waiting: set[Future[Any]]
+    waiting: set[_Call[Any]]
 
 
 class Portal:
@@ -81,9 +175,18 @@ class Portal:
                 self._stop()
 
     def _start(self) -> None:
-        ready: Future[_Service] = Future()
-        threading.Thread(target=_serve, args=(ready,), name="healthstore", daemon=True).start()
-        self._service = ready.result()
+        ready: _Answer[_Service] = _Answer()
+        thread = threading.Thread(target=_serve, args=(ready,), name="healthstore", daemon=True)
+        try:
+            thread.start()
+            ready.wait()
+        except BaseException:
+            ready.unwanted = True
+            if ready.given:  # else the thread sees that it is unwanted, if it ever begins
+                self._service = ready.take()
+                self._stop()
+            raise
+        self._service = ready.take()
         weakref.finalize(self, _abandon, self._service).atexit = False
 
     def _stop(self) -> None:
@@ -115,29 +218,28 @@ class Portal:
         handler, cancels the coroutine and is raised when that has ended. Raises LifecycleError
         if the portal is closed, is closed meanwhile, or is not of this process.
         """
-        answer: Future[T] = Future()
-        tasks: list[asyncio.Task[T]] = []
+        call = _Call(coroutine)
         try:
             self._require_place()
             service = self._service
             if service is None:
                 raise _closed()
-            service.waiting.add(answer)
+            service.waiting.add(call)
             try:
-                _post(service, partial(_begin, service.loop, coroutine, answer, tasks))
-                _wait(answer)
-                return answer.result()
+                _post(service, call.begin)
+                call.wait()
             except BaseException:
-                if not answer.done():  # it is the waiting that was interrupted
+                if not call.given:  # it is the waiting that was interrupted
                     with suppress(LifecycleError):  # the loop has ended, and the call with it
-                        _post(service, partial(_cancel, answer, tasks))
-                        _wait(answer)
+                        _post(service, call.cancel)
+                        call.wait()
                 raise
             finally:
-                service.waiting.discard(answer)
+                service.waiting.discard(call)
         finally:
-            if not tasks:
+            if not call.begun:
                 coroutine.close()
+        return call.take()
 
     def run(self, function: Callable[[], T]) -> T:
         """Run a function where the coroutines run, so that it never meets one of them halfway.
@@ -182,56 +284,24 @@ class Portal:
 # --- in the thread -----------------------------------------------------------------------------
 
 
-def _serve(ready: Future[_Service]) -> None:
-    waiting: set[Future[Any]] = set()
+def _serve(ready: _Answer[_Service]) -> None:
+    waiting: set[_Call[Any]] = set()
     try:
         # These two end a loop; who called has been given them, and decides what they end.
         with suppress(SystemExit, KeyboardInterrupt), asyncio.Runner() as runner:
             runner.run(_until_stopped(ready, waiting))
     finally:
-        for answer in tuple(waiting):
-            if not answer.done():  # it came too late to begin
-                answer.set_exception(_closed())
+        for call in tuple(waiting):
+            if not call.given:  # it came too late to begin
+                call.fail(_closed())
 
 
-async def _until_stopped(ready: Future[_Service], waiting: set[Future[Any]]) -> None:
+async def _until_stopped(ready: _Answer[_Service], waiting: set[_Call[Any]]) -> None:
     stop = asyncio.Event()
     thread, loop = threading.current_thread(), asyncio.get_running_loop()
-    ready.set_result(_Service(loop, stop, thread, os.getpid(), waiting))
-    await stop.wait()
-
-
-def _begin(
-    loop: asyncio.AbstractEventLoop,
-    coroutine: Coroutine[Any, Any, T],
-    answer: Future[T],
-    tasks: list[asyncio.Task[T]],
-) -> None:
-    task = loop.create_task(coroutine)
-    tasks.append(task)
-    task.add_done_callback(partial(_settle, answer))
-
-
-def _cancel(answer: Future[T], tasks: list[asyncio.Task[T]]) -> None:
-    if tasks:
-        tasks[0].cancel()
-    else:  # the interrupt was faster than the beginning, which nobody has asked for
-        answer.set_exception(_closed())
-
-
-def _settle(answer: Future[T], task: asyncio.Task[T]) -> None:
-    if task.cancelled():
-        answer.set_exception(
-            LifecycleError(
-                "the manager was closed during the call",
-                hint="close it when the threads that use it have ended",
-                outcome=Outcome.UNKNOWN,
-            )
-        )
-    elif (error := task.exception()) is not None:
-        answer.set_exception(error)
-    else:
-        answer.set_result(task.result())
+    ready.give(_Service(loop, stop, thread, os.getpid(), waiting))
+    if not ready.unwanted:
+        await stop.wait()
 
 
 async def _called(function: Callable[[], T]) -> T:
@@ -260,11 +330,6 @@ async def _taken(source: AsyncIterator[T], count: int) -> tuple[list[T], Excepti
 
 
 # --- outside -----------------------------------------------------------------------------------
-
-
-def _wait(answer: Future[Any]) -> None:
-    while not answer.done():
-        wait((answer,), timeout=_ATTENTION)
 
 
 def _post(service: _Service, function: Callable[[], object]) -> None:

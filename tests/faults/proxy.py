@@ -45,7 +45,7 @@ class _Connection:
 
     def abort(self, *, reset: bool = False) -> None:
         """Close both sides at once, the client's with RST if ``reset``."""
-        if reset:
+        if reset and not self.client.is_closing():
             sock: socket.socket = self.client.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         for writer in (self.client, self.server):

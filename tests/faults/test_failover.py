@@ -13,7 +13,8 @@ from time import perf_counter
 
 import pytest
 from pydantic import SecretStr
-from tests.faults.notes import within
+from tests.faults.conftest import NewDatabase
+from tests.faults.notes import options, within
 from tests.faults.proxy import proxy
 from tests.faults.servers import PrivateServer
 from tests.faults.stores import FAST, Note, callers, pair
@@ -39,6 +40,8 @@ from healthstore.routing.machine import State
 from healthstore.routing.policy import Probe
 from healthstore.routing.report import Mode
 
+# Else the driver finds the server behind the proxy by the address that it gives itself.
+_DIRECT = {"mongodb-rs": {"directConnection": "true"}}
 ROUND_TRIP = ["ConnectionLost", "FailedOver", "Recovered", "FailedBack"]
 
 
@@ -512,6 +515,44 @@ async def test_the_timeout_of_a_url_bounds_a_call(
                 await db.repository(Note).get(known.id)
         finally:
             private_postgresql.cont()
+
+
+@pytest.mark.parametrize("name", ["postgresql", "mariadb", "mysql", "mongodb-rs"])
+@pytest.mark.parametrize("step", ["write", "commit"])
+async def test_a_unit_keeps_its_deadline_on_a_server_that_hangs(
+    name: str, step: str, new_database: NewDatabase
+) -> None:
+    """The whole block ends in time, its rollback included; nothing of it is kept."""
+    url = await new_database(name)
+    server = BackendURL.parse(url)
+    (host,) = server.hosts
+    assert host.port is not None
+    async with (
+        asyncio.timeout(30),
+        proxy(host.name, host.port) as between,
+        DatabaseManager(options(between.url(url), **_DIRECT.get(name, {}))) as db,
+    ):
+        await db.initialize(Note)
+
+        async def add_two() -> None:
+            async with db.transaction(deadline=1) as unit:
+                await unit.repository(Note).add(Note(text="one"))
+                between.blackhole()
+                if step == "write":
+                    await unit.repository(Note).add(Note(text="two"))
+
+        with within(1), pytest.raises((DeadlineExceededError, UnavailableError)) as caught:
+            await add_two()
+        assert (caught.value.outcome is Outcome.UNKNOWN) == (step == "commit")
+        await between.heal()
+        between.break_all()
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    assert step == "commit" or await db.repository(Note).count() == 0
+                    break
+                except (DeadlineExceededError, UnavailableError):
+                    await asyncio.sleep(0.1)
 
 
 async def test_a_unit_dies_with_its_server(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from traceback import extract_tb
@@ -71,6 +71,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 _SCAN_PAGE = 1_000
+_FAREWELL = 2.0  # seconds that closing waits for what outlived its caller
 
 
 class Adapter(ABC, Generic[S]):
@@ -81,6 +82,7 @@ class Adapter(ABC, Generic[S]):
     def __init__(self, name: str) -> None:
         self._name = name
         self._opened = False
+        self._endings: set[asyncio.Future[Any]] = set()
 
     @property
     def name(self) -> str:
@@ -229,6 +231,19 @@ class Adapter(ABC, Generic[S]):
         if self._opened:
             self._opened = False
             await self.disconnect()
+            await self.ended()
+
+    def kept(self, work: Coroutine[Any, Any, R]) -> asyncio.Future[R]:
+        """Start work that outlives its caller; the loop alone would not keep it."""
+        task = asyncio.ensure_future(work)
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+        return task
+
+    async def ended(self) -> None:
+        """Wait for such work, for some seconds at most."""
+        if self._endings:
+            await asyncio.wait(self._endings, timeout=_FAREWELL)
 
     async def execute(self, op: Op[R]) -> R:
         """Run one operation; see :class:`~healthstore.abc.backend.Executor`."""

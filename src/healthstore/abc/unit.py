@@ -31,7 +31,8 @@ __all__ = (
 
 R = TypeVar("R")
 S = TypeVar("S")
-_COMMIT_SECONDS = 5.0  # a commit gets at least this long: cut off, its outcome would be unknown
+# Seconds that a rollback may take after the deadline of its unit; then it goes on by itself.
+_GRACE = 0.1
 
 
 class Phase(StrEnum):
@@ -61,7 +62,7 @@ class AdapterUnit(Generic[S]):
         loop = asyncio.get_running_loop()
         self._expires = loop.time() + options.deadline
         self._timer = loop.call_at(self._expires, self._expire)
-        self._ending: asyncio.Task[None] | None = None
+        self._ending: asyncio.Future[None] | None = None
 
     @property
     def name(self) -> str:
@@ -109,7 +110,7 @@ class AdapterUnit(Generic[S]):
         self._require_usable()
         self._finish()
         try:
-            async with asyncio.timeout_at(max(self._expires, self._now() + _COMMIT_SECONDS)):
+            async with asyncio.timeout_at(self._expires):
                 await self._adapter.commit_session(self._session)
         except HealthstoreError as error:
             raise error.at(backend=self.name) from error.__cause__
@@ -119,19 +120,25 @@ class AdapterUnit(Generic[S]):
             raise self._adapter.ours(error, Phase.COMMIT, None) from None
 
     async def rollback(self) -> None:
-        """Roll back and release the session; does nothing when the unit has ended."""
-        if not self._open:
-            if self._ending is not None:
-                await asyncio.shield(self._ending)
-            return
-        self._finish()
-        self._ending = asyncio.ensure_future(self._adapter.rollback_session(self._session))
-        # A cancelled caller must not leave a transaction open.
-        await asyncio.shield(self._ending)
+        """Roll back and release the session; does nothing when the unit has ended.
 
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+        When its deadline is over nobody waits long for a server that may not answer.
+        """
+        if self._open:
+            self._finish()
+            self._roll_back()
+        if self._ending is None:
+            return
+        if asyncio.get_running_loop().time() < self._expires:
+            # A cancelled caller must not leave a transaction open.
+            await asyncio.shield(self._ending)
+        else:
+            done, _ = await asyncio.wait({self._ending}, timeout=_GRACE)
+            for each in done:
+                each.result()
+
+    def _roll_back(self) -> None:
+        self._ending = self._adapter.kept(self._adapter.rollback_session(self._session))
 
     def _finish(self) -> None:
         self._open = False
@@ -142,7 +149,7 @@ class AdapterUnit(Generic[S]):
         self._expired = True
         if self._open and not self._busy:
             self._finish()
-            self._ending = asyncio.ensure_future(self._adapter.rollback_session(self._session))
+            self._roll_back()
 
     def _require_usable(self) -> None:
         if self._expired:

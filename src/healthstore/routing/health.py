@@ -131,9 +131,10 @@ class Checks:
         return finding
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
         took, failed = 0.0, False
-        while True:
+        while not task.cancelling():  # a driver may have dropped it: once is enough
             # From the start of the last check: one that waited for an answer need not wait more.
             pause = max(self._pause() - took, 0.0)
             try:

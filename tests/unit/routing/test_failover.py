@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import perf_counter
 
 import pytest
@@ -34,7 +35,7 @@ from healthstore.routing.policy import (
 )
 from healthstore.testing.contract._samples import PEOPLE, person
 
-from .stores import QUICK, Slow, Store, World, refused
+from .stores import QUICK, Slow, Store, StoreProber, World, refused
 
 COUNT = CountDocuments(PEOPLE)
 
@@ -517,6 +518,24 @@ async def test_nothing_is_left_behind() -> None:
     assert asyncio.all_tasks() == before
     for store in (*world.stores.values(), world.mock):
         assert (store.opened, store.probers_open) == (0, 0)
+
+
+async def test_a_check_that_drops_a_cancellation_ends_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Drivers do that, before Python 3.12: closing does not wait for the checks for ever."""
+
+    async def deaf(self: StoreProber) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.1)
+
+    monkeypatch.setattr(StoreProber, "connect", deaf)
+    world = World("a")
+    await world.failover.open()
+    await asyncio.sleep(0.08)  # the first check is under way
+    async with asyncio.timeout(5):
+        await world.failover.close()
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_a_cancelled_open_leaves_nothing_behind() -> None:

@@ -87,7 +87,6 @@ class MongoAdapter(Adapter[Session]):
         self._codecs: dict[Collection, Codec] = {}
         self._references = References()
         self._open_sessions: set[AsyncClientSession] = set()
-        self._endings: set[asyncio.Future[Any]] = set()
 
     # --- connection ------------------------------------------------------------------------
 
@@ -119,8 +118,7 @@ class MongoAdapter(Adapter[Session]):
         self._codecs.clear()
         # Locks of a unit that nobody ends would outlive its connection.
         await asyncio.gather(*map(self._end, tuple(self._open_sessions)))
-        if self._endings:
-            await asyncio.wait(self._endings, timeout=_FAREWELL)
+        await self.ended()
         if client is not None:
             await close_client(client, _FAREWELL)
             self._pools = Pools()
@@ -191,12 +189,15 @@ class MongoAdapter(Adapter[Session]):
 
     async def commit_session(self, session: Session) -> None:
         """Commit; the driver repeats a commit whose answer was lost once."""
-        assert session.transaction is not None
+        transaction = session.transaction
+        assert transaction is not None
         try:
             async with asyncio.timeout(self._options.timeout):
-                await self._to_its_end(session.transaction.commit_transaction())
-        finally:
-            await self._end(session.transaction)
+                await self._to_its_end(transaction.commit_transaction())
+        except BaseException:
+            self.kept(self._end(transaction))  # there is no time left to wait for that
+            raise
+        await self._end(transaction)
 
     async def rollback_session(self, session: Session) -> None:
         """Abort; a server that does not answer ends the transaction by itself."""
@@ -215,14 +216,7 @@ class MongoAdapter(Adapter[Session]):
                     await transaction.end_session()
 
         self._open_sessions.discard(transaction)
-        await asyncio.shield(self._kept(bounded()))
-
-    def _kept(self, work: Coroutine[Any, Any, R]) -> asyncio.Future[R]:
-        """Start work that outlives a cancelled caller; the loop alone would not keep it."""
-        task = asyncio.ensure_future(work)
-        self._endings.add(task)
-        task.add_done_callback(self._endings.discard)
-        return task
+        await asyncio.shield(self.kept(bounded()))
 
     async def _to_its_end(self, write: Coroutine[Any, Any, R]) -> R:
         """Write, and let the write end before a cancellation takes effect.
@@ -230,7 +224,7 @@ class MongoAdapter(Adapter[Session]):
         The server goes on with a request whose connection was closed: the write would happen
         later, when the caller believes that it did not.
         """
-        task = self._kept(write)
+        task = self.kept(write)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:

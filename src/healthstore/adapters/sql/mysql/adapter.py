@@ -96,8 +96,7 @@ class MySqlAdapter(SqlAdapter):
 
     async def dial(self) -> Connection:
         """Open a connection and set what the server may have set otherwise."""
-        seconds = self._options["connect_timeout"]
-        return await dial(self._url, self._tls, seconds, self._prelude)
+        return await dial(self._url, self._tls, self._prelude)
 
     def _prelude(self, version: str) -> Sequence[str]:
         product = _product(version)

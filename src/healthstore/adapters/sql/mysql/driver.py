@@ -151,14 +151,13 @@ class _EncryptedConnection(aiomysql.Connection):  # type: ignore[misc]  # aiomys
 async def dial(
     url: BackendURL,
     tls: ssl.SSLContext | None,
-    seconds: float,
     prelude: Callable[[str], Sequence[str]],
 ) -> Connection:
     """Return a connection on which the statements of ``prelude(version)`` have run.
 
-    ``seconds`` bound the way to the server, not the login. Raises what aiomysql raises.
+    Who calls sets the deadline. Raises what aiomysql raises.
     """
-    log_in = partial(_log_in, url, tls, seconds)
+    log_in = partial(_log_in, url, tls)
     inner = await log_in()
     connection = _MySqlConnection(inner, partial(_kill, log_in))
     try:
@@ -170,9 +169,7 @@ async def dial(
     return connection
 
 
-async def _log_in(
-    url: BackendURL, tls: ssl.SSLContext | None, seconds: float
-) -> aiomysql.Connection:
+async def _log_in(url: BackendURL, tls: ssl.SSLContext | None) -> aiomysql.Connection:
     host = url.hosts[0] if url.hosts else None
     socket = host.name if host is not None and host.name.startswith("/") else None
     inner = _EncryptedConnection(
@@ -187,7 +184,10 @@ async def _log_in(
         client_flag=CLIENT.FOUND_ROWS,
         conv=_READERS,
         ssl=None if socket else tls,
-        connect_timeout=seconds,
+        # With a timeout it waits by asyncio.wait_for, which before Python 3.12 drops a
+        # cancellation that comes together with the result (python/cpython#86296): a deadline
+        # would be heard by nobody.
+        connect_timeout=None,
     )
     try:
         await inner._connect()  # noqa: SLF001 - what aiomysql.connect() does
