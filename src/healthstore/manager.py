@@ -23,7 +23,7 @@ from healthstore.errors import (
 )
 from healthstore.events import ConfigReloaded, Event, EventBus, EventStream
 from healthstore.logs import LEVELS, log_event
-from healthstore.model.arguments import file_path, listed
+from healthstore.model.arguments import listed
 from healthstore.model.ops import Ensure, Ensured
 from healthstore.model.schema import Collection
 from healthstore.repository import Repository
@@ -44,6 +44,7 @@ from healthstore.transfer import (
     restore,
     verify,
 )
+from healthstore.transfer.place import file_path
 
 __all__ = ("DatabaseManager", "Transaction")
 
@@ -461,7 +462,7 @@ class DatabaseManager:
         on_event: Progress | None = None,
     ) -> BackupReport:
         """Write a member (the active one by default) to one JSON file, atomically."""
-        backend = await self.member(source or self.active)
+        backend = await self.member(self.active if source is None else source)
         return await backup(backend, path, _collections(entities), on_event=on_event)
 
     async def restore(
@@ -473,7 +474,7 @@ class DatabaseManager:
         on_event: Progress | None = None,
     ) -> RestoreReport:
         """Check a backup from end to end, then load it into a member and verify it."""
-        name = into or self.active
+        name = self.active if into is None else into
         backend = await self.member(name)
         with self._failover.filling(name):
             return await restore(path, backend, _collections(entities), on_event=on_event)

@@ -499,28 +499,30 @@ async def test_wrong_types_are_refused_by_name() -> None:
             for call in (db.switch, db.member):
                 with pytest.raises(InvalidRequestError, match="named by a text"):
                     await call(name)  # type: ignore[operator] - the mistake is the test
-        users = db.repository(User)
         await db.initialize(User)
+        users: Any = db.repository(User)
+        manager: Any = db
+        email: Any = F.email
         calls: list[Callable[[], Coroutine[Any, Any, object]]] = [
-            lambda: users.add_many(None),  # type: ignore[arg-type] - these mistakes are the test
-            lambda: users.get_many(None),  # type: ignore[arg-type]
-            lambda: users.get_many("ann"),  # type: ignore[arg-type]
-            lambda: users.update(uuid7(), None),  # type: ignore[arg-type]
-            lambda: users.find(order=None),  # type: ignore[arg-type]
+            lambda: users.add_many(None),
+            lambda: users.get_many(None),
+            lambda: users.get_many("ann"),
+            lambda: users.update(uuid7(), None),
+            lambda: users.find(order=None),
             lambda: users.find(order="email"),
-            lambda: users.upsert(User(email="a"), on=None),  # type: ignore[arg-type]
+            lambda: users.upsert(User(email="a"), on=None),
             lambda: users.aggregate(group="email", n=Count()),
-            lambda: db.migrate("memory", "memory", User),  # type: ignore[arg-type]
-            lambda: db.backup(None),  # type: ignore[arg-type]
-            lambda: db.restore("a\0b"),
-            lambda: db.reload(5),  # type: ignore[arg-type]
+            lambda: manager.migrate("memory", "memory", User),
+            lambda: manager.backup(None),
+            lambda: manager.restore("a\0b"),
+            lambda: manager.reload(5),
         ]
         for mistaken in calls:
             with pytest.raises(InvalidRequestError):
                 await mistaken()
         for values in (5, None, "ann"):
             with pytest.raises(InvalidRequestError, match="looked up in is no list"):
-                F.email.in_(values)  # type: ignore[arg-type] - the same
+                email.in_(values)
         for options in ({"deadline": None}, {"deadline": "x"}, {"read_only": "yes"}):
             with pytest.raises(InvalidRequestError):
                 async with db.transaction(**options):  # type: ignore[arg-type] - the same

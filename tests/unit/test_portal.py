@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from random import Random
 
 import pytest
 
@@ -80,6 +81,42 @@ def test_an_interrupt_cancels_the_call(portal: Portal, raised: type[BaseExceptio
         assert portal.call(one()) == 1
     finally:
         thread.join(5)
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no such signals")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # interrupted before its call
+def test_an_interrupt_between_any_two_steps_is_raised_and_breaks_nothing(portal: Portal) -> None:
+    """No lock stays locked: each of many alarms comes out, and the calls go on."""
+    caller, heard, over = threading.get_ident(), threading.Event(), [False]
+    random = Random(1)  # noqa: S311 - moments, no secrets
+
+    def storm() -> None:
+        for _ in range(300):
+            heard.clear()
+            time.sleep(random.uniform(0.0005, 0.003))
+            signal.pthread_kill(caller, signal.SIGUSR1)
+            if not heard.wait(10):
+                break
+        else:
+            over[0] = True
+
+    def handle(*_: object) -> None:
+        raise TooLongError
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    thread = threading.Thread(target=storm)
+    try:
+        thread.start()
+        while not over[0]:
+            try:
+                while not over[0]:
+                    assert portal.call(one()) == 1
+            except TooLongError:
+                heard.set()
+        assert portal.call(one()) == 1
+    finally:
+        thread.join(20)
         signal.signal(signal.SIGUSR1, before)
 
 

@@ -245,7 +245,7 @@ class Failover:
     def _misplaced(self) -> LifecycleError:
         if self._loop is None:
             said = "is closed" if self._was_open else "is not open"
-            hint = "use it inside `async with`, or call open() first"
+            hint = "use it as a context manager, or call open() first"
         elif self._process != os.getpid():
             said = "was opened in another process: a fork cannot share its connections"
             hint = "open a manager of its own in each process, after the fork"
@@ -442,6 +442,7 @@ class Failover:
         """Check a member now and return why it cannot become the active one; [] if it can."""
         self._require_here()
         found = await self._roster.check(target)
+        self._require_here()  # still open
         if found is None:
             return ["the check was disturbed by this process itself"]
         if found.condition is not Condition.OK:

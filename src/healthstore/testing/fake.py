@@ -59,6 +59,8 @@ def fake(
     all rules; UnknownFieldError; MissingDriverError if Faker or polyfactory is not installed.
     """
     collection = collection_of(entity)
+    if count < 0:
+        raise InvalidRequestError("fewer than no entities", hint="ask for 0 or more")
     for name in fixed:
         collection.field(name)
     random = Random(f"{seed}:{collection.name}")  # noqa: S311 - the same in every run, on purpose

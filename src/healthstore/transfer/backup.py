@@ -9,12 +9,12 @@ from pathlib import Path
 from uuid import UUID
 
 from healthstore.abc.backend import Backend
-from healthstore.model.arguments import file_path
 from healthstore.transfer._offload import offload
 from healthstore.transfer.digest import Digest, Page
 from healthstore.transfer.format import new_header
 from healthstore.transfer.migrate import count_documents
 from healthstore.transfer.pages import pages
+from healthstore.transfer.place import file_path
 from healthstore.transfer.progress import Finished, Planned, Progress, Reporter, Stage
 from healthstore.transfer.selection import Collections, choose
 from healthstore.transfer.snapshot import Consistency, reading

@@ -21,7 +21,6 @@ from healthstore.errors import (
     Outcome,
     RefusedValueError,
 )
-from healthstore.model.arguments import file_path
 from healthstore.model.evaluate import check_document
 from healthstore.model.ops import Ensure, Insert
 from healthstore.model.schema import Collection
@@ -30,6 +29,7 @@ from healthstore.transfer._offload import to_the_end
 from healthstore.transfer.blame import blamed
 from healthstore.transfer.digest import Digest, Digester
 from healthstore.transfer.pages import PAGE_BYTES, PAGE_ROWS, drawn
+from healthstore.transfer.place import file_path
 from healthstore.transfer.progress import Finished, Planned, Progress, Reporter, Stage
 from healthstore.transfer.rows import FilePage, RowFile, bad_row
 from healthstore.transfer.undo import Undo

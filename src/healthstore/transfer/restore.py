@@ -12,10 +12,10 @@ from uuid import UUID
 
 from healthstore.abc.backend import Backend
 from healthstore.errors import BackupCorruptError
-from healthstore.model.arguments import file_path
 from healthstore.model.schema import Collection
 from healthstore.transfer.digest import NOTHING, Digest
 from healthstore.transfer.pages import drawn
+from healthstore.transfer.place import file_path
 from healthstore.transfer.progress import (
     CollectionFinished,
     CollectionStarted,

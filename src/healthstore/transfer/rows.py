@@ -102,9 +102,14 @@ def _json_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
             row = decode(line)
             _check_names(line.decode())
         except _TwiceError:
-            raise bad_row(number, "has two values of one name", collection) from None
+            hint = "leave one of them; nothing of the file was stored"
+            raise bad_row(number, "has two values of one name", collection, hint=hint) from None
         except (RecursionError, ValueError):
-            raise bad_row(number, "is no JSON object", collection) from None
+            hint = (
+                "write one object on each line; NaN, infinities, numbers beyond those of 64-bit "
+                "floats and lone surrogates are no JSON; nothing of the file was stored"
+            )
+            raise bad_row(number, "is no JSON object", collection, hint=hint) from None
         yield number, row
 
 

@@ -97,6 +97,8 @@ def _check_get(op: Get, _: Capabilities) -> Get:
 
 def _check_insert(op: Insert, capabilities: Capabilities) -> Insert:
     documents = checked_documents(op.collection, op.documents, capabilities)
+    if type(op.atomic) is not bool:
+        raise invalid(op.collection, "atomic is neither True nor False", "pass a bool")
     if op.atomic and len(documents) > 1:
         _require_transactions("adding several documents atomically", op.collection, capabilities)
     if op.checked_references:
