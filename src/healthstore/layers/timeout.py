@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import ClassVar, TypeVar
 
-from healthstore.abc.backend import Backend
-from healthstore.abc.layer import Layer
+from healthstore.abc.backend import Backend, Executor, Unit, UnitOptions
+from healthstore.abc.layer import Layer, LayeredUnit
 from healthstore.abc.unit import deadline_exceeded
 from healthstore.model.ops import Effect, Op
 
@@ -36,25 +39,52 @@ class TimeoutLayer(Layer):
 
     async def execute(self, op: Op[R]) -> R:
         """Run the operation below, within its deadline."""
-        try:
-            async with asyncio.timeout(self._seconds[op.effect]):
-                return await self.inner.execute(op)
-        except TimeoutError:
-            write = op.effect is not Effect.READ
-            raise deadline_exceeded(write).at(backend=self.name) from None
+        async with self._within(op.effect):
+            return await self.inner.execute(op)
 
     async def open(self) -> None:
-        """Open the backend below, within the deadline of an operation."""
-        try:
-            async with asyncio.timeout(self._seconds[Effect.ADMIN]):
-                await self.inner.open()
-        except TimeoutError:
-            raise deadline_exceeded(write=False).at(backend=self.name) from None
+        """Open the backend below, within the deadline of a change of the schema."""
+        async with self._within(Effect.ADMIN, changes=False):
+            await self.inner.open()
 
     async def ping(self) -> None:
-        """Ping the backend below, within the deadline of an operation."""
+        """Ping the backend below, within the deadline of a read."""
+        async with self._within(Effect.READ):
+            await self.inner.ping()
+
+    async def begin(self, options: UnitOptions = UnitOptions()) -> Unit:  # noqa: B008 - frozen
+        """Begin a unit below: its beginning and each step have a deadline, and its commit has.
+
+        That one has the time of a change of the schema: it may be of a million rows.
+        """
+        async with self._within(Effect.READ):
+            unit = await self.inner.begin(options)
+        return _BoundedUnit(self.over(unit), unit, partial(self._within, Effect.ADMIN))
+
+    @asynccontextmanager
+    async def _within(self, effect: Effect, *, changes: bool = True) -> AsyncGenerator[None]:
+        """Give a block the time that an effect has."""
         try:
-            async with asyncio.timeout(self._seconds[Effect.READ]):
-                await self.inner.ping()
+            async with asyncio.timeout(self._seconds[effect]):
+                yield
         except TimeoutError:
-            raise deadline_exceeded(write=False).at(backend=self.name) from None
+            write = changes and effect is not Effect.READ
+            raise deadline_exceeded(write).at(backend=self.name) from None
+
+
+class _BoundedUnit(LayeredUnit):
+    """A unit whose commit has a deadline of its own: the unit may have hours."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        unit: Unit,
+        within: Callable[[], AbstractAsyncContextManager[None]],
+    ) -> None:
+        super().__init__(executor, unit)
+        self._within = within
+
+    async def commit(self) -> None:
+        """Commit the unit."""
+        async with self._within():
+            await super().commit()

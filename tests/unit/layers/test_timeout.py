@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from healthstore.abc.backend import UnitOptions
+from healthstore.abc.layer import LayeredUnit
 from healthstore.errors import DeadlineExceededError, Outcome
 from healthstore.layers.timeout import TimeoutLayer
 from healthstore.model.ops import CountDocuments, Ensure, Insert, Op
@@ -79,6 +81,34 @@ async def test_connecting_has_a_deadline(
             await getattr(layer, call)()
     assert late.value.outcome is Outcome.NOT_APPLIED
     assert late.value.backend == "m"
+
+
+async def test_a_commit_has_a_deadline(
+    recording: RecordingLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transfer's unit may have a day; a server that hangs at its end does not get that."""
+    layer = TimeoutLayer(recording, seconds=5, admin_seconds=0.05)
+    unit = await layer.begin(UnitOptions(deadline=86_400))
+    await unit.execute(Insert(PEOPLE, (person(1),)))
+    monkeypatch.setattr(LayeredUnit, "commit", Hanging())
+    async with asyncio.timeout(2):
+        with pytest.raises(DeadlineExceededError) as late:
+            await unit.commit()
+    assert late.value.outcome is Outcome.UNKNOWN
+    assert late.value.backend == "m"
+    await unit.rollback()
+
+
+async def test_a_unit_that_cannot_begin_has_a_deadline(
+    recording: RecordingLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was done then."""
+    monkeypatch.setattr(recording, "begin", Hanging())
+    layer = TimeoutLayer(recording, seconds=0.05)
+    async with asyncio.timeout(2):
+        with pytest.raises(DeadlineExceededError) as late:
+            await layer.begin(UnitOptions(deadline=86_400))
+    assert late.value.outcome is Outcome.NOT_APPLIED
 
 
 async def test_a_step_of_a_unit_has_a_deadline(recording: RecordingLayer) -> None:
