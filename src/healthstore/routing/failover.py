@@ -234,6 +234,10 @@ class Failover:
                     await self._open_member(name)
             except TimeoutError:
                 raise UnavailableError("it answers, but could not be opened in time") from None
+            except LifecycleError:
+                if self._loop is not None:
+                    raise
+                return  # closed meanwhile: that says nothing about the member
         while self._missed.get(name):
             await self._backend(name).execute(self._missed[name][0])
             del self._missed[name][0]

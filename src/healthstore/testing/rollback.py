@@ -274,6 +274,7 @@ class _Units:
         self._layer = layer
         self.placed = layer._adapter.placed
         self.ours = layer._adapter.ours
+        self.kept = layer._adapter.kept
         self.run = layer._run
 
     @property

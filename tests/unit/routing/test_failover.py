@@ -582,7 +582,7 @@ async def test_close_lets_requests_end() -> None:
 async def test_use_before_open_is_a_clear_error() -> None:
     """It says what to do."""
     world = World("a")
-    with pytest.raises(LifecycleError, match="use it inside"):
+    with pytest.raises(LifecycleError, match="call open"):
         await world.failover.execute(COUNT)
 
 
