@@ -17,7 +17,7 @@ is cancelled while it runs (by a deadline, say) loses the whole transaction.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -51,6 +51,7 @@ class _Parted(Protocol):
     def ours(
         self, error: Exception, phase: Phase, collection: Collection | None
     ) -> HealthstoreError: ...
+    def kept(self, work: Coroutine[Any, Any, R]) -> asyncio.Future[R]: ...
 
 
 def can_roll_back(backend: Backend) -> bool:
