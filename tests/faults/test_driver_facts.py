@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from time import perf_counter
 from uuid import UUID
@@ -367,13 +367,25 @@ async def test_an_exhausted_pool_is_no_outage(new_database: NewDatabase, name: s
 # --- SQLite ------------------------------------------------------------------------------------
 
 
+async def _locked(path: Path) -> None:
+    """Wait until somebody holds the lock of a file's writer."""
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
+        while True:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return
+            other.execute("ROLLBACK")
+            await asyncio.sleep(0.001)
+
+
 async def test_a_cancelled_insert_is_not_made_permanent_by_the_next(tmp_path: Path) -> None:
     """The thread goes on after the caller has left; what it did there is rolled back."""
     path = tmp_path / "notes.db"
     async with prepared(f"sqlite:///{path}") as store:
         many = tuple(note(f"cancelled {number}") for number in range(20_000))
         task = asyncio.create_task(store.execute(Insert(NOTES, many)))
-        await asyncio.sleep(0.05)  # it has begun
+        await _locked(path)  # it has begun, and is far from its commit
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -97,6 +97,7 @@ class Output:
         except BrokenPipeError:
             raise
         except OSError as error:
+            self.give_up()
             raise CommandError(
                 Failure(
                     f"the result cannot be written: {os.strerror(error.errno or 0)}",
@@ -125,8 +126,8 @@ class Output:
         }
         try:
             self.result({"ok": False, "exit": int(failure.exit), "error": error})
-        except (BrokenPipeError, CommandError):  # standard error has told it
-            self.give_up()
+        except (BrokenPipeError, CommandError):
+            self.give_up()  # standard error has told it
 
     def give_up(self) -> None:
         """Let what is still to be written vanish: else Python itself fails on it at its end."""
