@@ -18,6 +18,7 @@ __all__ = (
     "NOTES",
     "add",
     "count",
+    "direct",
     "has",
     "lent",
     "note",
@@ -44,6 +45,11 @@ NOTES = Collection(
 def note(text: str) -> Document:
     """Return a new note."""
     return {"id": uuid4(), "version": 1, "text": text}
+
+
+def direct(url: str) -> str:
+    """Return a URL whose driver stays with the address in it, and asks for no replica set's."""
+    return url.replace("replicaSet=rs0", "directConnection=true")
 
 
 def options(url: str, **more: object) -> str:

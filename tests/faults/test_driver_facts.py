@@ -19,6 +19,7 @@ from tests.faults.notes import (
     NOTES,
     add,
     count,
+    direct,
     has,
     lent,
     note,
@@ -70,11 +71,6 @@ async def broken(url: str, **more: object) -> AsyncGenerator[tuple[Proxy, Backen
     ):
         await count(store)
         yield between, store, untouched
-
-
-def direct(url: str) -> str:
-    """Return a URL whose driver stays with the address in it."""
-    return url.replace("replicaSet=rs0", "directConnection=true")
 
 
 # --- lost while a write is under way -----------------------------------------------------------

@@ -8,8 +8,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import ContextVar
 from random import Random
 
@@ -43,6 +44,23 @@ class TooLongError(Exception):
     """What a server's signal handler raises when a request takes too long."""
 
 
+@contextmanager
+def beside(sender: Callable[[], None], raised: type[BaseException]) -> Generator[None]:
+    """Run a thread that sends SIGUSR1 while the block runs; its handler raises this."""
+
+    def handle(*_: object) -> None:
+        raise raised
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    thread = threading.Thread(target=sender)
+    try:
+        thread.start()
+        yield
+    finally:
+        thread.join(20)
+        signal.signal(signal.SIGUSR1, before)
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no such signals")
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, TooLongError, TimeoutError])
 def test_an_interrupt_cancels_the_call(portal: Portal, raised: type[BaseException]) -> None:
@@ -68,20 +86,11 @@ def test_an_interrupt_cancels_the_call(portal: Portal, raised: type[BaseExceptio
             time.sleep(0.001)
         signal.pthread_kill(caller, signal.SIGUSR1)
 
-    def handle(*_: object) -> None:
-        raise raised
-
-    before = signal.signal(signal.SIGUSR1, handle)
-    thread = threading.Thread(target=interrupt)
-    try:
-        thread.start()
+    with beside(interrupt, raised):
         with pytest.raises(raised):
             portal.call(endless())
         assert ended.is_set()
         assert portal.call(one()) == 1
-    finally:
-        thread.join(5)
-        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no such signals")
@@ -101,13 +110,7 @@ def test_an_interrupt_between_any_two_steps_is_raised_and_breaks_nothing(portal:
         else:
             over[0] = True
 
-    def handle(*_: object) -> None:
-        raise TooLongError
-
-    before = signal.signal(signal.SIGUSR1, handle)
-    thread = threading.Thread(target=storm)
-    try:
-        thread.start()
+    with beside(storm, TooLongError):
         while not over[0]:
             try:
                 while not over[0]:
@@ -115,9 +118,6 @@ def test_an_interrupt_between_any_two_steps_is_raised_and_breaks_nothing(portal:
             except TooLongError:
                 heard.set()
         assert portal.call(one()) == 1
-    finally:
-        thread.join(20)
-        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_call_that_is_under_way_at_close_is_told(portal: Portal) -> None:

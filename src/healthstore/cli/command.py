@@ -54,7 +54,6 @@ def perform(manners: Manners, job: Callable[[Output], Awaitable[int]]) -> int:
     try:
         return asyncio.run(work())
     except BrokenPipeError:  # whoever read the output has gone, as in `… | head -1`
-        output.give_up()
         return Exit.FAILURE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the end of every error
         failure = failure_of(error)

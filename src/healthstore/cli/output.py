@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -91,13 +91,14 @@ class Output:
 
     @contextmanager
     def _reported(self) -> Generator[None, None, None]:
-        """Say of a failed write that it was standard output's."""
+        """Say of a failed write that it was standard output's, and write nothing more there."""
         try:
             yield
-        except BrokenPipeError:
-            raise
         except OSError as error:
-            self.give_up()
+            # What is still to be written vanishes: else Python itself fails on it at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+            if isinstance(error, BrokenPipeError):
+                raise
             raise CommandError(
                 Failure(
                     f"the result cannot be written: {os.strerror(error.errno or 0)}",
@@ -124,14 +125,8 @@ class Output:
             "hint": failure.hint,
             "code": failure.code,
         }
-        try:
+        with suppress(BrokenPipeError, CommandError):  # standard error has told it
             self.result({"ok": False, "exit": int(failure.exit), "error": error})
-        except (BrokenPipeError, CommandError):
-            self.give_up()  # standard error has told it
-
-    def give_up(self) -> None:
-        """Let what is still to be written vanish: else Python itself fails on it at its end."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
 
     def log(self) -> None:
         """Send the library's warnings to standard error, without tracebacks: they hold values."""
