@@ -41,8 +41,8 @@ from healthstore.model.ops import Ensured, Measure
 from healthstore.model.query import Filter
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
-from healthstore.repository import Page
-from healthstore.repository import Repository as AsyncRepository
+from healthstore.repository.cursors import Page
+from healthstore.repository.repository import Repository as AsyncRepository
 from healthstore.routing.policy import FailoverPolicy
 from healthstore.routing.report import Health
 from healthstore.statistics import OperationStatistics

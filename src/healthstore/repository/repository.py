@@ -1,72 +1,37 @@
-"""Repositories: an entity's documents, by typed verbs."""
+"""The repository: an entity's documents, by typed verbs."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from random import random
 from typing import Generic, TypeVar, cast
 from uuid import UUID
-
-import msgspec
 
 from healthstore.abc.backend import Executor
 from healthstore.entity import (
     Entity,
     collection_of,
     from_document,
-    is_validated,
     parse_fields,
-    require_valid,
     to_document,
     utc_now,
 )
-from healthstore.errors import (
-    ConflictError,
-    DuplicateKeyError,
-    InvalidRequestError,
-    NotFoundError,
-    StaleVersionError,
-)
+from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
-from healthstore.model.evaluate import patched
-from healthstore.model.ops import (
-    Aggregate,
-    CountDocuments,
-    Delete,
-    Find,
-    Get,
-    Insert,
-    Measure,
-    Patch,
-    Replace,
-)
-from healthstore.model.query import And, Filter, Operator, Order, Test, parse_order
-from healthstore.model.values import Document, Json, Value, canonicaliser
-from healthstore.model.wire import from_tagged, to_tagged
+from healthstore.model.ops import Aggregate, CountDocuments, Delete, Find, Get, Insert, Measure
+from healthstore.model.query import And, Filter, parse_order
+from healthstore.model.values import Document, Value
+from healthstore.repository.cursors import Page, read_position, write_position
+from healthstore.repository.writes import Writes
 
-__all__ = ("MAX_PAGE", "Page", "Repository")
+__all__ = ("MAX_PAGE", "Repository")
 
 M = TypeVar("M", bound=Entity)
-T = TypeVar("T")
 
 MAX_PAGE = 10_000
 _ATTEMPTS = 50
-_PAUSE = 0.005  # seconds, at most, before another attempt of an upsert
 # What the library keeps itself; a change through the repository would be lost or would lie.
 _OWN = frozenset({"id", "created_at", "updated_at", "version"})
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """Some results in order, and where the next page starts (None: this was the last)."""
-
-    items: tuple[T, ...]
-    next: str | None
 
 
 class Repository(Generic[M]):
@@ -86,9 +51,8 @@ class Repository(Generic[M]):
     ) -> None:
         self._entity = entity
         self._executor = executor
-        self._attempts = attempts
-        self._clock = clock
         self.collection = collection_of(entity)
+        self._writes = Writes(entity, executor, self.collection, attempts, clock)
 
     async def add(self, entity: M) -> M:
         """Store a new entity and return it.
@@ -146,12 +110,13 @@ class Repository(Generic[M]):
                 hint="use stream() for everything",
                 entity=self.collection.entity,
             )
-        position = None if after is None else self._read_position(orders, after)
+        position = None if after is None else read_position(self.collection, orders, after)
         op = Find(self.collection, And(filters), orders, limit + 1, position)
         found = await self._executor.execute(op)
         items = tuple(self._entity_of(document) for document in found[:limit])
         more = len(found) > limit
-        return Page(items, self._write_position(orders, found[limit - 1]) if more else None)
+        last = write_position(self.collection, orders, found[limit - 1]) if more else None
+        return Page(items, last)
 
     async def first(self, *filters: Filter, order: Iterable[str] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
@@ -200,7 +165,7 @@ class Repository(Generic[M]):
         self._require_free(changes)
         if not changes:
             raise InvalidRequestError("an update changes nothing", entity=self.collection.entity)
-        return await self._patch(identity, parse_fields(self._entity, changes), {}, version)
+        return await self._writes.patch(identity, parse_fields(self._entity, changes), {}, version)
 
     async def increment(
         self, identity: UUID, field: str, by: Value = 1, *, version: int | None = None
@@ -210,7 +175,7 @@ class Repository(Generic[M]):
         Raises NotNullError if the field has no value, OutOfRangeError if the sum does not fit.
         """
         self._require_free((field,))
-        return await self._patch(identity, {}, {field: by}, version)
+        return await self._writes.patch(identity, {}, {field: by}, version)
 
     async def upsert(self, entity: M, on: str | Sequence[str] = "id") -> M:
         """Add the entity, or give its values to the one that has the same key.
@@ -221,28 +186,7 @@ class Repository(Generic[M]):
         """
         self._require(entity)
         key = (on,) if isinstance(on, str) else listed(on, "on", 'on="email" or on=["a", "b"]')
-        document = to_document(entity)
-        self._require_key(key, document)
-        for _ in range(self._attempts):
-            stored = await self._by_key(key, document)
-            try:
-                if stored is None:
-                    await self._executor.execute(Insert(self.collection, (document,)))
-                    return entity
-                merged = self._merged(stored, document)
-                versions = (cast(int, stored["version"]),)
-                op = Replace(self.collection, (merged,), versions)
-                if (await self._executor.execute(op))[0]:
-                    return self._entity_of(merged)
-            except DuplicateKeyError as error:
-                # The key was taken between the two steps; any other clash is the caller's.
-                if stored is not None or set(error.fields) != set(key) or self._attempts == 1:
-                    raise
-            except StaleVersionError:
-                if self._attempts == 1:
-                    raise
-            await asyncio.sleep(random() * _PAUSE)  # noqa: S311 - only spreads rivals over time
-        raise self._too_many()
+        return await self._writes.upsert(entity, key)
 
     async def delete(self, identity: UUID, *, version: int | None = None) -> bool:
         """Delete the entity with this id; return whether it was there.
@@ -275,77 +219,6 @@ class Repository(Generic[M]):
         names = (*keys, *measures)
         return [dict(zip(names, (*row.key, *row.values), strict=True)) for row in rows]
 
-    async def _patch(
-        self,
-        identity: UUID,
-        sets: Mapping[str, Value],
-        increments: Mapping[str, Value],
-        version: int | None,
-    ) -> M:
-        checked = is_validated(self._entity, increments)
-        for attempt in range(self._attempts):
-            expected = version
-            if checked:
-                found = await self._require_valid(identity, sets, increments)
-                expected = found if version is None else version
-            op = Patch(
-                self.collection,
-                (identity,),
-                (*sets.items(), ("updated_at", self._clock())),
-                (*increments.items(), ("version", 1)),
-                None if expected is None else (expected,),
-            )
-            try:
-                (document,) = await self._executor.execute(op)
-            except StaleVersionError:
-                if version is not None or attempt + 1 == self._attempts:
-                    raise
-                continue  # somebody else was first: validate against what is there now
-            if document is None:
-                raise self._not_found(identity)
-            return self._entity_of(document)
-        raise self._too_many()
-
-    async def _require_valid(
-        self, identity: UUID, sets: Mapping[str, Value], increments: Mapping[str, Value]
-    ) -> int:
-        """Validate the whole entity as it would be, and return the version that was read."""
-        (stored,) = await self._executor.execute(Get(self.collection, (identity,)))
-        if stored is None:
-            raise self._not_found(identity)
-        plan = Patch(self.collection, (identity,), tuple(sets.items()), tuple(increments.items()))
-        require_valid(self._entity, patched(plan, stored))
-        return cast(int, stored["version"])
-
-    def _not_found(self, identity: UUID) -> NotFoundError:
-        return NotFoundError(
-            f"there is no document {identity}",
-            hint="it was deleted, or the id belongs to another collection",
-            entity=self.collection.entity,
-            backend=self._executor.name,
-        )
-
-    def _too_many(self) -> ConflictError:
-        return ConflictError(
-            f"the document changed {self._attempts} times during one call",
-            hint="try again later",
-            entity=self.collection.entity,
-        )
-
-    async def _by_key(self, key: tuple[str, ...], document: Document) -> Document | None:
-        where = And(tuple(Test(name, Operator.EQ, document[name]) for name in key))
-        found = await self._executor.execute(Find(self.collection, where, limit=1))
-        return found[0] if found else None
-
-    def _merged(self, stored: Document, document: Document) -> Document:
-        return {
-            **document,
-            "id": stored["id"],
-            "created_at": stored["created_at"],
-            "updated_at": self._clock(),
-            "version": cast(int, stored["version"]) + 1,
-        }
-
     def _entity_of(self, document: Document) -> M:
         return from_document(self._entity, document)
 
@@ -364,54 +237,3 @@ class Repository(Generic[M]):
                     entity=self.collection.entity,
                     field=name,
                 )
-
-    def _require_key(self, key: tuple[str, ...], document: Document) -> None:
-        keys = {("id",), *(tuple(sorted(each.fields)) for each in self.collection.uniques)}
-        for name in key:
-            self.collection.field(name)
-        if tuple(sorted(key)) not in keys:
-            raise InvalidRequestError(
-                f"{', '.join(key)} is no unique key",
-                hint="upsert on id, or declare the fields Unique",
-                entity=self.collection.entity,
-            )
-        if any(document[name] is None for name in key):
-            raise InvalidRequestError(
-                "upsert needs a value in each field of the key", entity=self.collection.entity
-            )
-
-    def _write_position(self, orders: Sequence[Order], document: Document) -> str:
-        values = [
-            None if document[each.field] is None else self._tagged(each.field, document)
-            for each in orders
-        ]
-        body = msgspec.json.encode([self._signature(orders), values])
-        return base64.urlsafe_b64encode(body).decode("ascii")
-
-    def _tagged(self, name: str, document: Document) -> Json:
-        return to_tagged(self.collection.field(name).type)(document[name])
-
-    def _read_position(self, orders: Sequence[Order], token: str) -> tuple[Value, ...]:
-        foreign = InvalidRequestError(
-            "the position does not belong to this query",
-            hint="pass a page's own `next`, with the same order",
-            entity=self.collection.entity,
-        )
-        try:
-            signature, values = msgspec.json.decode(base64.urlsafe_b64decode(token))
-            if signature != self._signature(orders):
-                raise foreign
-            return tuple(
-                None if value is None else self._untagged(each.field, value)
-                for each, value in zip(orders, values, strict=True)
-            )
-        except (ValueError, TypeError):  # of base64, JSON, the tags and the values alike
-            raise foreign from None
-
-    def _untagged(self, name: str, value: Json) -> Value:
-        kind = self.collection.field(name).type
-        return canonicaliser(kind)(from_tagged(kind)(value))
-
-    def _signature(self, orders: Sequence[Order]) -> str:
-        text = ",".join(f"{each.field}{'-' if each.descending else '+'}" for each in orders)
-        return hashlib.sha256(f"{self.collection.name}:{text}".encode()).hexdigest()[:12]

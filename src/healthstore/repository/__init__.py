@@ -1,0 +1,8 @@
+"""Repositories: an entity's documents, by typed verbs."""
+
+from __future__ import annotations
+
+from healthstore.repository.cursors import Page
+from healthstore.repository.repository import MAX_PAGE, Repository
+
+__all__ = ("MAX_PAGE", "Page", "Repository")

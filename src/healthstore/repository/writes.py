@@ -1,0 +1,161 @@
+"""Writes that take several steps: a validated change, and add-or-replace by a key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from random import random
+from typing import Generic, TypeVar, cast
+from uuid import UUID
+
+from healthstore.abc.backend import Executor
+from healthstore.entity import (
+    Entity,
+    from_document,
+    is_validated,
+    require_valid,
+    to_document,
+)
+from healthstore.errors import (
+    ConflictError,
+    DuplicateKeyError,
+    InvalidRequestError,
+    NotFoundError,
+    StaleVersionError,
+)
+from healthstore.model.evaluate import patched
+from healthstore.model.ops import Find, Get, Insert, Patch, Replace
+from healthstore.model.query import And, Operator, Test
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document, Value
+
+__all__ = ("Writes",)
+
+M = TypeVar("M", bound=Entity)
+
+_PAUSE = 0.005  # seconds, at most, before another attempt of an upsert
+
+
+@dataclass(frozen=True, slots=True)
+class Writes(Generic[M]):
+    """What a repository writes in steps, guarded by the version that was read."""
+
+    entity: type[M]
+    executor: Executor
+    collection: Collection
+    attempts: int
+    clock: Callable[[], datetime]
+
+    async def patch(
+        self,
+        identity: UUID,
+        sets: Mapping[str, Value],
+        increments: Mapping[str, Value],
+        version: int | None,
+    ) -> M:
+        """Set and increment fields, and return the entity as it is afterwards."""
+        checked = is_validated(self.entity, increments)
+        for attempt in range(self.attempts):
+            expected = version
+            if checked:
+                found = await self._require_valid(identity, sets, increments)
+                expected = found if version is None else version
+            op = Patch(
+                self.collection,
+                (identity,),
+                (*sets.items(), ("updated_at", self.clock())),
+                (*increments.items(), ("version", 1)),
+                None if expected is None else (expected,),
+            )
+            try:
+                (document,) = await self.executor.execute(op)
+            except StaleVersionError:
+                if version is not None or attempt + 1 == self.attempts:
+                    raise
+                continue  # somebody else was first: validate against what is there now
+            if document is None:
+                raise self._not_found(identity)
+            return from_document(self.entity, document)
+        raise self._too_many()
+
+    async def upsert(self, entity: M, key: tuple[str, ...]) -> M:
+        """Add the entity, or give its values to the one that has the same key."""
+        document = to_document(entity)
+        self._require_key(key, document)
+        for _ in range(self.attempts):
+            stored = await self._by_key(key, document)
+            try:
+                if stored is None:
+                    await self.executor.execute(Insert(self.collection, (document,)))
+                    return entity
+                merged = self._merged(stored, document)
+                versions = (cast(int, stored["version"]),)
+                op = Replace(self.collection, (merged,), versions)
+                if (await self.executor.execute(op))[0]:
+                    return from_document(self.entity, merged)
+            except DuplicateKeyError as error:
+                # The key was taken between the two steps; any other clash is the caller's.
+                if stored is not None or set(error.fields) != set(key) or self.attempts == 1:
+                    raise
+            except StaleVersionError:
+                if self.attempts == 1:
+                    raise
+            await asyncio.sleep(random() * _PAUSE)  # noqa: S311 - only spreads rivals over time
+        raise self._too_many()
+
+    async def _require_valid(
+        self, identity: UUID, sets: Mapping[str, Value], increments: Mapping[str, Value]
+    ) -> int:
+        """Validate the whole entity as it would be, and return the version that was read."""
+        (stored,) = await self.executor.execute(Get(self.collection, (identity,)))
+        if stored is None:
+            raise self._not_found(identity)
+        plan = Patch(self.collection, (identity,), tuple(sets.items()), tuple(increments.items()))
+        require_valid(self.entity, patched(plan, stored))
+        return cast(int, stored["version"])
+
+    def _require_key(self, key: tuple[str, ...], document: Document) -> None:
+        keys = {("id",), *(tuple(sorted(each.fields)) for each in self.collection.uniques)}
+        for name in key:
+            self.collection.field(name)
+        if tuple(sorted(key)) not in keys:
+            raise InvalidRequestError(
+                f"{', '.join(key)} is no unique key",
+                hint="upsert on id, or declare the fields Unique",
+                entity=self.collection.entity,
+            )
+        if any(document[name] is None for name in key):
+            raise InvalidRequestError(
+                "upsert needs a value in each field of the key", entity=self.collection.entity
+            )
+
+    async def _by_key(self, key: tuple[str, ...], document: Document) -> Document | None:
+        where = And(tuple(Test(name, Operator.EQ, document[name]) for name in key))
+        found = await self.executor.execute(Find(self.collection, where, limit=1))
+        return found[0] if found else None
+
+    def _merged(self, stored: Document, document: Document) -> Document:
+        return {
+            **document,
+            "id": stored["id"],
+            "created_at": stored["created_at"],
+            "updated_at": self.clock(),
+            "version": cast(int, stored["version"]) + 1,
+        }
+
+    def _not_found(self, identity: UUID) -> NotFoundError:
+        return NotFoundError(
+            f"there is no document {identity}",
+            hint="it was deleted, or the id belongs to another collection",
+            entity=self.collection.entity,
+            backend=self.executor.name,
+        )
+
+    def _too_many(self) -> ConflictError:
+        return ConflictError(
+            f"the document changed {self.attempts} times during one call",
+            hint="try again later",
+            entity=self.collection.entity,
+        )
