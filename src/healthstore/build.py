@@ -1,8 +1,9 @@
 """From settings to members, and from members to one backend: the order of the layers.
 
-A member is Retry over Monitor over its adapter. Failover gives each request one deadline for all
-its attempts; who talks to a member alone, as transfers do, lays one over it. The guard lies over
-whatever a repository talks to. See :mod:`healthstore.abc.layer` for ranks.
+A member is Retry over Monitor over the program's own layers over its adapter. Failover gives
+each request one deadline for all its attempts. The guard lies over whatever a repository talks
+to. Transfers go to the store itself, around the program's layers: Timeout over Retry over
+Monitor. See :mod:`healthstore.abc.layer` for ranks.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from healthstore.layers.retry import RetryLayer
 from healthstore.layers.timeout import TimeoutLayer
 from healthstore.statistics import Statistics
 
-__all__ = ("Build", "build_bounded", "build_guard", "build_member", "timeout_of")
+__all__ = ("Build", "build_guard", "build_member", "build_whole", "timeout_of")
 
 Build = Callable[[Backend], Layer]
 _TIMEOUT = 30.0  # seconds, where the settings say nothing
@@ -34,33 +35,48 @@ def build_member(
     statistics: Statistics,
     layers: Sequence[Build] = (),
 ) -> Backend:
-    """Return the member for its settings, not opened.
+    """Return the member for its settings, not opened: what serves repositories.
 
     ``layers`` are laid directly over the adapter, the outermost first.
     """
+    adapter = connect(settings.backend_url(), settings.name)
+    return stack(adapter, [*_own(settings, bus, statistics), *layers])
+
+
+def build_whole(
+    member: Backend, settings: MemberSettings, bus: EventBus, statistics: Statistics
+) -> Backend:
+    """Return the store of a member as transfers use it: every row, each request with a deadline.
+
+    It is open while the member is.
+    """
+    bounded = partial(TimeoutLayer, seconds=timeout_of(settings))
+    return stack(_store(member), [bounded, *_own(settings, bus, statistics)])
+
+
+def _own(settings: MemberSettings, bus: EventBus, statistics: Statistics) -> list[Build]:
+    """Return our own layers over every store."""
     narrowed: list[Build] = [ReadOnlyLayer] if settings.read_only else []
-    return stack(
-        connect(settings.backend_url(), settings.name),
-        [
-            *narrowed,
-            RetryLayer,
-            partial(
-                MonitorLayer, bus=bus, statistics=statistics, slow_seconds=settings.slow_seconds
-            ),
-            *layers,
-        ],
+    monitored = partial(
+        MonitorLayer, bus=bus, statistics=statistics, slow_seconds=settings.slow_seconds
     )
+    return [*narrowed, RetryLayer, monitored]
+
+
+def _store(backend: Backend) -> Backend:
+    """Return what lies under all views of a store: its adapter, and what is part of the store."""
+    store = backend
+    while isinstance(backend, Layer):
+        layer, backend = backend, backend.inner
+        if not layer.part_of_store:
+            store = backend
+    return store
 
 
 def timeout_of(settings: MemberSettings) -> float:
     """Return how many seconds a request to a member may take in all."""
     said = settings.backend_url().options.get("timeout")
     return _TIMEOUT if said is None else float(said)
-
-
-def build_bounded(member: Backend, settings: MemberSettings) -> Backend:
-    """Return a member each of whose requests has a deadline."""
-    return stack(member, [partial(TimeoutLayer, seconds=timeout_of(settings))])
 
 
 def build_guard(backend: Backend) -> Backend:

@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from pydantic import SecretStr
 
 from healthstore.abc.backend import Backend, Isolation, Unit, UnitOptions
-from healthstore.build import Build, build_bounded, build_guard, build_member, timeout_of
+from healthstore.build import Build, build_guard, build_member, build_whole, timeout_of
 from healthstore.config.changes import changed_members
 from healthstore.config.settings import MemberSettings, Profile, Settings, settings_of
 from healthstore.entity import Entity, collection_of
@@ -76,9 +76,10 @@ class DatabaseManager:
     ``urls`` are named by their kind: ``"sqlite"``, ``"postgresql"``, ``"sqlite-2"``; ``members``
     maps names of your own to URLs, and comes after them. ``policy`` says what happens when a
     member fails; by default reads go on at the next one and writes are refused. ``layers`` are
-    laid directly over each member's adapter; ``mock_fill`` fills the mock, if the policy has one, when
-    the entities are initialized. ``settings`` are all of that but the last two, made elsewhere,
-    and ``reread`` reads them again for :meth:`reload`. Use the manager with ``async with``, or call :meth:`open` and
+    laid directly over each member's adapter, for repositories: transfers see every row around
+    them. ``mock_fill`` fills the mock, if the policy has one, when the entities are initialized.
+    ``settings`` are all of that but the last two, made elsewhere, and ``reread`` reads them again
+    for :meth:`reload`. Use the manager with ``async with``, or call :meth:`open` and
     :meth:`close`. Raises ConfigurationError for anything that cannot be used.
     """
 
@@ -411,10 +412,13 @@ class DatabaseManager:
             )
 
     async def member(self, name: str) -> Backend:
-        """Return a member by name, opened, as transfers use it: without the guard."""
+        """Return a member by name, opened, as transfers use it.
+
+        That is every row: without the guard, and without this manager's ``layers``.
+        """
         self._require_member(name)
         member = await self._failover.member(name)
-        return build_bounded(member, self._settings_of(name))
+        return build_whole(member, self._settings_of(name), self._bus, self._statistics)
 
     def _settings_of(self, name: str) -> MemberSettings:
         return {each.name: each for each in self._settings.members}[name]

@@ -28,10 +28,13 @@ R = TypeVar("R")
 class Layer:
     """A backend that forwards everything to another one.
 
-    ``rank`` is the layer's place in a stack: the outermost has the lowest rank.
+    ``rank`` is the layer's place in a stack: the outermost has the lowest rank. A layer of a
+    program is a view of a store, which transfers see whole: they go around it, unless it is
+    ``part_of_store``, as one is that stands in for a database in tests.
     """
 
     rank: ClassVar[int]
+    part_of_store: ClassVar[bool] = False
 
     def __init__(self, inner: Backend) -> None:
         self.inner = inner

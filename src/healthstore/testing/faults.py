@@ -303,6 +303,7 @@ class FaultLayer(Layer):
     """Strikes with the faults of a plan, directly over an adapter."""
 
     rank: ClassVar[int] = 97
+    part_of_store: ClassVar[bool] = True
 
     def __init__(self, inner: Backend, faults: Faults) -> None:
         super().__init__(inner)

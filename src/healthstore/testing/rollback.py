@@ -103,6 +103,7 @@ class RollbackLayer(Layer):
     """
 
     rank: ClassVar[int] = 98
+    part_of_store: ClassVar[bool] = True
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)
