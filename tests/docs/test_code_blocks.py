@@ -21,6 +21,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+import healthstore
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -83,19 +85,33 @@ def environment() -> dict[str, str]:
 )
 def test_code_blocks_run(page: Path, tmp_path: Path) -> None:
     """The code blocks of a page run from top to bottom in an empty folder."""
+    run(page, tmp_path)
+
+
+def test_the_tutorial_prints_what_it_shows_and_runs_twice(tmp_path: Path) -> None:
+    """A learner sees the output that the page shows, also when the program runs again."""
+    page = ROOT / "docs/tutorial/first-service.md"
+    tokens = MarkdownIt("commonmark").parse(page.read_text("utf-8"))
+    (shown,) = (token.content for token in tokens if token.info == "text")
+    assert [run(page, tmp_path), run(page, tmp_path)] == [shown, shown]
+
+
+def run(page: Path, folder: Path) -> str:
+    """Run the steps of a page in a folder and return what they print."""
+    printed = ""
     for step in steps(page):
         if step.file is not None:
-            (tmp_path / step.file).write_text(step.text, "utf-8")
+            (folder / step.file).write_text(step.text, "utf-8")
             continue
         if step.language == "python":
-            script = tmp_path / f"{page.stem.replace('-', '_')}_page.py"
+            script = folder / f"{page.stem.replace('-', '_')}_page.py"
             script.write_text(step.text, "utf-8")
             command = [sys.executable, "-X", "dev", "-W", "error", str(script)]
         else:
             command = ["bash", "-euo", "pipefail", "-c", step.text]
         done = subprocess.run(
             command,
-            cwd=tmp_path,
+            cwd=folder,
             env=environment(),
             capture_output=True,
             text=True,
@@ -103,6 +119,8 @@ def test_code_blocks_run(page: Path, tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        printed += done.stdout
+    return printed
 
 
 def test_the_readme_begins_with_its_two_commands() -> None:
@@ -111,6 +129,13 @@ def test_the_readme_begins_with_its_two_commands() -> None:
     assert [command.count("\n") for command in commands[:2]] == [1, 1]
     assert commands[0].rstrip().endswith("healthstore demo")
     assert commands[1].rstrip().endswith("nox -s tests")
+
+
+def test_the_reference_lists_every_name() -> None:
+    """What is imported from healthstore itself is on its page, in one of the groups."""
+    page = (ROOT / "docs/reference/healthstore.md").read_text("utf-8")
+    listed = {row.split(":: ")[1] for row in page.splitlines() if row.startswith(".. auto")}
+    assert set(healthstore.__all__) - {"__version__"} <= listed
 
 
 def test_a_page_is_read_as_a_reader_reads_it(tmp_path: Path) -> None:
