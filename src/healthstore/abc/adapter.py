@@ -463,7 +463,11 @@ def require_same(row: Document, wanted: Collection) -> None:
     """Raise SchemaMismatchError unless a row of the catalog describes the wanted collection."""
     if row["fingerprint"] == wanted.fingerprint:
         return
-    found = differences(from_definition(row["definition"]), wanted)
+    # One that an earlier release wrote may spell the same definition in another way.
+    stored = from_definition(row["definition"])
+    if stored == wanted:
+        return
+    found = differences(stored, wanted)
     raise SchemaMismatchError(
         f"the stored collection {wanted.name!r} has another definition: {'; '.join(found)}",
         hint="move the data to a new database, or change the entity back",

@@ -7,13 +7,15 @@ backed up without them, and described to a person.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 from uuid import UUID, uuid5
 
-from healthstore.errors import ConfigurationError
+from healthstore.errors import ConfigurationError, UnknownFieldError
+from healthstore.model.description import definition, described_field
 from healthstore.model.query import And, Filter, Not, Operator, Or, Test
 from healthstore.model.schema import Check, Collection, Field, Index, OnDelete, Reference, Unique
+from healthstore.model.shape import filter_shape
 from healthstore.model.values import (
     Document,
     FieldType,
@@ -21,9 +23,8 @@ from healthstore.model.values import (
     Kind,
     Value,
     canonical_json,
-    canonicaliser,
 )
-from healthstore.model.wire import from_tagged, to_tagged
+from healthstore.model.wire import from_tagged
 
 __all__ = ("CATALOG", "catalog_id", "definition", "differences", "from_definition", "to_document")
 
@@ -58,55 +59,6 @@ def to_document(collection: Collection) -> Document:
     }
 
 
-def definition(collection: Collection) -> dict[str, Json]:
-    """Return a collection's definition as a JSON object; :func:`from_definition` reads it."""
-    return {
-        "name": collection.name,
-        "fields": [_field(each) for each in collection.fields],
-        "uniques": [list(unique.fields) for unique in collection.uniques],
-        "indexes": [list(index.keys) for index in collection.indexes],
-        "references": [
-            {"field": each.field, "collection": each.collection, "on_delete": each.on_delete}
-            for each in collection.references
-        ],
-        "checks": [
-            {"name": each.name, "rule": _rule(each.rule, collection)} for each in collection.checks
-        ],
-    }
-
-
-def _field(each: Field) -> Json:
-    described: dict[str, Json] = {"name": each.name, "kind": str(each.type.kind)}
-    if each.nullable:
-        described["nullable"] = True
-    if each.type.max_length is not None:
-        described["max_length"] = each.type.max_length
-    if each.type.kind is Kind.DECIMAL:
-        described["digits"] = each.type.digits
-        described["places"] = each.type.places
-    if each.type.milliseconds:
-        described["milliseconds"] = True
-    if each.type.choices:
-        described["choices"] = list(each.type.choices)
-    return described
-
-
-def _rule(filter_: Filter, collection: Collection) -> Json:
-    if isinstance(filter_, Test):
-        write = to_tagged(collection.field(filter_.field).type)
-        operand = filter_.operand
-        wired: Json
-        if isinstance(operand, tuple):
-            wired = [None if value is None else write(value) for value in operand]
-        else:
-            wired = None if operand is None else write(operand)
-        return {"field": filter_.field, "test": str(filter_.operator), "operand": wired}
-    if isinstance(filter_, Not):
-        return {"not": _rule(filter_.item, collection)}
-    key = "and" if isinstance(filter_, And) else "or"
-    return {key: [_rule(item, collection) for item in filter_.items]}
-
-
 def from_definition(described: object) -> Collection:
     """Return the collection that a JSON object describes.
 
@@ -130,7 +82,7 @@ def from_definition(described: object) -> Collection:
                 Check(each["name"], _read_rule(each["rule"], types)) for each in data["checks"]
             ),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, UnknownFieldError) as error:
         raise ConfigurationError(
             "the definition of a collection is malformed",
             hint="it was written by another version of healthstore, or changed by hand",
@@ -173,7 +125,8 @@ def _read_rule(described: dict[str, Any], types: dict[str, FieldType]) -> Filter
 
 
 def _read_operand(wired: Json, kind: FieldType) -> Value:
-    return None if wired is None else canonicaliser(kind)(from_tagged(kind)(wired))
+    # The collection makes it canonical, or refuses it.
+    return None if wired is None else cast(Value, from_tagged(kind)(wired))
 
 
 def differences(stored: Collection, wanted: Collection) -> tuple[str, ...]:
@@ -191,15 +144,39 @@ def differences(stored: Collection, wanted: Collection) -> tuple[str, ...]:
         ("unique keys", stored.uniques, wanted.uniques),
         ("indexes", stored.indexes, wanted.indexes),
         ("references", stored.references, wanted.references),
-        ("checks", stored.checks, wanted.checks),
     )
     found.extend(f"the {what} differ" for what, old, new in parts if old != new)
-    if not found and stored.names != wanted.names:
-        found.append("the fields have another order")
+    found.extend(_check_differences(stored, wanted))
+    if not found and stored != wanted:
+        found.append(_order_differs(stored, wanted))
     return tuple(found)
 
 
+def _check_differences(stored: Collection, wanted: Collection) -> Iterator[str]:
+    """Tell which checks are new, gone or other ones, without the values they compare with."""
+    before, now = ({each.name: each.rule for each in one.checks} for one in (stored, wanted))
+    for name in sorted(before.keys() | now.keys()):
+        if name not in before:
+            yield f"check {name} is new: {filter_shape(now[name])}"
+        elif name not in now:
+            yield f"check {name} is gone"
+        elif before[name] != now[name]:
+            was, wanted_now = filter_shape(before[name]), filter_shape(now[name])
+            if was == wanted_now:
+                yield f"check {name} compares with other values: {was}"
+            else:
+                yield f"check {name} was {was}, is {wanted_now}"
+
+
+def _order_differs(stored: Collection, wanted: Collection) -> str:
+    if stored.names != wanted.names:
+        return "the fields have another order"
+    if stored.checks != wanted.checks:
+        return "the checks have another order"
+    return f"the name was {stored.name}, is {wanted.name}"
+
+
 def _words(each: Field) -> str:
-    described = cast(dict[str, Json], canonical_json(_field(each)))
+    described = cast(dict[str, Json], canonical_json(described_field(each)))
     described.pop("name")
     return ", ".join(f"{key} {value}" for key, value in described.items())

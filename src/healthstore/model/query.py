@@ -42,6 +42,13 @@ __all__ = (
 
 MAX_NODES = 5_000
 MAX_DEPTH = 100
+MAX_VALUES = 100_000
+"""The most values in the lists of one filter together."""
+MAX_PATTERN = 16_000
+"""The most bytes that ``contains`` and ``endswith`` look for, special characters escaped.
+
+MongoDB refuses patterns of more than 32,764 bytes.
+"""
 
 
 class Operator(StrEnum):
@@ -320,18 +327,28 @@ def walk(filter_: Filter) -> Iterator[Test]:
 
 
 def require_moderate(filter_: Filter) -> None:
-    """Raise InvalidRequestError if a filter has too many parts, or is too deep to be compiled."""
+    """Raise InvalidRequestError for too many parts or values, or too many levels to compile."""
     level: list[Filter] = [filter_]
-    size = depth = 0
+    size = depth = values = 0
     while level:
         size += len(level)
         depth += 1
+        values += sum(map(_listed, level))
+        if values > MAX_VALUES:
+            raise InvalidRequestError(
+                f"the lists of the filter hold more than {MAX_VALUES} values",
+                hint="ask in several requests, each with a part of the values",
+            )
         if size > MAX_NODES or depth > MAX_DEPTH:
             raise InvalidRequestError(
                 f"the filter has more than {MAX_NODES} parts or {MAX_DEPTH} levels",
                 hint="use in_() for many values, or several queries",
             )
         level = [item for node in level for item in _below(node)]
+
+
+def _listed(node: Filter) -> int:
+    return len(node.operand) if isinstance(node, Test) and isinstance(node.operand, tuple) else 0
 
 
 def _below(node: Filter) -> tuple[Filter, ...]:

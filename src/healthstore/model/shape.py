@@ -25,7 +25,7 @@ from healthstore.model.ops import (
 )
 from healthstore.model.query import PLURAL, And, Filter, Not, Operator, Test
 
-__all__ = ("MAX_SHAPE", "shape")
+__all__ = ("MAX_SHAPE", "filter_shape", "shape")
 
 MAX_SHAPE = 500
 """The length of the longest shape, in code points."""
@@ -42,9 +42,18 @@ def shape(op: Op[Any]) -> str:
 
     At most ``MAX_SHAPE`` code points; what is too long or too deep is elided as ``…``.
     """
+    return _shortened(_pieces(op))
+
+
+def filter_shape(where: Filter) -> str:
+    """Return a filter without its values, elided as :func:`shape` elides: ``(a > ? or b = ?)``."""
+    return _shortened(_filter(where, 0))
+
+
+def _shortened(pieces: _Pieces) -> str:
     taken: list[str] = []
     room = MAX_SHAPE
-    for piece in _pieces(op):
+    for piece in pieces:
         # Pieces are made one by one: a filter of thousands of parts costs what is shown of it.
         if len(piece) > room:
             return "".join(taken)[: MAX_SHAPE - 1] + _MORE

@@ -34,7 +34,9 @@ import msgspec
 from healthstore._version import __version__
 from healthstore.errors import BackupCorruptError, BackupError, ConfigurationError
 from healthstore.model.catalog import definition, from_definition
+from healthstore.model.description import fingerprint
 from healthstore.model.schema import Collection, parents_first
+from healthstore.model.values import Json
 from healthstore.model.wire import FORMAT
 from healthstore.transfer.digest import Digest
 from healthstore.transfer.snapshot import Consistency
@@ -80,13 +82,22 @@ class Header:
 def new_header(source: str, consistency: Consistency, collections: Sequence[Collection]) -> Header:
     """Return the header of a backup that begins now."""
     return Header(
-        uuid4(), datetime.now(UTC), __version__, source, consistency, _fingerprint(collections)
+        uuid4(),
+        datetime.now(UTC),
+        __version__,
+        source,
+        consistency,
+        _fingerprint(_described(collections)),
     )
 
 
-def _fingerprint(collections: Sequence[Collection]) -> str:
-    """Return the SHA-256, in hex, of all the definitions."""
-    text = "\n".join(f"{each.name} {each.fingerprint}" for each in collections)
+def _described(collections: Sequence[Collection]) -> dict[str, Json]:
+    return {each.name: definition(each) for each in collections}
+
+
+def _fingerprint(described: Mapping[str, Json]) -> str:
+    """Return the SHA-256, in hex, of all the definitions, as they are written."""
+    text = "\n".join(f"{name} {fingerprint(each)}" for name, each in described.items())
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -146,20 +157,21 @@ def read_header(line: bytes) -> Header:
 
 def schema_line(collections: Sequence[Collection]) -> bytes:
     """Return the second line."""
-    return _SCHEMA + _encode({each.name: definition(each) for each in collections}) + b",\n"
+    return _SCHEMA + _encode(_described(collections)) + b",\n"
 
 
 def read_schema(line: bytes, header: Header) -> tuple[Collection, ...]:
     """Return the collections from the second line, in order."""
     try:
-        described = cast(dict[str, Any], _decode(b"{" + line.removesuffix(b",\n") + b"}"))["schema"]
+        found = cast(dict[str, Any], _decode(b"{" + line.removesuffix(b",\n") + b"}"))
+        described = cast(dict[str, Json], found["schema"])
         collections = tuple(from_definition(each) for each in described.values())
         ordered = parents_first(collections)
     except (AttributeError, ConfigurationError, KeyError, TypeError, ValueError):
         raise _malformed(2, "the schema") from None
     if [each.name for each in collections] != list(described) or ordered != collections:
         raise _malformed(2, "the schema")
-    if _fingerprint(collections) != header.schema_fingerprint:
+    if _fingerprint(described) != header.schema_fingerprint:
         raise BackupCorruptError(
             "line 2: the schema is not the one that the header states",
             hint="nothing was restored; use another backup, or the file as it was written",

@@ -25,7 +25,7 @@ async def lag(source: Backend, target: Backend) -> list[str]:
     for name, collection in sorted(here.items()):
         if name not in there:
             found.append(f"{target.name} has no {name}")
-        elif there[name].fingerprint != collection.fingerprint:
+        elif there[name] != collection:
             found.append(f"{target.name} has another definition of {name}")
         else:
             ours, theirs = await _mark(source, collection), await _mark(target, collection)

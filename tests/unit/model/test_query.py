@@ -13,6 +13,7 @@ from healthstore.errors import InvalidRequestError
 from healthstore.model.evaluate import matches, sort_documents
 from healthstore.model.query import (
     ALL,
+    MAX_VALUES,
     NONE,
     And,
     F,
@@ -192,3 +193,12 @@ def test_a_filter_has_a_limited_size() -> None:
         with pytest.raises(InvalidRequestError) as refused:
             require_moderate(where)
         assert refused.value.hint
+
+
+def test_the_lists_of_a_filter_have_a_limit_together() -> None:
+    """Up to MAX_VALUES values in all lists pass; one more is refused before one is looked at."""
+    half = F.a.in_(range(MAX_VALUES // 2))
+    require_moderate(half & ~half)
+    with pytest.raises(InvalidRequestError) as refused:
+        require_moderate(half & (~half | F.b.in_([object()])))  # type: ignore[list-item]  # never read
+    assert str(MAX_VALUES) in refused.value.message

@@ -11,14 +11,12 @@ from bson.decimal128 import Decimal128
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.errors import CapabilityError, InvalidRequestError
 from healthstore.model.ops import Aggregate, Function, Group, Measure
-from healthstore.model.query import And, Filter, Operator, Or, Order, Test
+from healthstore.model.query import MAX_PATTERN, And, Filter, Operator, Or, Order, Test
 from healthstore.model.values import FieldType, Kind, Value
 
 __all__ = ("NOTHING", "group_rows", "pipeline", "query", "sort_keys")
 
 NOTHING: Mapping[str, Any] = {"_id": {"$in": []}}
-# MongoDB refuses longer patterns (32,764 bytes; escaping can double the length).
-_MAX_PATTERN = 16_000
 _END = r"(?![\s\S])"  # no character follows; `$` would also match before a final newline
 _LAST_CODE_POINT = 0x10FFFF
 _SURROGATES = (0xD800, 0xE000)
@@ -136,9 +134,9 @@ def _not_ends(key: str, text: Any) -> Stored:
 
 def _pattern(text: str) -> str:
     escaped = re.escape(text)
-    if len(escaped.encode()) > _MAX_PATTERN:
+    if len(escaped.encode()) > MAX_PATTERN:
         raise CapabilityError(
-            f"MongoDB looks for at most {_MAX_PATTERN} bytes of text", hint="look for a shorter one"
+            f"MongoDB looks for at most {MAX_PATTERN} bytes of text", hint="look for a shorter one"
         )
     return escaped
 

@@ -12,16 +12,14 @@ from healthstore.errors import (
     HealthstoreError,
     InvalidRequestError,
 )
-from healthstore.layers.guard.errors import invalid
-from healthstore.layers.guard.filters import checked_filter, checked_order
 from healthstore.layers.guard.values import (
     checked_documents,
     checked_ids,
-    checked_operand,
     checked_value,
     checked_versions,
     require_small,
 )
+from healthstore.model.filters import checked_filter, checked_operand, checked_order
 from healthstore.model.ops import (
     Aggregate,
     Batch,
@@ -39,6 +37,7 @@ from healthstore.model.ops import (
     Replace,
 )
 from healthstore.model.query import And, after
+from healthstore.model.refusals import invalid
 from healthstore.model.schema import Collection
 from healthstore.model.values import Kind
 

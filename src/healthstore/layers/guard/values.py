@@ -1,4 +1,4 @@
-"""Values made canonical: documents, ids, versions, and what a field is compared with."""
+"""Values made canonical: documents, ids and versions."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import msgspec
 
 from healthstore.abc.backend import Capabilities
 from healthstore.errors import RefusedValueError
-from healthstore.layers.guard.errors import invalid, missing_value, refused
 from healthstore.model.ops import Delete, Patch, Replace
-from healthstore.model.schema import Collection, Field
+from healthstore.model.refusals import invalid, missing_value, refused
+from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value, canonicaliser
 
 __all__ = (
     "checked_documents",
     "checked_ids",
-    "checked_operand",
     "checked_value",
     "checked_versions",
     "require_small",
@@ -141,11 +140,3 @@ def checked_versions(op: Replace | Patch | Delete, count: int) -> tuple[int, ...
             op.collection, "some expected versions are missing", "give one for each document"
         )
     return tuple(cast(int, checked_value(op.collection, "version", each)) for each in op.versions)
-
-
-def checked_operand(collection: Collection, field: Field, value: object) -> Value:
-    """Return a value to compare with, or to add, canonical."""
-    try:
-        return collection.operands[field.name](value)
-    except (TypeError, ValueError) as error:
-        raise refused(collection, field.name, error) from None

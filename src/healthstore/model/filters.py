@@ -1,12 +1,17 @@
-"""Filters and orders made canonical."""
+"""Filters and orders made canonical: what a test may ask of a field, and with which operand.
+
+The guard holds every request against this, and a definition its checks.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from typing import cast
 
-from healthstore.layers.guard.errors import invalid, refused
-from healthstore.layers.guard.values import checked_operand
+from healthstore.model.definition import Definition, Field
 from healthstore.model.query import (
+    MAX_PATTERN,
     ORDERED,
     PLURAL,
     TEXTUAL,
@@ -20,15 +25,17 @@ from healthstore.model.query import (
     normalise,
     require_moderate,
 )
-from healthstore.model.schema import Collection, Field
-from healthstore.model.values import Kind
+from healthstore.model.refusals import invalid, refused
+from healthstore.model.values import Kind, Value
 
-__all__ = ("checked_filter", "checked_order")
+__all__ = ("canonical_filter", "checked_filter", "checked_operand", "checked_order")
 
 _NULL_TESTS = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
+# MongoDB looks for these by a pattern; the start of a text is a range everywhere.
+_PATTERNS = TEXTUAL - {Operator.STARTS, Operator.NOT_STARTS}
 
 
-def checked_order(collection: Collection, order: Iterable[Order]) -> tuple[Order, ...]:
+def checked_order(collection: Definition, order: Iterable[Order]) -> tuple[Order, ...]:
     """Return the order with the id as its last key, so that it is total."""
     checked = tuple(order)
     names = [key.field for key in checked]
@@ -43,19 +50,28 @@ def checked_order(collection: Collection, order: Iterable[Order]) -> tuple[Order
     return checked if "id" in names else (*checked, Order("id"))
 
 
-def checked_filter(collection: Collection, where: Filter) -> Filter:
+def checked_filter(collection: Definition, where: Filter) -> Filter:
     """Return the filter in normal form, with canonical operands."""
+    return normalise(canonical_filter(collection, where), collection.nullable)
+
+
+def canonical_filter(collection: Definition, where: Filter) -> Filter:
+    """Return the filter as it is written, with canonical operands; no value is listed twice.
+
+    Raises InvalidRequestError for a filter that is too large, and for a test that has no
+    meaning for its field, or not the same on every backend.
+    """
     require_moderate(where)
-    return normalise(_canonical_filter(collection, where), collection.nullable)
+    return _canonical(collection, where)
 
 
-def _canonical_filter(collection: Collection, node: Filter) -> Filter:
+def _canonical(collection: Definition, node: Filter) -> Filter:
     if isinstance(node, Test):
         return _canonical_test(collection, node)
     if isinstance(node, Not):
-        return Not(_canonical_filter(collection, node.item))
+        return Not(_canonical(collection, node.item))
     if isinstance(node, And | Or):
-        return type(node)(tuple(_canonical_filter(collection, item) for item in node.items))
+        return type(node)(tuple(_canonical(collection, item) for item in node.items))
     raise invalid(
         collection,
         f"a filter is a {type(node).__name__}",
@@ -63,7 +79,7 @@ def _canonical_filter(collection: Collection, node: Filter) -> Filter:
     )
 
 
-def _canonical_test(collection: Collection, test: Test) -> Test:
+def _canonical_test(collection: Definition, test: Test) -> Test:
     field, operator, operand = collection.field(test.field), test.operator, test.operand
     if operator in _NULL_TESTS:
         return Test(field.name, operator)
@@ -71,18 +87,27 @@ def _canonical_test(collection: Collection, test: Test) -> Test:
     if operator in PLURAL:
         if not isinstance(operand, tuple):
             raise refused(collection, field.name, TypeError("needs a list of values"))
-        values = tuple(
-            None if value is None else checked_operand(collection, field, value)
-            for value in operand
-        )
-        return Test(field.name, operator, values)
+        canonical = collection.operands[field.name]
+        try:
+            values = dict.fromkeys(None if each is None else canonical(each) for each in operand)
+        except (TypeError, ValueError) as error:
+            raise refused(collection, field.name, error) from None
+        return Test(field.name, operator, tuple(values))
     if operand is None:
         return Test(field.name, operator)
-    return Test(field.name, operator, checked_operand(collection, field, operand))
+    value = checked_operand(collection, field, operand)
+    if operator in _PATTERNS and len(re.escape(cast(str, value)).encode()) > MAX_PATTERN:
+        raise invalid(
+            collection,
+            f"is searched for more than {MAX_PATTERN} bytes of text",
+            "look for a shorter text",
+            field.name,
+        )
+    return Test(field.name, operator, value)
 
 
 def _require_meaning(
-    collection: Collection, field: Field, operator: Operator, operand: object
+    collection: Definition, field: Field, operator: Operator, operand: object
 ) -> None:
     """Refuse a test that has no meaning for the field's kind, or not the same on every backend."""
     kind = field.type.kind
@@ -102,3 +127,11 @@ def _require_meaning(
             )
         if not isinstance(operand, str):
             raise refused(collection, field.name, TypeError("is compared with text by a str only"))
+
+
+def checked_operand(collection: Definition, field: Field, value: object) -> Value:
+    """Return a value to compare with, or to add, canonical."""
+    try:
+        return collection.operands[field.name](value)
+    except (TypeError, ValueError) as error:
+        raise refused(collection, field.name, error) from None

@@ -1,21 +1,21 @@
-"""What the guard answers to a request that it does not let pass."""
+"""The errors of what is refused before any I/O: a request, a value, a filter."""
 
 from __future__ import annotations
 
 from healthstore.errors import InvalidRequestError, NotNullError, RefusedValueError
-from healthstore.model.schema import Collection
+from healthstore.model.definition import Definition
 
 __all__ = ("invalid", "missing_value", "refused")
 
 
 def invalid(
-    collection: Collection, message: str, hint: str, field: str | None = None
+    collection: Definition, message: str, hint: str, field: str | None = None
 ) -> InvalidRequestError:
     """Return the error for a request that has no meaning."""
     return InvalidRequestError(message, hint=hint, entity=collection.entity, field=field)
 
 
-def refused(collection: Collection, name: str, error: Exception) -> RefusedValueError:
+def refused(collection: Definition, name: str, error: Exception) -> RefusedValueError:
     """Return the error for a value that not every backend keeps; the reason has no value in it."""
     return RefusedValueError(
         str(error),
@@ -25,7 +25,7 @@ def refused(collection: Collection, name: str, error: Exception) -> RefusedValue
     )
 
 
-def missing_value(collection: Collection, name: str) -> NotNullError:
+def missing_value(collection: Definition, name: str) -> NotNullError:
     """Return the error for None in a field that must have a value."""
     return NotNullError(
         "must have a value",

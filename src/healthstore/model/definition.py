@@ -1,0 +1,128 @@
+"""A definition as it is written down: fields, keys, indexes, references, checks, and their names.
+
+What holds for every definition is decided in :mod:`healthstore.model.limits` and
+:mod:`healthstore.model.filters`; :class:`~healthstore.model.schema.Collection` is a definition
+of which all of that is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from functools import cached_property
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from healthstore.errors import UnknownFieldError
+from healthstore.model.query import Filter
+from healthstore.model.values import Canonicaliser, FieldType, canonicaliser
+
+__all__ = ("Check", "Definition", "Field", "Index", "OnDelete", "Reference", "Unique")
+
+OnDelete: TypeAlias = Literal["restrict", "cascade", "set_null"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field: its name, logical type, and whether it may be null."""
+
+    name: str
+    type: FieldType
+    nullable: bool = False
+
+
+@dataclass(frozen=True, init=False)
+class Unique:
+    """No two documents have the same values in these fields; nulls never collide.
+
+    As an annotation, ``Annotated[str, Unique()]``, it stands for the annotated field.
+    """
+
+    fields: tuple[str, ...]
+
+    def __init__(self, *fields: str) -> None:
+        object.__setattr__(self, "fields", fields)
+
+
+@dataclass(frozen=True, init=False)
+class Index:
+    """An index over these fields, in this order; ``-name`` is descending."""
+
+    keys: tuple[str, ...]
+
+    def __init__(self, *keys: str) -> None:
+        object.__setattr__(self, "keys", keys)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names without their direction."""
+        return tuple(key.removeprefix("-") for key in self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A named filter that every document satisfies, unless a field that it tests is null."""
+
+    name: str
+    rule: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A field that holds the id of a document in another collection, or null."""
+
+    field: str
+    collection: str
+    on_delete: OnDelete = "restrict"
+
+
+@dataclass(frozen=True, eq=False)
+class Definition:
+    """The parts of a collection's definition, not checked yet."""
+
+    name: str
+    fields: tuple[Field, ...]
+    uniques: tuple[Unique, ...] = ()
+    indexes: tuple[Index, ...] = ()
+    references: tuple[Reference, ...] = ()
+    checks: tuple[Check, ...] = ()
+    entity: str = field(default="", compare=False)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Field]:
+        """The fields by name."""
+        return MappingProxyType({each.name: each for each in self.fields})
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the fields, in order of declaration."""
+        return tuple(each.name for each in self.fields)
+
+    @cached_property
+    def canonicalisers(self) -> tuple[tuple[str, Canonicaliser, bool], ...]:
+        """For each field its name, the function that makes a value canonical, and nullable."""
+        return tuple((each.name, canonicaliser(each.type), each.nullable) for each in self.fields)
+
+    @cached_property
+    def operands(self) -> Mapping[str, Canonicaliser]:
+        """For each field the function that makes a value canonical to compare with.
+
+        Unlike a value that is stored, it may be text of any length.
+        """
+        return MappingProxyType(
+            {each.name: canonicaliser(replace(each.type, max_length=None)) for each in self.fields}
+        )
+
+    def field(self, name: str) -> Field:
+        """Return the field of this name; raise UnknownFieldError with a suggestion otherwise."""
+        found = self.by_name.get(name)
+        if found is None:
+            close = get_close_matches(str(name), self.names, n=1)
+            known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(self.names)}"
+            raise UnknownFieldError(f"there is no field {name!r}", hint=known, entity=self.entity)
+        return found
+
+    def nullable(self, name: str) -> bool:
+        """Return whether the field of this name may be null."""
+        return self.field(name).nullable
