@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from decimal import Decimal, localcontext
 from math import fsum
 from operator import ge, gt, le, lt
 from typing import Any, TypeAlias, cast
@@ -21,6 +21,7 @@ from healthstore.errors import (
     OutOfRangeError,
     StaleVersionError,
 )
+from healthstore.model.decimals import EXACT, of_units
 from healthstore.model.ops import Aggregate, Function, Group, Measure, Patch
 from healthstore.model.query import And, Filter, Not, Operator, Order, Test
 from healthstore.model.schema import Collection
@@ -43,8 +44,6 @@ __all__ = (
 
 Predicate: TypeAlias = Callable[[Document], bool]
 
-# Sums of 28-digit decimals stay exact; Python's default context rounds to 28 digits.
-_EXACT = Context(prec=80)
 _AVERAGE_PLACES = 6
 _MICROSECOND = timedelta(microseconds=1)
 # Beyond any stored duration: a sum of this size is reported as out of range.
@@ -197,7 +196,7 @@ def patched(op: Patch, document: Document) -> Document:
                 entity=op.collection.entity,
                 field=name,
             )
-        with localcontext(_EXACT):
+        with localcontext(EXACT):
             total = cast(Any, value) + cast(Any, step)
         try:
             after[name] = canonicaliser(op.collection.field(name).type)(total)
@@ -272,7 +271,7 @@ def _checked_sum(collection: Collection, measure: Measure, total: Value) -> Valu
 _ZEROS: dict[Kind, Callable[[FieldType], Value]] = {
     Kind.INTEGER: lambda _: 0,
     Kind.FLOAT: lambda _: 0.0,
-    Kind.DECIMAL: lambda kind: Decimal(0).scaleb(-kind.places),
+    Kind.DECIMAL: lambda kind: of_units(0, kind.places),
     Kind.DURATION: lambda _: timedelta(0),
 }
 
@@ -288,9 +287,8 @@ def _finish(collection: Collection, measure: Measure, known: dict[Measure, Value
 
 
 def _average_decimal(total: Any, count: int, kind: FieldType) -> Value:
-    step = Decimal(1).scaleb(-(kind.places + _AVERAGE_PLACES))
-    with localcontext(_EXACT):
-        return cast(Decimal, (total / count).quantize(step, rounding=ROUND_HALF_EVEN))
+    step = of_units(1, kind.places + _AVERAGE_PLACES)
+    return EXACT.divide(total, count).quantize(step, context=EXACT)
 
 
 _AVERAGES: dict[type, Callable[[Any, int, FieldType], Value]] = {
@@ -329,7 +327,7 @@ def _sum(values: list[Any]) -> Value:
         # In integers: a partial sum may leave timedelta's own range.
         total = sum(value // _MICROSECOND for value in values)
         return timedelta.max if abs(total) > _LONGEST else timedelta(microseconds=total)
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         return cast(Value, sum(values[1:], start=values[0]))
 
 

@@ -30,11 +30,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Context, Decimal, Inexact, InvalidOperation
+from decimal import Decimal, Inexact, InvalidOperation
 from enum import Enum, StrEnum
 from math import isfinite
 from typing import TypeAlias, cast
 from uuid import UUID, SafeUUID
+
+from healthstore.model.decimals import UNROUNDED, of_units
 
 __all__ = (
     "Canonicaliser",
@@ -212,10 +214,9 @@ def _float(_: FieldType) -> Canonicaliser:
 
 def _decimal(field: FieldType) -> Canonicaliser:
     digits, places = field.digits, field.places
-    step = Decimal(1).scaleb(-places)
-    bound = Decimal(10) ** (digits - places)
-    zero = Decimal(0).quantize(step)
-    context = Context(prec=MAX_DIGITS, traps=[Inexact, InvalidOperation])
+    step, zero = of_units(1, places), of_units(0, places)
+    bound = Decimal(10 ** (digits - places))
+    lower = bound.copy_negate()
 
     def canonical(value: object) -> Value:
         if type(value) is not Decimal:
@@ -226,10 +227,10 @@ def _decimal(field: FieldType) -> Canonicaliser:
         if not value.is_finite():
             raise ValueError("is NaN or infinite; only finite numbers can be kept")
         try:
-            exact = value.quantize(step, context=context)
+            exact = value.quantize(step, context=UNROUNDED)
         except (Inexact, InvalidOperation):
             raise ValueError(f"does not fit Digits({digits}, {places}) exactly") from None
-        if not -bound < exact < bound:
+        if not lower < exact < bound:
             raise ValueError(f"does not fit Digits({digits}, {places}) exactly")
         return exact or zero  # Decimal("-0.00") is false
 

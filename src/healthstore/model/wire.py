@@ -28,6 +28,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TypeAlias, cast
 from uuid import UUID
 
+from healthstore.model.decimals import text_of
 from healthstore.model.values import FieldType, Json, Kind, Value, to_microseconds
 
 __all__ = ("FORMAT", "digester", "from_tagged", "to_tagged")
@@ -73,7 +74,7 @@ _TAGGERS: dict[Kind, Tagger] = {
     Kind.BOOLEAN: _plain,
     Kind.FLOAT: _plain,
     Kind.INTEGER: _tag_integer,
-    Kind.DECIMAL: lambda value: {"$numberDecimal": str(value)},
+    Kind.DECIMAL: lambda value: {"$numberDecimal": text_of(cast(Decimal, value))},
     Kind.DATETIME: _tag_datetime,
     Kind.DATE: lambda value: {"$hsDate": cast(date, value).isoformat()},
     Kind.TIME: lambda value: {"$hsTime": cast(time, value).isoformat(timespec="microseconds")},
@@ -175,7 +176,7 @@ _DIGESTERS: dict[Kind, Callable[[Value], object] | None] = {
     Kind.INTEGER: None,
     Kind.BYTES: None,
     Kind.JSON: None,
-    Kind.DECIMAL: str,
+    Kind.DECIMAL: lambda value: text_of(cast(Decimal, value)),
     Kind.DATETIME: lambda value: to_microseconds(cast(datetime, value)),
     Kind.DATE: lambda value: cast(date, value).toordinal(),
     Kind.TIME: _digest_time,

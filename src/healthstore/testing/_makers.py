@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from healthstore.entity import Entity
 from healthstore.errors import InvalidRequestError, MissingDriverError
+from healthstore.model.decimals import of_units
 from healthstore.model.query import And, Filter, Operator, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind
@@ -308,7 +309,7 @@ class Makers:
             float: lambda: random.randint(0, 10_000) / 100,
             bytes: lambda: random.randbytes(8),
             bool: lambda: random.random() < 0.5,
-            Decimal: lambda: Decimal(random.randint(0, 10_000)) / 100,
+            Decimal: lambda: of_units(random.randint(0, 10_000), 2),
             UUID: lambda: identity_at(self._moment(), random),
             datetime: self._moment,
             AwareDatetime: self._moment,
@@ -401,7 +402,7 @@ def _decimals(usual: tuple[float, float], kind: FieldType) -> _Scale:
         (low, high) if low <= high else (0, most),
         (-most, most),
         lambda value: Fraction(value) * step,
-        lambda number: Decimal(number).scaleb(-kind.places),
+        lambda number: of_units(number, kind.places),
     )
 
 

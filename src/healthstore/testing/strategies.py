@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import cast
 
 from hypothesis import strategies as st
 
+from healthstore.model.decimals import of_units
 from healthstore.model.query import And, Filter, Not, Operator, Or, Order, Test, parse_order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, FieldType, Json, Kind, Value, sorted_json
@@ -16,7 +17,6 @@ from healthstore.model.values import Document, FieldType, Json, Kind, Value, sor
 __all__ = ("documents", "filters", "json_values", "orders", "texts", "values")
 
 _INT64 = st.integers(-(2**63), 2**63 - 1)
-_EXACT = Context(prec=40)
 _FIRST = datetime(1, 1, 2)  # noqa: DTZ001 - Hypothesis takes naive bounds and adds the zone
 _LAST = datetime(9999, 12, 30, 23, 59, 59, 999_999)  # noqa: DTZ001 - as above
 _COMPARED = (Operator.EQ, Operator.NE, Operator.LT, Operator.LE, Operator.GT, Operator.GE)
@@ -60,7 +60,7 @@ def json_values() -> st.SearchStrategy[Json]:
 def _decimals(field: FieldType) -> st.SearchStrategy[Decimal]:
     largest = 10**field.digits - 1
     return st.integers(-largest, largest).map(
-        lambda number: Decimal(number).scaleb(-field.places, context=_EXACT)
+        lambda number: of_units(number, field.places)
     )
 
 

@@ -17,7 +17,7 @@ import msgspec
 from healthstore.errors import HealthstoreError, RefusedValueError
 from healthstore.model.evaluate import check_document
 from healthstore.model.schema import Collection, Field
-from healthstore.model.values import Canonicaliser, Document, Kind, Value, canonicaliser
+from healthstore.model.values import Canonicaliser, Document, FieldType, Kind, Value, canonicaliser
 from healthstore.model.wire import from_tagged, to_tagged
 
 __all__ = ("MALFORMED", "LineDecoder", "LineEncoder")
@@ -46,7 +46,7 @@ _TAGGERS: dict[Kind, Callable[[Value], object] | None] = {
     Kind.BOOLEAN: None,
     Kind.FLOAT: None,
     Kind.UUID: lambda value: {"$uuid": value},
-    Kind.DECIMAL: lambda value: {"$numberDecimal": value},
+    Kind.DECIMAL: to_tagged(FieldType(Kind.DECIMAL)),
     Kind.DATE: lambda value: {"$hsDate": value},
     Kind.DATETIME: _date,
 }

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
-from decimal import Context, Decimal
+from decimal import Decimal
 from operator import itemgetter
 from re import compile as pattern
 from typing import Any, TypeAlias, cast
@@ -30,6 +30,7 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
 from healthstore.errors import SchemaMismatchError
+from healthstore.model.decimals import EXACT, of_units, to_units
 from healthstore.model.schema import Collection
 from healthstore.model.values import (
     Document,
@@ -51,7 +52,6 @@ _COEFFICIENT = (1 << _COEFFICIENT_BITS) - 1
 _EXPONENT = (1 << 14) - 1
 _SIGN = 1 << 127
 _BIAS = 6176
-_WIDE = Context(prec=80)  # wider than any sum that Decimal128 can hold
 
 
 def key_of(name: str) -> str:
@@ -64,7 +64,7 @@ def _write_decimal(field: FieldType) -> Convert:
     high = (_BIAS - places) << _COEFFICIENT_BITS
 
     def write(value: Decimal) -> Decimal128:
-        number = int(value.scaleb(places, _WIDE))
+        number = to_units(value, places)
         bits = high | number if number >= 0 else _SIGN | high | -number
         return Decimal128.from_bid(bits.to_bytes(16, "little"))
 
@@ -74,16 +74,16 @@ def _write_decimal(field: FieldType) -> Convert:
 def _read_decimal(field: FieldType) -> Convert:
     places = field.places
     exponent = _BIAS - places
-    step = Decimal(1).scaleb(-places)
+    step = of_units(1, places)
 
     def read(value: Decimal128 | int) -> Decimal:
         if isinstance(value, int):  # an empty sum
-            return Decimal(value).quantize(step, context=_WIDE)
+            return Decimal(value).quantize(step, context=EXACT)
         bits = int.from_bytes(value.bid, "little")
         if bits >> _COEFFICIENT_BITS & _EXPONENT != exponent:
-            return value.to_decimal().quantize(step, context=_WIDE)
+            return value.to_decimal().quantize(step, context=EXACT)
         number = bits & _COEFFICIENT
-        return Decimal(-number if bits & _SIGN else number).scaleb(-places, _WIDE)
+        return of_units(-number if bits & _SIGN else number, places)
 
     return read
 

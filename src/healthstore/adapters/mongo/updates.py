@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any, cast
 
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
+from healthstore.model.decimals import EXACT, of_units
 from healthstore.model.ops import Patch
 from healthstore.model.values import FieldType, Kind
 
 __all__ = ("guards", "update")
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
-_WIDE = Context(prec=80)
 
 
 def update(op: Patch, codec: Codec) -> Stored:
@@ -62,13 +62,11 @@ def _floats(_: FieldType, step: Any) -> Stored:
 
 def _decimals(kind: FieldType, step: Any) -> Stored:
     amount = cast(Decimal128, step).to_decimal()
-    greatest = _WIDE.subtract(
-        Decimal(1).scaleb(kind.digits - kind.places), Decimal(1).scaleb(-kind.places)
-    )
+    greatest = of_units(10**kind.digits - 1, kind.places)
     return _range(
         amount,
-        Decimal128(_WIDE.subtract(greatest.copy_negate(), min(amount, Decimal(0)))),
-        Decimal128(_WIDE.subtract(greatest, max(amount, Decimal(0)))),
+        Decimal128(EXACT.subtract(greatest.copy_negate(), min(amount, Decimal(0)))),
+        Decimal128(EXACT.subtract(greatest, max(amount, Decimal(0)))),
     )
 
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 from healthstore.testing.contract.aggregates import TestAggregates
 from healthstore.testing.contract.checks import TestChecks
 from healthstore.testing.contract.concurrency import TestConcurrency
+from healthstore.testing.contract.decimals import TestDecimals
 from healthstore.testing.contract.errors import TestErrors
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.lifecycle import TestLifecycle
@@ -44,6 +45,7 @@ __all__ = (
     "TestAggregates",
     "TestChecks",
     "TestConcurrency",
+    "TestDecimals",
     "TestErrors",
     "TestFilters",
     "TestLifecycle",
@@ -63,6 +65,7 @@ class ContractTests(
     TestAggregates,
     TestChecks,
     TestConcurrency,
+    TestDecimals,
     TestErrors,
     TestFilters,
     TestLifecycle,

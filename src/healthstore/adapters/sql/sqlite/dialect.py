@@ -23,6 +23,7 @@ from healthstore.adapters.sql.convert import (
 )
 from healthstore.adapters.sql.dialect import Converter, Dialect
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
+from healthstore.model.decimals import of_units, to_units
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, from_microseconds, to_microseconds, uuid_of
 
@@ -43,11 +44,11 @@ def _encode_decimal(field: FieldType) -> Converter:
     """
     places, digits = field.places, field.digits
     if digits <= _INTEGER_DIGITS:
-        return lambda value: int(value.scaleb(places))
+        return lambda value: to_units(value, places)
     ceiling = 10**digits - 1
 
     def encode(value: Decimal) -> str:
-        scaled = int(value.scaleb(places))
+        scaled = to_units(value, places)
         return f"1{scaled:0{digits}d}" if scaled >= 0 else f"0{ceiling + scaled:0{digits}d}"
 
     return encode
@@ -56,12 +57,12 @@ def _encode_decimal(field: FieldType) -> Converter:
 def _decode_decimal(field: FieldType) -> Converter:
     places, digits = field.places, field.digits
     if digits <= _INTEGER_DIGITS:
-        return lambda value: Decimal(value).scaleb(-places)
+        return lambda value: of_units(value, places)
     ceiling = 10**digits - 1
 
     def decode(value: str) -> Decimal:
         scaled = int(value[1:])
-        return Decimal(scaled if value[0] == "1" else scaled - ceiling).scaleb(-places)
+        return of_units(scaled if value[0] == "1" else scaled - ceiling, places)
 
     return decode
 
@@ -151,7 +152,7 @@ def _sum_value(field: FieldType, values: Sequence[Any]) -> Any:
         return None
     total = (high << 32) + low
     if field.kind is Kind.DECIMAL:
-        return Decimal(total).scaleb(-field.places)
+        return of_units(total, field.places)
     return timedelta(microseconds=total) if field.kind is Kind.DURATION else total
 
 
