@@ -59,9 +59,7 @@ def json_values() -> st.SearchStrategy[Json]:
 
 def _decimals(field: FieldType) -> st.SearchStrategy[Decimal]:
     largest = 10**field.digits - 1
-    return st.integers(-largest, largest).map(
-        lambda number: of_units(number, field.places)
-    )
+    return st.integers(-largest, largest).map(lambda number: of_units(number, field.places))
 
 
 def _datetimes(field: FieldType) -> st.SearchStrategy[datetime]:

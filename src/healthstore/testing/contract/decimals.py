@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from healthstore.abc import Backend
 from healthstore.errors import OutOfRangeError
-from healthstore.model.ops import Aggregate, Avg, Delete, Find, Insert, Max, Min, Patch, Replace, Sum
+from healthstore.model.ops import (
+    Aggregate,
+    Avg,
+    Delete,
+    Find,
+    Insert,
+    Max,
+    Min,
+    Patch,
+    Replace,
+    Sum,
+)
 from healthstore.model.query import F, Order
 from healthstore.testing.contract._promises import Contract, laws
 from healthstore.testing.contract._samples import READINGS, add, exact, ids, one, reading, typed
@@ -113,7 +124,14 @@ class TestDecimals(Contract):
         doses = (10**28 - 1, 10**28 - 3, 10**27 + 7)
         rows = [reading(place="a", weight=_of(10**12 - 7, 4), dose=_of(each, 8)) for each in doses]
         await add(store, READINGS, *rows, reading())
-        measures = (Sum("weight"), Avg("weight"), Sum("dose"), Avg("dose"), Min("dose"), Max("dose"))
+        measures = (
+            Sum("weight"),
+            Avg("weight"),
+            Sum("dose"),
+            Avg("dose"),
+            Min("dose"),
+            Max("dose"),
+        )
         with localcontext(HOSTILE):
             nothing, some = await store.execute(Aggregate(READINGS, measures, group=("place",)))
         total = sum(doses)

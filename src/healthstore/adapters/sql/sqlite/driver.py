@@ -7,8 +7,9 @@ import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 import aiosqlite
 
@@ -16,14 +17,14 @@ from healthstore.adapters.sql.dialect import BulkInsert, Connection, Row
 from healthstore.adapters.sql.errors import misconfigured
 from healthstore.errors import Condition, UnavailableError
 
-__all__ = ("File", "gone", "on_its_file", "open_file", "replaced")
+__all__ = ("File", "code_of", "gone", "on_its_file", "open_file", "replaced")
 
-P = ParamSpec("P")
 T = TypeVar("T")
 _BUSY_PAUSE = 0.005  # seconds between looking whether a lock is gone
 _BUSY_MILLISECONDS = 100  # of SQLite's own wait for a lock, which nothing can cut short
 _OLDEST = (3, 37)  # STRICT tables
 _END_SECONDS = 1.0
+_PRIVATE = 0o600
 _STEP = 0.001  # seconds between two looks at a thread
 
 
@@ -52,30 +53,29 @@ class _SqliteConnection:
     def __init__(self, inner: aiosqlite.Connection, file: File, busy_seconds: float) -> None:
         self._inner = inner
         self._open = True
+        self._running = False  # also true after a cancellation: the thread goes on
         self._busy_seconds = busy_seconds
         self.file = file
         self.identity: Identity | None = None
 
     async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
-        return list(await self._patiently(self._inner.execute_fetchall, sql, parameters))
+        return list(await self._patiently(partial(self._inner.execute_fetchall, sql, parameters)))
 
     async def execute(self, sql: str, parameters: Row) -> int:
         # RETURNING tells the number of rows without a second trip to the thread.
         return len(await self.fetch(f"{sql} RETURNING 1", parameters))
 
     async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
-        cursor = await self._patiently(self._inner.executemany, sql, rows)
+        cursor = await self._patiently(partial(self._inner.executemany, sql, rows))
         await cursor.close()
 
     async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
         await self.execute_many(insert.single, rows)
 
     async def run(self, sql: str) -> None:
-        await self._patiently(self._inner.execute_fetchall, sql)
+        await self._patiently(partial(self._inner.execute_fetchall, sql))
 
-    async def _patiently(
-        self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Repeat what found the file locked, for as long as ``busy_seconds``.
 
         SQLite's own wait cannot be interrupted, and does not happen at all when two connections
@@ -85,15 +85,25 @@ class _SqliteConnection:
         until = loop.time() + self._busy_seconds
         while True:
             try:
-                return await work(*args, **kwargs)
+                return await self._to_its_end(work())
             except sqlite3.OperationalError as error:
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                busy = (code_of(error) or 0) & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy or self._inner.in_transaction or loop.time() >= until:
                     raise
             await asyncio.sleep(_BUSY_PAUSE)
 
+    async def _to_its_end(self, work: Awaitable[T]) -> T:
+        self._running = True
+        try:
+            result = await work
+        except Exception:
+            self._running = False
+            raise
+        self._running = False
+        return result
+
     async def ping(self) -> None:
-        await self._inner.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1")
+        await self._to_its_end(self._inner.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1"))
 
     @property
     def reusable(self) -> bool:
@@ -101,12 +111,15 @@ class _SqliteConnection:
         return served and self._open and not self._inner.in_transaction
 
     async def discard(self) -> None:
-        """Stop what runs, and close; the thread ends when the statement has."""
+        """Stop what runs, and close; the thread ends when the statement has.
+
+        The last connection that closes moves the write-ahead log into the file, and removes it.
+        """
         if not self._open:
             return
         self._open = False
         try:
-            await self._inner.interrupt()
+            await self._interrupt()
             await self._inner.close()
         except (sqlite3.Error, ValueError) as error:
             # Nothing more can be done with it: the file is closed when the thread ends.
@@ -114,12 +127,30 @@ class _SqliteConnection:
 
     async def abort(self) -> None:
         """Stop what runs; a thread that hangs in the file system closes when it comes back."""
-        if self._open:
-            self._open = False
-            with suppress(sqlite3.Error, ValueError):  # it was never opened
-                await self._inner.interrupt()
-            self._inner.stop()
-            await _ended(self._inner)
+        if not self._open:
+            return
+        self._open = False
+        with suppress(sqlite3.Error, TimeoutError, ValueError):  # ValueError: it was never opened
+            async with asyncio.timeout(_END_SECONDS):
+                await self._interrupt()
+        self._inner.stop()
+        await _ended(self._inner)
+
+    async def _interrupt(self) -> None:
+        """Stop what runs, if something does.
+
+        SQLite remembers an interruption until the next statement begins, and one that it
+        remembers when it closes keeps it from moving the write-ahead log into the file.
+        """
+        if self._running:
+            await self._inner.interrupt()
+            await self._inner.execute_fetchall("SELECT 1")
+
+
+def code_of(error: BaseException) -> int | None:
+    """Return SQLite's extended result code; the module's own errors have none."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return code
 
 
 def gone() -> UnavailableError:
@@ -133,7 +164,8 @@ def replaced() -> UnavailableError:
     """Return the error of a path at which another file is than the one that was opened."""
     error = UnavailableError(
         "the SQLite file was replaced by another one",
-        hint="put the first one back; or stop the service, remove its -wal and -shm, and start",
+        hint="put the first one back; or stop the service and, if a -wal and a -shm are left, "
+        "keep them with the first one, whose last writes they hold; then start it",
     )
     error.condition = Condition.DAMAGED
     return error
@@ -172,7 +204,10 @@ async def open_file(file: File, busy_seconds: float) -> Connection:
     if served is not None and file.look() is None:
         raise gone()
     # A file that was there and is removed must not come back empty, as if nothing had been.
-    mode = "rwc" if served is None else "rw"
+    mode = "rw"
+    if served is None:
+        mode = "rwc"
+        _create(path)
     inner = aiosqlite.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -194,6 +229,22 @@ async def open_file(file: File, busy_seconds: float) -> Connection:
         raise
     file.identity = file.identity or connection.identity
     return connection
+
+
+def _create(path: Path) -> None:
+    """Make an empty file that only its owner can read, unless there is one.
+
+    SQLite gives the mode of the file to its -wal and -shm, too. If it cannot be made, SQLite says
+    why when it tries.
+    """
+    if path.exists():
+        return
+    with suppress(OSError):
+        made = os.open(path, os.O_CREAT | os.O_RDWR, _PRIVATE)
+        try:
+            os.fchmod(made, _PRIVATE)  # the umask may have taken rights of the owner
+        finally:
+            os.close(made)
 
 
 def _require_served(connection: _SqliteConnection, served: Identity | None) -> None:
