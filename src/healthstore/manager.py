@@ -388,7 +388,7 @@ class DatabaseManager:
                     hint="leave its settings, or start a new manager",
                     backend=name,
                 )
-        await self._failover.exchange(
+        await self._failover.changes.exchange(
             {name: self._built(each) for name, each in new.items()},
             {name: timeout_of(each) for name, each in new.items()},
         )

@@ -57,7 +57,7 @@ class Switch:
                 wrote = self.failover.writes_begun(self.source) != begun
                 await self._require_current(with_documents=self.with_documents and wrote)
 
-            seconds = await self.failover.switch(self.target, require_current)
+            seconds = await self.failover.changes.switch(self.target, require_current)
         except HealthstoreError as error:
             if not dry_run:
                 raise
@@ -66,7 +66,7 @@ class Switch:
 
     async def _require_fit(self, obstacles: Iterable[str]) -> None:
         await self.member(self.target)
-        found = [*await self.failover.obstacles(self.target, force=self.force), *obstacles]
+        found = [*await self.failover.changes.obstacles(self.target, force=self.force), *obstacles]
         if found:
             raise UnavailableError("; ".join(found), hint="look at its health", backend=self.target)
 
@@ -95,5 +95,5 @@ async def bring_back(failover: Failover, *, dry_run: bool) -> SwitchReport:
     """Let the active member serve again, where failback is manual or it was in quarantine."""
     name, route = failover.name, failover.route
     if not dry_run and not route.reads == route.writes == name:
-        await failover.bring_back()
+        await failover.changes.bring_back()
     return SwitchReport(name, name, possible=True)

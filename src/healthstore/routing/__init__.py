@@ -5,6 +5,7 @@
 - ``health``: the tasks that probe;
 - ``roster``: what is known about each member, and who serves because of it;
 - ``failover``, ``traffic``, ``unit``: members as one backend, and requests on their way;
+- ``changes``: another active member, and other backends in members' places;
 - ``report``: what is told about all of it.
 """
 

@@ -2,8 +2,8 @@
 
 The active member serves everything while it is well. When it is not, reads go on where the
 policy allows, writes are refused with the reason, and requests under way learn at once that
-their member is down. Who serves is decided by the :mod:`~healthstore.routing.roster`; this
-module carries requests there.
+their member is down. Who serves is decided by the :mod:`~healthstore.routing.roster`, and
+changed by :mod:`~healthstore.routing.changes`; this module carries requests there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from healthstore.abc.backend import Backend, Capabilities, Unit, UnitOptions
@@ -26,9 +26,10 @@ from healthstore.errors import (
     ReadOnlyError,
     UnavailableError,
 )
-from healthstore.events import Event, Switched
+from healthstore.events import Event
 from healthstore.model.ops import Effect, Ensure, Op
-from healthstore.routing.health import Checks, Finding
+from healthstore.routing.changes import Changes
+from healthstore.routing.health import Finding
 from healthstore.routing.machine import MOCK, Route, Source
 from healthstore.routing.policy import FailoverPolicy, Startup
 from healthstore.routing.report import Failover as LastFailover
@@ -70,12 +71,21 @@ class Failover:
         )
         self._opening = {name: asyncio.Lock() for name in members}
         self._life = asyncio.Lock()
-        self._changing = asyncio.Lock()
         self._gate = Gate()
         self._missed: dict[str, list[Ensure]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
         self._was_open = False
+        self.changes = Changes(
+            self._roster,
+            self._traffic,
+            self._gate,
+            self._seconds,
+            self._opening,
+            emit,
+            open_member=self._open_member,
+            require_open=self._require_here,
+        )
 
     # --- what it is ------------------------------------------------------------------------
 
@@ -432,7 +442,7 @@ class Failover:
             )
         self._roster.mock_writes += 1
 
-    # --- changing the active member --------------------------------------------------------
+    # --- for transfers and changes ---------------------------------------------------------
 
     def filling(self, name: str) -> AbstractContextManager[None]:
         """Keep a member from standing in while a transfer fills it."""
@@ -442,110 +452,9 @@ class Failover:
         """Tell whether a member may be read from."""
         return self._roster.serves_reads(name)
 
-    async def obstacles(self, target: str, *, force: bool = False) -> list[str]:
-        """Check a member now and return why it cannot become the active one; [] if it can."""
-        self._require_here()
-        found = await self._roster.check(target)
-        self._require_here()  # still open
-        if found is None:
-            return ["the check was disturbed by this process itself"]
-        if found.condition is not Condition.OK:
-            return [f"{target} is not fit to take writes: {found.reason}"]
-        if not force and not self.serves(self.name):
-            return [f"{self.name} is not up: what it acknowledged may be missing (force=True)"]
-        return []
-
-    async def switch(self, target: str, require_current: Callable[[], Awaitable[None]]) -> float:
-        """Make a member the active one; return the seconds that writes waited.
-
-        Writes are held back, those under way and open units end, and what ``require_current``
-        raises, or longer waiting than the policy's ``drain``, leaves everything as it was.
-        Reads never stop.
-        """
-        self._require_here()
-        async with self._changing:
-            source = self.name
-            if source == target:
-                return 0.0  # somebody else was faster
-            started = asyncio.get_running_loop().time()
-            self._gate.close()
-            try:
-                traffic = self._traffic[self.route.writes or source]
-                if not await traffic.drained(self.policy.drain, reads=False):
-                    raise _too_long(f"writes or units at {source} did not end")
-                try:
-                    async with asyncio.timeout(self.policy.drain):
-                        await require_current()
-                except TimeoutError:
-                    raise _too_long(f"{target} was not compared") from None
-                self._require_here()  # still open
-                self._roster.take_over(target)
-            finally:
-                self._gate.open()
-            seconds = asyncio.get_running_loop().time() - started
-        self._emit(Switched(source, target, seconds))
-        return seconds
-
     def writes_begun(self, name: str) -> int:
         """Return how many writes, and units that may write, ever began at a member here."""
         return self._traffic[name].begun
-
-    async def bring_back(self) -> None:
-        """Let the active member serve again, whatever kept it from that: an operator has looked.
-
-        It is opened anew first, so that nothing of the trouble is left. Raises UnavailableError
-        if it is not fit.
-        """
-        self._require_here()
-        active = self.name
-        async with self._changing:
-            async with self._opening[active]:
-                if active in self._roster.opened:
-                    self._roster.opened.discard(active)
-                    await self._backend(active).close()
-            await self._open_member(active)
-            obstacles = await self.obstacles(active, force=True)
-            if obstacles:
-                raise UnavailableError("; ".join(obstacles), hint="look at its health")
-            self._require_here()  # still open
-            self._roster.take_over(active)
-
-    async def exchange(self, members: Mapping[str, Backend], seconds: Mapping[str, float]) -> None:
-        """Put other backends in members' places; their requests have these ``seconds`` from now on.
-
-        Those in place of open ones are opened first, unless the member is down: nothing changes
-        if one cannot be. The old ones are closed when their requests have ended, or at the end
-        of the policy's ``drain``.
-        """
-        self._require_here()
-        async with self._changing, AsyncExitStack() as retired, AsyncExitStack() as locks:
-            for name in members:
-                await locks.enter_async_context(self._opening[name])
-            needed = {name for name in members if self._roster.is_open(name)}
-            async with AsyncExitStack() as fresh:
-                for name in needed:
-                    await members[name].open()
-                    fresh.push_async_callback(members[name].close)
-                self._require_here()  # still open
-                fresh.pop_all()
-            for name, member in members.items():
-                old, traffic = self._backend(name), self._traffic[name]
-                self._traffic[name] = Traffic(name, begun=traffic.begun)
-                checks = self._roster.exchange(name, member, opened=name in needed)
-                retired.push_async_callback(self._retire, old, traffic, checks)
-            self._seconds.update(seconds)
-
-    async def _retire(self, member: Backend, traffic: Traffic, checks: Checks | None) -> None:
-        """Close a backend that is no member any more, when its requests have ended."""
-        stops = [member.close()] if checks is None else [checks.stop(), member.close()]
-        try:
-            await traffic.drained(self.policy.drain, reads=True)
-        finally:
-            await asyncio.shield(asyncio.gather(*stops))
-
-
-def _too_long(said: str) -> UnavailableError:
-    return UnavailableError(f"{said} within the drain time", hint="repeat it, or raise drain")
 
 
 def _nothing() -> None:

@@ -271,7 +271,7 @@ async def test_a_member_that_an_operator_brings_back_has_what_it_missed() -> Non
     async with world:
         await world.failover.execute(Ensure((PEOPLE,)))
         world["a"].error = None
-        await world.failover.bring_back()
+        await world.failover.changes.bring_back()
         assert world.failover.route.writes == "a"
         await world.failover.execute(Insert(PEOPLE, (person(1),)))
         assert await world.failover.execute(COUNT) == 1
@@ -334,7 +334,7 @@ async def test_a_switch_waits_for_writes_and_units_and_holds_new_ones_back() -> 
         await world.until("b", "up")
         unit = await world.failover.begin(UnitOptions())
         await unit.execute(Insert(PEOPLE, (person(1),)))
-        switch = asyncio.create_task(world.failover.switch("b", nothing))
+        switch = asyncio.create_task(world.failover.changes.switch("b", nothing))
         await asyncio.sleep(0.01)
         write = asyncio.create_task(world.failover.execute(Insert(PEOPLE, (person(2),))))
         assert await world.failover.execute(COUNT) == 0  # reads never stop
@@ -356,7 +356,7 @@ async def test_a_switch_that_is_refused_changes_nothing() -> None:
             raise UnavailableError("behind")
 
         with pytest.raises(UnavailableError, match="behind"):
-            await world.failover.switch("b", behind)
+            await world.failover.changes.switch("b", behind)
         await world.failover.execute(Insert(PEOPLE, (person(1),)))
         assert await world["a"].inner.execute(COUNT) == 1
 
@@ -366,9 +366,9 @@ async def test_a_switch_gives_up_when_a_unit_does_not_end() -> None:
     async with World("a", "b", policy=policy(drain=0.05)) as world:
         unit = await world.failover.begin(UnitOptions())
         with pytest.raises(UnavailableError, match="did not end"):
-            await world.failover.switch("b", nothing)
+            await world.failover.changes.switch("b", nothing)
         await unit.rollback()
-        await world.failover.switch("b", nothing)
+        await world.failover.changes.switch("b", nothing)
 
 
 # --- other backends in members' places --------------------------------------------------------
@@ -381,7 +381,7 @@ async def test_nothing_is_exchanged_if_one_cannot_be_opened() -> None:
         new, bad = Store("a"), Store("b")
         bad.error = refused()
         with pytest.raises(UnavailableError):
-            await world.failover.exchange({"a": new, "b": bad}, {"a": 1.0, "b": 1.0})
+            await world.failover.changes.exchange({"a": new, "b": bad}, {"a": 1.0, "b": 1.0})
         assert (new.opened, new.probers_open) == (0, 0)
         assert world.failover.members == world.stores
         await world.failover.execute(Insert(PEOPLE, (person(1),)))
@@ -395,7 +395,7 @@ async def test_a_member_that_is_down_is_exchanged_all_the_same() -> None:
         await world.until("a", "down")
         new = Store("a")
         new.error = refused()
-        await world.failover.exchange({"a": new}, {})
+        await world.failover.changes.exchange({"a": new}, {})
         assert (world["a"].opened, world["a"].probers_open) == (0, 0)
         new.error = None
         await world.until("a", "up", "recovering")
@@ -411,7 +411,7 @@ async def test_an_exchanged_backend_ends_its_requests_and_reports_nothing_more()
             world.failover._traffic["a"].read(None, go_on.wait)  # as a request would
         )
         await asyncio.sleep(0)
-        exchange = asyncio.create_task(world.failover.exchange({"a": new}, {"a": 0.05}))
+        exchange = asyncio.create_task(world.failover.changes.exchange({"a": new}, {"a": 0.05}))
         while new.opened == 0:  # noqa: ASYNC110 - a counter, not an event
             await asyncio.sleep(0)
         old.error = refused()
@@ -436,7 +436,7 @@ async def test_a_cancelled_exchange_leaves_nothing_open() -> None:
         new = {name: Store(name) for name in ("a", "b")}
         async with world:
             await world.until("b", "up")
-            exchange = asyncio.create_task(world.failover.exchange(new, {}))
+            exchange = asyncio.create_task(world.failover.changes.exchange(new, {}))
             for _ in range(steps):
                 await asyncio.sleep(0)
             exchange.cancel()
@@ -459,8 +459,8 @@ async def test_closing_during_a_change_leaves_nothing_open(what: str) -> None:
     if what == "member":
         failover = Failover({"a": Store("a"), "b": slow}, world.policy, world.events.append)
     changes: dict[str, Callable[[], Awaitable[object]]] = {
-        "exchange": lambda: failover.exchange({"b": slow}, {}),
-        "switch": lambda: failover.switch("b", slow.ready.wait),
+        "exchange": lambda: failover.changes.exchange({"b": slow}, {}),
+        "switch": lambda: failover.changes.switch("b", slow.ready.wait),
         "member": lambda: failover.member("b"),
     }
     await failover.open()
@@ -481,16 +481,16 @@ async def test_closing_during_a_change_leaves_nothing_open(what: str) -> None:
 async def test_an_unfit_member_is_an_obstacle() -> None:
     """It is checked anew, with a write."""
     async with World("a", "b") as world:
-        assert await world.failover.obstacles("b") == []
+        assert await world.failover.changes.obstacles("b") == []
         world["b"].read_only = True
-        (obstacle,) = await world.failover.obstacles("b")
+        (obstacle,) = await world.failover.changes.obstacles("b")
         assert "replica" in obstacle
         world["b"].read_only = False
         world["a"].error = refused()
         await world.until("a", "down")
-        (obstacle,) = await world.failover.obstacles("b")
+        (obstacle,) = await world.failover.changes.obstacles("b")
         assert "force" in obstacle
-        assert await world.failover.obstacles("b", force=True) == []
+        assert await world.failover.changes.obstacles("b", force=True) == []
 
 
 # --- life ------------------------------------------------------------------------------------
