@@ -160,6 +160,7 @@ async def _create(database: AsyncDatabase[Stored], codec: Codec) -> None:
             validator=wanted,
             validationLevel="strict",
             validationAction="error",
+            codec_options=_STANDARD,  # a command does not take the database's: UUIDs in checks
         )
         stored = await _stored_validator(database, collection.name)
         if not _same(stored or {}, wanted):

@@ -102,6 +102,8 @@ class Dialect:
     decoders: Mapping[Kind, Callable[[FieldType], Converter | None]]
     column_check: Callable[[ColumnElement[Any], FieldType], ColumnElement[bool] | None]
     """A check that keeps the column to the field's type where the column type alone does not."""
+    constant: Callable[[Any, ColumnElement[Any]], ColumnElement[Any]]
+    """What stands in DDL for an encoded value that a column is compared with."""
     contains: Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[bool]]
     ends: Callable[
         [ColumnElement[Any], ColumnElement[Any], ColumnElement[Any]], ColumnElement[bool]

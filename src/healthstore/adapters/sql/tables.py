@@ -99,9 +99,7 @@ def _add_checks(table: Table, collection: Collection, dialect: Dialect) -> None:
             return literal(value)
         kind = collection.field(name).type
         encode = dialect.encoders[kind.kind](kind)
-        encoded = value if encode is None else encode(value)
-        # Text is written as text, whatever the column: a DATETIME has no literal of its own.
-        return literal(encoded, None if isinstance(encoded, str) else table.c[name].type)
+        return dialect.constant(value if encode is None else encode(value), table.c[name])
 
     for name, filter_ in collection.rules.items():
         rule = where_clause(filter_, table, dialect, constant)

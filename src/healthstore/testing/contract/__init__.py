@@ -27,6 +27,7 @@ from healthstore.testing.contract.aggregates import TestAggregates
 from healthstore.testing.contract.checks import TestChecks
 from healthstore.testing.contract.concurrency import TestConcurrency
 from healthstore.testing.contract.decimals import TestDecimals
+from healthstore.testing.contract.definitions import TestDefinitions
 from healthstore.testing.contract.errors import TestErrors
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.lifecycle import TestLifecycle
@@ -46,6 +47,7 @@ __all__ = (
     "TestChecks",
     "TestConcurrency",
     "TestDecimals",
+    "TestDefinitions",
     "TestErrors",
     "TestFilters",
     "TestLifecycle",
@@ -66,6 +68,7 @@ class ContractTests(
     TestChecks,
     TestConcurrency,
     TestDecimals,
+    TestDefinitions,
     TestErrors,
     TestFilters,
     TestLifecycle,

@@ -18,6 +18,7 @@ from healthstore.abc.backend import Isolation
 from healthstore.abc.causes import refused, untrusted
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.convert import (
+    constant,
     decode_json,
     encode_json_text,
     enum_check,
@@ -261,6 +262,7 @@ def _dialect(collation: str) -> Dialect:
         encoders=_ENCODERS,
         decoders=_DECODERS,
         column_check=enum_check,
+        constant=constant,
         contains=lambda column, text: func.locate(text, column) > literal_column("0"),
         ends=lambda column, text, length: func.right(column, length) == text,
         rank_nulls=False,

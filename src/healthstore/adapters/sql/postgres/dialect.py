@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import asyncpg
 import msgspec
+from sqlalchemy import ColumnElement, func, literal_column
 from sqlalchemy import Dialect as Compiler
-from sqlalchemy import func, literal_column
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
 from sqlalchemy.types import (
@@ -29,7 +29,7 @@ from sqlalchemy.types import (
 from healthstore.abc.backend import Isolation
 from healthstore.abc.causes import causes, refused, untrusted
 from healthstore.abc.unit import Phase
-from healthstore.adapters.sql.convert import enum_check, same
+from healthstore.adapters.sql.convert import constant, enum_check, same
 from healthstore.adapters.sql.dialect import Converter, Dialect
 from healthstore.adapters.sql.errors import Failure, Verdict, clearest
 from healthstore.model.schema import Collection
@@ -125,6 +125,12 @@ _COLUMNS: Mapping[Kind, Callable[[FieldType], TypeEngine[Any]]] = {
     Kind.UUID: lambda _: postgresql.UUID(),
     Kind.JSON: lambda _: postgresql.JSONB(),
 }
+
+
+def _constant(value: Any, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    if isinstance(value, bytes):
+        return literal_column(f"'\\x{value.hex()}'::bytea")
+    return constant(value, column)
 
 
 def _sum_value(field: FieldType, values: Sequence[Any]) -> Any:
@@ -232,6 +238,7 @@ POSTGRESQL = Dialect(
     encoders=_ENCODERS,
     decoders=_DECODERS,
     column_check=enum_check,
+    constant=_constant,
     contains=lambda column, text: func.strpos(column, text) > literal_column("0"),
     ends=lambda column, text, length: func.right(column, length) == text,
     rank_nulls=True,

@@ -16,6 +16,7 @@ from sqlalchemy.types import BLOB, INTEGER, REAL, TEXT, TypeEngine
 from healthstore.abc.backend import Isolation
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.convert import (
+    constant,
     decode_json,
     encode_json_text,
     enum_check,
@@ -243,6 +244,7 @@ SQLITE = Dialect(
     encoders=_ENCODERS,
     decoders=_DECODERS,
     column_check=_column_check,
+    constant=constant,
     contains=lambda column, text: func.instr(column, text) > literal_column("0"),
     ends=lambda column, text, length: func.substr(column, -length) == text,
     rank_nulls=False,
