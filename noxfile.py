@@ -44,6 +44,13 @@ def contract(session: nox.Session) -> None:
 
 
 @nox.session
+def differential(session: nox.Session) -> None:
+    """Run random programs on memory and other backends: `nox -s differential -- --minutes 60`."""
+    install(session, "test")
+    session.run("python", "-m", "healthstore.testing.differential", *session.posargs)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Run every test and report the lines and branches that none of them reached."""
     install(session, "test")

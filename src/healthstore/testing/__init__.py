@@ -11,7 +11,9 @@ For services:
 For authors of backends:
 
 - ``healthstore.testing.contract``: the promises of a backend, as tests to inherit;
+- ``healthstore.testing.differential``: random programs on memory and on a backend, compared;
 - ``healthstore.testing.provision``: empty, disposable databases on real servers;
+- ``healthstore.testing.edges``: values that a careless conversion would change;
 - ``healthstore.testing.strategies``: Hypothesis strategies for values, filters and orders.
 
 ``python -m pip install "healthstore[testing]"`` installs what services need; the contract also

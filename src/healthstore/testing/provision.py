@@ -30,7 +30,17 @@ from healthstore.model.ops import Batch, CountDocuments, Delete, Ensure, Find, O
 from healthstore.model.schema import Collection, parents_first
 from healthstore.testing.rollback import RollbackLayer, can_roll_back
 
-__all__ = ("PROVISIONS", "SERVERS", "Databases", "Lent", "Provision", "clear", "server_url")
+__all__ = (
+    "PROVISIONS",
+    "SERVERS",
+    "Databases",
+    "Lent",
+    "Provision",
+    "clear",
+    "disposable",
+    "server_url",
+    "text_of",
+)
 
 R = TypeVar("R")
 
@@ -209,6 +219,27 @@ async def _make(provision: Provision, url: BackendURL) -> BackendURL:
     )
 
 
+@asynccontextmanager
+async def disposable(
+    url: BackendURL, provision: Provision | None = None
+) -> AsyncGenerator[BackendURL, None]:
+    """Make a database beside the one that a URL names, and drop it afterwards.
+
+    Without a provision it is the one of :data:`PROVISIONS`.
+    """
+    known = provision or PROVISIONS.get(url.scheme)
+    if known is None:
+        raise ConfigurationError(
+            f"it is not known how a database is made for {url.scheme}://",
+            hint="pass a Provision that makes and drops one",
+        )
+    made = await _make(known, url)
+    try:
+        yield made
+    finally:
+        await _remove(known, made)
+
+
 async def _remove(provision: Provision, url: BackendURL) -> None:
     """Drop a database that was made."""
     await _asked(url, "the database of tests was not dropped", lambda: provision.drop(url))
@@ -317,20 +348,20 @@ class Databases:
         if provision is not None and provision.for_each_test:
             made = await _make(provision, url)
             try:
-                yield Lent(_text_of(made))
+                yield Lent(text_of(made))
             finally:
                 await _remove(provision, made)
             return
         made = await self._kept(name, url, provision)
         if can_roll_back(connect(made, name)):
-            yield Lent(_text_of(made), (RollbackLayer,))
+            yield Lent(text_of(made), (RollbackLayer,))
             return
         if name in self._unclean:
             async with _opened(made, name) as backend:
                 await clear(backend)
         self._unclean.add(name)
         touched: set[Collection] = set()
-        yield Lent(_text_of(made), (partial(_TouchLayer, touched=touched),))
+        yield Lent(text_of(made), (partial(_TouchLayer, touched=touched),))
         async with _opened(made, name) as backend:
             await clear(backend, touched)
         self._unclean.discard(name)
@@ -401,7 +432,7 @@ def server_url(name: str, environment: Mapping[str, str]) -> BackendURL | None:
     return BackendURL.parse(text) if text else None
 
 
-def _text_of(url: BackendURL) -> str:
+def text_of(url: BackendURL) -> str:
     """Return a URL as text, with its secret."""
     driver = f"+{url.driver}" if url.driver else ""
     hosts = (

@@ -20,9 +20,9 @@ from healthstore.testing.provision import (
     SERVERS,
     Databases,
     Lent,
-    _text_of,
     clear,
     server_url,
+    text_of,
 )
 
 
@@ -133,8 +133,8 @@ async def test_a_store_of_another_scheme_is_never_overwritten(
 def test_a_lent_url_is_complete(text: str) -> None:
     """It has the secret and the options of the URL it was made from, and never shows them."""
     url = BackendURL.parse(text)
-    assert BackendURL.parse(_text_of(url)) == url
-    assert "p%40s" not in repr(Lent(_text_of(url)))
+    assert BackendURL.parse(text_of(url)) == url
+    assert "p%40s" not in repr(Lent(text_of(url)))
 
 
 async def test_each_lent_store_is_empty() -> None:

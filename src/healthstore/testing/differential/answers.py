@@ -1,0 +1,411 @@
+"""What a store answers to a step, in a form that is the same on every store that is right."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isclose
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from healthstore.abc.backend import Executor, Isolation, UnitOptions
+from healthstore.entity import Entity, collection_of, parse_fields, to_document
+from healthstore.errors import (
+    BackendError,
+    DuplicateKeyError,
+    HealthstoreError,
+    OutcomeUnknownError,
+)
+from healthstore.model import ops
+from healthstore.model.ops import Function, Op
+from healthstore.model.query import And, Operator, Test, parse_order
+from healthstore.model.values import Kind, Value
+from healthstore.repository import Repository
+from healthstore.testing.differential import programs
+from healthstore.testing.differential.declared import Declared, declare_all
+from healthstore.testing.differential.programs import Row, Step
+from healthstore.testing.differential.schemas import Schema
+from healthstore.testing.differential.stores import Store
+
+__all__ = ("Answer", "answer", "contents", "plain")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A result, or the class and the place of an error.
+
+    ``error`` is the name of its class, ``key`` names the fields of a key that is taken,
+    ``parts`` are the answers of a unit's steps. A ``defect`` is wrong whatever the other store answers:
+    an error that only a bug raises, or a result that contradicts itself.
+    """
+
+    content: Any
+    error: str = ""
+    defect: str = ""
+    message: str = field(default="", compare=False)
+    key: tuple[str, ...] = ()
+    parts: tuple[Answer, ...] = ()
+
+    @property
+    def reason(self) -> tuple[str, tuple[str, ...]]:
+        """The class of an error, and the fields of the key that is taken."""
+        return (self.error, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """A float that was computed from many: equal to its neighbours."""
+
+    value: float
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Near):
+            return NotImplemented
+        return isclose(self.value, other.value, rel_tol=1e-9, abs_tol=1e-300)
+
+    __hash__ = None  # type: ignore[assignment]  # nearness is not transitive
+
+
+@dataclass(frozen=True, slots=True)
+class _ErrorPlace:
+    """A part of an error's place: equal to any other as long as one of them is not known."""
+
+    value: str | None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _ErrorPlace):
+            return NotImplemented
+        return self.value == other.value or None in {self.value, other.value}
+
+    __hash__ = None  # type: ignore[assignment]  # as above
+
+
+def plain(value: object) -> object:
+    """Return a form that is equal only for values of the same type that print the same."""
+    if isinstance(value, _Near):
+        return value
+    if isinstance(value, Entity):
+        return {type(value).__name__: plain(value.__dict__)}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in cast("dict[str, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in cast("Sequence[object]", value)]
+    return f"{type(value).__name__} {value!r}"
+
+
+async def answer(store: Store, declared: Declared, step: Step) -> Answer:
+    """Run a step on a store and return what it answers; nothing is raised."""
+    return await _answered(_RUNNERS[type(step)](_Seat(store, declared, store.guarded), step))
+
+
+async def contents(store: Store, declared: Declared) -> Answer:
+    """Return every document of the program's entities, by id."""
+
+    async def read() -> object:
+        found: dict[str, object] = {}
+        for name, kind in declared.classes.items():
+            collection = collection_of(kind)
+            position: tuple[Value, ...] | None = None
+            rows: list[object] = []
+            while page := await store.guarded.execute(
+                ops.Find(collection, limit=1_000, after=position)
+            ):
+                rows.extend(page)
+                position = (page[-1]["id"],)
+            found[name] = rows
+        return found
+
+    return await _answered(read())
+
+
+async def _answered(asked: Awaitable[object]) -> Answer:
+    try:
+        result = await asked
+        if isinstance(result, _Parts):
+            return result.answer()
+        return Answer(plain(result))
+    except _BrokenLawError as law:
+        return Answer(plain(law.result), defect=str(law))
+    except ValidationError as refused:
+        return Answer({"refused by": "pydantic"}, type(refused).__name__)
+    except HealthstoreError as error:
+        return _of_error(error)
+    except Exception as error:  # noqa: BLE001 - whatever else is raised is a finding
+        return Answer(
+            None, type(error).__name__, "an error that is none of the library's", repr(error)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the steps of a unit answered, until one of them failed."""
+
+    answers: tuple[Answer, ...]
+
+    def answer(self) -> Answer:
+        defect = next((each.defect for each in self.answers if each.defect), "")
+        message = next((each.message for each in self.answers if each.message), "")
+        content = [
+            {"error": each.error, "content": each.content, "key": list(each.key)}
+            for each in self.answers
+        ]
+        return Answer(content, "", defect, message, (), self.answers)
+
+
+def _of_error(error: HealthstoreError) -> Answer:
+    content: dict[str, object] = {
+        "outcome": str(error.outcome),
+        "entity": _ErrorPlace(error.entity),
+        "field": _ErrorPlace(error.field),
+        "transient": error.transient,
+    }
+    key = error.fields if isinstance(error, DuplicateKeyError) else ()
+    defect = ""
+    if isinstance(error, BackendError | OutcomeUnknownError):
+        defect = "an error that only a failure explains"
+    return Answer(content, type(error).__name__, defect, str(error), key)
+
+
+class _BrokenLawError(Exception):
+    """A result that contradicts what the store says next."""
+
+    def __init__(self, law: str, result: object) -> None:
+        super().__init__(law)
+        self.result = result
+
+
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    """Where a step runs: on a store, or inside a unit on it."""
+
+    store: Store
+    declared: Declared
+    executor: Executor
+
+    def repository(self, name: str) -> Repository[Entity]:
+        kind = self.declared.classes[name]
+        if self.executor is self.store.guarded:
+            return Repository(kind, self.executor, clock=self.store.clock)
+        return Repository(kind, self.executor, attempts=1, clock=self.store.clock)
+
+    async def found(self, name: str, entity: Entity) -> Entity:
+        """Return an entity that was written, if it is found by each of its values."""
+        collection = collection_of(type(entity))
+        document = to_document(entity)
+        where = And(
+            tuple(
+                Test(each.name, Operator.EQ, document[each.name])
+                for each in collection.fields
+                if each.type.ordered
+            )
+        )
+        if await self.repository(name).count(where) != 1:
+            raise _BrokenLawError("what was returned is not found by its own values", entity)
+        if await self.repository(name).get(entity.id) != entity:
+            raise _BrokenLawError("what was returned is not what is read", entity)
+        return entity
+
+
+# --- one runner for each kind of step ----------------------------------------------------------
+
+
+async def _add(seat: _Seat, step: programs.Add) -> object:
+    return await seat.repository(step.schema).add(seat.declared.entity(step.schema, step.row))
+
+
+async def _add_many(seat: _Seat, step: programs.AddMany) -> object:
+    entities = [seat.declared.entity(step.schema, row) for row in step.rows]
+    return await seat.repository(step.schema).add_many(entities, atomic=step.atomic)
+
+
+async def _get(seat: _Seat, step: programs.Get) -> object:
+    return await seat.repository(step.schema).get_many(step.ids)
+
+
+async def _find(seat: _Seat, step: programs.Find) -> object:
+    repository = seat.repository(step.schema)
+    where = seat.declared.where(step.schema, step.where)
+    pages: list[object] = []
+    after: str | None = None
+    for _ in range(step.pages):
+        page = await repository.find(where, order=step.order, limit=step.limit, after=after)
+        pages.append([page.items, page.next])
+        after = page.next
+        if after is None:
+            break
+    return pages
+
+
+async def _count(seat: _Seat, step: programs.Count) -> object:
+    repository = seat.repository(step.schema)
+    where = seat.declared.where(step.schema, step.where)
+    holds, fails, everything = (
+        await repository.count(where),
+        await repository.count(~where),
+        await repository.count(),
+    )
+    result = [holds, fails, await repository.exists(where)]
+    if holds + fails != everything:
+        raise _BrokenLawError("a filter and its negation do not share out all documents", result)
+    return result
+
+
+async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
+    where = seat.declared.where(step.schema, step.where)
+    measures = {f"m{at}": each for at, each in enumerate(step.measures)}
+    rows = await seat.repository(step.schema).aggregate(where, group=step.group, **measures)
+    schema = seat.declared.schemas[step.schema]
+    computed = {name for name, each in measures.items() if _is_computed(schema, each)}
+    return [
+        {
+            name: _Near(value) if name in computed and isinstance(value, float) else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
+
+
+def _is_computed(schema: Schema, measure: ops.Measure) -> bool:
+    attribute = None if measure.field is None else schema.attribute(measure.field)
+    return (
+        measure.function in {Function.SUM, Function.AVG}
+        and attribute is not None
+        and attribute.type.kind is Kind.FLOAT
+    )
+
+
+async def _update(seat: _Seat, step: programs.Update) -> object:
+    changed = await seat.repository(step.schema).update(step.id, step.changes, version=step.version)
+    return await seat.found(step.schema, changed)
+
+
+async def _increment(seat: _Seat, step: programs.Increment) -> object:
+    changed = await seat.repository(step.schema).increment(
+        step.id, step.field, step.by, version=step.version
+    )
+    return await seat.found(step.schema, changed)
+
+
+async def _upsert(seat: _Seat, step: programs.Upsert) -> object:
+    entity = seat.declared.entity(step.schema, step.row)
+    stored = await seat.repository(step.schema).upsert(entity, on=step.on)
+    return await seat.found(step.schema, stored)
+
+
+async def _delete(seat: _Seat, step: programs.Delete) -> object:
+    if len(step.ids) == 1:
+        version = None if step.versions is None else step.versions[0]
+        return await seat.repository(step.schema).delete(step.ids[0], version=version)
+    return await seat.executor.execute(_operation(seat.declared, step))
+
+
+async def _operate(seat: _Seat, step: Step) -> object:
+    return await seat.executor.execute(_operation(seat.declared, step))
+
+
+async def _unit(seat: _Seat, step: programs.Unit) -> object:
+    isolation = Isolation.SERIALIZABLE if step.serializable else Isolation.SNAPSHOT
+    unit = await seat.store.guarded.begin(
+        UnitOptions(isolation=isolation, read_only=step.read_only)
+    )
+    inside = _Seat(seat.store, seat.declared, unit)
+    parts: list[Answer] = []
+    try:
+        for each in step.steps:
+            parts.append(await _answered(_RUNNERS[type(each)](inside, each)))
+            if parts[-1].error or parts[-1].defect:
+                break
+        else:
+            if step.keep:
+                await unit.commit()
+    finally:
+        await unit.rollback()
+    return _Parts(tuple(parts))
+
+
+async def _initialize(seat: _Seat, step: programs.Initialize) -> object:
+    declared = seat.declared
+    if step.again:
+        declared = declare_all(tuple(declared.schemas.values()))
+    collections = tuple(collection_of(each) for each in declared.classes.values())
+    return await seat.executor.execute(ops.Ensure(collections))
+
+
+_RUNNERS: Mapping[type, Callable[[_Seat, Any], Awaitable[object]]] = {
+    programs.Add: _add,
+    programs.AddMany: _add_many,
+    programs.Get: _get,
+    programs.Find: _find,
+    programs.Count: _count,
+    programs.Aggregate: _aggregate,
+    programs.Update: _update,
+    programs.Increment: _increment,
+    programs.Upsert: _upsert,
+    programs.Delete: _delete,
+    programs.Replace: _operate,
+    programs.Patch: _operate,
+    programs.Batch: _operate,
+    programs.Unit: _unit,
+    programs.Initialize: _initialize,
+}
+
+
+# --- operations --------------------------------------------------------------------------------
+
+
+def _operation(declared: Declared, step: Step) -> Op[Any]:
+    if isinstance(step, programs.Batch):
+        return ops.Batch(tuple(cast(Any, _operation(declared, each)) for each in step.steps))
+    return _OPERATIONS[type(step)](declared, step)
+
+
+def _documents(declared: Declared, name: str, rows: Sequence[Row]) -> tuple[Any, ...]:
+    return tuple(to_document(declared.entity(name, row)) for row in rows)
+
+
+def _patch_of(declared: Declared, step: programs.Patch) -> Op[Any]:
+    kind = declared.classes[step.schema]
+    sets = parse_fields(kind, step.sets)
+    increments = tuple(step.increments.items())
+    return ops.Patch(collection_of(kind), step.ids, tuple(sets.items()), increments, step.versions)
+
+
+def _find_of(declared: Declared, step: programs.Find) -> Op[Any]:
+    where = declared.where(step.schema, step.where)
+    collection = collection_of(declared.classes[step.schema])
+    return ops.Find(collection, where, parse_order(step.order), step.limit)
+
+
+def _count_of(declared: Declared, step: programs.Count) -> Op[Any]:
+    where = declared.where(step.schema, step.where)
+    return ops.CountDocuments(collection_of(declared.classes[step.schema]), where)
+
+
+def _replace_of(declared: Declared, step: programs.Replace) -> Op[Any]:
+    documents = _documents(declared, step.schema, step.rows)
+    return ops.Replace(collection_of(declared.classes[step.schema]), documents, step.versions)
+
+
+def _insert_of(declared: Declared, step: programs.AddMany) -> Op[Any]:
+    documents = _documents(declared, step.schema, step.rows)
+    return ops.Insert(collection_of(declared.classes[step.schema]), documents, step.atomic)
+
+
+def _get_of(declared: Declared, step: programs.Get) -> Op[Any]:
+    return ops.Get(collection_of(declared.classes[step.schema]), step.ids)
+
+
+def _delete_of(declared: Declared, step: programs.Delete) -> Op[Any]:
+    return ops.Delete(collection_of(declared.classes[step.schema]), step.ids, step.versions)
+
+
+_OPERATIONS: Mapping[type, Callable[[Declared, Any], Op[Any]]] = {
+    programs.AddMany: _insert_of,
+    programs.Get: _get_of,
+    programs.Find: _find_of,
+    programs.Count: _count_of,
+    programs.Replace: _replace_of,
+    programs.Patch: _patch_of,
+    programs.Delete: _delete_of,
+}

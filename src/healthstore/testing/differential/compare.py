@@ -1,0 +1,209 @@
+"""One program on two stores: memory is right, the other one is tested."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from pprint import pformat
+
+from healthstore.errors import CapabilityError
+from healthstore.model.query import walk
+from healthstore.testing.differential import programs
+from healthstore.testing.differential.answers import (
+    Answer,
+    answer,
+    contents,
+)
+from healthstore.testing.differential.claims import REFUSALS, refusals
+from healthstore.testing.differential.declared import Declared, declare_all
+from healthstore.testing.differential.programs import Program, Step, without_references
+from healthstore.testing.differential.stores import MEMORY, Place, Store, new_store
+from healthstore.transfer import backup, migrate, restore, verify
+
+__all__ = ("Difference", "Verdict", "compare")
+
+_DECLINED = CapabilityError.__name__
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where two stores differ: after which step, and what each of them answered."""
+
+    step: int
+    kind: str
+    memory: Answer
+    other: Answer
+
+    @property
+    def signature(self) -> tuple[str, str, str]:
+        """What tells this difference from others: few words for all of its examples."""
+        return (self.kind, _brief(self.memory), _brief(self.other))
+
+    def __str__(self) -> str:
+        """Say in some lines what differs; the values are made up."""
+        return "\n".join(
+            (
+                f"step {self.step + 1}, {self.kind}",
+                *_lines("memory", self.memory),
+                *_lines("other", self.other),
+            )
+        )
+
+
+def _brief(given: Answer) -> str:
+    return given.defect or given.error or "a result"
+
+
+def _lines(who: str, given: Answer) -> Iterator[str]:
+    yield f"  {who}: {_brief(given)} {given.message}".rstrip()
+    text = pformat(given.content, width=100, sort_dicts=False)
+    if len(text) > 3_000:
+        text = f"{text[:3_000]} …"
+    yield "\n".join(f"    {line}" for line in text.splitlines())
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What came of a program: the first difference, and how often what was reached."""
+
+    difference: Difference | None = None
+    reached: Counter[str] = field(default_factory=Counter)
+
+
+async def compare(program: Program, place: Place) -> Verdict:
+    """Run a program on memory and on a new store of a place, and compare after each step."""
+    verdict = Verdict()
+    async with new_store(MEMORY) as memory, new_store(place) as other:
+        if not other.guarded.capabilities.references:
+            program = without_references(program)
+        declared = declare_all(program.schemas)
+        _note_schemas(verdict, program)
+        pair = _Pair(memory, other, place, declared, verdict)
+        for number, step in enumerate((programs.Initialize(again=False), *program.steps)):
+            memory.step = other.step = number
+            difference, ended = await pair.step(number - 1, step)
+            if difference is not None or ended:
+                verdict.difference = difference
+                return verdict
+        verdict.difference = await pair.compare_contents(len(program.steps))
+    return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    memory: Store
+    other: Store
+    place: Place
+    declared: Declared
+    verdict: Verdict
+
+    async def step(self, number: int, step: Step) -> tuple[Difference | None, bool]:
+        """Run one step on both; return the difference, and whether the program ends there."""
+        kind = type(step).__name__.lower()
+        self.verdict.reached[f"step {kind}"] += 1
+        if isinstance(step, programs.Transfer):
+            return await self._transfer(number, step), False
+        other = await answer(self.other, self.declared, step)
+        if other.error == _DECLINED and not self.other.guarded.capabilities.transactions:
+            self.verdict.reached["step declined"] += 1
+            return None, False
+        memory = await answer(self.memory, self.declared, step)
+        _note_step(self.verdict, step)
+        if memory.error:
+            self.verdict.reached[f"error {memory.error}"] += 1
+        partial = isinstance(step, programs.AddMany) and not step.atomic and len(step.rows) > 1
+        if partial and memory.error and memory.error == other.error:
+            return None, True  # which of the documents stay is not promised
+        if memory != other or memory.defect or other.defect:
+            sound = not (memory.defect or other.defect)
+            if sound and await self._refused_alike(step, memory, other):
+                self.verdict.reached["step refused for several reasons"] += 1
+                return None, False
+            return Difference(number, kind, memory, other), True
+        return None, False
+
+    async def _refused_alike(self, step: Step, memory: Answer, other: Answer) -> bool:
+        """Tell whether both refused a write, each for one of several reasons.
+
+        Which one a database finds first is its own affair.
+        """
+        if memory.parts and len(memory.parts) == len(other.parts):
+            *before, last = memory.parts
+            *others, refused = other.parts
+            # Inside a unit it cannot be told what was stored when it happened.
+            return before == others and {last.error, refused.error} <= REFUSALS
+        if not {memory.error, other.error} <= REFUSALS:
+            return False
+        reasons = await refusals(self.memory.guarded, self.declared, step)
+        return reasons is None or {memory.reason, other.reason} <= reasons
+
+    async def compare_contents(self, number: int) -> Difference | None:
+        """Compare every document of both."""
+        return await self._expect(number, "contents", self.other)
+
+    async def _expect(self, number: int, kind: str, store: Store) -> Difference | None:
+        right = await contents(self.memory, self.declared)
+        found = await contents(store, self.declared)
+        return None if right == found else Difference(number, kind, right, found)
+
+    async def _transfer(self, number: int, step: programs.Transfer) -> Difference | None:
+        """Copy to a new store, and expect there what memory holds and what it initializes."""
+        source = self.other if step.back else self.memory
+        kind = f"transfer by {step.by}"
+        async with new_store(MEMORY if step.back else self.place) as target:
+            try:
+                if step.by == "migrate":
+                    await migrate(source.backend, target.backend)
+                else:
+                    with tempfile.TemporaryDirectory() as folder:
+                        path = Path(folder) / "backup.json"
+                        await backup(source.backend, path)
+                        await restore(path, target.backend)
+                for one, two in (
+                    (source, target),
+                    (self.memory, self.other),
+                    (self.memory, target),
+                ):
+                    (await verify(one.backend, two.backend)).require()
+            except Exception as error:  # noqa: BLE001 - a transfer that fails is a finding
+                failed = Answer(None, type(error).__name__, "a transfer that fails", str(error))
+                return Difference(number, kind, Answer("transferred"), failed)
+            again = await answer(target, self.declared, programs.Initialize())
+            expected = await answer(self.memory, self.declared, programs.Initialize())
+            if again != expected:
+                return Difference(number, f"{kind}, then initialize", expected, again)
+            return await self._expect(number, kind, target)
+
+
+# --- what was reached --------------------------------------------------------------------------
+
+
+def _note_schemas(verdict: Verdict, program: Program) -> None:
+    for schema in program.schemas:
+        verdict.reached["schema unique"] += len(schema.uniques)
+        verdict.reached["schema index"] += len(schema.indexes)
+        for each in schema.attributes:
+            verdict.reached[f"kind {each.type.kind}{' or null' if each.nullable else ''}"] += 1
+            if each.refers is not None:
+                verdict.reached[f"reference {each.on_delete}"] += 1
+        for rule in schema.checks:
+            for test in walk(rule.where):
+                attribute = schema.attribute(test.field)
+                if attribute is not None:
+                    verdict.reached[f"check {attribute.type.kind} {test.operator}"] += 1
+
+
+def _note_step(verdict: Verdict, step: Step) -> None:
+    if isinstance(step, programs.Batch | programs.Unit):
+        for each in step.steps:
+            verdict.reached[f"inside {type(each).__name__.lower()}"] += 1
+            _note_step(verdict, each)
+    elif isinstance(step, programs.Find | programs.Count | programs.Aggregate):
+        for test in walk(step.where):
+            verdict.reached[f"operator {test.operator}"] += 1
+        if isinstance(step, programs.Aggregate):
+            for measure in step.measures:
+                verdict.reached[f"measure {measure.function}"] += 1

@@ -1,0 +1,387 @@
+"""Programs by chance: the same seed gives the same program, on every machine."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, cast, get_args
+from uuid import UUID
+
+from healthstore.entity import collection_of
+from healthstore.errors import ConfigurationError
+from healthstore.model.ops import Function, Measure
+from healthstore.model.query import ALL, And, Filter, Not, Operator, Or, Test
+from healthstore.model.schema import OnDelete
+from healthstore.model.values import FieldType, Kind
+from healthstore.testing.differential import programs
+from healthstore.testing.differential.programs import Program, Row, Step
+from healthstore.testing.differential.schemas import Attribute, Member, Rule, Schema, declare
+from healthstore.testing.differential.values import (
+    draw_id,
+    draw_part,
+    draw_value,
+    respell,
+)
+
+__all__ = ("draw_program",)
+
+# Words of SQL and of databases, to see each name quoted.
+_COLLECTIONS = ("user", "order", "groups", "a", "records_of_2026", "index", "values")
+_NAMES = (
+    *("key", "value", "from", "group", "rank", "desc", "limit", "note", "kg", "flag", "table"),
+    *("user", "text", "date", "type", "references", "check", "data", "level", "owner", "n"),
+)
+_CHOICES = ("new", "Open", "it's", "äußerst", "a b", "true", "0")
+_COMPARED = (Operator.EQ, Operator.NE, Operator.LT, Operator.LE, Operator.GT, Operator.GE)
+_LISTED = (Operator.IN, Operator.NOT_IN)
+_TEXTUAL = (
+    *(Operator.CONTAINS, Operator.NOT_CONTAINS, Operator.STARTS),
+    *(Operator.NOT_STARTS, Operator.ENDS, Operator.NOT_ENDS),
+)
+_EQUAL = (Operator.EQ, Operator.NE)
+_NULL = (Operator.IS_NULL, Operator.NOT_NULL)
+_INSTANT = datetime(2026, 1, 1, tzinfo=UTC)
+_OWN = (
+    Attribute("id", FieldType(Kind.UUID)),
+    Attribute("created_at", FieldType(Kind.DATETIME)),
+    Attribute("updated_at", FieldType(Kind.DATETIME)),
+    Attribute("version", FieldType(Kind.INTEGER)),
+)
+
+
+def draw_program(seed: int, number: int) -> Program:
+    """Return the program of this number in the sequence that a seed begins."""
+    random = Random(f"{seed}:{number}")  # noqa: S311 - a program that can be drawn again
+    while True:
+        schemas = _draw_schemas(random)
+        try:
+            for each in schemas:
+                collection_of(declare(each))
+        except ConfigurationError:
+            continue  # for example an index that is too wide; what is refused is refused above
+        return Program(schemas, tuple(_Author(random, schemas).write()))
+
+
+# --- entities ----------------------------------------------------------------------------------
+
+
+def _draw_schemas(random: Random) -> tuple[Schema, ...]:
+    names = random.sample(_COLLECTIONS, random.choice((1, 1, 2, 2, 3)))
+    return tuple(_draw_schema(random, name, names[: at + 1]) for at, name in enumerate(names))
+
+
+def _draw_schema(random: Random, name: str, targets: Sequence[str]) -> Schema:
+    chosen = random.sample(_NAMES, random.randint(1, 7))
+    attributes = [_draw_attribute(random, each) for each in chosen]
+    if len(targets) > 1 or random.random() < 0.3:
+        attributes.extend(_draw_reference(random, each, targets) for each in ("parent", "other"))
+    if len(attributes) > 1 and random.random() < 0.4:
+        attributes.pop()
+    indexed = [
+        each.name
+        for each in (*attributes, _OWN[1])
+        if each.type.kind not in {Kind.JSON, Kind.BYTES}
+        and (each.type.kind is not Kind.TEXT or each.type.max_length is not None)
+    ]
+    uniques = _draw_keys(random, [each for each in indexed if each != "created_at"])
+    indexes = tuple(
+        tuple(random.choice(("", "-")) + each for each in keys)
+        for keys in _draw_keys(random, indexed)
+    )
+    checks = tuple(
+        Rule(f"rule_{at}", _draw_rule(random, attributes)) for at in range(random.choice((0, 1, 2)))
+    )
+    return Schema(name, tuple(attributes), uniques, indexes, checks)
+
+
+def _draw_attribute(random: Random, name: str) -> Attribute:
+    kind = random.choice(tuple(Kind))
+    limit: int | None = None
+    digits = places = 0
+    choices: tuple[str, ...] = ()
+    form = ""
+    if kind is Kind.TEXT:
+        limit = random.choice((None, None, 1, 5, 40, 255, 640))
+        form = random.choice(("", "", "", "lower"))
+    elif kind is Kind.DECIMAL:
+        digits = random.choice((1, 5, 12, 28))
+        places = random.choice((0, min(2, digits), digits))
+    elif kind is Kind.ENUM:
+        choices = tuple(random.sample(_CHOICES, random.randint(1, 4)))
+        form = random.choice(("", "literal"))
+    elif kind is Kind.JSON:
+        form = random.choice(("", "list", "dict"))
+    milliseconds = kind is Kind.DATETIME and random.random() < 0.3
+    return Attribute(
+        name,
+        FieldType(kind, limit, digits, places, milliseconds, choices),
+        nullable=random.random() < 0.5,
+        form=form,
+    )
+
+
+def _draw_reference(random: Random, name: str, targets: Sequence[str]) -> Attribute:
+    on_delete = random.choice(cast("tuple[OnDelete, ...]", get_args(OnDelete)))
+    nullable = on_delete == "set_null" or random.random() < 0.7
+    target = random.choice(targets)
+    return Attribute(name, FieldType(Kind.UUID), nullable, refers=target, on_delete=on_delete)
+
+
+def _draw_keys(random: Random, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    if not names:
+        return ()
+    keys = (
+        tuple(random.sample(names, min(len(names), random.choice((1, 1, 2)))))
+        for _ in range(random.choice((0, 1, 1, 2)))
+    )
+    return tuple(dict.fromkeys(keys))
+
+
+def _draw_rule(random: Random, attributes: Sequence[Attribute]) -> Filter:
+    """Return a filter that many documents satisfy, with operands as somebody would write them."""
+
+    def operand(each: Attribute) -> Any:
+        value = draw_value(random, each)
+        if each.type.kind is Kind.ENUM and each.form != "literal" and random.random() < 0.5:
+            return Member(value)
+        return respell(random, each.type, value) if random.random() < 0.5 else value
+
+    tests = [_draw_test(random, random.choice(attributes), operand) for _ in range(3)]
+    return random.choice(
+        (tests[0], Or((tests[0], tests[1])), Not(And((tests[0], tests[1]))), Or(tuple(tests)))
+    )
+
+
+def _draw_test(
+    random: Random, each: Attribute, operand: Callable[[Attribute], Any], *, null: float = 0.1
+) -> Filter:
+    name, kind = each.name, each.type.kind
+    if kind is Kind.JSON or random.random() < 0.1:
+        return Test(name, random.choice(_NULL))
+
+    def one() -> Any:
+        return None if random.random() < null else operand(each)
+
+    operators = random.choice((_COMPARED if each.type.ordered else _EQUAL, _LISTED))
+    if kind is Kind.TEXT and random.random() < 0.4:
+        operators = _TEXTUAL
+    operator = random.choice(operators)
+    if operator in _LISTED:
+        return Test(name, operator, tuple(one() for _ in range(random.choice((0, 1, 2, 5)))))
+    if operator in _TEXTUAL:
+        return Test(name, operator, draw_part(random, operand(each)))
+    return Test(name, operator, one())
+
+
+# --- steps -------------------------------------------------------------------------------------
+
+
+class _Author:
+    """Writes the steps of one program, and remembers which values and ids it has used."""
+
+    def __init__(self, random: Random, schemas: Sequence[Schema]) -> None:
+        self._random = random
+        self._schemas = schemas
+        self._used: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
+        self._ids: defaultdict[str, list[UUID]] = defaultdict(list)
+
+    def write(self) -> Iterable[Step]:
+        for each in self._schemas:
+            rows = self._rows(each, self._random.randrange(1, 12))
+            yield from (programs.Add(each.name, row) for row in rows)
+        for _ in range(self._random.randrange(8, 40)):
+            yield self._step()
+        for by in ("migrate", "backup"):
+            if self._random.random() < 0.3:
+                yield programs.Transfer(by, back=self._random.random() < 0.5)
+        if self._random.random() < 0.3:
+            yield programs.Initialize()
+
+    def _step(self) -> Step:
+        chance = self._random.random()
+        if chance < 0.04:
+            steps = tuple(self._plain(_OPERATIONS) for _ in range(self._random.randint(1, 4)))
+            return programs.Batch(steps)
+        if chance < 0.14:
+            return programs.Unit(
+                tuple(self._plain(_STEPS) for _ in range(self._random.randint(1, 6))),
+                keep=self._random.random() < 0.7,
+                read_only=self._random.random() < 0.1,
+                serializable=self._random.random() < 0.2,
+            )
+        return self._plain(_STEPS)
+
+    def _plain(self, steps: Sequence[Callable[[_Author, Schema], Step]]) -> Step:
+        return self._random.choice(steps)(self, self._random.choice(self._schemas))
+
+    # --- values ---
+
+    def _value(self, schema: Schema, each: Attribute) -> Any:
+        """Return a value for a field, or None; often one that was used before."""
+        used = self._used[schema.name, each.name]
+        if each.nullable and self._random.random() < 0.25:
+            return None
+        if each.refers is not None:
+            return self._id(each.refers)
+        if used and self._random.random() < 0.25:
+            return self._random.choice(used)
+        value = draw_value(self._random, each)
+        used.append(value)
+        return value
+
+    def _operand(self, schema: Schema) -> Callable[[Attribute], Any]:
+        def operand(each: Attribute) -> Any:
+            if each.name == "id" or each.refers is not None:
+                return self._id(each.refers or schema.name)
+            used = self._used[schema.name, each.name]
+            if used and self._random.random() < 0.8:
+                value = self._random.choice(used)
+            else:
+                value = draw_value(self._random, each)
+            if self._random.random() < 0.2:
+                return respell(self._random, each.type, value)
+            return value
+
+        return operand
+
+    def _id(self, name: str) -> UUID:
+        known = self._ids[name]
+        if known and self._random.random() < 0.9:
+            return self._random.choice(known)
+        return draw_id(self._random)
+
+    def _some_ids(self, schema: Schema) -> tuple[UUID, ...]:
+        count = self._random.choice((1, 1, 1, 2, 3, 5))
+        return tuple(dict.fromkeys(self._id(schema.name) for _ in range(count)))
+
+    def _version(self) -> int | None:
+        return self._random.choice((None, None, None, None, 1, 1, 2, 3))
+
+    def _versions(self, count: int) -> tuple[int, ...] | None:
+        if self._random.random() < 0.7:
+            return None
+        return tuple(self._random.choice((1, 1, 1, 2)) for _ in range(count))
+
+    def _row(self, schema: Schema, *, known: float = 0.04) -> Row:
+        identity = self._id(schema.name) if self._random.random() < known else draw_id(self._random)
+        self._ids[schema.name].append(identity)
+        values = {each.name: self._value(schema, each) for each in schema.attributes}
+        return {"id": identity, "created_at": _INSTANT, **values}
+
+    def _rows(self, schema: Schema, count: int) -> list[Row]:
+        return [self._row(schema) for _ in range(count)]
+
+    def _where(self, schema: Schema, levels: int = 2) -> Filter:
+        chance = self._random.random()
+        if levels and chance < 0.4:
+            items = tuple(
+                self._where(schema, levels - 1) for _ in range(self._random.choice((0, 1, 2, 2, 3)))
+            )
+            return self._random.choice((And(items), Or(items)))
+        if levels and chance < 0.55:
+            return Not(self._where(schema, levels - 1))
+        if chance > 0.95:
+            return ALL
+        each = self._random.choice((*schema.attributes, *schema.attributes, *_OWN))
+        return _draw_test(self._random, each, self._operand(schema))
+
+    def _names(self, schema: Schema, wanted: Callable[[FieldType], bool], most: int) -> list[str]:
+        names = [each.name for each in (*schema.attributes, *_OWN) if wanted(each.type)]
+        return self._random.sample(names, min(len(names), self._random.randint(0, most)))
+
+    # --- one of each ---
+
+    def _add(self, schema: Schema) -> Step:
+        return programs.Add(schema.name, self._row(schema, known=0.1))
+
+    def _add_many(self, schema: Schema) -> Step:
+        rows = self._rows(schema, self._random.choice((0, 1, 2, 3, 8)))
+        return programs.AddMany(schema.name, tuple(rows), atomic=self._random.random() < 0.8)
+
+    def _get(self, schema: Schema) -> Step:
+        return programs.Get(schema.name, self._some_ids(schema))
+
+    def _find(self, schema: Schema) -> Step:
+        order = [
+            self._random.choice(("", "-")) + name
+            for name in self._names(schema, lambda kind: kind.ordered, 3)
+        ]
+        limit = self._random.choice((1, 2, 3, 5, 100))
+        return programs.Find(schema.name, self._where(schema), tuple(order), limit, pages=30)
+
+    def _count(self, schema: Schema) -> Step:
+        return programs.Count(schema.name, self._where(schema))
+
+    def _aggregate(self, schema: Schema) -> Step:
+        some = self._random.choices((*schema.attributes, *_OWN[1:]), k=3)
+        measures = (Measure(Function.COUNT), *(self._measure(each) for each in some))
+        group = self._names(schema, lambda kind: kind.ordered, 2)
+        return programs.Aggregate(
+            schema.name, tuple(dict.fromkeys(measures)), self._where(schema), tuple(group)
+        )
+
+    def _measure(self, each: Attribute) -> Measure:
+        kinds = [Function.COUNT]
+        if each.type.numeric:
+            kinds += [Function.SUM, Function.AVG]
+        if each.type.kind not in {Kind.JSON, Kind.BYTES, Kind.BOOLEAN, Kind.UUID}:
+            kinds += [Function.MIN, Function.MAX]
+        return Measure(self._random.choice(kinds), each.name)
+
+    def _changes(self, schema: Schema) -> Row:
+        some = self._random.sample(
+            schema.attributes, min(len(schema.attributes), self._random.randint(1, 3))
+        )
+        return {each.name: self._value(schema, each) for each in some}
+
+    def _update(self, schema: Schema) -> Step:
+        return programs.Update(
+            schema.name, self._id(schema.name), self._changes(schema), self._version()
+        )
+
+    def _increment(self, schema: Schema) -> Step:
+        numeric = [each for each in schema.attributes if each.type.numeric]
+        if not numeric:
+            return self._update(schema)
+        each = self._random.choice(numeric)
+        by = draw_value(self._random, each)
+        return programs.Increment(
+            schema.name, self._id(schema.name), each.name, by, self._version()
+        )
+
+    def _upsert(self, schema: Schema) -> Step:
+        on = self._random.choice((("id",), *schema.uniques))
+        return programs.Upsert(schema.name, self._row(schema, known=0.4), on)
+
+    def _replace(self, schema: Schema) -> Step:
+        rows = {row["id"]: row for row in (self._row(schema, known=0.9) for _ in range(2))}
+        kept = tuple(rows.values())[: self._random.choice((1, 1, 2))]
+        return programs.Replace(schema.name, kept, self._versions(len(kept)))
+
+    def _patch(self, schema: Schema) -> Step:
+        sets = self._changes(schema)
+        increments = {
+            each.name: draw_value(self._random, each)
+            for each in schema.attributes
+            if each.type.numeric and each.name not in sets and self._random.random() < 0.5
+        }
+        ids = self._some_ids(schema)
+        return programs.Patch(schema.name, ids, sets, increments, self._versions(len(ids)))
+
+    def _delete(self, schema: Schema) -> Step:
+        ids = self._some_ids(schema)
+        return programs.Delete(schema.name, ids, self._versions(len(ids)))
+
+
+_READS = (_Author._get, _Author._find, _Author._count, _Author._aggregate)
+_OPERATIONS: tuple[Callable[[_Author, Schema], Step], ...] = (
+    *(_Author._get, _Author._find, _Author._count, _Author._add_many),
+    *(_Author._replace, _Author._patch, _Author._delete),
+)
+_STEPS: tuple[Callable[[_Author, Schema], Step], ...] = (
+    *(*_READS, _Author._find, _Author._find, _Author._aggregate, _Author._count),
+    *(_Author._add, _Author._add, _Author._add_many, _Author._update, _Author._update),
+    *(_Author._increment, _Author._upsert, _Author._replace, _Author._patch, _Author._delete),
+)

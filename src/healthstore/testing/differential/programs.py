@@ -1,0 +1,328 @@
+"""Programs as data: entities, and steps over them; and how a program is kept in a file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any, TypeAlias, cast
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from healthstore.errors import ConfigurationError
+from healthstore.model.ops import Function, Measure
+from healthstore.model.query import ALL, And, Filter, Not, Operator, Or, Order, Test
+from healthstore.model.values import FieldType, Kind
+from healthstore.testing.differential.schemas import Attribute, Member, Rule, Schema
+
+__all__ = (
+    "Add",
+    "AddMany",
+    "Aggregate",
+    "Batch",
+    "Count",
+    "Delete",
+    "Find",
+    "Get",
+    "Increment",
+    "Initialize",
+    "Patch",
+    "Program",
+    "Replace",
+    "Row",
+    "Step",
+    "Transfer",
+    "Unit",
+    "Update",
+    "Upsert",
+    "from_json",
+    "to_json",
+    "without_references",
+)
+
+# Some of an entity's fields by name; a name that the entity does not have is left out.
+Row: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Make an entity and add it."""
+
+    schema: str
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class AddMany:
+    """Make entities and add them."""
+
+    schema: str
+    rows: tuple[Row, ...]
+    atomic: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """Read entities by their ids."""
+
+    schema: str
+    ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """Read page after page, at most ``pages`` of them."""
+
+    schema: str
+    where: Filter = ALL
+    order: tuple[str, ...] = ()
+    limit: int = 100
+    pages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Count entities, and say whether there are any."""
+
+    schema: str
+    where: Filter = ALL
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """Group entities and compute measures."""
+
+    schema: str
+    measures: tuple[Measure, ...]
+    where: Filter = ALL
+    group: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Change some fields of an entity."""
+
+    schema: str
+    id: UUID
+    changes: Row
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """Add to a number of an entity."""
+
+    schema: str
+    id: UUID
+    field: str
+    by: Any
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Make an entity and add it, or give its values to the one that has the same key."""
+
+    schema: str
+    row: Row
+    on: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Replace whole documents, as an operation."""
+
+    schema: str
+    rows: tuple[Row, ...]
+    versions: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Change the same fields of several documents, as an operation."""
+
+    schema: str
+    ids: tuple[UUID, ...]
+    sets: Row
+    increments: Row
+    versions: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete documents: one through the repository, several as an operation."""
+
+    schema: str
+    ids: tuple[UUID, ...]
+    versions: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Several operations as one."""
+
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Several steps in one unit, which is kept or rolled back; an error ends it."""
+
+    steps: tuple[Step, ...]
+    keep: bool = True
+    read_only: bool = False
+    serializable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Initialize:
+    """Initialize, with new classes of the same definition unless it is for the first time."""
+
+    again: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Copy everything from one store into a new one like the other, and use it there.
+
+    ``by`` is ``migrate`` or ``backup``; ``back`` copies from the store under test to memory.
+    """
+
+    by: str
+    back: bool = False
+
+
+Step: TypeAlias = (
+    Add
+    | AddMany
+    | Get
+    | Find
+    | Count
+    | Aggregate
+    | Update
+    | Increment
+    | Upsert
+    | Replace
+    | Patch
+    | Delete
+    | Batch
+    | Unit
+    | Initialize
+    | Transfer
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Entities, parents first or in a circle, and what is done with them."""
+
+    schemas: tuple[Schema, ...]
+    steps: tuple[Step, ...]
+
+
+def without_references(program: Program) -> Program:
+    """Return the program for a store that cannot enforce references."""
+    return Program(
+        tuple(
+            Schema(
+                each.name,
+                tuple(
+                    Attribute(one.name, one.type, one.nullable, one.form) for one in each.attributes
+                ),
+                each.uniques,
+                each.indexes,
+                each.checks,
+            )
+            for each in program.schemas
+        ),
+        program.steps,
+    )
+
+
+# --- files -------------------------------------------------------------------------------------
+
+# What a file may hold. An object with the key "$" names one of these, or a kind of value.
+_CLASSES: Mapping[str, type] = {
+    each.__name__: each
+    for each in (
+        *(Program, Schema, Attribute, Rule, Member, FieldType, Measure, Order),
+        *(Test, And, Or, Not),
+        *(Add, AddMany, Get, Find, Count, Aggregate, Update, Increment, Upsert, Replace, Patch),
+        *(Delete, Batch, Unit, Initialize, Transfer),
+    )
+}
+_ENUMS: Mapping[str, type[Enum]] = {
+    each.__name__: each for each in cast("tuple[type[Enum], ...]", (Kind, Operator, Function))
+}
+_MICROSECOND = timedelta(microseconds=1)
+_WRITERS: Mapping[type, tuple[str, Callable[[Any], object]]] = {
+    UUID: ("uuid", str),
+    Decimal: ("decimal", str),
+    date: ("date", date.isoformat),
+    time: ("time", time.isoformat),
+    timedelta: ("duration", lambda value: str(value // _MICROSECOND)),
+    bytes: ("bytes", lambda value: base64.b64encode(value).decode("ascii")),
+    bytearray: ("bytearray", lambda value: base64.b64encode(value).decode("ascii")),
+    list: ("list", lambda value: [to_json(item) for item in value]),
+    dict: ("dict", lambda value: [[key, to_json(item)] for key, item in value.items()]),
+}
+_READERS: Mapping[str, Callable[[Any], object]] = {
+    "uuid": UUID,
+    "decimal": Decimal,
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "duration": lambda text: timedelta(microseconds=int(text)),
+    "bytes": base64.b64decode,
+    "bytearray": lambda text: bytearray(base64.b64decode(text)),
+    "list": lambda items: [from_json(item) for item in items],
+    "dict": lambda items: {key: from_json(item) for key, item in items},
+    "datetime": lambda parts: _read_datetime(*parts),
+}
+
+
+def to_json(value: Any) -> Any:
+    """Return a program, or a part of it, as what JSON can hold: arrays are tuples."""
+    if isinstance(value, Enum):
+        return {"$": type(value).__name__, "value": value.value}
+    if isinstance(value, datetime):
+        zone = value.tzinfo.key if isinstance(value.tzinfo, ZoneInfo) else None
+        return {"$": "datetime", "value": [value.isoformat(), zone, value.fold]}
+    if is_dataclass(value):
+        parts = {each.name: to_json(getattr(value, each.name)) for each in fields(value)}
+        return {"$": type(value).__name__, **parts}
+    if isinstance(value, tuple):
+        return [to_json(item) for item in cast("tuple[object, ...]", value)]
+    if type(value) in _WRITERS:
+        name, write = _WRITERS[type(value)]
+        return {"$": name, "value": write(value)}
+    return value
+
+
+def from_json(written: Any) -> Any:
+    """Return what :func:`to_json` wrote; raise ConfigurationError for anything else."""
+    if isinstance(written, list):
+        return tuple(from_json(item) for item in cast("list[object]", written))
+    if not isinstance(written, dict):
+        return written
+    parts = cast("dict[str, Any]", written)
+    name = str(parts.get("$"))
+    try:
+        if name in _ENUMS:
+            return _ENUMS[name](parts["value"])
+        if name in _READERS:
+            return _READERS[name](parts["value"])
+        given = {key: from_json(value) for key, value in parts.items() if key != "$"}
+        return _CLASSES[name](**given)
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise ConfigurationError(
+            f"this is no program: {name!r} cannot be read",
+            hint="replay a file that the differential test wrote",
+        ) from error
+
+
+def _read_datetime(text: str, zone: str | None, fold: int) -> datetime:
+    read = datetime.fromisoformat(text)
+    return read if zone is None else read.replace(tzinfo=ZoneInfo(zone), fold=fold)
