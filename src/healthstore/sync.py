@@ -109,14 +109,20 @@ class Repository(Generic[M]):
         order: Iterable[str] = (),
         limit: int = 100,
         after: str | None = None,
+        stale: bool = False,
     ) -> Page[M]:
         """Return at most ``limit`` entities that satisfy all filters.
 
         ``order`` names fields, ``-name`` for descending; the id decides among equals. To read
         on, pass the page's ``next`` as ``after``, with the same filters and order: pages
         neither repeat nor skip a document, whatever is added or deleted meanwhile.
+
+        A page comes from the member that the page before came from, or UnavailableError is
+        raised: then begin again. With ``stale`` it may come from another one, which may lag.
         """
-        return self._portal.call(self._inner.find(*filters, order=order, limit=limit, after=after))
+        return self._portal.call(
+            self._inner.find(*filters, order=order, limit=limit, after=after, stale=stale)
+        )
 
     def first(self, *filters: Filter, order: Iterable[str] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
@@ -131,10 +137,20 @@ class Repository(Generic[M]):
         return self._portal.call(self._inner.count(*filters))
 
     def stream(
-        self, *filters: Filter, order: Iterable[str] = (), page_size: int = 1000
+        self,
+        *filters: Filter,
+        order: Iterable[str] = (),
+        page_size: int = 1000,
+        stale: bool = False,
     ) -> Iterator[M]:
-        """Yield every entity that satisfies all filters, reading page by page."""
-        return self._portal.iterate(self._inner.stream(*filters, order=order, page_size=page_size))
+        """Yield every entity that satisfies all filters, reading page by page.
+
+        All of them come from one member, or UnavailableError ends the stream: then begin again.
+        With ``stale`` it goes on at another one, which may lag.
+        """
+        return self._portal.iterate(
+            self._inner.stream(*filters, order=order, page_size=page_size, stale=stale)
+        )
 
     def update(
         self, identity: UUID, changes: Mapping[str, object], *, version: int | None = None
@@ -253,9 +269,10 @@ class DatabaseManager:
     ``urls`` are named by their kind: ``"sqlite"``, ``"postgresql"``, ``"sqlite-2"``; ``members``
     maps names of your own to URLs, and comes after them. ``policy`` says what happens when a
     member fails; by default reads go on at the next one and writes are refused. ``layers`` are
-    laid directly over each member's adapter; ``mock_fill`` fills the mock, if the policy has one, when
-    the entities are initialized. ``settings`` are all of that but the last two, made elsewhere,
-    and ``reread`` reads them again for :meth:`reload`. Use the manager with ``with``, or call :meth:`open` and
+    laid directly over each member's adapter, for repositories: transfers see every row around
+    them. ``mock_fill`` fills the mock, if the policy has one, when the entities are initialized.
+    ``settings`` are all of that but the last two, made elsewhere, and ``reread`` reads them again
+    for :meth:`reload`. Use the manager with ``with``, or call :meth:`open` and
     :meth:`close`. Raises ConfigurationError for anything that cannot be used.
     """
 

@@ -80,6 +80,24 @@ async def test_reads_survive_a_killed_server_and_come_back(
         assert [each.text async for each in store.notes.stream()] == ["known", "kept"]
 
 
+async def test_a_stream_never_mixes_members(server: PrivateServer, tmp_path: Path) -> None:
+    """Killed half-way, its server ends it; what was written since the copy is not passed over."""
+    url = await server.database()
+    async with asyncio.timeout(20), pair(url, tmp_path) as store:
+        await store.notes.add_many([Note(text=f"{number:02}") for number in range(30)])
+        fresh, stale = (store.notes.stream(page_size=10, stale=each) for each in (False, True))
+        seen = [(await anext(fresh)).text for _ in range(10)]
+        before = [(await anext(stale)).text for _ in range(10)]
+        server.kill()
+        with pytest.raises(UnavailableError, match="the page before came from primary") as caught:
+            await anext(fresh)
+        assert "begin again" in caught.value.hint
+        assert seen == before == ["known", *(f"{number:02}" for number in range(9))]
+        assert [each.text async for each in stale] == [], "the copy has nothing behind that"
+        assert [each.text async for each in store.notes.stream()] == ["known"]
+        assert (await store.notes.find()).source == store.db.reads == "standby"
+
+
 async def test_a_killed_server_is_noticed_within_two_seconds(
     private_postgresql: PrivateServer, tmp_path: Path
 ) -> None:

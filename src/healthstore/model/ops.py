@@ -9,9 +9,10 @@ guard layer sees to it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 from healthstore.model.query import ALL, Filter, Order
@@ -29,6 +30,7 @@ __all__ = (
     "Ensure",
     "Ensured",
     "Find",
+    "Found",
     "Function",
     "Get",
     "Group",
@@ -37,6 +39,7 @@ __all__ = (
     "Measure",
     "Min",
     "Op",
+    "Origin",
     "Patch",
     "Replace",
     "Sum",
@@ -156,10 +159,33 @@ class Delete(Op["tuple[bool, ...]"]):
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The member that answered a read; ``stale``: in place of the active one, which it may lag."""
+
+    member: str
+    stale: bool = False
+
+
+class Found(tuple["Document", ...]):  # noqa: SLOT001 - a tuple cannot have slots
+    """Documents, and which member of a group has returned them."""
+
+    origin: Origin
+
+    @classmethod
+    def at(cls, documents: Iterable[Document], origin: Origin) -> Self:
+        """Return documents that a member has returned."""
+        found = cls(documents)
+        found.origin = origin
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Find(Op["tuple[Document, ...]"]):
     """Return at most ``limit`` documents that satisfy a filter, in this order.
 
-    ``after`` holds the values of the sort keys of the last document of the page before.
+    ``after`` holds the values of the sort keys of the last document of the page before, and
+    ``origin`` says who returned it: a group of stores answers from there or not at all, and
+    returns :class:`Found`. A store by itself is the only origin, and need not look.
     """
 
     effect = Effect.READ
@@ -168,6 +194,7 @@ class Find(Op["tuple[Document, ...]"]):
     order: tuple[Order, ...] = (Order("id"),)
     limit: int = 100
     after: tuple[Value, ...] | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,17 @@ from healthstore.entity import (
 )
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
-from healthstore.model.ops import Aggregate, CountDocuments, Delete, Find, Get, Insert, Measure
+from healthstore.model.ops import (
+    Aggregate,
+    CountDocuments,
+    Delete,
+    Find,
+    Found,
+    Get,
+    Insert,
+    Measure,
+    Origin,
+)
 from healthstore.model.query import And, Filter, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.repository.cursors import Page, read_position, write_position
@@ -96,12 +106,16 @@ class Repository(Generic[M]):
         order: Iterable[str] = (),
         limit: int = 100,
         after: str | None = None,
+        stale: bool = False,
     ) -> Page[M]:
         """Return at most ``limit`` entities that satisfy all filters.
 
         ``order`` names fields, ``-name`` for descending; the id decides among equals. To read
         on, pass the page's ``next`` as ``after``, with the same filters and order: pages
         neither repeat nor skip a document, whatever is added or deleted meanwhile.
+
+        A page comes from the member that the page before came from, or UnavailableError is
+        raised: then begin again. With ``stale`` it may come from another one, which may lag.
         """
         orders = parse_order(order)
         if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
@@ -110,13 +124,19 @@ class Repository(Generic[M]):
                 hint="use stream() for everything",
                 entity=self.collection.entity,
             )
-        position = None if after is None else read_position(self.collection, orders, after)
-        op = Find(self.collection, And(filters), orders, limit + 1, position)
+        position, origin = None, None
+        if after is not None:
+            position, origin = read_position(self.collection, orders, after)
+        op = Find(
+            self.collection, And(filters), orders, limit + 1, position, None if stale else origin
+        )
         found = await self._executor.execute(op)
+        here = found.origin if isinstance(found, Found) else Origin(self._executor.name)
         items = tuple(self._entity_of(document) for document in found[:limit])
-        more = len(found) > limit
-        last = write_position(self.collection, orders, found[limit - 1]) if more else None
-        return Page(items, last)
+        last: str | None = None
+        if len(found) > limit:
+            last = write_position(self.collection, orders, found[limit - 1], here)
+        return Page(items, last, here.member)
 
     async def first(self, *filters: Filter, order: Iterable[str] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
@@ -134,13 +154,21 @@ class Repository(Generic[M]):
         return await self._executor.execute(CountDocuments(self.collection, And(filters)))
 
     async def stream(
-        self, *filters: Filter, order: Iterable[str] = (), page_size: int = 1_000
+        self,
+        *filters: Filter,
+        order: Iterable[str] = (),
+        page_size: int = 1_000,
+        stale: bool = False,
     ) -> AsyncIterator[M]:
-        """Yield every entity that satisfies all filters, reading page by page."""
+        """Yield every entity that satisfies all filters, reading page by page.
+
+        All of them come from one member, or UnavailableError ends the stream: then begin again.
+        With ``stale`` it goes on at another one, which may lag.
+        """
         names = listed(order, "the order", 'order=["name", "-recorded_at"]')
         after: str | None = None
         while True:
-            page = await self.find(*filters, order=names, limit=page_size, after=after)
+            page = await self.find(*filters, order=names, limit=page_size, after=after, stale=stale)
             for entity in page.items:
                 yield entity
             after = page.next

@@ -12,6 +12,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TypeVar
 
 from healthstore.abc.backend import Backend, Capabilities, Unit, UnitOptions
@@ -27,10 +28,11 @@ from healthstore.errors import (
     UnavailableError,
 )
 from healthstore.events import Event
-from healthstore.model.ops import Effect, Ensure, Op
+from healthstore.model.ops import Effect, Ensure, Find, Op, Origin
 from healthstore.routing.changes import Changes
 from healthstore.routing.health import Finding
 from healthstore.routing.machine import MOCK, Route, Source
+from healthstore.routing.pages import elsewhere, placed
 from healthstore.routing.policy import FailoverPolicy, Startup
 from healthstore.routing.report import Failover as LastFailover
 from healthstore.routing.report import MemberHealth
@@ -280,12 +282,15 @@ class Failover:
 
     async def _read(self, op: Op[R]) -> R:
         until = self._until(op.effect)
+        origin = op.origin if isinstance(op, Find) else None
 
         async def read(name: str) -> R:
-            return await self._traffic[name].read(until, self._backend(name).execute, op)
+            here = self._roster.route.origin(name)
+            result = await self._traffic[name].read(until, self._backend(name).execute, op)
+            return placed(op, result, here)
 
         try:
-            return await self._repeated(read, self._reader, until)
+            return await self._repeated(read, partial(self._reader, origin), until)
         except ConfigurationError as error:
             raise self._placed(error) from error.__cause__
 
@@ -326,8 +331,14 @@ class Failover:
                 if not (may_help and await self._roster.verdict(name, until)):
                     raise
 
-    def _reader(self) -> str:
-        return self._roster.route.reads or self._nobody()
+    def _reader(self, origin: Origin | None = None) -> str:
+        """Name who serves a read; one that goes on from a page is served where that came from."""
+        reads = self._roster.route.reads or self._nobody()
+        if origin is None:
+            return reads
+        if not self._roster.goes_on(origin):
+            raise elsewhere(origin, reads)
+        return origin.member
 
     def _writer(self) -> str:
         return self._roster.route.writes or self._refusal()
@@ -430,6 +441,7 @@ class Failover:
             unit,
             traffic,
             self._roster.noticed,
+            origin=self._roster.route.origin(name),
             counted_for=options.deadline if writes else 0.0,
             committed=self._mock_commit if name == MOCK and writes else _nothing,
         )

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from healthstore.errors import Condition
+from healthstore.model.ops import Origin
 from healthstore.routing.policy import Failback, FailoverMode, FailoverPolicy, Mock, Probe
 
-__all__ = ("MOCK", "Member", "Route", "Source", "State", "next_route", "observed")
+__all__ = ("MOCK", "Member", "Route", "Source", "State", "goes_on", "next_route", "observed")
 
 MOCK = "mock"
 """The name under which the mock serves; no member may have it."""
@@ -90,6 +91,10 @@ class Route:
     reads: str | None
     writes: str | None
     reason: str = ""
+
+    def origin(self, member: str) -> Origin:
+        """Return what an answer of a member is: one of another than the active may be behind."""
+        return Origin(member, stale=member != self.active)
 
 
 # --- one member ------------------------------------------------------------------------------
@@ -214,6 +219,17 @@ def next_route(
     if state is State.READ_ONLY:
         return Route(active, active, None, f"{active} accepts no writes")
     return _away(order, members, active, policy, standbys)
+
+
+def goes_on(origin: Origin, route: Route, readable: frozenset[str]) -> bool:
+    """Tell whether a sequence of pages can go on where it began.
+
+    One that began at the active member ends when that is not the one that serves: what was
+    active may be behind. One that began at a standby goes on there while it is ``readable``.
+    """
+    if route.reads == origin.member:
+        return origin.stale or origin.member == route.active
+    return origin.stale and origin.member in readable
 
 
 def _away(

@@ -20,8 +20,18 @@ from healthstore.events import (
     MockLeft,
     Recovered,
 )
+from healthstore.model.ops import Origin
 from healthstore.routing.health import Checks, Finding
-from healthstore.routing.machine import MOCK, Member, Route, Source, State, next_route, observed
+from healthstore.routing.machine import (
+    MOCK,
+    Member,
+    Route,
+    Source,
+    State,
+    goes_on,
+    next_route,
+    observed,
+)
 from healthstore.routing.policy import FailoverMode, FailoverPolicy
 from healthstore.routing.report import Failover as LastFailover
 from healthstore.routing.report import MemberHealth
@@ -187,6 +197,11 @@ class Roster:
     def serves_reads(self, name: str) -> bool:
         """Tell whether a member may be read from."""
         return self._known[name].serves_reads
+
+    def goes_on(self, origin: Origin) -> bool:
+        """Tell whether a sequence of pages can go on where it began."""
+        readable = frozenset(each for each in self._standbys() if self.serves_reads(each))
+        return goes_on(origin, self.route, readable)
 
     def watches(self, name: str) -> bool:
         """Tell whether a member is checked."""

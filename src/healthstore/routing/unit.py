@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from healthstore.abc.backend import Capabilities, Unit
 from healthstore.errors import HealthstoreError
-from healthstore.model.ops import Op
+from healthstore.model.ops import Find, Op, Origin
+from healthstore.routing.pages import elsewhere, placed
 from healthstore.routing.traffic import Traffic
 
 __all__ = ("RoutedUnit",)
@@ -19,17 +20,20 @@ R = TypeVar("R")
 class RoutedUnit:
     """A unit whose steps end when its member goes down; its errors are told to ``noticed``.
 
+    It reads at ``origin``, and pages that came from elsewhere do not go on in it.
+
     It counts as under way, and a switch waits for it, until it ends or ``counted_for`` seconds
     have passed: then the adapter has rolled it back. ``committed`` is called before a commit,
     and may refuse it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is another thing that a unit must know
         self,
         unit: Unit,
         traffic: Traffic,
         noticed: Callable[[str, HealthstoreError], None],
         *,
+        origin: Origin,
         counted_for: float,
         committed: Callable[[], None],
     ) -> None:
@@ -37,6 +41,7 @@ class RoutedUnit:
         self._traffic = traffic
         self._noticed = noticed
         self._committed = committed
+        self._origin = origin
         self._counted = counted_for > 0
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(counted_for, self._end) if self._counted else None
@@ -53,7 +58,11 @@ class RoutedUnit:
 
     async def execute(self, op: Op[R]) -> R:
         """Run one operation inside the unit."""
-        return await self._told(self._traffic.read(None, self._unit.execute, op))
+        before = op.origin if isinstance(op, Find) else None
+        if before is not None and not self._goes_on(before):
+            raise elsewhere(before, self.name)
+        result = await self._told(self._traffic.read(None, self._unit.execute, op))
+        return placed(op, result, self._origin)
 
     async def commit(self) -> None:
         """Commit the unit."""
@@ -69,6 +78,9 @@ class RoutedUnit:
             await self._unit.rollback()
         finally:
             self._end()
+
+    def _goes_on(self, origin: Origin) -> bool:
+        return origin.member == self._origin.member and (origin.stale or not self._origin.stale)
 
     async def _told(self, step: Awaitable[R]) -> R:
         try:

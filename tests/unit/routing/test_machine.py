@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from healthstore.errors import Condition
-from healthstore.routing.machine import MOCK, Member, Route, Source, State, next_route, observed
+from healthstore.model.ops import Origin
+from healthstore.routing.machine import (
+    MOCK,
+    Member,
+    Route,
+    Source,
+    State,
+    goes_on,
+    next_route,
+    observed,
+)
 from healthstore.routing.policy import Failback, FailoverMode, FailoverPolicy, Mock, Probe
 
 OK, READ_ONLY, SUSPECT, DOWN, OVERLOADED, MISCONFIGURED, DAMAGED = (
@@ -260,3 +270,29 @@ def test_a_member_that_flaps_too_often_does_not_come_back_by_itself() -> None:
     over = Route("a", "b", None, "a is down")
     assert serves(U, U, route=over, flaps=3) == ("a", "a")
     assert serves(U, U, route=over, flaps=4) == ("b", None)
+
+
+@pytest.mark.parametrize(
+    ("origin", "active", "reads", "readable", "expected"),
+    [
+        ("a", "a", "a", "b", True),
+        ("a", "a", "b", "b", False),  # a is down
+        ("a", "a", None, "", False),
+        ("a", "b", "b", "ab", False),  # after a switch, writes go to b: a falls behind
+        ("a", "b", "a", "ab", False),  # and stands in for it
+        ("b stale", "a", "b", "b", True),
+        ("b stale", "a", "a", "ab", True),  # a is back, and the sequence ends where it began
+        ("b stale", "a", "a", "a", False),  # b is down, or being filled
+        ("b stale", "b", "b", "b", True),  # b became the active one
+        ("mock stale", "a", "mock", "", True),
+        ("mock stale", "a", "a", "a", False),
+        ("gone", "a", "a", "ab", False),  # of another configuration
+    ],
+)
+def test_pages_go_on_where_they_began_or_not_at_all(
+    *, origin: str, active: str, reads: str | None, readable: str, expected: bool
+) -> None:
+    """What began at the active member needs the active one; a copy goes on while it is there."""
+    member, _, stale = origin.partition(" ")
+    route = Route(active, reads, reads)
+    assert goes_on(Origin(member, bool(stale)), route, frozenset(readable)) is expected

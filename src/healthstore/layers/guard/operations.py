@@ -170,7 +170,8 @@ def _check_find(op: Find, _: Capabilities) -> Find:
                 "use the page's own `next`, with the same order",
             )
         where = And((where, after(order, op.after)))
-    return Find(collection, checked_filter(collection, where), order, op.limit)
+    where = checked_filter(collection, where)
+    return Find(collection, where, order, op.limit, origin=op.origin)
 
 
 def _check_count(op: CountDocuments, _: Capabilities) -> CountDocuments:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthstore.abc import Backend
+from healthstore.abc import Backend, Executor
 from healthstore.errors import InvalidRequestError, RefusedValueError, UnknownFieldError
 from healthstore.layers.guard import MAX_LIMIT
-from healthstore.model.ops import CountDocuments, Ensure, Find
+from healthstore.model.ops import CountDocuments, Ensure, Find, Found, Origin
 from healthstore.model.query import ALL, F, Filter, Order, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.testing.contract._promises import Contract, laws
@@ -137,6 +137,24 @@ class TestOrderAndPages(Contract):
         for at in range(5):
             await add(store, PEOPLE, person(at))
             assert await store.execute(CountDocuments(PEOPLE)) == at + 1
+
+    async def test_a_page_goes_on_where_it_began(self, store: Backend) -> None:
+        """The next page is asked of the member that gave the one before, alone and in a unit."""
+        rows = [person(at, id=identity(at)) for at in range(4)]
+        await add(store, PEOPLE, *rows)
+
+        async def pages(executor: Executor) -> list[Document]:
+            first = await executor.execute(Find(PEOPLE, limit=2))
+            here = first.origin if isinstance(first, Found) else Origin(executor.name)
+            assert here == Origin(store.name), "nobody stands in for another one"
+            position = (first[-1]["id"],)
+            return [*first, *await executor.execute(Find(PEOPLE, after=position, origin=here))]
+
+        assert await pages(store) == rows
+        if store.capabilities.transactions:
+            unit = await store.begin()
+            assert await pages(unit) == rows
+            await unit.rollback()
 
     async def test_a_wrong_page_is_refused(self, store: Backend) -> None:
         """Limits out of range, unknown or unordered keys and foreign positions are errors."""
