@@ -28,11 +28,11 @@ from healthstore.errors import (
     UnavailableError,
 )
 from healthstore.events import Event
-from healthstore.model.ops import Effect, Ensure, Find, Op, Origin
+from healthstore.model.ops import Effect, Ensure, Op, Origin
 from healthstore.routing.changes import Changes
 from healthstore.routing.health import Finding
 from healthstore.routing.machine import MOCK, Route, Source
-from healthstore.routing.pages import elsewhere, placed
+from healthstore.routing.pages import came_from, elsewhere, placed
 from healthstore.routing.policy import FailoverPolicy, Startup
 from healthstore.routing.report import Failover as LastFailover
 from healthstore.routing.report import MemberHealth
@@ -282,7 +282,7 @@ class Failover:
 
     async def _read(self, op: Op[R]) -> R:
         until = self._until(op.effect)
-        origin = op.origin if isinstance(op, Find) else None
+        origin = came_from(op)
 
         async def read(name: str) -> R:
             here = self._roster.route.origin(name)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from healthstore.errors import Condition, UnavailableError
 from healthstore.model.ops import Find, Found, Op, Origin
 from healthstore.model.values import Document
 
-__all__ = ("elsewhere", "placed")
+__all__ = ("came_from", "elsewhere", "placed")
 
 R = TypeVar("R")
+
+
+def came_from(op: Op[Any]) -> Origin | None:
+    """Return where the page before came from, if the operation goes on from one."""
+    return op.origin if isinstance(op, Find) else None
 
 
 def placed(op: Op[R], result: R, origin: Origin) -> R:

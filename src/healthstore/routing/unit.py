@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from healthstore.abc.backend import Capabilities, Unit
 from healthstore.errors import HealthstoreError
-from healthstore.model.ops import Find, Op, Origin
-from healthstore.routing.pages import elsewhere, placed
+from healthstore.model.ops import Op, Origin
+from healthstore.routing.pages import came_from, elsewhere, placed
 from healthstore.routing.traffic import Traffic
 
 __all__ = ("RoutedUnit",)
@@ -58,7 +58,7 @@ class RoutedUnit:
 
     async def execute(self, op: Op[R]) -> R:
         """Run one operation inside the unit."""
-        before = op.origin if isinstance(op, Find) else None
+        before = came_from(op)
         if before is not None and not self._goes_on(before):
             raise elsewhere(before, self.name)
         result = await self._told(self._traffic.read(None, self._unit.execute, op))
