@@ -31,9 +31,16 @@ nox.options.sessions = ["lint", "types", "floors", "tests", "docs", "examples"]
 # ---------------------------------------------------------------- tests
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run every test; a server that is absent is a visible skip."""
+    """Run the quick tests, which hold every promise on memory and SQLite: two minutes."""
     install(session, "test")
-    pytest(session, "tests")
+    pytest(session, "tests", "-m", "not slow")
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the tests that `tests` leaves out; both together are all of them."""
+    install(session, "test")
+    pytest(session, "tests", "-m", "slow")
 
 
 @nox.session

@@ -32,6 +32,8 @@ from healthstore.cli.output import Manners, Output
 from healthstore.errors import UnavailableError
 from healthstore.transfer.reader import BackupReader
 
+pytestmark = pytest.mark.slow
+
 CLAIMS = 11  # without PostgreSQL's programs
 OF_POSTGRESQL = 4
 DEMO = (sys.executable, "-W", "error", "-m", "healthstore", "demo")
@@ -328,10 +330,14 @@ def _segments(folder: Path) -> set[str]:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Let the programs that a test starts be interrupted, also where a job ignores Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let the programs that a test starts be interrupted, also where a job or nohup forbids it."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @needs_postgresql
@@ -378,7 +384,7 @@ def test_an_interrupt_leaves_no_process(
             for number in numbers:
                 process.send_signal(number)
                 time.sleep(0.02)
-            _, said = process.communicate(timeout=20)
+            _, said = process.communicate(timeout=40)
         finally:
             process.kill()
     # The second one may find nothing left but Python itself.

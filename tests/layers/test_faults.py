@@ -27,6 +27,7 @@ from healthstore.testing.faults import Faults
 from healthstore.testing.plugin import EmptyBackend
 
 
+@pytest.mark.slow
 class TestFaultLayer(ContractTests):
     @pytest.fixture
     async def backend(self, healthstore_empty: EmptyBackend) -> AsyncIterator[Backend]:

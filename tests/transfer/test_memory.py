@@ -80,6 +80,7 @@ def _write(path: Path, count: int) -> None:
             file.write(f'{{"number": {number}}}\n')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["migrate", "verify", "backup", "restore", "load"])
 async def test_memory_does_not_grow_with_the_number_of_documents(tmp_path: Path, verb: str) -> None:
     """Four times the documents take no more memory."""

@@ -300,6 +300,7 @@ def test_a_manager_that_cannot_be_opened_leaves_no_thread(tmp_path: Path) -> Non
 # --- threads, loops and processes ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_eight_threads_share_one_manager(db: DatabaseManager) -> None:
     """No change of any thread is lost, and reads beside them are never wrong."""
     patients = db.repository(Patient)
@@ -380,6 +381,7 @@ db.repository(Note).add(Note(text="kept"))
 """
 
 
+@pytest.mark.slow
 def test_a_program_that_forgets_to_close_ends(url: str, tmp_path: Path) -> None:
     """It ends within two seconds of its last line, quietly, and what it wrote is kept."""
     text = PROGRAM.format(url=url) + "print(time.time(), flush=True)\n"
@@ -436,6 +438,7 @@ raise SystemExit(os.waitstatus_to_exitcode(status))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("call", ["db.repository(Note).count()", "db.open()", "db.alive()"])
 def test_a_fork_is_told_to_open_its_own(call: str, tmp_path: Path) -> None:

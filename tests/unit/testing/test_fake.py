@@ -152,6 +152,7 @@ async def test_every_faked_entity_is_accepted(db: DatabaseManager, seed: int, co
         await db.repository(User).delete(user.id)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(seed=SEEDS)
 def test_the_same_seed_gives_the_same_entities(seed: int) -> None:
@@ -162,6 +163,7 @@ def test_the_same_seed_gives_the_same_entities(seed: int) -> None:
     assert {each.id for each in users}.isdisjoint(each.id for each in fake(User, 8, seed=seed + 1))
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_entities() -> None:
     """Neither the hash seed of a process nor its time zone matters."""
     script = (

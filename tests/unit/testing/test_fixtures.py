@@ -81,6 +81,7 @@ def test_each_test_has_an_empty_store(app: pytest.Pytester) -> None:
     run(app).assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 def test_the_same_tests_run_on_several_backends(app: pytest.Pytester, no_servers: None) -> None:
     """One test for each backend; the absent one is a skip that names its variable."""
     app.makepyfile(SERVICE)
@@ -109,6 +110,7 @@ def test_a_server_is_left_as_it_was(app: pytest.Pytester, name: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_url_names_the_backend(app: pytest.Pytester) -> None:
     """By the option, or by a setting; a file of SQLite's is made beside the URL's."""
     app.makepyfile(
@@ -192,6 +194,7 @@ def test_faults_strike_the_managers_of_the_fixtures(app: pytest.Pytester) -> Non
     run(app).assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 def test_a_test_may_roll_back_on_a_database_of_its_own_choice(app: pytest.Pytester) -> None:
     """healthstore_rollback leaves the documents of a URL's very database as they were."""
     app.makepyfile(
@@ -214,6 +217,7 @@ def test_a_test_may_roll_back_on_a_database_of_its_own_choice(app: pytest.Pytest
     run(app).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_the_fixtures_work_in_strict_mode(app: pytest.Pytester) -> None:
     """No mode of pytest-asyncio is needed, and none is set."""
     app.makepyfile(
@@ -232,6 +236,7 @@ def test_the_fixtures_work_in_strict_mode(app: pytest.Pytester) -> None:
     run(app, mode="strict").assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 def test_without_pytest_asyncio_the_fixtures_say_what_is_missing(app: pytest.Pytester) -> None:
     """Only a test that asks for them fails; the contract's options go on working."""
     app.makepyfile(
