@@ -22,10 +22,10 @@ from healthstore.errors import (
     StaleVersionError,
 )
 from healthstore.model.decimals import EXACT, of_units
-from healthstore.model.ops import Aggregate, Function, Group, Measure, Patch
+from healthstore.model.ops import Aggregate, Find, Function, Group, Measure, Patch
 from healthstore.model.query import And, Filter, Not, Operator, Order, Test
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, FieldType, Kind, Value, canonicaliser
+from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value, canonicaliser
 
 __all__ = (
     "aggregate",
@@ -40,6 +40,7 @@ __all__ = (
     "patched",
     "plan_aggregate",
     "sort_documents",
+    "sorted_whole",
 )
 
 Predicate: TypeAlias = Callable[[Document], bool]
@@ -132,7 +133,7 @@ _TESTS: dict[Operator, Callable[[str, _Operand], Predicate]] = {
 
 
 def sort_documents(documents: Iterable[Document], order: Sequence[Order]) -> list[Document]:
-    """Return the documents in this order; None is smallest."""
+    """Return the documents in this order; None is smallest, and of a text its head counts."""
     ordered = list(documents)
     # Sorts are stable: sort by the last key first.
     for key in reversed(order):
@@ -143,9 +144,25 @@ def sort_documents(documents: Iterable[Document], order: Sequence[Order]) -> lis
 def _rank(field: str) -> Callable[[Document], tuple[Any, ...]]:
     def rank(document: Document) -> tuple[Any, ...]:
         value = document[field]
+        if isinstance(value, str):
+            value = value[:SORTED_TEXT]
         return (0,) if value is None else (1, value)
 
     return rank
+
+
+def sorted_whole(op: Find, documents: Iterable[Document]) -> bool:
+    """Tell whether what a database sorted by whole texts is in the order that was asked for.
+
+    It is unless a text among the keys is longer than what counts: then texts that begin alike
+    must be sorted by the next key. A text that is not stands where it stood in either order.
+    """
+    names = [key.field for key in op.order if op.collection.field(key.field).type.sorted_by_head]
+    return not any(
+        isinstance(value := document[name], str) and len(value) >= SORTED_TEXT
+        for name in names
+        for document in documents
+    )
 
 
 def check_version(

@@ -3,7 +3,8 @@
 Logic is two-valued: a filter either holds for a document or it does not, and ``f`` and ``~f``
 divide the documents in two. ``None`` is an ordinary value for ``==``, ``!=`` and ``in_``; an
 ordered or textual comparison with a field that is ``None`` does not hold. ``None`` sorts
-before every other value. Text is compared and sorted by code point.
+before every other value. Text is compared by code point, and sorted by its first
+``SORTED_TEXT`` ones: no database sorts texts of any length at a bearable price.
 
 :func:`normalise` turns any filter into one that needs no null logic below the seam: negations
 are moved to the tests, and a test in the result never holds for a field that is null (except
@@ -19,7 +20,7 @@ from typing import TypeAlias
 
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
-from healthstore.model.values import Value
+from healthstore.model.values import SORTED_TEXT, Value
 
 __all__ = (
     "ALL",
@@ -257,7 +258,10 @@ F = _FieldNames()
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One sort key. ``None`` is smallest: first when ascending, last when descending."""
+    """One sort key. ``None`` is smallest: first when ascending, last when descending.
+
+    Of a text the first ``SORTED_TEXT`` code points count; then the next key decides.
+    """
 
     field: str
     descending: bool = False
@@ -289,7 +293,7 @@ def after(orders: Sequence[Order], position: Sequence[Value]) -> Filter:
         beyond = _beyond(order, value)
         if beyond is not NONE:
             alternatives.append(And((*equal, beyond)))
-        equal = (*equal, Test(order.field, Operator.EQ, value))
+        equal = (*equal, _level(order, value))
     beyond = Or(tuple(alternatives))
     if len(orders) == 1:
         return beyond
@@ -297,21 +301,42 @@ def after(orders: Sequence[Order], position: Sequence[Value]) -> Filter:
     return And((_not_before(orders[0], position[0]), beyond))
 
 
+def _head(value: Value) -> str | None:
+    """Return what counts of a text that other texts may have in common, None of other values."""
+    if isinstance(value, str) and len(value) >= SORTED_TEXT:
+        return value[:SORTED_TEXT]
+    return None
+
+
+def _level(order: Order, value: Value) -> Filter:
+    """Return the filter for the documents that a key puts on a level with a value."""
+    head = _head(value)
+    if head is None:
+        return Test(order.field, Operator.EQ, value)
+    return Test(order.field, Operator.STARTS, head)
+
+
 def _not_before(order: Order, value: Value) -> Filter:
     if order.descending:
         null = Test(order.field, Operator.IS_NULL)
-        return null if value is None else Or((Test(order.field, Operator.LE, value), null))
-    return ALL if value is None else Test(order.field, Operator.GE, value)
+        if value is None:
+            return null
+        if (head := _head(value)) is not None:
+            return Or((Test(order.field, Operator.LT, head), _level(order, value), null))
+        return Or((Test(order.field, Operator.LE, value), null))
+    return ALL if value is None else Test(order.field, Operator.GE, _head(value) or value)
 
 
 def _beyond(order: Order, value: Value) -> Filter:
     if order.descending:
         if value is None:
             return NONE
-        less = Test(order.field, Operator.LT, value)
+        less = Test(order.field, Operator.LT, _head(value) or value)
         return Or((less, Test(order.field, Operator.IS_NULL)))
     if value is None:
         return Test(order.field, Operator.NOT_NULL)
+    if (head := _head(value)) is not None:
+        return And((Test(order.field, Operator.GT, head), Not(_level(order, value))))
     return Test(order.field, Operator.GT, value)
 
 

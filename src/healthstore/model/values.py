@@ -62,6 +62,8 @@ Canonicaliser: TypeAlias = Callable[[object], Value]
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_DIGITS = 28  # leaves 6 of Decimal128's 34 digits as head-room for exact sums on MongoDB
 MAX_JSON_DEPTH = 64
+SORTED_TEXT = 1_000
+"""The code points of a text that count when it is sorted; MariaDB and MySQL limit sort keys."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # asyncpg reads the ends of Python's range as infinity; one day inside is safe everywhere.
 FIRST_INSTANT = datetime(1, 1, 2, tzinfo=UTC)
@@ -110,6 +112,12 @@ class FieldType:
         Bytes cannot: MongoDB sorts them by length first, MySQL by their first 1,024 only.
         """
         return self.kind not in {Kind.JSON, Kind.BYTES}
+
+    @property
+    def sorted_by_head(self) -> bool:
+        """Whether values may be texts of which only the first SORTED_TEXT code points count."""
+        longest = self.max_length
+        return self.kind is Kind.TEXT and (longest is None or longest > SORTED_TEXT)
 
     @property
     def numeric(self) -> bool:

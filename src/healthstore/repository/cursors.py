@@ -14,7 +14,7 @@ from healthstore.errors import InvalidRequestError
 from healthstore.model.ops import Origin
 from healthstore.model.query import Order
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, Json, Value, canonicaliser
+from healthstore.model.values import SORTED_TEXT, Document, Json, Value, canonicaliser
 from healthstore.model.wire import from_tagged, to_tagged
 
 __all__ = ("Page", "read_position", "write_position")
@@ -75,7 +75,10 @@ def read_position(
 
 
 def _tagged(collection: Collection, name: str, document: Document) -> Json:
-    return to_tagged(collection.field(name).type)(document[name])
+    value = document[name]
+    if isinstance(value, str):
+        value = value[:SORTED_TEXT]
+    return to_tagged(collection.field(name).type)(value)
 
 
 def _untagged(collection: Collection, name: str, value: Json) -> Value:

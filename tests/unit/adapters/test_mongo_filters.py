@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from healthstore.adapters.mongo.codec import Codec
-from healthstore.adapters.mongo.filters import pipeline, query, sort_keys
+from healthstore.adapters.mongo.filters import page_by_head, pipeline, query, sort_keys
 from healthstore.adapters.mongo.schema import index_models, validator
 from healthstore.adapters.mongo.updates import guards, update
 from healthstore.errors import CapabilityError, InvalidRequestError
-from healthstore.model.ops import Aggregate, Count, Min, Patch, Sum
+from healthstore.model.ops import Aggregate, Count, Find, Min, Patch, Sum
 from healthstore.model.query import ALL, NONE, And, F, Not, Operator, Or, Order, Test
 from healthstore.model.schema import Check, Collection, Field, Index, Unique
 from healthstore.model.values import FieldType, Kind
@@ -35,6 +35,7 @@ PEOPLE = Collection(
         Field("blob", FieldType(Kind.BYTES), nullable=True),
         Field("profile", FieldType(Kind.JSON), nullable=True),
         Field("level", FieldType(Kind.ENUM, choices=("low", "high")), nullable=True),
+        Field("note", FieldType(Kind.TEXT), nullable=True),
     ),
     uniques=(Unique("email"), Unique("name", "visits"), Unique("id")),
     indexes=(Index("name", "-visits"), Index("-id")),
@@ -70,6 +71,19 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00
 def test_a_filter_has_one_query(filter_: Test, expected: object) -> None:
     """Each test compiles to a query in which nulls take part only by name."""
     assert query(filter_, CODEC) == expected
+
+
+def test_long_texts_are_sorted_by_their_heads() -> None:
+    """A page of long texts is sorted by an expression, and holds the stored fields only."""
+    order = (Order("note", descending=True), Order("name"), Order("id"))
+    head = {"$cond": [{"$eq": ["$note", None]}, None, {"$substrCP": ["$note", 0, 1_000]}]}
+    assert page_by_head(Find(PEOPLE, ALL, order, 7), CODEC) == [
+        {"$match": {}},
+        {"$set": {"_0": head}},
+        {"$sort": {"_0": -1, "name": 1, "_id": 1}},
+        {"$limit": 7},
+        {"$unset": ["_0"]},
+    ]
 
 
 def test_a_json_value_is_compared_whole() -> None:

@@ -26,7 +26,7 @@ from healthstore.abc.unit import Phase
 from healthstore.adapters.mongo import schema, writes
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.errors import translated
-from healthstore.adapters.mongo.filters import group_rows, pipeline, query, sort_keys
+from healthstore.adapters.mongo.filters import group_rows, page_by_head, pipeline, query, sort_keys
 from healthstore.adapters.mongo.options import ClientOptions
 from healthstore.adapters.mongo.pool import Pools, close_client
 from healthstore.adapters.mongo.prober import MongoProber
@@ -40,6 +40,7 @@ from healthstore.errors import (
     LifecycleError,
     Outcome,
 )
+from healthstore.model import evaluate
 from healthstore.model.ops import (
     Aggregate,
     CountDocuments,
@@ -295,7 +296,13 @@ class MongoAdapter(Adapter[Session]):
         codec = await self._codec(session, op.collection)
         if op.limit < 1:
             return ()  # to MongoDB, 0 means no limit
-        rows = await (
+        found = tuple(map(codec.decode, await self._rows(session, op, codec)))
+        if evaluate.sorted_whole(op, found):
+            return found
+        return tuple(map(codec.decode, await self._rows_by_head(session, op, codec)))
+
+    async def _rows(self, session: Session, op: Find, codec: Codec) -> list[Stored]:
+        return await (
             session.collection(op.collection.name)
             .find(
                 query(op.where, codec),
@@ -307,7 +314,16 @@ class MongoAdapter(Adapter[Session]):
             )
             .to_list()
         )
-        return tuple(map(codec.decode, rows))
+
+    async def _rows_by_head(self, session: Session, op: Find, codec: Codec) -> list[Stored]:
+        cursor = await session.collection(op.collection.name).aggregate(
+            page_by_head(op, codec),
+            session=session.transaction,
+            allowDiskUse=True,
+            maxTimeMS=self._milliseconds,
+            batchSize=op.limit,
+        )
+        return await cursor.to_list()
 
     async def count(self, session: Session, op: CountDocuments) -> int:
         """Count exactly."""

@@ -10,11 +10,11 @@ from bson.decimal128 import Decimal128
 
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.errors import CapabilityError, InvalidRequestError
-from healthstore.model.ops import Aggregate, Function, Group, Measure
+from healthstore.model.ops import Aggregate, Find, Function, Group, Measure
 from healthstore.model.query import MAX_PATTERN, And, Filter, Operator, Or, Order, Test
-from healthstore.model.values import FieldType, Kind, Value
+from healthstore.model.values import SORTED_TEXT, FieldType, Kind, Value
 
-__all__ = ("NOTHING", "group_rows", "pipeline", "query", "sort_keys")
+__all__ = ("NOTHING", "group_rows", "page_by_head", "pipeline", "query", "sort_keys")
 
 NOTHING: Mapping[str, Any] = {"_id": {"$in": []}}
 _END = r"(?![\s\S])"  # no character follows; `$` would also match before a final newline
@@ -190,6 +190,24 @@ def sort_keys(order: Sequence[Order], codec: Codec) -> list[tuple[str, int]]:
     for each in order:
         _require_order(codec.collection.field(each.field).type, codec, each.field)
     return [(key_of(each.field), -1 if each.descending else 1) for each in order]
+
+
+def page_by_head(op: Find, codec: Codec) -> list[Stored]:
+    """Return the pipeline for a page that is sorted by the heads of texts, which `find` cannot."""
+    heads: Stored = {}
+    sort: Stored = {}
+    for place, (each, (key, direction)) in enumerate(
+        zip(op.order, sort_keys(op.order, codec), strict=True)
+    ):
+        if not codec.collection.field(each.field).type.sorted_by_head:
+            sort[key] = direction
+            continue
+        path = f"${key}"
+        head = {"$substrCP": [path, 0, SORTED_TEXT]}
+        heads[f"_{place}"] = {"$cond": [{"$eq": [path, None]}, None, head]}
+        sort[f"_{place}"] = direction
+    match = {"$match": query(op.where, codec)}
+    return [match, {"$set": heads}, {"$sort": sort}, {"$limit": op.limit}, {"$unset": [*heads]}]
 
 
 def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:

@@ -194,8 +194,15 @@ class SqlAdapter(Adapter[SqlSession]):
 
     async def find(self, session: SqlSession, op: Find) -> tuple[Document, ...]:
         """Select a page."""
+        whole = self.dialect.sorts_whole
+        found = await self._find(session, op, whole=whole)
+        if whole and not evaluate.sorted_whole(op, found):
+            return await self._find(session, op, whole=False)
+        return found
+
+    async def _find(self, session: SqlSession, op: Find, *, whole: bool) -> tuple[Document, ...]:
         statements = self.statements(op.collection)
-        compiled, parameters = statements.find(op.where, op.order, op.limit)
+        compiled, parameters = statements.find(op.where, op.order, op.limit, whole=whole)
         rows = await session.connection.fetch(compiled.sql, parameters)
         return statements.documents(rows)
 

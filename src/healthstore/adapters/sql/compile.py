@@ -42,7 +42,7 @@ from healthstore.errors import InvalidRequestError
 from healthstore.model.ops import Aggregate, Function, Measure
 from healthstore.model.query import PLURAL, And, Filter, Not, Operator, Order, Test
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, FieldType, Kind, Value
+from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
 
 __all__ = ("Compiled", "Statements", "operands", "pad", "padded", "shape", "where_clause")
 
@@ -130,18 +130,18 @@ class Statements:
         return self._compile(("get", count, lock), build)
 
     def find(
-        self, where: Filter, order: Sequence[Order], limit: int
+        self, where: Filter, order: Sequence[Order], limit: int, *, whole: bool
     ) -> tuple[Compiled, Sequence[Any]]:
-        """Select documents by a filter, in order."""
+        """Select documents by a filter, in order: by ``whole`` texts, or by their heads."""
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            keys = [self._key(each) for each in order]
+            keys = [self._key(each, whole=whole) for each in order]
             statement = select(*self._table.c).where(clause).order_by(*keys)
             return statement.suffix_with(_limit(count))
 
         where = padded(where)
-        compiled = self._compile(("find", shape(where), tuple(order)), build)
+        compiled = self._compile(("find", shape(where), tuple(order), whole), build)
         return compiled, compiled.bind([*self._values(where), limit])
 
     def count(self, where: Filter) -> tuple[Compiled, Sequence[Any]]:
@@ -291,8 +291,10 @@ class Statements:
             )
         return values
 
-    def _key(self, order: Order) -> ColumnElement[Any]:
-        column = self._table.c[order.field]
+    def _key(self, order: Order, *, whole: bool) -> ColumnElement[Any]:
+        column: ColumnElement[Any] = self._table.c[order.field]
+        if not whole and self.collection.field(order.field).type.sorted_by_head:
+            column = func.substr(column, literal_column("1"), literal_column(str(SORTED_TEXT)))
         key: ColumnElement[Any] = desc(column) if order.descending else asc(column)
         if self._dialect.rank_nulls and self.collection.nullable(order.field):
             key = key.nulls_last() if order.descending else key.nulls_first()

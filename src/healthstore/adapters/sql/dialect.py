@@ -111,6 +111,8 @@ class Dialect:
     """From a column, a text, and the text's length in code points."""
     rank_nulls: bool
     """Whether ORDER BY must say that null is smallest."""
+    sorts_whole: bool
+    """Whether texts of any length are sorted whole, and faster than by their heads."""
     returning: bool
     """Whether UPDATE … RETURNING exists."""
     row_locks: bool

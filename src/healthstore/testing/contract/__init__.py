@@ -31,6 +31,7 @@ from healthstore.testing.contract.definitions import TestDefinitions
 from healthstore.testing.contract.errors import TestErrors
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.lifecycle import TestLifecycle
+from healthstore.testing.contract.long_texts import TestLongTexts
 from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.patches import TestPatches
 from healthstore.testing.contract.probing import TestProbing
@@ -51,6 +52,7 @@ __all__ = (
     "TestErrors",
     "TestFilters",
     "TestLifecycle",
+    "TestLongTexts",
     "TestOrderAndPages",
     "TestPatches",
     "TestProbing",
@@ -72,6 +74,7 @@ class ContractTests(
     TestErrors,
     TestFilters,
     TestLifecycle,
+    TestLongTexts,
     TestOrderAndPages,
     TestPatches,
     TestProbing,

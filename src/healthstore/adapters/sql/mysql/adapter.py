@@ -19,12 +19,13 @@ from healthstore.adapters.sql.mysql.dialect import MARIADB, MYSQL
 from healthstore.adapters.sql.mysql.driver import dial
 from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.errors import ConfigurationError
+from healthstore.model.values import SORTED_TEXT
 
 __all__ = ("MySqlAdapter", "connect")
 
 _SMALLEST_PACKET = 16 << 20
 _LOCK_WAIT_SECONDS = 10
-_SORTED_BYTES = 65_532  # texts that differ only later than this have no order
+_SORTED_BYTES = 4 * SORTED_TEXT + 8  # of a sort key: code points of utf8mb4, and a length
 _SORT_BUFFER = 4 << 20
 _SQL_MODE = (
     "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
@@ -104,8 +105,7 @@ class MySqlAdapter(SqlAdapter):
             f"SET NAMES utf8mb4 COLLATE {product.collation}",
             f"SET SESSION sql_mode = '{_SQL_MODE}', time_zone = '+00:00'",
             f"SET SESSION innodb_lock_wait_timeout = {_LOCK_WAIT_SECONDS}",
-            # By default MariaDB sorts by the first 1,024 bytes of a text, without a word; the
-            # buffer must hold 15 keys of the full length.
+            # By default MariaDB sorts by the first 1,024 bytes of a text, without a word.
             f"SET SESSION max_sort_length = {_SORTED_BYTES}, sort_buffer_size = {_SORT_BUFFER}",
             f"SET SESSION {product.deadline(self._options['timeout'])}",
             "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",

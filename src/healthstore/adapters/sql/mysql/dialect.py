@@ -266,6 +266,7 @@ def _dialect(collation: str) -> Dialect:
         contains=lambda column, text: func.locate(text, column) > literal_column("0"),
         ends=lambda column, text, length: func.right(column, length) == text,
         rank_nulls=False,
+        sorts_whole=False,
         returning=False,
         row_locks=True,
         detects_conflicts=False,

@@ -242,6 +242,7 @@ POSTGRESQL = Dialect(
     contains=lambda column, text: func.strpos(column, text) > literal_column("0"),
     ends=lambda column, text, length: func.right(column, length) == text,
     rank_nulls=True,
+    sorts_whole=True,
     returning=True,
     row_locks=True,
     detects_conflicts=True,

@@ -248,6 +248,7 @@ SQLITE = Dialect(
     contains=lambda column, text: func.instr(column, text) > literal_column("0"),
     ends=lambda column, text, length: func.substr(column, -length) == text,
     rank_nulls=False,
+    sorts_whole=True,
     returning=True,
     row_locks=False,
     detects_conflicts=True,

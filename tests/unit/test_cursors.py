@@ -1,0 +1,24 @@
+"""Pages of a repository: a position says where the next one begins."""
+
+from __future__ import annotations
+
+from healthstore import DatabaseManager, Entity
+
+
+class Essay(Entity, collection="essays"):
+    text: str
+    part: int = 0
+
+
+async def test_a_position_holds_only_what_is_sorted_by() -> None:
+    """A long text makes no long position, and no document is lost behind it."""
+    essays = [Essay(text="x" * 100_000 + end) for end in "cabab"]
+    async with DatabaseManager("memory://") as db:
+        await db.initialize(Essay)
+        repository = db.repository(Essay)
+        await repository.add_many(essays)
+        page = await repository.find(order=["-text", "part"], limit=2)
+        assert page.next is not None
+        assert len(page.next) < 2_000
+        found = [each async for each in repository.stream(order=["-text", "part"], page_size=2)]
+    assert [each.id for each in found] == sorted(each.id for each in essays)
