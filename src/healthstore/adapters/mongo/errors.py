@@ -6,6 +6,7 @@ failures of single writes as a packed SQLSTATE: see :func:`code_of`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -348,15 +349,17 @@ def _unlisted(error: Exception, *, writes: bool) -> BackendError:
 def _taken(error: Exception, collection: Collection) -> tuple[str, ...]:
     """Return the fields of the violated unique key.
 
-    MongoDB names the key. FerretDB and DocumentDB name the index in the message only: it is
-    searched for the names of our own indexes, which end in a hash, and for nothing else.
+    MongoDB names the key. FerretDB and DocumentDB name the index in the message only, before
+    anything that could be a value.
     """
     details = details_of(error)
     keys = details.get("keyPattern")
     if isinstance(keys, Mapping):
         return tuple("id" if key == "_id" else key for key in cast("Mapping[str, Any]", keys))
-    message = str(details.get("errmsg", ""))
-    for name, fields in collection.index_names.items():
-        if name in message:
-            return fields
-    return ("id",) if "_id_" in message else ()
+    index = _INDEX.search(str(details.get("errmsg", "")))
+    if index is None:
+        return ()
+    return ("id",) if index[1] == "_id_" else collection.index_names.get(index[1], ())
+
+
+_INDEX = re.compile(r"\bindex:? '?(\w+)", re.IGNORECASE)

@@ -8,7 +8,7 @@ no other place (MySQL, SQLite).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,16 +63,22 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A driver's error, classified: ``code`` is the database's own, ``constraint`` a name of ours."""
+    """A driver's error, classified: ``code`` is the database's own.
+
+    ``constraint`` is the name of the violated one, None if the database does not tell it.
+    """
 
     verdict: Verdict
     code: str
     constraint: str | None = None
 
 
-def own_name(text: str, names: Iterable[str]) -> str | None:
-    """Return the longest of our names that occurs in a driver's text, or None."""
-    return max((name for name in names if name in text), key=len, default=None)
+def own_name(quoted: Iterable[str], names: Container[str]) -> str | None:
+    """Return the first of the words that a driver's text quotes that is a name of ours, or None.
+
+    A whole word, where no value is quoted: a value could look like anything.
+    """
+    return next((word for word in quoted if word in names), None)
 
 
 _VAGUE = frozenset({Verdict.LOST, Verdict.UNAVAILABLE, Verdict.OTHER})
@@ -107,8 +113,10 @@ def misconfigured(message: str, hint: str) -> ConfigurationError:
 def _duplicate(failure: Failure, _: Phase, collection: Collection | None) -> HealthstoreError:
     if collection is None:
         return BackendError(f"a unique key is taken (code {failure.code})")
-    fields = collection.index_names.get(failure.constraint or "", ("id",))
-    return duplicate_key(collection, fields)
+    if failure.constraint is None:
+        return duplicate_key(collection, ())
+    # The primary key is named by the database.
+    return duplicate_key(collection, collection.index_names.get(failure.constraint, ("id",)))
 
 
 def _foreign_key(failure: Failure, phase: Phase, collection: Collection | None) -> HealthstoreError:

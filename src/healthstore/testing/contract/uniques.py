@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from uuid import UUID, uuid4
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from healthstore.abc import Backend
 from healthstore.errors import DuplicateKeyError, Outcome
-from healthstore.model.ops import Delete, Insert, Patch, Replace
-from healthstore.testing.contract._promises import Contract, needs_transactions
+from healthstore.model.ops import Delete, Ensure, Insert, Patch, Replace
+from healthstore.model.schema import Collection, Field, Unique
+from healthstore.model.values import Document, FieldType, Kind
+from healthstore.testing.contract._promises import Contract, laws, needs_transactions
 from healthstore.testing.contract._samples import (
     EDGES,
     KEYED,
@@ -20,6 +27,37 @@ from healthstore.testing.contract._samples import (
 )
 
 __all__ = ("TestUniques",)
+
+# Keys whose values try to look like the end of a server's message.
+QUOTED = Collection(
+    "contract_quoted",
+    (
+        Field("id", FieldType(Kind.UUID)),
+        Field("version", FieldType(Kind.INTEGER)),
+        Field("title", FieldType(Kind.TEXT, max_length=100)),
+        Field("device", FieldType(Kind.UUID)),
+        Field("code", FieldType(Kind.TEXT, max_length=100)),
+        Field("part", FieldType(Kind.UUID)),
+    ),
+    uniques=(Unique("title"), Unique("device"), Unique("code", "part")),
+    entity="Quoted",
+)
+_NAMES = tuple(QUOTED.index_names)
+_FORGED = (
+    "",
+    *("O'Brien", '5" pizza', "`", "''", "'\"`", "\\'", "a.b'c", "%s%(x)s", "\n'\n", "'PRIMARY'"),
+    *(f"x' for key '{name}" for name in _NAMES),
+    *(f"x' for key '{name}'" for name in _NAMES),
+    *(f"' index: {name} dup key: '" for name in _NAMES),
+    *(f'"{name}"' for name in _NAMES),
+    "' for key 'PRIMARY'",
+    "_id_",
+)
+TRICKY = st.sampled_from(_FORGED) | st.text("'\"`´‘’“”\\.% :\na", max_size=20)  # noqa: RUF001 - quotes of all kinds
+QUOTE_BYTES = st.lists(
+    st.sampled_from([*b"\x22\x27\x60\x5c\x00"]) | st.integers(0, 255), min_size=16, max_size=16
+)
+
 
 KEYS = [name for name in KEYED.names if name in EDGES]
 
@@ -118,3 +156,52 @@ class TestUniques(Contract):
             await store.execute(Insert(PEOPLE, (person(2), person(3), person(2))))
         assert error.value.fields == ("email",)
         assert await stored(store, PEOPLE) == before
+
+    @laws
+    @given(TRICKY, TRICKY, QUOTE_BYTES.map(lambda each: UUID(bytes=bytes(each))))
+    @example("O'Brien", '5" pizza', UUID(bytes=b"\x22\x27\x60" * 5 + b"'"))
+    async def test_the_error_names_the_key_whatever_its_value(
+        self, store: Backend, title: str, code: str, device: UUID
+    ) -> None:
+        """Quotes in a text, the bytes of quotes in a UUID, or a forged name change nothing."""
+        await store.execute(Ensure((QUOTED,)))
+        row: Document = {
+            "id": uuid4(),
+            "version": 1,
+            "title": title,
+            "device": device,
+            "code": code,
+            "part": device,
+        }
+        free = {"id": uuid4(), "title": f"free {title}", "device": uuid4(), "part": uuid4()}
+        await store.execute(Insert(QUOTED, (row,)))
+        try:
+            for fields in (("id",), ("title",), ("device",), ("code", "part")):
+                clash = {**row, **free, **{name: row[name] for name in fields}}
+                with pytest.raises(DuplicateKeyError) as error:
+                    await store.execute(Insert(QUOTED, (clash,)))
+                assert error.value.fields == fields
+        finally:
+            await store.execute(Delete(QUOTED, ids([row])))
+
+    async def test_racing_writers_of_one_key_learn_which_it_is(self, store: Backend) -> None:
+        """Of many that add the same key at once, one does; the others can take its document."""
+        await store.execute(Ensure((QUOTED,)))
+        device = UUID(bytes=b"'" * 15 + b"a")
+        rows: list[Document] = [
+            {
+                "id": uuid4(),
+                "version": 1,
+                "title": f"O'Brien {at}",
+                "device": device,
+                "code": "'",
+                "part": uuid4(),
+            }
+            for at in range(12)
+        ]
+        done = await asyncio.gather(
+            *(store.execute(Insert(QUOTED, (row,))) for row in rows), return_exceptions=True
+        )
+        assert done.count(1) == 1
+        refused = [each for each in done if isinstance(each, DuplicateKeyError)]
+        assert [each.fields for each in refused] == [("device",)] * 11

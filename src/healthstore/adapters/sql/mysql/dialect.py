@@ -186,7 +186,8 @@ _CODES: Mapping[int, Verdict] = {
 _ENGINE = re.compile(r"(?:error(?: number)?:?|errno:) (\d+)", re.IGNORECASE)
 _ENGINE_CODES = frozenset({1026, 1030})
 _NAMED = frozenset({Verdict.DUPLICATE, Verdict.FOREIGN_KEY, Verdict.CHECK})
-_QUOTED = re.compile(r"[`'\"]([^`'\"]*)[`'\"]")
+_QUOTED = re.compile(r"[`']([^`']*)[`']")
+_LAST_QUOTED = re.compile(r"'(?:[^'.]*\.)?([^'.]*)'[^']*\Z")  # 'name', or 'table.name' on MySQL
 
 
 def _classify(error: BaseException, phase: Phase, collection: Collection | None) -> Failure:
@@ -228,17 +229,18 @@ _UNREACHABLE = frozenset({2002, 2003})
 
 
 def _constraint(message: str, verdict: Verdict, collection: Collection) -> str | None:
-    """Return the name of ours that the message quotes: the server tells it nowhere else.
+    """Return the name that the message quotes: the server tells it nowhere else.
 
-    Of a duplicate the message also quotes the value, which could look like a name; the key
-    comes last in every language.
+    Of a duplicate the message quotes the value too, as it is, with quotes of its own; the key
+    comes after it in every language, and its name holds none. Other messages quote names only.
     """
-    quoted = _QUOTED.findall(message)
     if verdict is Verdict.DUPLICATE:
-        return own_name(quoted[-1] if quoted else "", collection.index_names)
+        last = _LAST_QUOTED.search(message)
+        return None if last is None else last[1]
+    quoted = _QUOTED.findall(message)
     if verdict is Verdict.CHECK:
-        return own_name(message, (*collection.check_names, *collection.type_names))
-    return own_name(message, collection.reference_names)
+        return own_name(quoted, {**collection.check_names, **collection.type_names})
+    return own_name(quoted, collection.reference_names)
 
 
 # --- the constants ---------------------------------------------------------------------------

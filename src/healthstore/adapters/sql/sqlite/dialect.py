@@ -224,13 +224,16 @@ _COLUMN = re.compile(r"\w+\.(\w+)")
 
 
 def _constraint(message: str, verdict: Verdict, collection: Collection) -> str | None:
-    """Return the name of ours: SQLite tells it only in its message, of a unique key the columns."""
+    """Return the name of ours: SQLite tells it only in its message, of a unique key the columns.
+
+    Its messages hold no values.
+    """
+    _, _, told = message.partition(": ")
     if verdict is Verdict.CHECK:
-        return own_name(message, (*collection.check_names, *collection.type_names))
-    columns = tuple(_COLUMN.findall(message))
-    return next(
-        (name for name, fields in collection.index_names.items() if fields == columns), None
-    )
+        return own_name((told,), {**collection.check_names, **collection.type_names})
+    columns = tuple(_COLUMN.findall(told))
+    named = {collection.index_name(unique): unique.fields for unique in collection.uniques}
+    return next((name for name, fields in named.items() if fields == columns), told)
 
 
 # --- the constants ---------------------------------------------------------------------------
