@@ -36,13 +36,14 @@ from healthstore.errors import (
     Condition,
     DeadlineExceededError,
     DuplicateKeyError,
+    HealthstoreError,
     Outcome,
     OutcomeUnknownError,
     UnavailableError,
 )
 from healthstore.layers.retry import RetryLayer
 from healthstore.layers.timeout import TimeoutLayer
-from healthstore.model.ops import Insert, Patch, Replace
+from healthstore.model.ops import Batch, Find, Insert, Op, Patch, Replace
 
 SQL = ("postgresql", "mysql", "mariadb")
 SERVERS = (*SQL, "mongodb")
@@ -112,6 +113,78 @@ async def test_a_reset_around_the_commit_of_a_unit_is_an_unknown_outcome(
         assert caught.value.condition is Condition.SUSPECT
         assert await count(untouched) == 1 + committed
         await add(store, "next")  # on another connection
+
+
+TRANSACTIONAL = (*SQL, "mongodb-rs")
+transactional = pytest.mark.parametrize("name", TRANSACTIONAL)
+
+
+def not_applied(error: HealthstoreError, store: Backend) -> None:
+    """Check that an error says: the connection was lost, nothing was kept, try again."""
+    assert isinstance(error, UnavailableError)
+    assert error.outcome is Outcome.NOT_APPLIED
+    assert error.transient
+    assert error.condition in ILL
+    assert error.backend == store.name
+
+
+@pytest.mark.parametrize("reached", [False, True], ids=["before", "after"])
+@transactional
+async def test_a_reset_inside_a_unit_is_not_applied(
+    new_database: NewDatabase, name: str, *, reached: bool
+) -> None:
+    """Without a commit nothing is kept, whether or not the server got the statement."""
+    async with broken(direct(await new_database(name))) as (between, store, untouched):
+        unit = await store.begin()
+        await unit.execute(Insert(NOTES, (note("kept"),)))
+        (between.reset_on_reply if reached else between.reset_on_request)(b"lost")
+        with pytest.raises(HealthstoreError) as caught:
+            await unit.execute(Insert(NOTES, (note("lost"),)))
+        await unit.rollback()
+        not_applied(caught.value, store)
+        assert await count(untouched) == 1
+
+
+@pytest.mark.parametrize("reached", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("verb", ["insert", "replace", "batch"])
+@transactional
+async def test_a_reset_before_the_commit_of_one_operation_is_not_applied(
+    new_database: NewDatabase, name: str, verb: str, *, reached: bool
+) -> None:
+    """An operation of several documents is a transaction: only its commit is in doubt."""
+    async with broken(direct(await new_database(name))) as (between, store, untouched):
+        rows = tuple(note(f"kept {number}") for number in range(3))
+        await store.execute(Insert(NOTES, rows))
+        lost = tuple({**row, "version": 2, "text": f"lost {row['text']}"} for row in rows)
+        work: dict[str, Op[object]] = {
+            "insert": Insert(NOTES, tuple(note(f"lost {number}") for number in range(3))),
+            "replace": Replace(NOTES, lost),
+            "batch": Batch((Insert(NOTES, (note("one"),)), Insert(NOTES, (note("lost"),)))),
+        }
+        (between.reset_on_reply if reached else between.reset_on_request)(b"lost")
+        with pytest.raises(HealthstoreError) as caught:
+            await store.execute(work[verb])
+        not_applied(caught.value, store)
+        assert await count(untouched) == 4
+        stored = await untouched.execute(Find(NOTES))
+        assert not [each for each in stored if "lost" in str(each["text"])]
+
+
+@pytest.mark.parametrize("name", ["postgresql", "mariadb"])
+async def test_a_unit_whose_session_is_ended_is_not_applied(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    """An administrator ends the session between two steps: the unit can be repeated."""
+    server: PrivateServer = request.getfixturevalue(f"private_{name}")
+    async with prepared(await server.database()) as store:
+        unit = await store.begin()
+        await unit.execute(Insert(NOTES, (note("one"),)))
+        await server.terminate_sessions()
+        with pytest.raises(HealthstoreError) as caught:
+            await unit.execute(Insert(NOTES, (note("two"),)))
+        await unit.rollback()
+        not_applied(caught.value, store)
+        assert await count(RetryLayer(store)) == 1
 
 
 async def test_a_standalone_mongodb_cannot_tell_whether_a_lost_write_was_kept(
@@ -279,19 +352,32 @@ async def test_a_connection_that_died_idle_is_replaced(
 
 
 @pytest.mark.parametrize("verb", ["read", "write"])
+@servers
 async def test_a_connection_that_is_known_to_be_closed_is_replaced(
-    new_database: NewDatabase, verb: str
+    new_database: NewDatabase, name: str, verb: str
 ) -> None:
-    """The driver knows that its connection is closed before anything is sent: not applied."""
-    url = await new_database("postgresql")
-    async with broken(url) as (between, inner, untouched):
-        store = RetryLayer(inner)
+    """It is looked at before it is lent, so that nothing is sent on it: no call notices."""
+    url = await new_database(name)
+    async with broken(url) as (between, store, untouched):
         await add(store, "warm")
         between.break_all()
         await asyncio.sleep(0.05)  # the loop sees the end; a ping is not due yet
         if verb == "write":
             await add(store, "after")
         assert await count(store) == await count(untouched) == 2 + (verb == "write")
+
+
+@pytest.mark.parametrize("name", ["postgresql", "mariadb"])
+async def test_sessions_that_the_server_has_just_ended_are_replaced(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    """Its farewell is no answer to the next request, which goes over another connection."""
+    server: PrivateServer = request.getfixturevalue(f"private_{name}")
+    async with prepared(await server.database()) as store:
+        await server.terminate_sessions()
+        await asyncio.sleep(0.05)  # the loop sees the end; a ping is not due yet
+        await add(store, "after")
+        assert await count(store) == 2
 
 
 @pytest.mark.parametrize("name", ["postgresql", "mariadb"])

@@ -321,7 +321,7 @@ class Adapter(ABC, Generic[S]):
     ) -> HealthstoreError:
         """Return the error of ours for any other error, with the place filled in."""
         if isinstance(error, TimeoutError) and phase is not Phase.CONNECT:
-            return deadline_exceeded(phase is not Phase.READ).at(backend=self.name)
+            return deadline_exceeded(phase.in_doubt).at(backend=self.name)
         translated = self.translate(error, phase, collection)
         if isinstance(translated, BackendError):
             # Where it came up, without its message, which may quote values.
@@ -357,7 +357,7 @@ class Adapter(ABC, Generic[S]):
     async def _record(self, session: S, collection: Collection) -> None:
         """Add a collection to the catalog, unless another process has just done so."""
         try:
-            await self._run_part(session, Insert(CATALOG, (to_document(collection),)))
+            await self._run_part(session, Insert(CATALOG, (to_document(collection),)), Phase.WRITE)
         except DuplicateKeyError:
             (row,) = await self.get(session, Get(CATALOG, (catalog_id(collection.name),)))
             if row is not None:
@@ -365,16 +365,16 @@ class Adapter(ABC, Generic[S]):
 
     async def _run_batch(self, session: S, op: Batch) -> tuple[Any, ...]:
         operations: tuple[Op[Any], ...] = op.operations
-        return tuple([await self._run_part(session, each) for each in operations])
+        return tuple([await self._run_part(session, each, Phase.STEP) for each in operations])
 
-    async def _run_part(self, session: S, op: Op[Any]) -> object:
+    async def _run_part(self, session: S, op: Op[Any], phase: Phase) -> object:
         """Run one operation of a batch; its error names its own collection."""
         try:
             return await self.run(session, op)
         except HealthstoreError as error:
             raise self.placed(error, op) from error.__cause__
         except Exception as error:  # noqa: BLE001 - as in execute
-            raise self.ours(error, phase_of(op), collection_of(op)) from None
+            raise self.ours(error, phase, collection_of(op)) from None
 
     _handlers: ClassVar[dict[type, Callable[[Any, Any, Any], Awaitable[object]]]] = {
         Ensure: lambda self, session, op: self._run_ensure(session, op),

@@ -40,8 +40,15 @@ class Phase(StrEnum):
 
     CONNECT = "connect"
     READ = "read"
+    STEP = "step"
+    """Inside a transaction, before its commit is sent: whatever happened, nothing is kept."""
     WRITE = "write"
     COMMIT = "commit"
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether what was sent may have been kept when no answer came."""
+        return self in {Phase.WRITE, Phase.COMMIT}
 
 
 class AdapterUnit(Generic[S]):
@@ -77,7 +84,7 @@ class AdapterUnit(Generic[S]):
     async def execute(self, op: Op[R]) -> R:
         """Run one operation inside the unit."""
         self._require_usable()
-        adapter, phase = self._adapter, phase_of(op)
+        adapter = self._adapter
         if op.effect is Effect.ADMIN:
             raise LifecycleError(
                 "the schema cannot change inside a unit",
@@ -99,7 +106,7 @@ class AdapterUnit(Generic[S]):
         except TimeoutError:
             raise deadline_exceeded(write=False).at(backend=self.name) from None
         except Exception as error:  # noqa: BLE001 - as in Adapter.execute
-            raise adapter.ours(error, phase, collection_of(op)) from None
+            raise adapter.ours(error, Phase.STEP, collection_of(op)) from None
         finally:
             self._busy = False
             self._failed = self._failed or not done

@@ -240,16 +240,23 @@ class MongoAdapter(Adapter[Session]):
         return await (self._to_its_end(write) if session.transaction is None else write)
 
     @asynccontextmanager
-    async def _atomically(self, session: Session) -> AsyncGenerator[Session]:
-        """Lend a session with a transaction: the unit's, or one that is committed at the end."""
+    async def _atomically(
+        self, session: Session, collection: Collection
+    ) -> AsyncGenerator[Session]:
+        """Lend a session with a transaction: the unit's, or one that is committed at the end.
+
+        Of what fails before the commit nothing is kept.
+        """
         if session.transaction is not None:
             yield session
             return
         opened = await self.begin_session(UnitOptions())
         try:
             yield opened
-        except BaseException:
+        except BaseException as error:
             await self.rollback_session(opened)
+            if isinstance(error, Exception) and not isinstance(error, HealthstoreError):
+                raise self.ours(error, Phase.STEP, collection) from None
             raise
         await self.commit_session(opened)
 
@@ -360,7 +367,7 @@ class MongoAdapter(Adapter[Session]):
         if not op.documents:
             return 0
         if checked or (op.atomic and len(op.documents) > 1):
-            async with self._atomically(session) as opened:
+            async with self._atomically(session, op.collection) as opened:
                 await writes.insert(opened, codec, op)
                 if checked:
                     # Afterwards: documents of one batch may refer to each other.
@@ -389,7 +396,7 @@ class MongoAdapter(Adapter[Session]):
             (document,) = op.documents
             replaced = writes.replace_one(session, codec, document, version)
             return (await self._single(session, replaced),)
-        async with self._atomically(session) as opened:
+        async with self._atomically(session, op.collection) as opened:
             return await writes.replace_several(opened, codec, op)
 
     async def patch(self, session: Session, op: Patch) -> tuple[Document | None, ...]:
@@ -405,7 +412,7 @@ class MongoAdapter(Adapter[Session]):
             return ()
         if len(op.ids) == 1 and not checked:
             return (await self._single(session, writes.patch_one(session, codec, op)),)
-        async with self._atomically(session) as opened:
+        async with self._atomically(session, op.collection) as opened:
             return await writes.patch_several(opened, codec, op)
 
     async def delete(self, session: Session, op: Delete) -> tuple[bool, ...]:
@@ -425,7 +432,7 @@ class MongoAdapter(Adapter[Session]):
             version = op.versions[0] if op.versions else None
             deleted = writes.delete_one(session, codec, op.ids[0], version)
             return (await self._single(session, deleted),)
-        async with self._atomically(session) as opened:
+        async with self._atomically(session, op.collection) as opened:
             there = await writes.versions(opened, codec, op.ids, op.versions)
             if there:
                 await remove(opened, self._references, op.collection.name, list(there))

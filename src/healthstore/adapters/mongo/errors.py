@@ -304,7 +304,7 @@ def condition_of(error: BaseException) -> Condition | None:
 
 
 def _translated(error: Exception, phase: Phase, collection: Collection | None) -> HealthstoreError:
-    writes = phase in {Phase.WRITE, Phase.COMMIT}
+    writes = phase.in_doubt
     meaning = meaning_of(error)
     if isinstance(error, driver.PyMongoError):
         if error.has_error_label("UnknownTransactionCommitResult"):

@@ -1,4 +1,4 @@
-"""A connection pool that loses no socket when its caller is cancelled."""
+"""A connection pool that loses no socket when its caller is cancelled, and lends no dead one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from weakref import WeakSet
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.pool import AsyncConnection, Pool
 from pymongo.errors import ServerSelectionTimeoutError
+from pymongo.monitoring import ConnectionClosedReason
+from pymongo.socket_checker import SocketChecker
 
 from healthstore.abc.prober import PoolFigures
 from healthstore.adapters.mongo.errors import condition_of
@@ -23,7 +25,9 @@ _LOOK_SECONDS = 0.02
 
 
 class LosslessPool(Pool):
-    """The driver's pool, except that the opening of a connection always runs to its end.
+    """The driver's pool, except for how connections are opened, and looked at before use.
+
+    The opening of a connection always runs to its end.
 
     The driver forgets the socket of an opening that is cancelled (PYTHON-5867): it stays open
     until the garbage collector finds it. Here the opening goes on, bounded by the driver's own
@@ -39,6 +43,7 @@ class LosslessPool(Pool):
             # The driver leaves it to the Python build, and Debian's takes whatever OpenSSL does.
             context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._note = note
+        self._checker = SocketChecker()
         self._late: set[asyncio.Task[None]] = set()
 
     async def connect(self, handler: Any = None) -> AsyncConnection:
@@ -56,6 +61,16 @@ class LosslessPool(Pool):
             raise
         self._note(None)
         return connection
+
+    async def _perished(self, conn: AsyncConnection) -> bool:
+        """Close a connection on which the server has hung up, and return True, before it is lent.
+
+        The driver stops reading while a connection is idle, so that it does not notice.
+        """
+        if not self.is_sdam and self._checker.socket_closed(conn.conn.sock):
+            await conn.close_conn(ConnectionClosedReason.ERROR)
+            return True
+        return await super()._perished(conn)
 
 
 class Pools:

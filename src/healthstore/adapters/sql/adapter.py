@@ -152,6 +152,19 @@ class SqlAdapter(Adapter[SqlSession]):
         """Run a block as a part of the session's transaction: if it fails, only that is undone."""
         return session.part()
 
+    @asynccontextmanager
+    async def _atomic(
+        self, session: SqlSession, collection: Collection
+    ) -> AsyncGenerator[None, None]:
+        """Run a block in a transaction; of what fails before the commit nothing is kept."""
+        try:
+            async with session.atomic(self.dialect):
+                yield
+        except HealthstoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - translated: only here its phase is known
+            raise self.ours(error, Phase.STEP, collection) from None
+
     def translate(
         self, error: Exception, phase: Phase, collection: Collection | None
     ) -> HealthstoreError:
@@ -271,7 +284,7 @@ class SqlAdapter(Adapter[SqlSession]):
         elif op.documents:
             size = self.dialect.bulk_rows
             documents = _parents_first(op.collection, op.documents)
-            async with session.atomic(self.dialect):
+            async with self._atomic(session, op.collection):
                 for start in range(0, len(documents), size):
                     rows = statements.rows(documents[start : start + size])
                     await session.connection.insert_rows(statements.bulk, rows)
@@ -283,7 +296,7 @@ class SqlAdapter(Adapter[SqlSession]):
         statements = self.statements(op.collection)
         names = [name for name in op.collection.names if name != "id"]
         compiled = statements.update(names, versioned=False)
-        async with session.atomic(self.dialect):
+        async with self._atomic(session, op.collection):
             there = await self._locked(session, op.collection, ids)
             self._check_versions(op, ids, there)
             rows = [
@@ -308,7 +321,7 @@ class SqlAdapter(Adapter[SqlSession]):
         )
         if native and (changed := await self._patch_one(session, op)) is not None:
             return (changed,)
-        async with session.atomic(self.dialect):
+        async with self._atomic(session, op.collection):
             stored = await self._locked(session, op.collection, op.ids)
             expected = op.versions or (None,) * len(op.ids)
             after: list[Document | None] = []
@@ -364,7 +377,7 @@ class SqlAdapter(Adapter[SqlSession]):
             compiled = statements.delete(1)
             values = compiled.bind([statements.encode("id", op.ids[0])])
             return (await session.connection.execute(compiled.sql, values) > 0,)
-        async with session.atomic(self.dialect):
+        async with self._atomic(session, op.collection):
             there = await self._locked(session, op.collection, op.ids)
             self._check_versions(op, op.ids, there)
             for wave in _children_first(op.collection, there):

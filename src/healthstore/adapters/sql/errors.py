@@ -161,7 +161,7 @@ def _check(failure: Failure, _: Phase, collection: Collection | None) -> Healths
 
 
 def _lost(failure: Failure, phase: Phase, _: Collection | None) -> HealthstoreError:
-    if phase in {Phase.WRITE, Phase.COMMIT}:
+    if phase.in_doubt:
         return OutcomeUnknownError(
             f"the connection was lost during a write (code {failure.code})",
             hint="when this backend is well again, read the document to see whether it was written",
@@ -174,7 +174,7 @@ def _lost(failure: Failure, phase: Phase, _: Collection | None) -> HealthstoreEr
 
 def _damaged(failure: Failure, phase: Phase, _: Collection | None) -> HealthstoreError:
     hint = "an operator must look at the disk and the server's log; have a backup at hand"
-    if phase in {Phase.WRITE, Phase.COMMIT}:
+    if phase.in_doubt:
         return OutcomeUnknownError(
             f"the database's storage failed during a write (code {failure.code})",
             hint=hint,
@@ -186,11 +186,10 @@ def _damaged(failure: Failure, phase: Phase, _: Collection | None) -> Healthstor
 
 
 def _other(failure: Failure, phase: Phase, _: Collection | None) -> HealthstoreError:
-    unknown = phase in {Phase.WRITE, Phase.COMMIT}
     return BackendError(
         f"the database reported code {failure.code}",
         hint="look it up in the database's manual; the server's log has the details",
-        outcome=Outcome.UNKNOWN if unknown else Outcome.NOT_APPLIED,
+        outcome=Outcome.UNKNOWN if phase.in_doubt else Outcome.NOT_APPLIED,
     )
 
 

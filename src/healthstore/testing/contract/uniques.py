@@ -173,11 +173,16 @@ class TestUniques(Contract):
             "code": code,
             "part": device,
         }
-        free = {"id": uuid4(), "title": f"free {title}", "device": uuid4(), "part": uuid4()}
+        free: Document = {
+            "id": uuid4(),
+            "title": f"free {title}",
+            "device": uuid4(),
+            "part": uuid4(),
+        }
         await store.execute(Insert(QUOTED, (row,)))
         try:
             for fields in (("id",), ("title",), ("device",), ("code", "part")):
-                clash = {**row, **free, **{name: row[name] for name in fields}}
+                clash: Document = {**row, **free, **{name: row[name] for name in fields}}
                 with pytest.raises(DuplicateKeyError) as error:
                     await store.execute(Insert(QUOTED, (clash,)))
                 assert error.value.fields == fields

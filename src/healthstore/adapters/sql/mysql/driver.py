@@ -97,7 +97,17 @@ class _MySqlConnection:
             self._open
             and not self._inner.closed
             and not status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
+            and self._is_quiet()
         )
+
+    def _is_quiet(self) -> bool:
+        """Tell whether the server has neither closed the connection nor sent anything unasked.
+
+        It sends only a farewell unasked, which the driver would take for the next answer.
+        """
+        reader: Any = self._inner._reader  # noqa: SLF001 - the driver itself does not look
+        ended = reader.at_eof() or reader.exception() is not None
+        return not ended and not reader._buffer  # noqa: SLF001 - as above
 
     async def discard(self) -> None:
         self._open = False

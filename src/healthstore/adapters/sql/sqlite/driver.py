@@ -240,11 +240,8 @@ def _create(path: Path) -> None:
     if path.exists():
         return
     with suppress(OSError):
-        made = os.open(path, os.O_CREAT | os.O_RDWR, _PRIVATE)
-        try:
-            os.fchmod(made, _PRIVATE)  # the umask may have taken rights of the owner
-        finally:
-            os.close(made)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, _PRIVATE))
+        path.chmod(_PRIVATE)  # the umask may have taken rights of the owner
 
 
 def _require_served(connection: _SqliteConnection, served: Identity | None) -> None:
