@@ -19,6 +19,7 @@ from healthstore.events import EventBus
 from healthstore.layers.guard import GuardLayer
 from healthstore.layers.monitor import MonitorLayer
 from healthstore.layers.read_only import ReadOnlyLayer
+from healthstore.layers.references import ReferencesLayer
 from healthstore.layers.retry import RetryLayer
 from healthstore.layers.timeout import TimeoutLayer
 from healthstore.statistics import Statistics
@@ -79,6 +80,9 @@ def timeout_of(settings: MemberSettings) -> float:
     return _TIMEOUT if said is None else float(said)
 
 
-def build_guard(backend: Backend) -> Backend:
-    """Return the backend that repositories use: checked before any I/O."""
-    return stack(backend, [GuardLayer])
+def build_guard(backend: Backend, seconds: Callable[[], float] = lambda: _TIMEOUT) -> Backend:
+    """Return the backend that repositories use: checked before any I/O, and deletes planned.
+
+    ``seconds`` says how long a call may take that becomes several.
+    """
+    return stack(backend, [GuardLayer, partial(ReferencesLayer, seconds=seconds)])

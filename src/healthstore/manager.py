@@ -115,7 +115,7 @@ class DatabaseManager:
             self._mock,
             {each.name: timeout_of(each) for each in given.members},
         )
-        self._guarded = build_guard(self._failover)
+        self._guarded = build_guard(self._failover, self._failover.seconds)
 
     @classmethod
     def from_settings(

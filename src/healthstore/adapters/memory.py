@@ -55,16 +55,30 @@ def connect(url: BackendURL, name: str) -> MemoryAdapter:
 
 @dataclass(slots=True, eq=False)
 class _Table:
-    """A collection's documents by id, and for each unique key the id that holds it."""
+    """A collection's documents by id, and two indexes.
+
+    ``taken`` holds for each unique key the id that has it; ``children`` for each reference, by
+    the id to which it leads, the ids of the documents that have it.
+    """
 
     collection: Collection
     rows: dict[UUID, Document] = field(default_factory=dict)
     taken: dict[tuple[str, ...], dict[tuple[Value, ...], UUID]] = field(default_factory=dict)
+    children: dict[str, dict[UUID, set[UUID]]] = field(default_factory=dict)
+    _owned: set[tuple[str, UUID]] = field(default_factory=set[tuple[str, UUID]])
     _sorted: list[UUID] | None = None
 
     def __post_init__(self) -> None:
         for unique in self.collection.uniques:
             self.taken.setdefault(unique.fields, {})
+        for reference in self.collection.references:
+            self.children.setdefault(reference.field, {})
+
+    def copy(self) -> _Table:
+        """Return a table that can be changed without this one; sets of children are shared."""
+        taken = {fields: dict(holders) for fields, holders in self.taken.items()}
+        children = {name: dict(parents) for name, parents in self.children.items()}
+        return _Table(self.collection, dict(self.rows), taken, children)
 
     def put(self, identity: UUID, document: Document | None) -> None:
         """Store, replace or remove a document; raise DuplicateKeyError and change nothing."""
@@ -79,12 +93,59 @@ class _Table:
                 del holders[key]
             if document is not None and (key := _key(document, fields)) is not None:
                 holders[key] = identity
+        if self.children:
+            self._adopt(identity, old, document)
         if (old is None) is not (document is None):
             self._sorted = None
         if document is None:
             self.rows.pop(identity, None)
         else:
             self.rows[identity] = document
+
+    def _adopt(self, identity: UUID, old: Document | None, document: Document | None) -> None:
+        """Note where a document's references lead."""
+        for name, parents in self.children.items():
+            before = None if old is None else cast("UUID | None", old[name])
+            after = None if document is None else cast("UUID | None", document[name])
+            if before == after:
+                continue
+            if before is not None:
+                self._own(name, before).discard(identity)
+                if not parents[before]:
+                    del parents[before]
+            if after is not None:
+                self._own(name, after).add(identity)
+
+    def _own(self, name: str, parent: UUID) -> set[UUID]:
+        """Return the set of children of a parent, which no other table shares."""
+        parents = self.children[name]
+        if parent not in parents or (name, parent) not in self._owned:
+            parents[parent] = set(parents.get(parent, ()))
+            self._owned.add((name, parent))
+        return parents[parent]
+
+    def referring(self, where: Filter, limit: int) -> list[Document] | None:
+        """Return the documents that a test of a reference leaves, by id, if they are few.
+
+        Each page of many would have to sort them all: then it is cheaper to walk.
+        """
+        for test in where.items if isinstance(where, And) else (where,):
+            if isinstance(test, Test) and test.field in self.children:
+                if test.operator is Operator.EQ:
+                    wanted: Iterable[Value] = (cast(Value, test.operand),)
+                elif test.operator is Operator.IN:
+                    wanted = set(cast("tuple[Value, ...]", test.operand))
+                else:
+                    continue
+                parents = self.children[test.field]
+                groups = [
+                    parents[each] for each in cast("Iterable[UUID]", wanted) if each in parents
+                ]
+                count = sum(map(len, groups))
+                if count * (count // limit + 1) <= len(self.rows):
+                    ids = sorted((each for group in groups for each in group), key=_ID)
+                    return [self.rows[each] for each in ids]
+        return None
 
     def by_id(self, where: Filter) -> Iterator[Document]:
         """Yield the documents in order of id, from the first one on that may satisfy a filter."""
@@ -147,9 +208,7 @@ class _Session:
             raise read_only_unit()
         table = self.table(collection)
         if not self.in_place and table is self.before.get(collection.name):
-            taken = {fields: dict(holders) for fields, holders in table.taken.items()}
-            table = _Table(table.collection, dict(table.rows), taken)
-            self.tables[collection.name] = table
+            table = self.tables[collection.name] = table.copy()
         old = table.rows.get(identity)
         table.put(identity, document)
         self.written.setdefault((collection.name, identity), old)
@@ -161,12 +220,15 @@ class _Session:
         for (name, identity), old in self.written.items():
             self.tables[name].put(identity, old)
 
-    def referring(self, name: str) -> Iterable[tuple[_Table, str, str]]:
-        """Yield (table, field, on_delete) for each reference to a collection."""
-        for table in list(self.tables.values()):
+    def require_unreferenced(self, name: str, identity: UUID) -> None:
+        """Raise ForeignKeyError if a document refers to one that is not there."""
+        for table in self.tables.values():
             for reference in table.collection.references:
-                if reference.collection == name:
-                    yield table, reference.field, reference.on_delete
+                if reference.collection == name and identity in table.children[reference.field]:
+                    raise ForeignKeyError(
+                        f"a document of {table.collection.name} still refers to it",
+                        hint="delete that one first",
+                    )
 
 
 class MemoryAdapter(Adapter[_Session]):
@@ -250,7 +312,7 @@ class MemoryAdapter(Adapter[_Session]):
             table = current.tables[name]
             document = table.rows.get(identity)
             if document is None:
-                self._require_unreferenced(current, name, identity)
+                current.require_unreferenced(name, identity)
             else:
                 self._require_parents(current, table.collection, document)
         self._tables = MappingProxyType(current.tables)
@@ -280,7 +342,9 @@ class MemoryAdapter(Adapter[_Session]):
         holds = evaluate.matches(op.where)
         table = session.table(op.collection)
         if op.order == _BY_ID:  # a page of a walk over the collection: no reason to sort it all
-            found = list(islice(filter(holds, table.by_id(op.where)), op.limit))
+            few = table.referring(op.where, op.limit)
+            rows = table.by_id(op.where) if few is None else iter(few)
+            found = list(islice(filter(holds, rows), op.limit))
         else:
             found = evaluate.sort_documents(filter(holds, table.rows.values()), op.order)
         return tuple(cast(Document, _copied(op.collection, each)) for each in found[: op.limit])
@@ -318,7 +382,7 @@ class MemoryAdapter(Adapter[_Session]):
         return tuple(replaced)
 
     async def delete(self, session: _Session, op: Delete) -> tuple[bool, ...]:
-        """Remove documents, and treat references to them as they declare."""
+        """Remove documents to which no other one refers."""
         expected = op.versions or (None,) * len(op.ids)
         removed: list[bool] = []
         for identity, version in zip(op.ids, expected, strict=True):
@@ -326,38 +390,16 @@ class MemoryAdapter(Adapter[_Session]):
             removed.append(stored is not None)
             if stored is not None:
                 evaluate.check_version(op.collection, stored, identity, version)
-                self._remove(session, op.collection, identity)
+                session.put(op.collection, identity, None)
         # Afterwards: what forbids a removal may itself be removed by the same request.
-        for name, identity in session.written:
-            self._require_unreferenced(session, name, identity)
+        for identity in op.ids:
+            session.require_unreferenced(op.collection.name, identity)
         return tuple(removed)
 
     def _store(self, session: _Session, collection: Collection, document: Document) -> None:
         evaluate.check_document(collection, document)
         kept = cast(Document, _copied(collection, document))
         session.put(collection, cast(UUID, kept["id"]), kept)
-
-    def _remove(self, session: _Session, collection: Collection, identity: UUID) -> None:
-        session.put(collection, identity, None)
-        for table, name, on_delete in session.referring(collection.name):
-            if on_delete == "restrict":
-                continue  # checked when everything else is removed
-            for child in _children(session.table(table.collection), name, identity):
-                child_id = cast(UUID, child["id"])
-                if on_delete == "cascade":
-                    self._remove(session, table.collection, child_id)
-                else:
-                    session.put(table.collection, child_id, {**child, name: None})
-
-    def _require_unreferenced(self, session: _Session, name: str, identity: UUID) -> None:
-        if identity in session.tables[name].rows:
-            return
-        for table, referring, _ in session.referring(name):
-            if _children(table, referring, identity):
-                raise ForeignKeyError(
-                    f"a document of {table.collection.name} still refers to it",
-                    hint="delete that one first",
-                )
 
     def _require_parents(
         self, session: _Session, collection: Collection, document: Document
@@ -372,10 +414,6 @@ class MemoryAdapter(Adapter[_Session]):
                     entity=collection.entity,
                     field=reference.field,
                 )
-
-
-def _children(table: _Table, name: str, identity: UUID) -> list[Document]:
-    return [row for row in table.rows.values() if row[name] == identity]
 
 
 def _copied(collection: Collection, document: Document | None) -> Document | None:

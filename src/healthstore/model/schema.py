@@ -163,23 +163,47 @@ def _listed_in_order(node: Filter) -> Filter:
 def parents_first(collections: Iterable[Collection]) -> tuple[Collection, ...]:
     """Return the collections so that each one follows those that it refers to.
 
-    A collection may refer to itself. Raises ConfigurationError for a longer cycle.
+    A collection may refer to itself. Of collections that refer to each other in a circle, one
+    that may do without comes first: its references to later ones may be null. Raises
+    ConfigurationError for a circle in which none may be.
     """
     waiting = {each.name: each for each in collections}
     ordered: list[Collection] = []
     while waiting:
         ready = [
-            each
-            for each in waiting.values()
-            if not any(
-                reference.collection in waiting and reference.collection != each.name
-                for reference in each.references
-            )
+            name for name, each in waiting.items() if not _targets(each) & waiting.keys() - {name}
         ]
-        if not ready:
-            names = ", ".join(sorted(waiting))
-            raise ConfigurationError(f"these collections refer to each other in a circle: {names}")
-        for each in sorted(ready, key=lambda one: one.name):
-            ordered.append(each)
-            del waiting[each.name]
+        ordered.extend(waiting.pop(name) for name in sorted(ready or [_opening(waiting)]))
     return tuple(ordered)
+
+
+def _targets(collection: Collection, *, required: bool = False) -> set[str]:
+    return {
+        each.collection
+        for each in collection.references
+        if not (required and collection.nullable(each.field))
+    }
+
+
+def _opening(waiting: Mapping[str, Collection]) -> str:
+    """Return the collection that comes first in a circle; no circle waits for another one then."""
+    reached: dict[str, set[str]] = {}
+    for name in waiting:
+        found, following = reached.setdefault(name, set()), [name]
+        while following:
+            more = (_targets(waiting[following.pop()]) & waiting.keys()) - found
+            found |= more
+            following.extend(more)
+    alone = [name for name in waiting if all(name in reached[each] for each in reached[name])]
+    able = [
+        name
+        for name in alone
+        if not _targets(waiting[name], required=True) & waiting.keys() - {name}
+    ]
+    if not able:
+        names = ", ".join(sorted(reached[alone[0]]))
+        raise ConfigurationError(
+            f"these collections refer to each other in a circle, and none can come first: {names}",
+            hint="let one of the references be None: UUID | None",
+        )
+    return min(able)

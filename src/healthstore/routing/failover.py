@@ -348,10 +348,12 @@ class Failover:
 
         One deadline pays for everything: attempts, waiting for a verdict, and going elsewhere.
         """
-        seconds = _ADMIN_SECONDS
-        if effect is not Effect.ADMIN:
-            seconds = self._seconds.get(self._roster.route.active, _SECONDS)
+        seconds = _ADMIN_SECONDS if effect is Effect.ADMIN else self.seconds()
         return asyncio.get_running_loop().time() + seconds
+
+    def seconds(self) -> float:
+        """Return how long a request may take that begins now."""
+        return self._seconds.get(self._roster.route.active, _SECONDS)
 
     def _may_help(self, name: str, error: HealthstoreError) -> bool:
         """Tell the checks of trouble; return whether their verdict can make it worth repeating."""

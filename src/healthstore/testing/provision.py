@@ -26,8 +26,9 @@ from healthstore.abc.unit import Phase
 from healthstore.errors import ConfigurationError, HealthstoreError
 from healthstore.layers.guard import GuardLayer
 from healthstore.model.catalog import CATALOG, from_definition
-from healthstore.model.ops import Batch, CountDocuments, Delete, Ensure, Find, Op
+from healthstore.model.ops import Batch, CountDocuments, Delete, Ensure, Find, Op, Patch
 from healthstore.model.schema import Collection, parents_first
+from healthstore.model.values import Value
 from healthstore.testing.rollback import RollbackLayer, can_roll_back
 
 __all__ = (
@@ -290,7 +291,10 @@ async def clear(backend: Backend, collections: Iterable[Collection] | None = Non
     known = {each.name: each for each in await _known(store)}
     wanted = known if collections is None else {each.name for each in collections} & known.keys()
     page = 1_000 if store.capabilities.transactions else 1
-    for collection in reversed(parents_first(known[name] for name in wanted)):
+    ordered = parents_first(known[name] for name in wanted)
+    for place, collection in enumerate(ordered):
+        await _detach(store, collection, {each.name for each in ordered[place:]})
+    for collection in reversed(ordered):
         while found := await store.execute(Find(collection, limit=1_000)):
             ids = [cast(UUID, row["id"]) for row in found]
             parts = (ids[start : start + page] for start in range(0, len(ids), page))
@@ -298,6 +302,29 @@ async def clear(backend: Backend, collections: Iterable[Collection] | None = Non
             for start in range(0, len(deletions), 20):
                 several = deletions[start : start + 20]
                 await asyncio.gather(*(store.execute(each) for each in several))
+
+
+async def _detach(store: Backend, collection: Collection, targets: Iterable[str]) -> None:
+    """Take away the references that are in the way when a collection's documents go page by page.
+
+    ``targets`` are the collection itself and those that are emptied before it. A document that
+    must refer to one of its own collection refers to itself.
+    """
+    fields = [each.field for each in collection.references if each.collection in targets]
+    optional = tuple((field, None) for field in fields if collection.nullable(field))
+    required = [field for field in fields if not collection.nullable(field)]
+    position: tuple[Value, ...] | None = None
+    while fields and store.capabilities.references:
+        rows = await store.execute(Find(collection, limit=1_000, after=position))
+        if not rows:
+            return
+        ids = tuple(cast(UUID, row["id"]) for row in rows)
+        position = ids[-1:]
+        if optional:
+            await store.execute(Patch(collection, ids, optional))
+        for identity in ids if required else ():
+            own = tuple((field, identity) for field in required)
+            await store.execute(Patch(collection, (identity,), own))
 
 
 @dataclass(frozen=True, slots=True)

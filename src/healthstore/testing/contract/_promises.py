@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from healthstore.abc import Backend, Capabilities
+from healthstore.build import build_guard
 from healthstore.errors import CapabilityError, HealthstoreError, Outcome
-from healthstore.layers.guard import GuardLayer
 from healthstore.model.ops import Batch, Delete, Ensure, Insert, Operation, Patch, Replace
 from healthstore.testing.contract._samples import PEOPLE, add, family, ids, member, person, stored
 
@@ -39,8 +39,8 @@ class Contract:
 
     @pytest.fixture
     def store(self, backend: Backend) -> Backend:
-        """Return the backend as every user meets it: behind the guard."""
-        return GuardLayer(backend)
+        """Return the backend as every user meets it: behind the guard, with deletes planned."""
+        return build_guard(backend)
 
 
 def _needs(

@@ -99,7 +99,7 @@ class TestReferences(Contract):
 
     @needs_references
     async def test_set_null_empties_the_reference(self, store: Backend) -> None:
-        """Set null keeps the referring documents, without their parent."""
+        """Set null keeps the referring documents, without their parent and as a new version."""
         parents, children, _ = family("set_null")
         await store.execute(Ensure((parents, children)))
         first, second = member(parents), member(parents)
@@ -108,7 +108,7 @@ class TestReferences(Contract):
         await add(store, children, orphan, other)
         assert await store.execute(Delete(parents, ids([first]))) == (True,)
         left = await store.execute(Get(children, ids([orphan, other])))
-        assert left == ({**orphan, "parent": None}, other)
+        assert left == ({**orphan, "parent": None, "version": 2}, other)
 
     @needs_references
     async def test_parents_may_come_in_the_same_batch(self, store: Backend) -> None:

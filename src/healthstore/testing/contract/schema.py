@@ -173,12 +173,12 @@ class TestSchema(Contract):
         assert done.created == (children.name, parents.name)
 
     async def test_a_circle_of_references_is_refused(self, store: Backend) -> None:
-        """Collections that need each other to exist first cannot be made."""
+        """Collections whose documents need each other to exist first cannot be made."""
         names = [_fresh(), _fresh()]
         first, second = (
             Collection(
                 name,
-                (_ID, _VERSION, Field("other", FieldType(Kind.UUID), nullable=True)),
+                (_ID, _VERSION, Field("other", FieldType(Kind.UUID))),
                 references=(Reference("other", other),),
             )
             for name, other in (names, reversed(names))
@@ -186,6 +186,7 @@ class TestSchema(Contract):
         with pytest.raises(ConfigurationError) as error:
             await store.execute(Ensure((first, second)))
         assert names[0] in str(error.value)
+        assert error.value.hint
 
     async def test_a_collection_that_was_not_made_is_reported(self, store: Backend) -> None:
         """Reading or writing a collection that the store does not have is an error."""
