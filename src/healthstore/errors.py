@@ -102,6 +102,10 @@ class Condition(StrEnum):
     """Its storage reports corruption or I/O errors; an operator must look at it."""
 
 
+_context = BaseException.__dict__["__context__"].__get__
+_set_context = BaseException.__dict__["__context__"].__set__
+
+
 class HealthstoreError(Exception):
     """The root of every error that healthstore raises.
 
@@ -114,6 +118,18 @@ class HealthstoreError(Exception):
     code: ClassVar[str] = "HS-0000"
     transient: bool = False
     condition: Condition = Condition.OK
+
+    @property
+    def __context__(self) -> BaseException | None:
+        """The error during which this one came up; none for one that is raised ``from None``.
+
+        Python keeps it even then, and the errors of drivers and of pydantic quote values.
+        """
+        return None if self.__suppress_context__ else _context(self)
+
+    @__context__.setter
+    def __context__(self, error: BaseException | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride] - typeshed has an attribute
+        _set_context(self, error)
 
     def __init__(  # noqa: PLR0913 - every part of the place may be known where it is raised
         self,

@@ -9,9 +9,9 @@ A subclass of :class:`Entity` is an ordinary pydantic model. Its definition as a
         profile: dict[str, JsonValue] = {}
 
 ``str``, ``int``, ``bool``, ``float``, ``datetime`` (aware), ``date``, ``time``, ``timedelta``,
-``UUID``, ``bytes``, ``Decimal`` with :class:`Digits`, enums and literals of strings have columns
-of their own. Everything else that pydantic can write as JSON (lists, mappings, models, unions)
-is kept as JSON.
+``UUID``, ``bytes``, ``Decimal`` with :class:`Digits`, enums, literals, addresses and paths have
+columns of their own. Everything else that pydantic can write as JSON (lists, mappings, models,
+unions) is kept as JSON. docs/reference/types.md lists every annotation.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from healthstore.entity.convert import (
     is_validated,
     parse_fields,
     require_valid,
+    stored_filter,
     to_document,
 )
 from healthstore.entity.declare import (
@@ -45,6 +46,7 @@ __all__ = (
     "is_validated",
     "parse_fields",
     "require_valid",
+    "stored_filter",
     "to_document",
     "utc_now",
     "uuid7",

@@ -2,65 +2,208 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, MutableSequence, MutableSet
+from collections.abc import Set as AbstractSet
+from dataclasses import is_dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
+from pathlib import PurePath
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NewType,
+    TypeAlias,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    is_typeddict,
+)
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from pydantic import AwareDatetime, BaseModel
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ByteSize,
+    EmailStr,
+    IPvAnyAddress,
+    IPvAnyInterface,
+    IPvAnyNetwork,
+    NameEmail,
+    PastDate,
+    PastDatetime,
+    TypeAdapter,
+    networks,
+)
+from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.fields import FieldInfo
 
 from healthstore.entity.declare import Digits, Entity, Milliseconds
 from healthstore.errors import ConfigurationError
 from healthstore.model.values import FieldType, Kind
 
-__all__ = ("field_type", "unwrap")
+__all__ = ("JSON", "SCALARS", "TEXTS", "Notes", "field_type", "members", "unwrap")
+
+Notes: TypeAlias = "tuple[object, ...]"
+
+SCALARS: Mapping[object, FieldType] = {
+    bool: FieldType(Kind.BOOLEAN),
+    int: FieldType(Kind.INTEGER),
+    ByteSize: FieldType(Kind.INTEGER),
+    float: FieldType(Kind.FLOAT),
+    str: FieldType(Kind.TEXT),
+    EmailStr: FieldType(Kind.TEXT, max_length=254),  # RFC 5321: no longer one can be delivered
+    Decimal: FieldType(Kind.DECIMAL),
+    datetime: FieldType(Kind.DATETIME),
+    AwareDatetime: FieldType(Kind.DATETIME),
+    PastDatetime: FieldType(Kind.DATETIME),
+    date: FieldType(Kind.DATE),
+    PastDate: FieldType(Kind.DATE),
+    time: FieldType(Kind.TIME),
+    timedelta: FieldType(Kind.DURATION),
+    UUID: FieldType(Kind.UUID),
+    bytes: FieldType(Kind.BYTES),
+}
+"""The types whose values are kept as they are."""
+
+# With a zone such as %eth0, which has no limit of its own.
+_IPV6 = FieldType(Kind.TEXT, max_length=64)
+TEXTS: Mapping[object, FieldType] = {
+    IPv4Address: FieldType(Kind.TEXT, max_length=15),
+    IPv4Interface: FieldType(Kind.TEXT, max_length=18),
+    IPv4Network: FieldType(Kind.TEXT, max_length=18),
+    IPv6Address: _IPV6,
+    IPv6Interface: _IPV6,
+    IPv6Network: _IPV6,
+    IPvAnyAddress: _IPV6,
+    IPvAnyInterface: _IPV6,
+    IPvAnyNetwork: _IPV6,
+    **{
+        cast(object, getattr(networks, name)): FieldType(Kind.TEXT)
+        for name in networks.__all__
+        if name.endswith(("Url", "Dsn"))
+    },
+    NameEmail: FieldType(Kind.TEXT),
+    PurePath: FieldType(Kind.TEXT),
+    ZoneInfo: FieldType(Kind.TEXT, max_length=100),
+}
+"""The classes, with their subclasses, whose values are written as text and read from it."""
+
+JSON: frozenset[object] = frozenset(
+    {
+        *(list, dict, tuple, set, frozenset, deque, defaultdict, Counter),
+        *(Mapping, MutableMapping, AbstractSet, MutableSet, MutableSequence),
+        *(Union, UnionType, Any, object),
+    }
+)
+"""The types, with or without arguments, that are kept as JSON; models and dataclasses, too."""
 
 
-def unwrap(annotation: object, notes: Iterable[object]) -> tuple[object, bool, list[object]]:
-    """Return the annotation without None and Annotated, whether None is allowed, and the notes."""
-    found = list(notes)
+def unwrap(annotation: object, notes: Iterable[object]) -> tuple[object, bool, Notes]:
+    """Return the annotation without None, Annotated and other names; whether None is allowed; notes."""
+    found = list(_flat(notes))
     nullable = False
     while True:
-        origin = get_origin(annotation)
-        if origin is Annotated:
+        named = _named(annotation)
+        if named is not annotation:
+            annotation = named
+        elif get_origin(annotation) is Annotated:
             annotation, *more = get_args(annotation)
-            found.extend(more)
-            continue
-        if origin in {Union, UnionType}:
-            parts = get_args(annotation)
+            found.extend(_flat(more))
+        elif get_origin(annotation) in _UNIONS:
+            parts = list(_parts(annotation))
             rest = [part for part in parts if part is not NoneType]
             nullable = nullable or len(rest) < len(parts)
-            if len(rest) == 1:
-                annotation = rest[0]
-                continue
-        return annotation, nullable or _may_be_null(annotation), found
+            if len(rest) != 1:
+                return _one_literal(rest) or annotation, nullable, tuple(found)
+            annotation = rest[0]
+        else:
+            break
+    values = get_args(annotation) if get_origin(annotation) is Literal else ()
+    if None in values:
+        nullable, annotation = True, _literal(value for value in values if value is not None)
+    return annotation, nullable or annotation is Any or annotation is object, tuple(found)
 
 
-def _may_be_null(annotation: object) -> bool:
-    """Tell whether an alias such as JsonValue, or Any, includes None."""
-    if annotation is Any or annotation is object:
-        return True
-    value = getattr(annotation, "__value__", annotation)  # a named alias: pydantic's JsonValue
-    return value is not annotation and NoneType in get_args(value)
+_UNIONS = frozenset({Union, UnionType})
 
 
-_SCALARS: dict[object, Kind] = {
-    bool: Kind.BOOLEAN,
-    int: Kind.INTEGER,
-    float: Kind.FLOAT,
-    str: Kind.TEXT,
-    Decimal: Kind.DECIMAL,
-    datetime: Kind.DATETIME,
-    AwareDatetime: Kind.DATETIME,
-    date: Kind.DATE,
-    time: Kind.TIME,
-    timedelta: Kind.DURATION,
-    UUID: Kind.UUID,
-    bytes: Kind.BYTES,
-}
+def _flat(notes: Iterable[object]) -> Iterator[object]:
+    """Yield the notes; those of a pydantic Field() stand for themselves."""
+    for note in notes:
+        if isinstance(note, FieldInfo):
+            yield from note.metadata
+        else:
+            yield note
+
+
+def _named(annotation: object) -> object:
+    """Return what a new type, or an alias such as ``type Kg = …``, is another name of."""
+    if isinstance(annotation, NewType):
+        return annotation.__supertype__
+    alias: Any = get_origin(annotation) or annotation
+    if hasattr(alias, "__value__") and hasattr(alias, "__type_params__"):
+        value: Any = alias.__value__
+        return value[get_args(annotation)] if get_args(annotation) else value
+    return annotation
+
+
+def _parts(union: object) -> Iterator[object]:
+    """Yield the members of a union, and of the unions that these name."""
+    for part in get_args(union):
+        inner = part
+        while (plain := _plain(inner)) is not inner:
+            inner = plain
+        if get_origin(inner) in _UNIONS:
+            yield from _parts(inner)
+        elif get_origin(inner) is Literal and None in get_args(inner):
+            yield NoneType
+            yield _literal(value for value in get_args(inner) if value is not None)
+        else:
+            yield NoneType if inner is NoneType else part
+
+
+def _plain(annotation: object) -> object:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else _named(annotation)
+
+
+def _literal(values: Iterable[object]) -> object:
+    listed = tuple(values)
+    return Literal[listed] if listed else NoneType
+
+
+def _one_literal(parts: Iterable[object]) -> object | None:
+    """Return the literal that a union of literals is, or None."""
+    listed = tuple(parts)
+    if not listed or any(get_origin(part) is not Literal for part in listed):
+        return None
+    return _literal(value for part in listed for value in get_args(part))
+
+
+def members(annotation: object) -> tuple[object, ...]:
+    """Return the values that an enum or a literal lists, nothing for other annotations."""
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return tuple(annotation)
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def _text_form(annotation: object) -> FieldType | None:
+    if not isinstance(annotation, type):
+        return None
+    return next((TEXTS[each] for each in annotation.__mro__ if each in TEXTS), None)
 
 
 def field_type(
@@ -70,64 +213,80 @@ def field_type(
 
     Raises ConfigurationError for a type that not every backend can keep.
     """
-    kind = _SCALARS.get(annotation)
-    if kind is not None:
-        return _scalar(kind, notes)
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        values = [member.value for member in annotation]
-        if all(isinstance(value, str) for value in values):
-            return FieldType(Kind.ENUM, choices=tuple(values))
-        if all(type(value) is int or isinstance(value, int) for value in values):
-            return FieldType(Kind.INTEGER)
-        raise _unkept(entity, name)
-    if get_origin(annotation) is Literal:
-        values = list(get_args(annotation))
-        if all(isinstance(value, str) for value in values):
-            return FieldType(Kind.ENUM, choices=tuple(values))
-        if not all(isinstance(value, str | int | None) for value in values):
-            raise _unkept(entity, name)
-    if _is_json(annotation):
-        return FieldType(Kind.JSON)
-    raise _unkept(entity, name)
+    found = SCALARS.get(annotation) if isinstance(annotation, type) else None
+    found = found or _text_form(annotation) or _of_members(members(annotation))
+    if found is None and _is_json(annotation):
+        found = FieldType(Kind.JSON)
+    found = found or _custom(annotation)
+    if found is None:
+        raise ConfigurationError(
+            "has a type that not every backend can keep",
+            hint="use a plain type (str, int, Decimal, datetime, …), an enum of texts or integers, "
+            "or a JSON type (list, dict, a pydantic model)",
+            entity=entity.__name__,
+            field=name,
+        )
+    return _limited(found, notes)
 
 
-def _unkept(entity: type[Entity], name: str) -> ConfigurationError:
-    return ConfigurationError(
-        "has a type that not every backend can keep",
-        hint="use a plain type (str, int, Decimal, datetime, …), an enum, or a JSON type "
-        "(list, dict, a pydantic model)",
-        entity=entity.__name__,
-        field=name,
-    )
+def _of_members(listed: tuple[object, ...]) -> FieldType | None:
+    """Return the type of a field that holds one of a few values."""
+    values = [each.value if isinstance(each, Enum) else each for each in listed]
+    if not values:
+        return None
+    if all(isinstance(value, str) for value in values):
+        return FieldType(Kind.ENUM, choices=tuple(dict.fromkeys(map(str, values))))
+    if all(isinstance(value, bool) for value in listed):
+        return FieldType(Kind.BOOLEAN)
+    if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+        return FieldType(Kind.INTEGER)
+    return None
 
 
-def _scalar(kind: Kind, notes: Iterable[object]) -> FieldType:
-    max_length: int | None = None
-    digits = places = 0
-    milliseconds = False
+def _limited(found: FieldType, notes: Iterable[object]) -> FieldType:
+    """Return the type with the limits that the notes set; of several lengths the smallest."""
     for note in notes:
         if isinstance(note, Digits):
-            digits, places = note.digits, note.places
+            found = replace(found, digits=note.digits, places=note.places)
         elif isinstance(note, Milliseconds):
-            milliseconds = True
-        elif kind is Kind.TEXT:
-            max_length = getattr(note, "max_length", max_length)
-        elif kind is Kind.DECIMAL:  # pydantic's own Field(max_digits=…, decimal_places=…)
-            digits = getattr(note, "max_digits", digits)
-            places = getattr(note, "decimal_places", places)
-    return FieldType(kind, max_length, digits, places, milliseconds)
+            found = replace(found, milliseconds=True)
+        elif found.kind is Kind.TEXT:
+            lengths = (found.max_length, getattr(note, "max_length", None))
+            longest = min((each for each in lengths if each is not None), default=None)
+            found = replace(found, max_length=longest)
+        elif found.kind is Kind.DECIMAL:  # pydantic's own Field(max_digits=…, decimal_places=…)
+            digits, places = (
+                getattr(note, "max_digits", None),
+                getattr(note, "decimal_places", None),
+            )
+            found = replace(
+                found,
+                digits=found.digits if digits is None else digits,
+                places=found.places if places is None else places,
+            )
+    return found
 
 
 def _is_json(annotation: object) -> bool:
-    origin = get_origin(annotation)
-    if origin in {list, dict, tuple, set, frozenset, Mapping, Union, UnionType, Literal}:
+    if (get_origin(annotation) or annotation) in JSON:
         return True
-    if origin is not None and isinstance(origin, type):
-        return issubclass(origin, Iterable)
-    if annotation in {list, dict, tuple, set, frozenset, Any, object}:
-        return True
-    if hasattr(annotation, "__value__"):  # a named alias, such as pydantic's JsonValue
-        return True
-    return isinstance(annotation, type) and (
-        issubclass(annotation, BaseModel) or hasattr(annotation, "__annotations__")
+    if get_origin(annotation) is Literal:  # of texts and numbers, which JSON tells apart
+        return all(type(each) in {str, int, bool} for each in get_args(annotation))
+    model = get_origin(annotation) or annotation
+    return isinstance(model, type) and (
+        issubclass(model, BaseModel)
+        or is_dataclass(model)
+        or is_typeddict(model)
+        or (issubclass(model, tuple) and hasattr(model, "_fields"))
     )
+
+
+def _custom(annotation: object) -> FieldType | None:
+    """Return the type of a class that tells pydantic itself what it is: text, or else JSON."""
+    if not hasattr(annotation, "__get_pydantic_core_schema__"):
+        return None
+    try:
+        schema = TypeAdapter(cast(Any, annotation)).json_schema(mode="serialization")
+    except PydanticInvalidForJsonSchema:
+        return FieldType(Kind.JSON)
+    return FieldType(Kind.TEXT if schema.get("type") == "string" else Kind.JSON)

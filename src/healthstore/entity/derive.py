@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any, cast
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    PlainValidator,
-    TypeAdapter,
-    WrapValidator,
-)
-from pydantic.fields import FieldInfo
+from pydantic import PydanticUndefinedAnnotation, TypeAdapter
 
-from healthstore.entity.annotations import field_type, unwrap
-from healthstore.entity.declare import Digits, Entity, MaxLength, Milliseconds, Ref
+from healthstore.entity.annotations import SCALARS, Notes, field_type, members, unwrap
+from healthstore.entity.declare import Entity, Ref
+from healthstore.entity.fields import Writer, parser_of, writer_of
+from healthstore.entity.filters import spelled
+from healthstore.entity.refusals import require_class, require_kept, require_plain
+from healthstore.entity.validators import ALWAYS, constrained, has_validators, prepared
 from healthstore.errors import ConfigurationError, InvalidRequestError
-from healthstore.model.schema import Collection, Index, Reference, Unique
-from healthstore.model.schema import Field as SchemaField
+from healthstore.model.schema import Check, Collection, Field, Index, Reference, Unique
 from healthstore.model.values import FieldType, Kind
 
 __all__ = ("Derivation", "collection_of", "derive")
@@ -34,8 +29,15 @@ class Derivation:
     """How an entity's class and its documents relate."""
 
     collection: Collection
-    writers: tuple[tuple[str, Callable[[Any], object] | None], ...]
+    names: AbstractSet[str]
+    writers: tuple[tuple[str, Writer | None], ...]
+    texts: Mapping[str, Writer]
+    """The fields whose values are no texts, but are stored as such."""
+    members: Mapping[str, Mapping[object, Enum]]
+    """The fields that list members of an enum, which pydantic does not find by their values."""
     parsers: Mapping[str, TypeAdapter[Any]]
+    prepared: frozenset[str]
+    """The fields whose validators take what the type alone does not."""
     validated: bool
     """Whether the class has validators of its own."""
     constrained: frozenset[str]
@@ -47,7 +49,7 @@ class Derivation:
 
         pydantic checks a model when it is made, and neither an assignment nor ``model_copy``.
         """
-        return self.validated or self.constrained != _ALWAYS
+        return self.validated or self.constrained != ALWAYS
 
 
 # A cache of pure derivations, by class: it holds nothing that a program could observe.
@@ -61,83 +63,100 @@ def derive(entity: type[Entity]) -> Derivation:
             hint=f'write: class {entity.__name__}(Entity, collection="…")',
             entity=entity.__name__,
         )
-    fields: list[SchemaField] = []
-    uniques: list[Unique] = []
-    indexes: list[Index] = []
-    references: list[Reference] = []
-    writers: list[tuple[str, Callable[[Any], object] | None]] = []
-    parsers: dict[str, TypeAdapter[Any]] = {}
-    for field_name, info in entity.model_fields.items():
-        annotation, nullable, notes = unwrap(info.annotation, info.metadata)
-        kind = field_type(annotation, notes, entity, field_name)
-        fields.append(SchemaField(field_name, kind, nullable=nullable))
-        parsers[field_name] = _adapter(info)
-        writers.append((field_name, _writer(kind, parsers[field_name])))
-        for note in notes:
-            if isinstance(note, Unique):
-                uniques.append(Unique(*(note.fields or (field_name,))))
-            elif isinstance(note, Index):
-                indexes.append(Index(*(note.keys or (field_name,))))
-            elif isinstance(note, Ref):
-                references.append(Reference(field_name, _target(note, name), note.on_delete))
-    for index in entity.__indexes__:
-        (uniques if isinstance(index, Unique) else indexes).append(cast(Any, index))
+    _complete(entity)
+    require_class(entity)
+    declared = tuple(_declared(entity, each) for each in entity.model_fields)
+    texts = {
+        each.field.name: each.writer
+        for each in declared
+        if each.writer is not None and each.field.type.kind is Kind.TEXT
+    }
+    collection = _collection(entity, name, declared, texts)
+    return Derivation(
+        collection,
+        names=frozenset(collection.names),
+        writers=tuple((each.field.name, each.writer) for each in declared),
+        texts=texts,
+        members={each.field.name: each.members for each in declared if each.members},
+        parsers={each.field.name: each.parser for each in declared},
+        prepared=prepared(entity),
+        validated=has_validators(entity),
+        constrained=constrained(entity, collection),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """One field of an entity, and what its annotation says."""
+
+    field: Field
+    notes: Notes
+    parser: TypeAdapter[Any]
+    writer: Writer | None
+    members: Mapping[object, Enum]
+
+
+def _declared(entity: type[Entity], name: str) -> _Declared:
+    info = entity.model_fields[name]
+    require_kept(entity, name)
+    annotation, nullable, notes = unwrap(info.annotation, info.metadata)
+    kind = field_type(annotation, notes, entity, name)
+    parser = parser_of(entity, name)
+    require_plain(entity, name, kind, parser)
+    # An enum's own class finds its members by their values; a literal of members does not.
+    listed = () if isinstance(annotation, type) else members(annotation)
+    return _Declared(
+        Field(name, kind, nullable=nullable),
+        notes,
+        parser,
+        writer_of(parser) if _is_written(kind, annotation) else None,
+        {each.value: each for each in listed if isinstance(each, Enum)},
+    )
+
+
+def _is_written(kind: FieldType, annotation: object) -> bool:
+    """Tell whether values are stored in another form than they have in the entity."""
+    return kind.kind is Kind.JSON or (kind.kind is Kind.TEXT and annotation not in SCALARS)
+
+
+def _collection(
+    entity: type[Entity], name: str, declared: Iterable[_Declared], texts: Mapping[str, Writer]
+) -> Collection:
+    noted = [(each.field.name, note) for each in declared for note in each.notes]
+    uniques = [Unique(*(note.fields or (at,))) for at, note in noted if isinstance(note, Unique)]
+    indexes = [Index(*(note.keys or (at,))) for at, note in noted if isinstance(note, Index)]
+    references = [
+        Reference(at, _target(note, name), note.on_delete)
+        for at, note in noted
+        if isinstance(note, Ref)
+    ]
+    uniques.extend(each for each in entity.__indexes__ if isinstance(each, Unique))
+    indexes.extend(each for each in entity.__indexes__ if isinstance(each, Index))
     keys: tuple[Unique | Index, ...] = (*uniques, *indexes)
     indexed = {key.fields[:1] for key in keys}
     # A reference without an index makes each deletion of its target read the whole collection.
     indexes.extend(Index(each.field) for each in references if (each.field,) not in indexed)
-    collection = Collection(
+    return Collection(
         name=name,
-        fields=tuple(fields),
+        fields=tuple(each.field for each in declared),
         uniques=tuple(dict.fromkeys(uniques)),
         indexes=tuple(dict.fromkeys(indexes)),
         references=tuple(references),
-        checks=entity.__checks__,
+        checks=tuple(Check(each.name, spelled(texts, each.rule)) for each in entity.__checks__),
         entity=entity.__name__,
     )
-    return Derivation(
-        collection, tuple(writers), parsers, _has_validators(entity), _constrained(entity)
-    )
 
 
-_ALWAYS = frozenset({"version"})
-_NOTES = (Digits, Milliseconds, Ref, Unique, Index, MaxLength)
-_CONFIGURED = (
-    "str_max_length",
-    "str_min_length",
-    "str_strip_whitespace",
-    "str_to_lower",
-    "str_to_upper",
-)
-_VALIDATORS = (AfterValidator, BeforeValidator, PlainValidator, WrapValidator)
-
-
-def _has_validators(entity: type[Entity]) -> bool:
-    found = entity.__pydantic_decorators__
-    decorated = found.validators or found.field_validators or found.model_validators
-    configured = any(entity.model_config.get(name) for name in _CONFIGURED)
-    annotated = any(
-        isinstance(note, _VALIDATORS)
-        for info in entity.model_fields.values()
-        for note in unwrap(info.annotation, info.metadata)[2]
-    )
-    return bool(decorated or found.root_validators or annotated or configured)
-
-
-def _constrained(entity: type[Entity]) -> frozenset[str]:
-    found: set[str] = set()
-    for name, info in entity.model_fields.items():
-        annotation, _, notes = unwrap(info.annotation, info.metadata)
-        if _is_numbers(annotation) or any(not isinstance(note, _NOTES) for note in notes):
-            found.add(name)
-    return frozenset(found)
-
-
-def _is_numbers(annotation: object) -> bool:
-    """Tell whether it is an enum whose members the collection's definition does not list."""
-    if not (isinstance(annotation, type) and issubclass(annotation, Enum)):
-        return False
-    return any(not isinstance(member.value, str) for member in annotation)
+def _complete(entity: type[Entity]) -> None:
+    """Resolve annotations that name what was defined after the entity."""
+    try:
+        entity.model_rebuild()
+    except PydanticUndefinedAnnotation as error:
+        raise ConfigurationError(
+            f"an annotation names {error.name!r}, which is not defined",
+            hint=f"define it, and call {entity.__name__}.model_rebuild() where its name is known",
+            entity=entity.__name__,
+        ) from None
 
 
 def collection_of(entity: type[Entity]) -> Collection:
@@ -161,26 +180,3 @@ def _target(note: Ref, own: str) -> str:
     if target is None:
         raise ConfigurationError(f"{note.target.__name__} has no collection to refer to")
     return target
-
-
-def _adapter(info: FieldInfo) -> TypeAdapter[Any]:
-    inner: Any = info.annotation
-    annotated: Any = Annotated[(inner, *info.metadata)] if info.metadata else inner
-    if isinstance(inner, type) and issubclass(inner, BaseModel):
-        return TypeAdapter(annotated)  # a model has a configuration of its own
-    config = ConfigDict(hide_input_in_errors=True, ser_json_inf_nan="constants")
-    return TypeAdapter(annotated, config=config)
-
-
-def _writer(kind: FieldType, adapter: TypeAdapter[Any]) -> Callable[[Any], object] | None:
-    if kind.kind is not Kind.JSON:
-        return None  # enums and other scalars are made canonical by the guard
-
-    def write(value: object) -> object:
-        written: object = adapter.dump_python(value, mode="json")
-        # JSON has no tuple, no Decimal and no datetime: only the field's type brings them back.
-        if adapter.validate_python(written, by_alias=False, by_name=True) != value:
-            raise ValueError("would come back from JSON as another value")
-        return written
-
-    return write

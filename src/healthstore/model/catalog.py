@@ -82,11 +82,11 @@ def from_definition(described: object) -> Collection:
                 Check(each["name"], _read_rule(each["rule"], types)) for each in data["checks"]
             ),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, UnknownFieldError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, UnknownFieldError):
         raise ConfigurationError(
             "the definition of a collection is malformed",
             hint="it was written by another version of healthstore, or changed by hand",
-        ) from error
+        ) from None  # the cause may quote a value of a check
 
 
 def _read_field(described: dict[str, Any]) -> Field:

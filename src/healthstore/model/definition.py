@@ -8,13 +8,13 @@ of which all of that is true.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
-from healthstore.errors import UnknownFieldError
+from healthstore.errors import InvalidRequestError, UnknownFieldError
 from healthstore.model.query import Filter
 from healthstore.model.values import Canonicaliser, FieldType, canonicaliser
 
@@ -89,6 +89,10 @@ class Definition:
     checks: tuple[Check, ...] = ()
     entity: str = field(default="", compare=False)
 
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        # What is computed on demand stays behind: functions, which cannot be pickled.
+        return type(self), tuple(getattr(self, each.name) for each in fields(self))
+
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
         """The fields by name."""
@@ -116,9 +120,16 @@ class Definition:
 
     def field(self, name: str) -> Field:
         """Return the field of this name; raise UnknownFieldError with a suggestion otherwise."""
+        given: object = name
+        if not isinstance(given, str):
+            raise InvalidRequestError(
+                f"a field is named by a text, not by a {type(given).__name__}",
+                hint='write its name, as in "weight"',
+                entity=self.entity,
+            )
         found = self.by_name.get(name)
         if found is None:
-            close = get_close_matches(str(name), self.names, n=1)
+            close = get_close_matches(name, self.names, n=1)
             known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(self.names)}"
             raise UnknownFieldError(f"there is no field {name!r}", hint=known, entity=self.entity)
         return found

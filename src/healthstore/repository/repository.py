@@ -13,6 +13,7 @@ from healthstore.entity import (
     collection_of,
     from_document,
     parse_fields,
+    stored_filter,
     to_document,
     utc_now,
 )
@@ -128,7 +129,12 @@ class Repository(Generic[M]):
         if after is not None:
             position, origin = read_position(self.collection, orders, after)
         op = Find(
-            self.collection, And(filters), orders, limit + 1, position, None if stale else origin
+            self.collection,
+            self._where(filters),
+            orders,
+            limit + 1,
+            position,
+            None if stale else origin,
         )
         found = await self._executor.execute(op)
         here = found.origin if isinstance(found, Found) else Origin(self._executor.name)
@@ -140,18 +146,18 @@ class Repository(Generic[M]):
 
     async def first(self, *filters: Filter, order: Iterable[str] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
-        op = Find(self.collection, And(filters), parse_order(order), limit=1)
+        op = Find(self.collection, self._where(filters), parse_order(order), limit=1)
         found = await self._executor.execute(op)
         return self._entity_of(found[0]) if found else None
 
     async def exists(self, *filters: Filter) -> bool:
         """Return whether any entity satisfies all filters."""
-        found = await self._executor.execute(Find(self.collection, And(filters), limit=1))
+        found = await self._executor.execute(Find(self.collection, self._where(filters), limit=1))
         return bool(found)
 
     async def count(self, *filters: Filter) -> int:
         """Return the exact number of entities that satisfy all filters."""
-        return await self._executor.execute(CountDocuments(self.collection, And(filters)))
+        return await self._executor.execute(CountDocuments(self.collection, self._where(filters)))
 
     async def stream(
         self,
@@ -242,16 +248,19 @@ class Repository(Generic[M]):
                     hint=f"write {name}=Count(), or another name",
                     entity=self.collection.entity,
                 )
-        op = Aggregate(self.collection, tuple(measures.values()), And(filters), keys)
+        op = Aggregate(self.collection, tuple(measures.values()), self._where(filters), keys)
         rows = await self._executor.execute(op)
         names = (*keys, *measures)
         return [dict(zip(names, (*row.key, *row.values), strict=True)) for row in rows]
+
+    def _where(self, filters: tuple[Filter, ...]) -> Filter:
+        return stored_filter(self._entity, And(filters))
 
     def _entity_of(self, document: Document) -> M:
         return from_document(self._entity, document)
 
     def _require(self, entity: object) -> None:
-        if not isinstance(entity, self._entity):
+        if type(entity) is not self._entity:
             raise InvalidRequestError(
                 f"expects a {self._entity.__name__}, not {type(entity).__name__}",
                 entity=self.collection.entity,

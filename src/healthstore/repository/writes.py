@@ -21,11 +21,14 @@ from healthstore.entity import (
 from healthstore.errors import (
     ConflictError,
     DuplicateKeyError,
+    HealthstoreError,
     InvalidRequestError,
     NotFoundError,
+    RefusedValueError,
     StaleVersionError,
 )
-from healthstore.model.evaluate import patched
+from healthstore.layers.guard import check
+from healthstore.model.evaluate import check_version, patched
 from healthstore.model.ops import Find, Get, Insert, Patch, Replace
 from healthstore.model.query import And, Operator, Test
 from healthstore.model.schema import Collection
@@ -56,29 +59,71 @@ class Writes(Generic[M]):
         version: int | None,
     ) -> M:
         """Set and increment fields, and return the entity as it is afterwards."""
-        checked = is_validated(self.entity, increments)
+        if is_validated(self.entity, increments):
+            return await self._patch_validated(identity, sets, increments, version)
+        changes = (*sets.items(), ("updated_at", self.clock()))
+        steps = (*increments.items(), ("version", 1))
+        return await self._patch(identity, changes, steps, version)
+
+    async def _patch(
+        self,
+        identity: UUID,
+        sets: tuple[tuple[str, Value], ...],
+        increments: tuple[tuple[str, Value], ...],
+        version: int | None,
+    ) -> M:
+        versions = None if version is None else (version,)
+        op = Patch(self.collection, (identity,), sets, increments, versions)
+        (document,) = await self.executor.execute(op)
+        if document is None:
+            raise self._not_found(identity)
+        return from_document(self.entity, document)
+
+    async def _patch_validated(
+        self,
+        identity: UUID,
+        sets: Mapping[str, Value],
+        increments: Mapping[str, Value],
+        version: int | None,
+    ) -> M:
+        """Write what the entity's validators make of the changed document."""
+        op = Patch(self.collection, (identity,), increments=(*increments.items(), ("version", 1)))
+        plan = cast(Patch, check(op, self.executor.capabilities, self.executor.name))
         for attempt in range(self.attempts):
-            expected = version
-            if checked:
-                found = await self._require_valid(identity, sets, increments)
-                expected = found if version is None else version
-            op = Patch(
-                self.collection,
-                (identity,),
-                (*sets.items(), ("updated_at", self.clock())),
-                (*increments.items(), ("version", 1)),
-                None if expected is None else (expected,),
+            (stored,) = await self.executor.execute(Get(self.collection, (identity,)))
+            if stored is None:
+                raise self._not_found(identity)
+            try:
+                check_version(self.collection, stored, identity, version)
+                planned = {**patched(plan, stored), **sets, "updated_at": self.clock()}
+                document = self._made(planned)
+            except HealthstoreError as error:
+                raise error.at(backend=self.executor.name) from None
+            written = tuple(
+                (name, value)
+                for name, value in document.items()
+                if name in sets or value != stored[name]
             )
             try:
-                (document,) = await self.executor.execute(op)
+                return await self._patch(identity, written, (), cast(int, stored["version"]))
             except StaleVersionError:
                 if version is not None or attempt + 1 == self.attempts:
                     raise
-                continue  # somebody else was first: validate against what is there now
-            if document is None:
-                raise self._not_found(identity)
-            return from_document(self.entity, document)
+                # Somebody else was first: validate against what is there now.
         raise self._too_many()
+
+    def _made(self, planned: Document) -> Document:
+        """Return the document of what the entity's validators make of a planned one."""
+        made = to_document(require_valid(self.entity, planned))
+        for name in ("id", "version"):
+            if made[name] != planned[name]:
+                raise RefusedValueError(
+                    "is changed by the entity's validators",
+                    hint="leave it to the library",
+                    entity=self.collection.entity,
+                    field=name,
+                )
+        return made
 
     async def upsert(self, entity: M, key: tuple[str, ...]) -> M:
         """Add the entity, or give its values to the one that has the same key."""
@@ -105,17 +150,6 @@ class Writes(Generic[M]):
             await asyncio.sleep(random() * _PAUSE)  # noqa: S311 - only spreads rivals over time
         raise self._too_many()
 
-    async def _require_valid(
-        self, identity: UUID, sets: Mapping[str, Value], increments: Mapping[str, Value]
-    ) -> int:
-        """Validate the whole entity as it would be, and return the version that was read."""
-        (stored,) = await self.executor.execute(Get(self.collection, (identity,)))
-        if stored is None:
-            raise self._not_found(identity)
-        plan = Patch(self.collection, (identity,), tuple(sets.items()), tuple(increments.items()))
-        require_valid(self.entity, patched(plan, stored))
-        return cast(int, stored["version"])
-
     def _require_key(self, key: tuple[str, ...], document: Document) -> None:
         keys = {("id",), *(tuple(sorted(each.fields)) for each in self.collection.uniques)}
         for name in key:
@@ -137,13 +171,14 @@ class Writes(Generic[M]):
         return found[0] if found else None
 
     def _merged(self, stored: Document, document: Document) -> Document:
-        return {
+        merged: Document = {
             **document,
             "id": stored["id"],
             "created_at": stored["created_at"],
             "updated_at": self.clock(),
             "version": cast(int, stored["version"]) + 1,
         }
+        return self._made(merged) if is_validated(self.entity, ()) else merged
 
     def _not_found(self, identity: UUID) -> NotFoundError:
         return NotFoundError(

@@ -1,0 +1,46 @@
+"""Filters that compare with values of the entity, spelled as the store compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
+
+from healthstore.entity.fields import Writer
+from healthstore.model.query import And, Filter, Not, Or, Test, require_moderate
+from healthstore.model.values import Value
+
+__all__ = ("spelled",)
+
+
+def spelled(texts: Mapping[str, Writer], where: Filter) -> Filter:
+    """Return the filter with what a field keeps as text, an address say, written as text."""
+    if not texts:
+        return where
+    require_moderate(where)
+    return _spelled(texts, where)
+
+
+def _spelled(texts: Mapping[str, Writer], node: Filter) -> Filter:
+    if isinstance(node, And | Or):
+        return type(node)(tuple(_spelled(texts, item) for item in node.items))
+    if isinstance(node, Not):
+        return Not(_spelled(texts, node.item))
+    given: object = node  # the guard refuses what is no filter
+    if not isinstance(given, Test) or given.field not in texts:
+        return node
+    write, operand = texts[given.field], given.operand
+    if isinstance(operand, tuple):
+        return Test(given.field, given.operator, tuple(_text(write, each) for each in operand))
+    return Test(given.field, given.operator, _text(write, operand))
+
+
+def _text(write: Writer, operand: Value) -> Value:
+    if operand is None or isinstance(operand, str):
+        return operand
+    try:
+        return cast(Value, write(operand))
+    except (ValueError, ValidationError, PydanticSerializationError):
+        return operand  # of another type: the guard says so
