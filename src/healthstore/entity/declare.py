@@ -7,11 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import urandom
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from annotated_types import MaxLen as MaxLength
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+# type(BaseModel) by its name: type checkers take no other for the class of a class.
+from pydantic._internal._model_construction import ModelMetaclass
 
 from healthstore.model.schema import Check, Index, OnDelete, Unique
 
@@ -62,7 +65,21 @@ def uuid7() -> UUID:
     return UUID(int=(milliseconds << 80) | (7 << 76) | (fraction << 64) | (2 << 62) | tail)
 
 
-class Entity(BaseModel):
+class _EntityClass(ModelMetaclass):
+    """The class of entity classes: it tells who looks for a field on one how fields are named."""
+
+    if not TYPE_CHECKING:  # else a checker would believe that there is every attribute
+
+        def __getattr__(cls, name: str) -> object:
+            if name not in cls.__dict__.get("__pydantic_fields__", ()):
+                return super().__getattr__(name)
+            raise AttributeError(
+                f"{cls.__name__}.{name} is a value that each {cls.__name__} has, and the class has not; "
+                f"in a filter, write F.{name}"
+            )
+
+
+class Entity(BaseModel, metaclass=_EntityClass):
     """A document with a key, two instants and a version.
 
     ``version`` starts at 1 and rises by one with each change; ``updated_at`` is the instant

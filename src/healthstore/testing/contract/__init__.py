@@ -39,6 +39,7 @@ from healthstore.testing.contract.references import TestReferences
 from healthstore.testing.contract.schema import TestSchema
 from healthstore.testing.contract.uniques import TestUniques
 from healthstore.testing.contract.units import TestUnits
+from healthstore.testing.contract.validators import TestValidators
 from healthstore.testing.contract.values import TestValues
 from healthstore.testing.contract.writes import TestWrites
 
@@ -60,6 +61,7 @@ __all__ = (
     "TestSchema",
     "TestUniques",
     "TestUnits",
+    "TestValidators",
     "TestValues",
     "TestWrites",
 )
@@ -82,6 +84,7 @@ class ContractTests(
     TestSchema,
     TestUniques,
     TestUnits,
+    TestValidators,
     TestValues,
     TestWrites,
 ):
