@@ -13,9 +13,6 @@ from uuid import UUID
 from annotated_types import MaxLen as MaxLength
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-# type(BaseModel) by its name: type checkers take no other for the class of a class.
-from pydantic._internal._model_construction import ModelMetaclass
-
 from healthstore.model.schema import Check, Index, OnDelete, Unique
 
 __all__ = ("Digits", "Entity", "MaxLength", "Milliseconds", "Ref", "utc_now", "uuid7")
@@ -65,10 +62,13 @@ def uuid7() -> UUID:
     return UUID(int=(milliseconds << 80) | (7 << 76) | (fraction << 64) | (2 << 62) | tail)
 
 
-class _EntityClass(ModelMetaclass):
-    """The class of entity classes: it tells who looks for a field on one how fields are named."""
+if TYPE_CHECKING:
+    # A checker that saw __getattr__ would believe that classes have every attribute.
+    from pydantic._internal._model_construction import ModelMetaclass as _EntityClass
+else:
 
-    if not TYPE_CHECKING:  # else a checker would believe that there is every attribute
+    class _EntityClass(type(BaseModel)):
+        """The class of entity classes: who looks for a field on one is told how fields are named."""
 
         def __getattr__(cls, name: str) -> object:
             if name not in cls.__dict__.get("__pydantic_fields__", ()):
