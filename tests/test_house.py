@@ -200,6 +200,23 @@ def test_every_ignore_has_its_reason() -> None:
     assert not wrong
 
 
+def test_what_an_error_is_raised_from_carries_no_values() -> None:
+    """A cause is an error of ours, or a module that is not installed; others quote values."""
+    wrong = [
+        f"{named(path)}:{node.lineno} {ast.unparse(node)}"
+        for path in SOURCES
+        for handler in ast.walk(tree(path))
+        if isinstance(handler, ast.ExceptHandler)
+        and ast.unparse(handler.type or ast.Constant(None))
+        not in {"HealthstoreError", "ModuleNotFoundError"}
+        for node in ast.walk(handler)
+        if isinstance(node, ast.Raise)
+        and node.cause is not None
+        and ast.unparse(node.cause) not in {"None", "error.__cause__"}
+    ]
+    assert not wrong
+
+
 def test_every_skip_has_its_reason() -> None:
     """``skip``, ``skipif`` and ``xfail`` are calls that give a reason."""
     wrong: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import traceback
 
 import pytest
 
@@ -103,3 +104,31 @@ def test_an_error_is_caught_as_one_of_ours(kind: type[HealthstoreError]) -> None
     assert isinstance(error, HealthstoreError)
     assert error.outcome is Outcome.NOT_APPLIED
     assert isinstance(error.transient, bool)
+
+
+def test_an_error_from_none_has_no_context() -> None:
+    """What is suppressed cannot be reached: it may quote a value."""
+    try:
+        try:
+            raise ValueError("a value")  # noqa: TRY301 - to have one
+        except ValueError:
+            raise HealthstoreError("ours") from None
+    except HealthstoreError as error:
+        caught = error
+    assert (caught.__cause__, caught.__context__) == (None, None)
+    assert "a value" not in "".join(traceback.format_exception(caught))
+
+
+def test_what_a_program_was_handling_stays_in_sight() -> None:
+    """An error of the program's own, during which ours came up, is its context as ever."""
+    first = ValueError("the program's")
+    try:
+        try:
+            raise first
+        except ValueError:
+            raise HealthstoreError("ours")  # noqa: B904 - what is looked at
+    except HealthstoreError as error:
+        caught = error
+    assert caught.__context__ is first
+    caught.__context__ = None
+    assert caught.__context__ is None

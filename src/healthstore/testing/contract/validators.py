@@ -39,7 +39,7 @@ __all__ = ("TestValidators",)
 M = TypeVar("M", bound=Entity)
 
 
-class Account(Entity, collection="contract_accounts"):
+class _Account(Entity, collection="contract_accounts"):
     """Validators of each sort: of one field, of the whole, and by configuration."""
 
     model_config = ConfigDict(str_strip_whitespace=True)
@@ -74,7 +74,7 @@ class Account(Entity, collection="contract_accounts"):
         return self
 
 
-class Label(Entity, collection="contract_labels"):
+class _Label(Entity, collection="contract_labels"):
     """Validators that stand in the annotation of one field."""
 
     code: Annotated[str, StringConstraints(to_upper=True), MaxLength(20), Unique()]
@@ -83,7 +83,7 @@ class Label(Entity, collection="contract_labels"):
     note: Annotated[str, StringConstraints(strip_whitespace=True)] = ""
 
 
-class Title(Entity, collection="contract_titles"):
+class _Title(Entity, collection="contract_titles"):
     """A configuration alone changes texts."""
 
     model_config = ConfigDict(str_to_lower=True)
@@ -92,7 +92,7 @@ class Title(Entity, collection="contract_titles"):
     count: int = 0
 
 
-class Prepared(Entity, collection="contract_prepared"):
+class _Prepared(Entity, collection="contract_prepared"):
     """What is made after validation is made by validation, too."""
 
     first: str = ""
@@ -105,7 +105,7 @@ class Prepared(Entity, collection="contract_prepared"):
         self.whole = f"{self.first} {self.last}"
 
 
-class Growing(Entity, collection="contract_growing"):
+class _Growing(Entity, collection="contract_growing"):
     """A validator that does not accept its own result."""
 
     name: str = ""
@@ -119,7 +119,7 @@ class Growing(Entity, collection="contract_growing"):
         return self
 
 
-class Renamed(Entity, collection="contract_renamed"):
+class _Renamed(Entity, collection="contract_renamed"):
     """A validator that changes what the library keeps."""
 
     name: str = ""
@@ -141,9 +141,9 @@ class TestValidators(Contract):
 
     async def test_an_update_stores_what_validators_made(self, store: Backend) -> None:
         """What `update` returns is what is read, found, summed and kept unique."""
-        accounts = await _repository(store, Account)
-        bob = await accounts.add(Account(email="bob@x"))
-        ann = await accounts.add(Account(email=" Ann@X "))
+        accounts = await _repository(store, _Account)
+        bob = await accounts.add(_Account(email="bob@x"))
+        ann = await accounts.add(_Account(email=" Ann@X "))
         assert (await accounts.get(ann.id)) == ann
         assert ann.email == "ann@x"
         changes = {"email": " CARL@X ", "owner": "  carl\t", "a": 3, "b": 4, "tags": "x,y"}
@@ -163,8 +163,8 @@ class TestValidators(Contract):
 
     async def test_an_increment_stores_what_validators_made(self, store: Backend) -> None:
         """A field that follows from a number is stored with it; a refusal writes nothing."""
-        accounts = await _repository(store, Account)
-        kept = await accounts.add(Account(email="bob@x", a=1, b=2))
+        accounts = await _repository(store, _Account)
+        kept = await accounts.add(_Account(email="bob@x", a=1, b=2))
         after = await accounts.increment(kept.id, "a", 5)
         assert (after.a, after.total, after.stamp) == (6, 8, ":2")
         assert await accounts.get(kept.id) == after
@@ -181,8 +181,8 @@ class TestValidators(Contract):
 
     async def test_increments_at_once_keep_what_follows_from_them(self, store: Backend) -> None:
         """Rivals each validate what the one before has written: no step and no sum is lost."""
-        accounts = await _repository(store, Account)
-        kept = await accounts.add(Account(email="bob@x"))
+        accounts = await _repository(store, _Account)
+        kept = await accounts.add(_Account(email="bob@x"))
         fields = ["a", "b"] * 4
         await asyncio.gather(*(accounts.increment(kept.id, field) for field in fields))
         found = await accounts.get(kept.id)
@@ -192,17 +192,17 @@ class TestValidators(Contract):
 
     async def test_an_upsert_stores_what_validators_made(self, store: Backend) -> None:
         """What follows from the version is made of the version that is stored."""
-        accounts = await _repository(store, Account)
-        first = await accounts.upsert(Account(email="BOB@x", owner="bob", a=1), on="email")
-        again = await accounts.upsert(Account(email="bob@X", owner=" rob ", b=2), on="email")
+        accounts = await _repository(store, _Account)
+        first = await accounts.upsert(_Account(email="BOB@x", owner="bob", a=1), on="email")
+        again = await accounts.upsert(_Account(email="bob@X", owner=" rob ", b=2), on="email")
         assert (again.id, again.stamp, again.total) == (first.id, "rob:2", 2)
         assert await accounts.get(first.id) == again
         assert (await accounts.find(F.stamp == "rob:2")).items == (again,)
 
     async def test_an_annotation_changes_what_is_stored(self, store: Backend) -> None:
         """Validators in the annotation of a field need no validator of the whole."""
-        labels = await _repository(store, Label)
-        kept = await labels.add(Label(code="ab", price=Decimal("-1.5"), note=" n "))
+        labels = await _repository(store, _Label)
+        kept = await labels.add(_Label(code="ab", price=Decimal("-1.5"), note=" n "))
         assert await labels.get(kept.id) == kept
         changes = {"code": "cd", "price": Decimal("-2.5"), "size": 0, "note": "\tm "}
         after = await labels.update(kept.id, changes)
@@ -210,14 +210,14 @@ class TestValidators(Contract):
         assert await labels.get(kept.id) == after
         where = (F.code == "CD") & (F.price == Decimal("2.50")) & (F.note == "m")
         assert (await labels.find(where)).items == (after,)
-        await labels.add(Label(code="ef"))
+        await labels.add(_Label(code="ef"))
         with pytest.raises(DuplicateKeyError):
             await labels.update(kept.id, {"code": "eF"})
 
     async def test_a_configuration_changes_what_is_stored(self, store: Backend) -> None:
         """What `model_config` makes of texts holds for an update as it does for a new entity."""
-        titles = await _repository(store, Title)
-        kept = await titles.add(Title(name="ÄB"))
+        titles = await _repository(store, _Title)
+        kept = await titles.add(_Title(name="ÄB"))
         assert (await titles.find(F.name == "äb")).items == (kept,)
         after = await titles.update(kept.id, {"name": "CD"})
         assert after.name == "cd"
@@ -226,24 +226,24 @@ class TestValidators(Contract):
 
     async def test_what_is_made_after_validation_is_stored(self, store: Backend) -> None:
         """`model_post_init` is a validator like any other."""
-        people = await _repository(store, Prepared)
-        kept = await people.add(Prepared(first="Ann", last="Bee"))
+        people = await _repository(store, _Prepared)
+        kept = await people.add(_Prepared(first="Ann", last="Bee"))
         after = await people.update(kept.id, {"last": "Cee"})
         assert after.whole == "Ann Cee"
         assert (await people.find(F.whole == "Ann Cee")).items == (after,)
 
     async def test_validators_that_do_not_come_to_rest_are_refused(self, store: Backend) -> None:
         """What each reading would change again, or what belongs to the library, is not written."""
-        growing = await _repository(store, Growing)
-        kept = await growing.add(Growing())
+        growing = await _repository(store, _Growing)
+        kept = await growing.add(_Growing())
         with pytest.raises(RefusedValueError):
             await growing.update(kept.id, {"name": "a"})
         with pytest.raises(RefusedValueError):
-            await growing.add(Growing(name="a"))
+            await growing.add(_Growing(name="a"))
         assert (await growing.find()).items == (kept,)
         assert (await growing.update(kept.id, {"size": 1})).size == 1
-        renamed = await _repository(store, Renamed)
-        whole = await renamed.add(Renamed(name="a"))
+        renamed = await _repository(store, _Renamed)
+        whole = await renamed.add(_Renamed(name="a"))
         with pytest.raises(RefusedValueError) as error:
             await renamed.update(whole.id, {"name": "b"})
         assert (error.value.field, error.value.backend) == ("version", store.name)
@@ -251,8 +251,8 @@ class TestValidators(Contract):
 
     async def test_a_stale_version_is_told_before_validators_speak(self, store: Backend) -> None:
         """Who read an older version decides again, whatever would be refused now."""
-        accounts = await _repository(store, Account)
-        kept = await accounts.add(Account(email="bob@x", a=1))
+        accounts = await _repository(store, _Account)
+        kept = await accounts.add(_Account(email="bob@x", a=1))
         await accounts.update(kept.id, {"a": 2})
         for changes in ({"a": -1}, {"a": 5}):
             with pytest.raises(StaleVersionError) as error:
@@ -276,8 +276,8 @@ class TestValidators(Contract):
         self, store: Backend, changes: dict[str, object]
     ) -> None:
         """For any change: returned, read and found are one and the same."""
-        accounts = await _repository(store, Account)
-        kept = await accounts.upsert(Account(email="law@x"), on="email")
+        accounts = await _repository(store, _Account)
+        kept = await accounts.upsert(_Account(email="law@x"), on="email")
         after = await accounts.update(kept.id, changes)
         assert await accounts.get(kept.id) == after
         where = (F.owner == after.owner) & (F.total == after.total) & (F.stamp == after.stamp)

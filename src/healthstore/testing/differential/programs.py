@@ -316,11 +316,11 @@ def from_json(written: Any) -> Any:
             return _READERS[name](parts["value"])
         given = {key: from_json(value) for key, value in parts.items() if key != "$"}
         return _CLASSES[name](**given)
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         raise ConfigurationError(
             f"this is no program: {name!r} cannot be read",
             hint="replay a file that the differential test wrote",
-        ) from error
+        ) from None
 
 
 def _read_datetime(text: str, zone: str | None, fold: int) -> datetime:
