@@ -1,14 +1,14 @@
 """From settings to members, and from members to one backend: the order of the layers.
 
-A member is Retry over Monitor over the program's own layers over its adapter. Failover gives
-each request one deadline for all its attempts. The guard lies over whatever a repository talks
-to. Transfers go to the store itself, around the program's layers: Timeout over Retry over
-Monitor. See :mod:`healthstore.abc.layer` for ranks.
+A member is Retry over Monitor over the program's own layers over Catalog over its adapter.
+Failover gives each request one deadline for all its attempts. The guard lies over whatever a
+repository talks to. Transfers go to the store itself, around the program's layers and Catalog:
+Timeout over Retry over Monitor. See :mod:`healthstore.abc.layer` for ranks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from healthstore.abc.backend import Backend
@@ -16,6 +16,7 @@ from healthstore.abc.layer import Layer, stack
 from healthstore.abc.registry import connect
 from healthstore.config.settings import MemberSettings
 from healthstore.events import EventBus
+from healthstore.layers.catalog import CatalogLayer, CatalogNoticeLayer
 from healthstore.layers.guard import GuardLayer
 from healthstore.layers.monitor import MonitorLayer
 from healthstore.layers.read_only import ReadOnlyLayer
@@ -40,8 +41,11 @@ def build_member(
 
     ``layers`` are laid directly over the adapter, the outermost first.
     """
-    adapter = connect(settings.backend_url(), settings.name)
-    return stack(adapter, [*_own(settings, bus, statistics), *layers])
+    store = connect(settings.backend_url(), settings.name)
+    views = list(layers)
+    while views and views[-1](store).part_of_store:
+        store = stack(store, [views.pop()])
+    return stack(CatalogLayer(store), [*_own(settings, bus, statistics), *views])
 
 
 def build_whole(
@@ -52,7 +56,9 @@ def build_whole(
     It is open while the member is.
     """
     bounded = partial(TimeoutLayer, seconds=timeout_of(settings))
-    return stack(_store(member), [bounded, *_own(settings, bus, statistics)])
+    (catalog,) = (each for each in _layers(member) if isinstance(each, CatalogLayer))
+    noticed = CatalogNoticeLayer(_store(member), changed=catalog.forget)
+    return stack(noticed, [bounded, *_own(settings, bus, statistics)])
 
 
 def _own(settings: MemberSettings, bus: EventBus, statistics: Statistics) -> list[Build]:
@@ -67,11 +73,17 @@ def _own(settings: MemberSettings, bus: EventBus, statistics: Statistics) -> lis
 def _store(backend: Backend) -> Backend:
     """Return what lies under all views of a store: its adapter, and what is part of the store."""
     store = backend
-    while isinstance(backend, Layer):
-        layer, backend = backend, backend.inner
+    for layer in _layers(backend):
         if not layer.part_of_store:
-            store = backend
+            store = layer.inner
     return store
+
+
+def _layers(backend: Backend) -> Iterator[Layer]:
+    """Yield the layers of a stack, the outermost first."""
+    while isinstance(backend, Layer):
+        yield backend
+        backend = backend.inner
 
 
 def timeout_of(settings: MemberSettings) -> float:

@@ -23,6 +23,7 @@
     ├── UnavailableError              the backend was not reached; nothing was attempted
     ├── DeadlineExceededError         the deadline passed
     ├── ReadOnlyError                 the backend accepts no writes now
+    ├── IncompleteStoreError          a transfer into the store has not ended
     ├── OutcomeUnknownError           the connection was lost while a write was under way
     ├── BackendError                  the database reported something that no table lists
     ├── VerificationError             two stores that must be equal differ
@@ -53,6 +54,7 @@ __all__ = (
     "DuplicateKeyError",
     "ForeignKeyError",
     "HealthstoreError",
+    "IncompleteStoreError",
     "IntegrityError",
     "InvalidRequestError",
     "LifecycleError",
@@ -100,6 +102,8 @@ class Condition(StrEnum):
     """It refuses this process: user, password, database, certificate."""
     DAMAGED = "damaged"
     """Its storage reports corruption or I/O errors; an operator must look at it."""
+    INCOMPLETE = "incomplete"
+    """A transfer fills it, or was ended half-way: it may hold a part of the documents."""
 
 
 _context = BaseException.__dict__["__context__"].__get__
@@ -305,6 +309,13 @@ class BackendError(HealthstoreError):
     """The database reported a failure that no error table lists; a note says where it came up."""
 
     code = "HS-6004"
+
+
+class IncompleteStoreError(HealthstoreError):
+    """A transfer into the store has not ended, or was killed: half a copy serves nobody."""
+
+    code = "HS-6005"
+    condition = Condition.INCOMPLETE
 
 
 class VerificationError(HealthstoreError):

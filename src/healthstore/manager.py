@@ -438,7 +438,7 @@ class DatabaseManager:
         Without ``entities``, every collection of the source is copied.
         """
         ends = await self.member(source), await self.member(target)
-        with self._failover.filling(target):
+        async with self._failover.filling(target):
             return await migrate(*ends, _collections(entities), on_event=on_event)
 
     async def verify(
@@ -480,7 +480,7 @@ class DatabaseManager:
         """Check a backup from end to end, then load it into a member and verify it."""
         name = self.active if into is None else into
         backend = await self.member(name)
-        with self._failover.filling(name):
+        async with self._failover.filling(name):
             return await restore(path, backend, _collections(entities), on_event=on_event)
 
 

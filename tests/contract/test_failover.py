@@ -10,6 +10,7 @@ import pytest
 from healthstore.abc import Backend, BackendURL
 from healthstore.abc.registry import connect
 from healthstore.events import Event
+from healthstore.layers.catalog import CatalogLayer
 from healthstore.routing.failover import Failover
 from healthstore.routing.policy import FailoverMode, FailoverPolicy
 from healthstore.testing.contract import ContractTests
@@ -20,7 +21,7 @@ class TestFailover(ContractTests):
     async def backend(self, tmp_path: Path) -> AsyncIterator[Backend]:
         """Lend an opened, empty failover over two SQLite files."""
         members = {
-            name: connect(BackendURL.parse(f"sqlite:///{tmp_path / name}.db"), name)
+            name: CatalogLayer(connect(BackendURL.parse(f"sqlite:///{tmp_path / name}.db"), name))
             for name in ("primary", "standby")
         }
         events: list[Event] = []

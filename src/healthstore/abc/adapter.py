@@ -45,6 +45,7 @@ from healthstore.model.catalog import (
     from_definition,
     to_document,
 )
+from healthstore.model.filling import collections_only
 from healthstore.model.ops import (
     Aggregate,
     Batch,
@@ -419,7 +420,7 @@ class _PingProber:
                 if CATALOG.name in there
                 else ()
             )
-            known = [from_definition(row["definition"]) for row in rows]
+            known = [from_definition(row["definition"]) for row in collections_only(rows)]
             counts = {
                 each.name: await adapter.count(session, CountDocuments(each))
                 for each in known

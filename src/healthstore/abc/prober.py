@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from healthstore.model.filling import Filling
+
 __all__ = ("Figures", "PoolFigures", "Prober", "Vitals")
 
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What one check of a member saw. ``reason`` says why it takes no writes, if it does not."""
+    """What one check of a member saw. ``reason`` says why it takes no writes, if it does not.
+
+    ``filling`` is the mark of a transfer into it that has not ended.
+    """
 
     writable: bool = True
     reason: str = ""
+    filling: Filling | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from healthstore.errors import (
     ConfigurationError,
     ForeignKeyError,
     HealthstoreError,
+    SchemaMismatchError,
     SerializationError,
 )
 from healthstore.model import evaluate
@@ -397,8 +398,14 @@ class MemoryAdapter(Adapter[_Session]):
         return tuple(removed)
 
     def _store(self, session: _Session, collection: Collection, document: Document) -> None:
-        evaluate.check_document(collection, document)
-        kept = cast(Document, _copied(collection, document))
+        stored = session.table(collection).collection
+        if document.keys() != stored.by_name.keys():
+            raise SchemaMismatchError(
+                f"the collection {stored.name!r} has other fields than the document",
+                hint="write with the entity from which it was made",
+            )
+        evaluate.check_document(stored, document)
+        kept = cast(Document, _copied(stored, document))
         session.put(collection, cast(UUID, kept["id"]), kept)
 
     def _require_parents(

@@ -52,6 +52,7 @@ EXITS: Mapping[str, Exit] = {
     "HS-6002": Exit.UNAVAILABLE,
     "HS-6003": Exit.UNAVAILABLE,
     "HS-6004": Exit.FAILURE,
+    "HS-6005": Exit.UNAVAILABLE,
     "HS-7000": Exit.MISMATCH,
     "HS-7001": Exit.FAILURE,
     "HS-7002": Exit.MISMATCH,

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from healthstore.errors import (
     ConfigurationError,
     DeadlineExceededError,
     HealthstoreError,
+    IncompleteStoreError,
     LifecycleError,
     Outcome,
     ReadOnlyError,
@@ -173,15 +174,17 @@ class Failover:
         active, seconds = self.name, self.policy.startup_timeout
         self._roster.watch()
         problem: HealthstoreError | None = None
+        finding = Finding(Condition.OK)
         try:
             async with asyncio.timeout(seconds):
                 await self._open_member(active)
+                finding = await self._look(active)
         except TimeoutError:
             problem = UnavailableError(f"it was not opened within {seconds:g} s", backend=active)
         except HealthstoreError as error:
             problem = error
         if problem is None:
-            self._roster.found(active, Finding(Condition.OK), Source.PROBE)
+            self._roster.found(active, finding, Source.PROBE)
         elif self.policy.startup is Startup.FAIL:
             go_on = 'startup="degraded" starts without it'
             problem.hint = f"{problem.hint}; {go_on}" if problem.hint else go_on
@@ -238,12 +241,21 @@ class Failover:
                     raise self._misplaced()
                 self._roster.opened.add(name)
 
+    async def _look(self, name: str) -> Finding:
+        """Ping a member that has just been opened: half a copy is a finding, no failure."""
+        try:
+            await self._backend(name).ping()
+        except IncompleteStoreError as error:
+            return Finding(error.condition, error.message, remedy=error.hint)
+        return Finding(Condition.OK)
+
     async def _admit(self, name: str) -> None:
         """Make a member that answers ready to serve: open it, and create what it missed."""
         if name not in self._roster.opened:
             try:
                 async with asyncio.timeout(self.policy.startup_timeout):
                     await self._open_member(name)
+                    await self._backend(name).ping()  # which tells half a copy
             except TimeoutError:
                 raise UnavailableError("it answers, but could not be opened in time") from None
             except LifecycleError:
@@ -383,7 +395,9 @@ class Failover:
 
     def _nobody(self) -> str:
         """Raise the error for a read that nobody serves."""
-        raise UnavailableError(
+        half = self._roster.incomplete(self.name)
+        kind = UnavailableError if half is None else IncompleteStoreError
+        raise kind(
             f"no member serves reads: {self.route.reason}", hint=self._advice(), backend=self.name
         )
 
@@ -399,6 +413,9 @@ class Failover:
         )
 
     def _advice(self) -> str:
+        half = self._roster.incomplete(self.name)
+        if half is not None:
+            return f"{half.reason}; {half.remedy}"
         wait = "repeat it when the active member is up again"
         others = [name for name in self.members if name != self.name]
         return f"{wait}, or switch to {' or '.join(others)}" if others else wait
@@ -458,9 +475,25 @@ class Failover:
 
     # --- for transfers and changes ---------------------------------------------------------
 
-    def filling(self, name: str) -> AbstractContextManager[None]:
-        """Keep a member from standing in while a transfer fills it."""
-        return self._roster.filling(name)
+    @asynccontextmanager
+    async def filling(self, name: str) -> AsyncGenerator[None]:
+        """Keep a member from standing in while a transfer fills it; then look what it has become."""
+        with self._roster.filling(name):
+            try:
+                yield
+            except HealthstoreError:
+                await self._look_again(name)
+                raise
+            await self._look_again(name)
+
+    async def _look_again(self, name: str) -> None:
+        if self._roster.watches(name):
+            try:
+                finding = await self._look(name)
+            except HealthstoreError as error:
+                self._roster.noticed(name, error)
+            else:
+                self._roster.found(name, finding, Source.PROBE)
 
     def serves(self, name: str) -> bool:
         """Tell whether a member may be read from."""

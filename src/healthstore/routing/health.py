@@ -33,12 +33,13 @@ _LATE = 1.5  # a deadline that rings this much too late tells of a stalled loop,
 class Finding:
     """The result of one check, which ``began`` at a time of the loop's clock.
 
-    ``reason`` carries no value and no secret.
+    ``reason`` carries no value and no secret; ``remedy`` says what to do, where that is known.
     """
 
     condition: Condition
     reason: str = ""
     began: float = 0.0
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,9 @@ def _unheard(finding: Finding) -> None:
     """Take a finding that nobody wants to hear."""
 
 
-_ANSWERS = frozenset({Condition.OK, Condition.READ_ONLY, Condition.OVERLOADED})
+_ANSWERS = frozenset(
+    {Condition.OK, Condition.READ_ONLY, Condition.OVERLOADED, Condition.INCOMPLETE}
+)
 
 
 async def _within(seconds: float, step: Callable[[], Awaitable[T]], wanted: str) -> T:
@@ -232,6 +235,8 @@ async def _within(seconds: float, step: Callable[[], Awaitable[T]], wanted: str)
 
 
 def _finding(vitals: Vitals) -> Finding:
+    if vitals.filling is not None:
+        return Finding(Condition.INCOMPLETE, str(vitals.filling), remedy=vitals.filling.remedy)
     if vitals.writable:
         return Finding(Condition.OK)
     return Finding(Condition.READ_ONLY, vitals.reason or "it accepts no writes")
@@ -240,4 +245,4 @@ def _finding(vitals: Vitals) -> Finding:
 def _finding_of(error: HealthstoreError) -> Finding:
     # A check is no caller who can be mistaken: whatever fails is a finding.
     condition = Condition.SUSPECT if error.condition is Condition.OK else error.condition
-    return Finding(condition, f"{error.code} {error.message}")
+    return Finding(condition, f"{error.code} {error.message}", remedy=error.hint)

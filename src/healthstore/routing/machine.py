@@ -37,6 +37,8 @@ class State(StrEnum):
     """It refuses this process: an alarm, never a reason to write elsewhere."""
     QUARANTINED = "quarantined"
     """Its storage is damaged: it serves nothing until an operator clears it by ``switch()``."""
+    INCOMPLETE = "incomplete"
+    """A transfer fills it, or was ended half-way: it serves nothing until it is whole."""
 
 
 class Source(StrEnum):
@@ -127,7 +129,7 @@ def _entered(member: Member, state: State, now: float) -> Member:
 
 
 def _answered(member: Member, state: State, now: float, probe: Probe) -> Member:
-    """Count a good check; ``state`` is what it found: up, or read-only."""
+    """Count a good check; ``state`` is what it found: up, read-only or incomplete."""
     passed = replace(member, fails=0, passes=member.passes + 1)
     if member.state is State.READ_ONLY and state is State.UP:
         enough = passed.passes >= probe.rise
@@ -187,12 +189,19 @@ _PROBED: Mapping[Condition, _Rule] = {
     Condition.OVERLOADED: _unchanged,
     Condition.MISCONFIGURED: lambda member, now, _: _refused(member, State.MISCONFIGURED, now),
     Condition.DAMAGED: lambda member, now, _: _refused(member, State.QUARANTINED, now),
+    Condition.INCOMPLETE: lambda member, now, probe: _answered(
+        member, State.INCOMPLETE, now, probe
+    ),
 }
 _TRAFFIC: Mapping[Condition, _Rule] = {
     Condition.DOWN: lambda member, now, probe: (
         _failed(member, 1, now, probe) if member.fails + 1 < probe.fall else member
     ),
     Condition.DAMAGED: lambda member, now, _: _refused(member, State.QUARANTINED, now),
+    # What the store's own catalog says is no guess.
+    Condition.INCOMPLETE: lambda member, now, _: (
+        _entered(member, State.INCOMPLETE, now) if member.serves_reads else member
+    ),
 }
 
 
@@ -280,4 +289,5 @@ _SAID: Mapping[State, str] = {
     State.RECOVERING: "recovering",
     State.MISCONFIGURED: "refusing this process",
     State.QUARANTINED: "in quarantine: its storage is damaged",
+    State.INCOMPLETE: "not whole: a transfer into it has not ended",
 }

@@ -61,6 +61,7 @@ _STATUS: Mapping[State, str] = {
     State.RECOVERING: "degraded",
     State.MISCONFIGURED: "disconnected",
     State.QUARANTINED: "disconnected",
+    State.INCOMPLETE: "degraded",
 }
 
 

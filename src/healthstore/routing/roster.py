@@ -67,6 +67,7 @@ class Roster:
         self._down = down
         self._known: dict[str, Member] = {name: Member() for name in members}
         self._since: dict[str, datetime] = dict.fromkeys(members, datetime.now(UTC))
+        self._why: dict[str, Finding] = {}
         self._checks: dict[str, Checks] = {}
         self._waiting: dict[str, set[asyncio.Future[Finding]]] = {name: set() for name in members}
         self._filling: Counter[str] = Counter()
@@ -135,7 +136,8 @@ class Roster:
     def noticed(self, name: str, error: HealthstoreError) -> None:
         """Take in what an error of a request tells about its member, and check that now."""
         if error.condition is not Condition.OK and name in self._checks:
-            finding = Finding(error.condition, f"{error.code} {error.message}")
+            reason = f"{error.code} {error.message}"
+            finding = Finding(error.condition, reason, remedy=error.hint)
             self.found(name, finding, Source.TRAFFIC)
             self._checks[name].wake()
 
@@ -148,6 +150,7 @@ class Roster:
         after = observed(before, finding.condition, source, now, self.policy.probe)
         self._known[name] = after
         if after.state is not before.state:
+            self._why[name] = finding
             self._entered(name, before, after, finding.reason)
         if source is Source.PROBE:
             for future in self._waiting[name]:
@@ -202,6 +205,10 @@ class Roster:
         """Tell whether a sequence of pages can go on where it began."""
         readable = frozenset(each for each in self._standbys() if self.serves_reads(each))
         return goes_on(origin, self.route, readable)
+
+    def incomplete(self, name: str) -> Finding | None:
+        """Return what was found if a member holds half a copy, else None."""
+        return self._why[name] if self._known[name].state is State.INCOMPLETE else None
 
     def watches(self, name: str) -> bool:
         """Tell whether a member is checked."""
@@ -308,4 +315,5 @@ _EVENTS: Mapping[State, Callable[[str, State, str], Event]] = {
     State.DOWN: lambda name, _, reason: ConnectionLost(name, reason),
     State.MISCONFIGURED: MemberDegraded,
     State.QUARANTINED: MemberDegraded,
+    State.INCOMPLETE: MemberDegraded,
 }

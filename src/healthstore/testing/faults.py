@@ -38,6 +38,7 @@ from healthstore.errors import (
     OutcomeUnknownError,
     UnavailableError,
 )
+from healthstore.model.catalog import CATALOG
 from healthstore.model.ops import Batch, Effect, Op, Operation
 
 __all__ = ("Action", "Fault", "FaultLayer", "Faults")
@@ -312,8 +313,11 @@ class FaultLayer(Layer):
     async def execute(self, op: Op[R]) -> R:
         """Run the operation below, unless a fault strikes."""
         self._faults.require_members()
+        named = frozenset(_collections(op))
+        if named == {CATALOG.name}:
+            return await self.inner.execute(op)  # the library's own, which no test can count
         what: frozenset[str | Effect] = frozenset({type(op).__name__.lower(), op.effect})
-        due = self._faults.due(what, frozenset(_collections(op)), self.name)
+        due = self._faults.due(what, named, self.name)
         return await self.struck(due, lambda: self.inner.execute(op))
 
     async def open(self) -> None:

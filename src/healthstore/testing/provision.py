@@ -26,6 +26,7 @@ from healthstore.abc.unit import Phase
 from healthstore.errors import ConfigurationError, HealthstoreError
 from healthstore.layers.guard import GuardLayer
 from healthstore.model.catalog import CATALOG, from_definition
+from healthstore.model.filling import collections_only
 from healthstore.model.ops import Batch, CountDocuments, Delete, Ensure, Find, Op, Patch
 from healthstore.model.schema import Collection, parents_first
 from healthstore.model.values import Value
@@ -279,7 +280,7 @@ async def _known(store: Backend) -> tuple[Collection, ...]:
     """Return the collections that a store's catalog describes."""
     await store.execute(Ensure(()))
     rows = await store.execute(Find(CATALOG, limit=10_000))
-    return tuple(from_definition(row["definition"]) for row in rows)
+    return tuple(from_definition(row["definition"]) for row in collections_only(rows))
 
 
 async def clear(backend: Backend, collections: Iterable[Collection] | None = None) -> None:

@@ -7,6 +7,7 @@ read, digested and added, whatever store they come from or go to.
 from healthstore.transfer.backup import BackupReport, backup
 from healthstore.transfer.comparison import Change, Comparison
 from healthstore.transfer.digest import Digest
+from healthstore.transfer.filling import release
 from healthstore.transfer.lag import lag
 from healthstore.transfer.load import Convert, LoadReport, load
 from healthstore.transfer.migrate import MigrationReport, migrate
@@ -53,6 +54,7 @@ __all__ = (
     "lag",
     "load",
     "migrate",
+    "release",
     "restore",
     "verify",
 )

@@ -13,15 +13,17 @@ from healthstore.abc.backend import Backend
 from healthstore.model.ops import Aggregate, Count, Max, Sum
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
+from healthstore.transfer.filling import mark_of
 from healthstore.transfer.selection import catalog
 
 __all__ = ("lag",)
 
 
 async def lag(source: Backend, target: Backend) -> list[str]:
-    """Return a line for each collection in which the target differs from the source."""
+    """Return a line for each collection in which the target differs, and for half a copy."""
     there, here = await catalog(target), await catalog(source)
-    found: list[str] = []
+    marks = [(each.name, await mark_of(each)) for each in (source, target)]
+    found = [f"{name} is not whole: {mark}" for name, mark in marks if mark]
     for name, collection in sorted(here.items()):
         if name not in there:
             found.append(f"{target.name} has no {name}")

@@ -22,12 +22,14 @@ from healthstore.errors import (
     RefusedValueError,
 )
 from healthstore.model.evaluate import check_document
+from healthstore.model.filling import Filling
 from healthstore.model.ops import Ensure, Insert
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 from healthstore.transfer._offload import to_the_end
 from healthstore.transfer.blame import blamed
 from healthstore.transfer.digest import Digest, Digester
+from healthstore.transfer.filling import filling, require_whole
 from healthstore.transfer.pages import PAGE_BYTES, PAGE_ROWS, drawn
 from healthstore.transfer.place import file_path
 from healthstore.transfer.progress import Finished, Planned, Progress, Reporter, Stage
@@ -69,12 +71,13 @@ async def load(
     ``convert`` makes a document of the values of a row and may raise HealthstoreError or
     ValueError to refuse it; it is called twice for each row, in threads. First every row is
     checked and nothing is written; then all are added in one unit. Where the target has no
-    transactions, what was added is removed again after a failure, and the error says so.
+    transactions, what was added is removed again after a failure, and the error says so; there
+    the store is marked meanwhile and does not serve, so that a load that is killed is told.
     The collection is created if it is missing, and may hold other documents.
 
     Raises RefusedValueError for a row that is malformed or refused, and an IntegrityError for
     one that the store refuses, each with the number of its line; InvalidRequestError for a
-    file that cannot be read.
+    file that cannot be read; IncompleteStoreError if another transfer has not ended.
     """
     started = time.perf_counter()
     if collection.references and not target.capabilities.references:
@@ -87,9 +90,10 @@ async def load(
         )
     report = Reporter(on_event)
     place = file_path(path)
-    source = _Source(RowFile(place, collection), collection, convert)
+    source = _Source(place.name, RowFile(place, collection), collection, convert)
     checked, _ = await walk(Stage.CHECK, collection, drawn(source.pages()), report)
     report(Planned({collection.name: checked.count}))
+    await require_whole(target)
     await target.execute(Ensure((collection,)))
     fill = _in_one_unit if target.capabilities.transactions else _undoable
     digest = await fill(source, target, report, checked.count)
@@ -101,7 +105,8 @@ async def load(
 class _Source:
     """A file's rows as documents: complete, canonical, and as the collection declares."""
 
-    def __init__(self, file: RowFile, collection: Collection, convert: Convert) -> None:
+    def __init__(self, name: str, file: RowFile, collection: Collection, convert: Convert) -> None:
+        self.name = name
         self.collection = collection
         self._file = file
         self._convert = convert
@@ -165,27 +170,33 @@ async def _in_one_unit(source: _Source, target: Backend, report: Reporter, total
 
 
 async def _undoable(source: _Source, target: Backend, report: Reporter, total: int) -> Digest:
-    """Add every page; after a failure remove what was added."""
+    """Add every page; after a failure remove what was added.
+
+    The store is marked meanwhile: a process that is killed removes nothing.
+    """
     page: FilePage | None = None
-    with Undo(source.collection, target) as undo:
+    mark = Filling.begun("load", source.name, (source.collection.name,))
+    async with filling(target, mark) as under_way:
+        with Undo(source.collection, target) as undo:
 
-        async def add(each: FilePage) -> None:
-            nonlocal page
-            page = each
-            await undo.add(each)
+            async def add(each: FilePage) -> None:
+                nonlocal page
+                page, under_way.begun = each, True
+                await undo.add(each)
 
-        try:
-            return await _add_all(source, add, report, total)
-        except BaseException as error:
-            text = await _removed(undo)
-            if not isinstance(error, HealthstoreError):
-                error.add_note(text)
+            try:
+                return await _add_all(source, add, report, total)
+            except BaseException as error:
+                text = await _removed(undo)
+                under_way.begun = undo.left > 0
+                if not isinstance(error, HealthstoreError):
+                    error.add_note(text)
+                    raise
+                error.hint = "; ".join(filter(None, (error.hint, text)))
+                error.outcome = Outcome.UNKNOWN if undo.left else Outcome.NOT_APPLIED
+                if isinstance(error, IntegrityError) and not undo.left:
+                    raise await _blamed(error, page, source, target) from None
                 raise
-            error.hint = "; ".join(filter(None, (error.hint, text)))
-            error.outcome = Outcome.UNKNOWN if undo.left else Outcome.NOT_APPLIED
-            if isinstance(error, IntegrityError) and not undo.left:
-                raise await _blamed(error, page, source, target) from None
-            raise
 
 
 async def _removed(undo: Undo) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from healthstore.abc.backend import Backend, Executor
@@ -57,9 +58,13 @@ async def migrate(  # noqa: PLR0913 - options are keywords, each with a default
     read back, unless ``verify`` is false. ``consistency="fuzzy"`` reads without a snapshot, also
     where the source has transactions.
 
+    The target is marked until all of that has ended well: meanwhile, and after a failure, it does
+    not serve.
+
     Raises ConfigurationError for an unknown collection, IntegrityError if the target holds
-    documents already, VerificationError if what was read back differs. An error that comes
-    later says in its hint how many documents the target holds by then.
+    documents already, IncompleteStoreError if another transfer into either store has not ended,
+    VerificationError if what was read back differs. An error that comes later says in its hint
+    how many documents the target holds by then.
     """
     if source is target:
         raise ConfigurationError(
@@ -70,19 +75,20 @@ async def migrate(  # noqa: PLR0913 - options are keywords, each with a default
     chosen = await choose(source, collections)
     expected: dict[Collection, Digest] = {}
     moved: list[Moved] = []
-    async with reading(source, Consistency(consistency)) as snapshot:
-        totals = await count_documents(snapshot.executor, chosen)
-        trusted = snapshot.consistency is Consistency.SNAPSHOT
-        filler = Target(target, chosen, report, trusted=trusted)
-        await filler.prepare()
-        report(Planned(totals))
-        async with filler.filling():
+    async with AsyncExitStack() as marked:
+        async with reading(source, Consistency(consistency)) as snapshot:
+            totals = await count_documents(snapshot.executor, chosen)
+            trusted = snapshot.consistency is Consistency.SNAPSHOT
+            filler = Target(target, chosen, report, trusted=trusted)
+            await filler.prepare()
+            report(Planned(totals))
+            await marked.enter_async_context(filler.filling("migrate", source.name))
             for each in chosen:
                 rows = pages(snapshot.executor, each, page_rows=page_rows)
                 done, expected[each] = await filler.fill(each, rows, totals[each.name])
                 moved.append(done)
-    if verify:
-        await filler.verify(expected)
+        if verify:
+            await filler.verify(expected)
     seconds = time.perf_counter() - started
     report(Finished(sum(each.rows for each in moved), seconds))
     return MigrationReport(

@@ -67,7 +67,9 @@ async def restore(
 
     Raises BackupCorruptError for a file that is not as it was written, BackupError for one that
     cannot be read, ConfigurationError for a collection that is not in it, IntegrityError if the
-    target holds documents already, VerificationError if what was read back differs.
+    target holds documents already, IncompleteStoreError if another transfer into it has not
+    ended, VerificationError if what was read back differs. The target is marked meanwhile, and
+    after a failure half-way: then it does not serve.
     """
     started = time.perf_counter()
     report = Reporter(on_event)
@@ -83,7 +85,7 @@ async def restore(
         await filler.prepare()
         expected: dict[Collection, Digest] = {}
         moved: list[Moved] = []
-        async with filler.filling():
+        async with filler.filling("restore", place.name):
             for name, each in wanted.items():
                 stated = expected[each] = reader.digests[name]
                 done, found = await filler.fill(each, drawn(reader.pages(each)), stated.count)
@@ -94,7 +96,7 @@ async def restore(
                         hint="do not use what was restored; repeat it with a file that stays",
                         entity=each.entity,
                     )
-        await filler.verify(expected)
+            await filler.verify(expected)
         header = reader.header
     seconds = time.perf_counter() - started
     report(Finished(sum(each.rows for each in moved), seconds))

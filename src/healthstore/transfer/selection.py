@@ -10,7 +10,9 @@ from typing import TypeAlias
 from healthstore.abc.backend import Backend
 from healthstore.errors import ConfigurationError, SchemaMismatchError
 from healthstore.model.catalog import CATALOG, differences, from_definition
+from healthstore.model.filling import collections_only
 from healthstore.model.schema import Collection, parents_first
+from healthstore.transfer.filling import require_whole
 from healthstore.transfer.pages import pages
 
 __all__ = ("Collections", "catalog", "choose", "choose_from", "require_equal")
@@ -25,7 +27,7 @@ async def catalog(backend: Backend) -> dict[str, Collection]:
     try:
         async with aclosing(pages(backend, CATALOG)) as rows:
             async for page in rows:
-                for row in page.rows:
+                for row in collections_only(page.rows):
                     defined = from_definition(row["definition"])
                     found[defined.name] = defined
     except ConfigurationError as error:
@@ -40,8 +42,10 @@ async def choose(backend: Backend, wanted: Collections) -> tuple[Collection, ...
     """Return the collections of a store that are wanted, parents first.
 
     Raises ConfigurationError for a store without collections and an unknown name,
-    SchemaMismatchError for a definition other than the stored one.
+    SchemaMismatchError for a definition other than the stored one, and IncompleteStoreError for
+    half a copy.
     """
+    await require_whole(backend)
     return choose_from(await catalog(backend), wanted, backend.name)
 
 

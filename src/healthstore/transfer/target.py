@@ -16,10 +16,12 @@ from healthstore.errors import (
     Outcome,
     VerificationError,
 )
+from healthstore.model.filling import Filling
 from healthstore.model.ops import Ensure, Find, Get, Insert, Replace
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
 from healthstore.transfer.digest import Digest, Page
+from healthstore.transfer.filling import Fill, filling, require_whole
 from healthstore.transfer.later import Later
 from healthstore.transfer.pages import pages
 from healthstore.transfer.progress import Reporter, Stage
@@ -52,6 +54,7 @@ class Target:
         self._collections = collections
         self._report = report
         self._rows = 0
+        self._fill = Fill()
         names = {each.name for each in collections}
         complete = all(
             reference.collection in names for each in collections for reference in each.references
@@ -62,11 +65,12 @@ class Target:
     async def prepare(self) -> None:
         """Create what is missing.
 
-        Raises SchemaMismatchError for a collection of another definition, and IntegrityError if
-        one holds a document.
+        Raises SchemaMismatchError for a collection of another definition, IntegrityError if
+        one holds a document, and IncompleteStoreError if another transfer has not ended.
         """
         backend = self.backend
         await backend.execute(Ensure(()))
+        await require_whole(backend)
         present = await catalog(backend)
         there = tuple(each for each in self._collections if each.name in present)
         for each in there:
@@ -82,19 +86,24 @@ class Target:
         await backend.execute(Ensure(tuple(self._collections)))
 
     @asynccontextmanager
-    async def filling(self) -> AsyncGenerator[None, None]:
-        """Say in an error that ends this block what the target holds by now."""
-        try:
-            yield
-        except HealthstoreError as error:
-            if self._rows:
-                left = (
-                    f"{self._rows} documents of this transfer are in {self.backend.name}: "
-                    "repeat it into an empty database"
-                )
-                error.hint = "; ".join(filter(None, (error.hint, left)))
-                error.outcome = Outcome.UNKNOWN
-            raise
+    async def filling(self, operation: str, source: str) -> AsyncGenerator[None, None]:
+        """Mark the store while a block fills it and reads it back.
+
+        An error that ends the block says what the target holds by now.
+        """
+        mark = Filling.begun(operation, source, (each.name for each in self._collections))
+        async with filling(self.backend, mark) as self._fill:
+            try:
+                yield
+            except HealthstoreError as error:
+                if self._fill.begun:
+                    left = (
+                        f"{self._rows} documents of this transfer are in {self.backend.name}, "
+                        f"which does not serve until it is whole: {mark.again}"
+                    )
+                    error.hint = "; ".join(filter(None, (error.hint, left)))
+                    error.outcome = Outcome.UNKNOWN
+                raise
 
     async def fill(
         self, collection: Collection, source: AsyncGenerator[Page, None], total: int | None
@@ -120,6 +129,7 @@ class Target:
             atomic=self.backend.capabilities.transactions,
             checked_references=self._checked,
         )
+        self._fill.begun = True
         added = await self.backend.execute(op)
         self._rows += added
         if added != len(page.rows):

@@ -12,6 +12,7 @@ from healthstore.model.ops import CountDocuments
 from healthstore.model.schema import Collection
 from healthstore.transfer.comparison import Comparison, Merge
 from healthstore.transfer.digest import Digest, Page
+from healthstore.transfer.filling import mark_of
 from healthstore.transfer.progress import (
     CollectionFinished,
     CollectionStarted,
@@ -30,7 +31,11 @@ __all__ = ("VerificationReport", "verify")
 
 @dataclass(frozen=True, slots=True)
 class VerificationReport:
-    """The comparison of two stores, collection by collection."""
+    """The comparison of two stores, collection by collection.
+
+    ``unfinished`` names transfers into either store that have not ended: half a copy is equal to
+    nothing.
+    """
 
     left: str
     right: str
@@ -38,11 +43,12 @@ class VerificationReport:
     right_consistency: Consistency
     collections: tuple[Comparison, ...]
     seconds: float
+    unfinished: tuple[str, ...] = ()
 
     @property
     def equal(self) -> bool:
-        """Whether every collection is equal."""
-        return all(each.equal for each in self.collections)
+        """Whether every collection is equal, and both stores are whole."""
+        return not self.unfinished and all(each.equal for each in self.collections)
 
     @property
     def rows(self) -> int:
@@ -52,7 +58,8 @@ class VerificationReport:
     def require(self) -> None:
         """Raise VerificationError unless every collection is equal."""
         if not self.equal:
-            different = "; ".join(str(each) for each in self.collections if not each.equal)
+            unequal = [str(each) for each in self.collections if not each.equal]
+            different = "; ".join((*self.unfinished, *unequal))
             raise VerificationError(
                 f"{self.left} and {self.right} differ: {different}",
                 hint="the report names the first documents that differ",
@@ -76,6 +83,8 @@ async def verify(
     started = time.perf_counter()
     report = Reporter(on_event)
     here, there = await catalog(left), await catalog(right)
+    marks = [(store, await mark_of(store)) for store in (left, right)]
+    unfinished = tuple(f"{store.name} is not whole: {mark}" for store, mark in marks if mark)
     chosen = choose_from({**there, **here}, collections, f"{left.name} and {right.name}")
     names = [each.name for each in chosen]
     wanted = Consistency(consistency)
@@ -94,7 +103,13 @@ async def verify(
                 compared.append(Comparison(name, counts[0], counts[1], definition=words))
     seconds = time.perf_counter() - started
     result = VerificationReport(
-        left.name, right.name, one.consistency, other.consistency, tuple(compared), seconds
+        left.name,
+        right.name,
+        one.consistency,
+        other.consistency,
+        tuple(compared),
+        seconds,
+        unfinished,
     )
     report(Finished(result.rows, seconds))
     return result

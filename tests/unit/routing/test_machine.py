@@ -20,7 +20,7 @@ from healthstore.routing.machine import (
 )
 from healthstore.routing.policy import Failback, FailoverMode, FailoverPolicy, Mock, Probe
 
-OK, READ_ONLY, SUSPECT, DOWN, OVERLOADED, MISCONFIGURED, DAMAGED = (
+OK, READ_ONLY, SUSPECT, DOWN, OVERLOADED, MISCONFIGURED, DAMAGED, INCOMPLETE = (
     Condition.OK,
     Condition.READ_ONLY,
     Condition.SUSPECT,
@@ -28,6 +28,7 @@ OK, READ_ONLY, SUSPECT, DOWN, OVERLOADED, MISCONFIGURED, DAMAGED = (
     Condition.OVERLOADED,
     Condition.MISCONFIGURED,
     Condition.DAMAGED,
+    Condition.INCOMPLETE,
 )
 PROBE = Probe()
 
@@ -79,6 +80,16 @@ def after(*findings: Condition | tuple[float, Condition], start: Member | None =
         ([OK, MISCONFIGURED, OK, OK, OK], State.UP),
         # damage is for an operator
         ([OK, DAMAGED, OK, OK, OK, OK], State.QUARANTINED),
+        # half a copy is believed at once, and serves as soon as it is whole
+        ([INCOMPLETE], State.INCOMPLETE),
+        ([OK, INCOMPLETE], State.INCOMPLETE),
+        ([OK, INCOMPLETE, INCOMPLETE, OK], State.UP),
+        ([OK, INCOMPLETE, READ_ONLY], State.READ_ONLY),
+        ([OK, INCOMPLETE, SUSPECT], State.INCOMPLETE),
+        ([OK, INCOMPLETE, SUSPECT, SUSPECT, SUSPECT], State.DOWN),
+        ([OK, INCOMPLETE, DAMAGED], State.QUARANTINED),
+        ([OK, DOWN, DOWN, INCOMPLETE, INCOMPLETE], State.DOWN),
+        ([OK, DOWN, DOWN, INCOMPLETE, INCOMPLETE, INCOMPLETE], State.INCOMPLETE),
     ],
 )
 def test_findings_of_checks_lead_to_the_state(findings: list[Condition], state: State) -> None:
@@ -95,10 +106,11 @@ def test_findings_of_checks_lead_to_the_state(findings: list[Condition], state: 
         (OVERLOADED, State.UP, 0),
         (MISCONFIGURED, State.UP, 0),
         (DAMAGED, State.QUARANTINED, 0),
+        (INCOMPLETE, State.INCOMPLETE, 0),
     ],
 )
 def test_traffic_alone_takes_no_member_down(condition: Condition, state: State, fails: int) -> None:
-    """However many requests fail, a check has the last word; only damage is believed at once."""
+    """However many requests fail, a check has the last word; only what a store says is believed at once."""
     member = after(OK)
     for _ in range(10):
         member = observed(member, condition, Source.TRAFFIC, 5.0, PROBE)
@@ -166,6 +178,18 @@ def test_no_sequence_serves_a_member_that_has_just_failed_for_good(
     assert member.state in {State.DOWN, State.QUARANTINED}
 
 
+@given(st.lists(st.tuples(st.sampled_from(Condition), st.sampled_from(Source)), max_size=60))
+def test_no_sequence_serves_from_half_a_copy(findings: list[tuple[Condition, Source]]) -> None:
+    """Whatever was seen before: a member that was found incomplete serves nothing."""
+    member, now = after(OK), 1.0
+    for condition, source in (*findings, (INCOMPLETE, Source.PROBE)):
+        now += 1
+        member = observed(member, condition, source, now, PROBE)
+        if condition is INCOMPLETE:
+            assert not member.serves_reads
+            assert not member.serves_writes
+
+
 # --- who serves ------------------------------------------------------------------------------
 
 NAMES = ("a", "b", "c")
@@ -188,7 +212,7 @@ def serves(
     return found.reads, found.writes
 
 
-U, S, R, D, G, M, Q = (
+U, S, R, D, G, M, Q, H = (
     State.UP,
     State.SUSPECT,
     State.READ_ONLY,
@@ -196,6 +220,7 @@ U, S, R, D, G, M, Q = (
     State.RECOVERING,
     State.MISCONFIGURED,
     State.QUARANTINED,
+    State.INCOMPLETE,
 )
 
 
@@ -209,6 +234,10 @@ U, S, R, D, G, M, Q = (
         ((M, U, U), "b", None),
         ((Q, U, U), "b", None),
         ((G, U, U), "b", None),
+        ((H, U, U), "b", None),
+        ((D, H, U), "c", None),
+        ((D, H, D), None, None),
+        ((H, D, D), None, None),
         ((D, D, U), "c", None),
         ((D, R, U), "b", None),
         ((D, S, U), "b", None),
@@ -226,7 +255,15 @@ def test_only_the_order_decides(
 
 @pytest.mark.parametrize(
     ("state", "reads", "writes"),
-    [(U, "a", "a"), (S, "a", "a"), (G, "a", "a"), (R, "a", None), (D, None, None), (M, None, None)],
+    [
+        (U, "a", "a"),
+        (S, "a", "a"),
+        (G, "a", "a"),
+        (R, "a", None),
+        (D, None, None),
+        (M, None, None),
+        (H, None, None),
+    ],
 )
 def test_without_failover_nobody_stands_in(
     state: State, reads: str | None, writes: str | None

@@ -18,6 +18,7 @@ from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.session import Session
 from healthstore.errors import ForeignKeyError
 from healthstore.model.catalog import CATALOG, from_definition
+from healthstore.model.filling import collections_only
 from healthstore.model.schema import Collection, OnDelete, Reference
 
 __all__ = ("LOCK", "References", "Referrer", "lock_parents", "remove")
@@ -64,8 +65,8 @@ async def _read(session: Session) -> Mapping[str, tuple[Referrer, ...]]:
     codec = Codec(CATALOG)
     referrers: dict[str, tuple[Referrer, ...]] = {}
     rows = await session.collection(CATALOG.name).find({}).to_list()
-    for row in rows:
-        child = from_definition(codec.decode(row)["definition"])
+    for row in collections_only(map(codec.decode, rows)):
+        child = from_definition(row["definition"])
         for each in child.references:
             found = Referrer(child.name, each.field, each.on_delete)
             referrers[each.collection] = (*referrers.get(each.collection, ()), found)

@@ -20,6 +20,7 @@ from pymongo.errors import OperationFailure
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.errors import Meaning, meaning_of
 from healthstore.adapters.mongo.filters import query
+from healthstore.adapters.mongo.references import LOCK
 from healthstore.errors import CapabilityError
 from healthstore.model.schema import Collection, Field, Unique
 from healthstore.model.values import FieldType, Kind
@@ -73,7 +74,10 @@ def _property(each: Field) -> Stored:
 
 
 def validator(codec: Codec) -> Stored:
-    """Return the validator of a collection: types, required fields, and the checks."""
+    """Return the validator of a collection: its fields and no others, types, and the checks.
+
+    An expression keeps others out: not every server knows ``additionalProperties``.
+    """
     collection = codec.collection
     types: Stored = {
         "bsonType": "object",
@@ -84,8 +88,10 @@ def validator(codec: Codec) -> Stored:
             if (described := _property(each))
         },
     }
+    there = {"$map": {"input": {"$objectToArray": "$$ROOT"}, "in": "$$this.k"}}
+    fields = {"$setIsSubset": [there, [*map(key_of, collection.names), LOCK]]}
     checks = [query(rule, codec) for rule in collection.rules.values()]
-    return {"$and": [{"$jsonSchema": types}, *filter(None, checks)]}
+    return {"$and": [{"$jsonSchema": types}, {"$expr": fields}, *filter(None, checks)]}
 
 
 def index_models(collection: Collection) -> list[IndexModel]:

@@ -24,6 +24,7 @@ refusal: it must be a CapabilityError and come before any I/O.
 from __future__ import annotations
 
 from healthstore.testing.contract.aggregates import TestAggregates
+from healthstore.testing.contract.catalog import TestCatalog
 from healthstore.testing.contract.checks import TestChecks
 from healthstore.testing.contract.concurrency import TestConcurrency
 from healthstore.testing.contract.decimals import TestDecimals
@@ -46,6 +47,7 @@ from healthstore.testing.contract.writes import TestWrites
 __all__ = (
     "ContractTests",
     "TestAggregates",
+    "TestCatalog",
     "TestChecks",
     "TestConcurrency",
     "TestDecimals",
@@ -69,6 +71,7 @@ __all__ = (
 
 class ContractTests(
     TestAggregates,
+    TestCatalog,
     TestChecks,
     TestConcurrency,
     TestDecimals,
