@@ -83,8 +83,9 @@ class CatalogLayer(Layer):
     async def execute(self, op: Op[R]) -> R:
         """Run the operation below if the store was made for it."""
         collection: Collection | None = getattr(op, "collection", None)
-        if collection is None or self._known.agreed.get(collection.name) is not collection:
-            await self._require(op)
+        if collection is not None and self._known.agreed.get(collection.name) is collection:
+            return await self.inner.execute(op)
+        await self._require(op)
         result = await self.inner.execute(op)
         if isinstance(op, Ensure):
             self._known.agreed.update({each.name: each for each in op.collections})

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TypeVar
 
@@ -178,7 +178,7 @@ class Failover:
         try:
             async with asyncio.timeout(seconds):
                 await self._open_member(active)
-                finding = await self._look(active)
+                finding = await self._roster.look(active)
         except TimeoutError:
             problem = UnavailableError(f"it was not opened within {seconds:g} s", backend=active)
         except HealthstoreError as error:
@@ -240,14 +240,6 @@ class Failover:
                     await asyncio.shield(self._backend(name).close())
                     raise self._misplaced()
                 self._roster.opened.add(name)
-
-    async def _look(self, name: str) -> Finding:
-        """Ping a member that has just been opened: half a copy is a finding, no failure."""
-        try:
-            await self._backend(name).ping()
-        except IncompleteStoreError as error:
-            return Finding(error.condition, error.message, remedy=error.hint)
-        return Finding(Condition.OK)
 
     async def _admit(self, name: str) -> None:
         """Make a member that answers ready to serve: open it, and create what it missed."""
@@ -475,25 +467,9 @@ class Failover:
 
     # --- for transfers and changes ---------------------------------------------------------
 
-    @asynccontextmanager
-    async def filling(self, name: str) -> AsyncGenerator[None]:
-        """Keep a member from standing in while a transfer fills it; then look what it has become."""
-        with self._roster.filling(name):
-            try:
-                yield
-            except HealthstoreError:
-                await self._look_again(name)
-                raise
-            await self._look_again(name)
-
-    async def _look_again(self, name: str) -> None:
-        if self._roster.watches(name):
-            try:
-                finding = await self._look(name)
-            except HealthstoreError as error:
-                self._roster.noticed(name, error)
-            else:
-                self._roster.found(name, finding, Source.PROBE)
+    def filling(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Keep a member from standing in while a transfer fills it."""
+        return self._roster.filling(name)
 
     def serves(self, name: str) -> bool:
         """Tell whether a member may be read from."""

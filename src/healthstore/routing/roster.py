@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from healthstore.abc.backend import Backend
-from healthstore.errors import Condition, HealthstoreError
+from healthstore.errors import Condition, HealthstoreError, IncompleteStoreError
 from healthstore.events import (
     ConnectionLost,
     Event,
@@ -247,14 +247,34 @@ class Roster:
             and (member.capabilities.durable or not durable)
         )
 
-    @contextmanager
-    def filling(self, name: str) -> Generator[None, None, None]:
-        """Keep a member from standing in while a transfer fills it: half a copy is none."""
+    @asynccontextmanager
+    async def filling(self, name: str) -> AsyncGenerator[None]:
+        """Keep a member from standing in while a transfer fills it; then look what it is."""
         self._filling[name] += 1
         try:
-            yield
-        finally:
-            self._filling[name] -= 1
+            try:
+                yield
+            finally:
+                self._filling[name] -= 1
+        except HealthstoreError:
+            await self._look_again(name)
+            raise
+        await self._look_again(name)
+
+    async def _look_again(self, name: str) -> None:
+        if self.watches(name):
+            try:
+                self.found(name, await self.look(name), Source.PROBE)
+            except HealthstoreError as error:
+                self.noticed(name, error)
+
+    async def look(self, name: str) -> Finding:
+        """Ping a member that is open: that it holds half a copy is a finding, not a failure."""
+        try:
+            await self.members[name].ping()
+        except IncompleteStoreError as error:
+            return Finding(error.condition, error.message, remedy=error.hint)
+        return Finding(Condition.OK)
 
     def take_over(self, target: str) -> None:
         """Make a member the active one, the first in order; what was held against it is gone."""
