@@ -300,6 +300,9 @@ async def _strike(faults: list[Fault], at: str, *, applied: bool) -> None:
             raise copy(fault.error).at(backend=at) from None
 
 
+_OWN = frozenset({CATALOG.name})
+
+
 class FaultLayer(Layer):
     """Strikes with the faults of a plan, directly over an adapter."""
 
@@ -314,7 +317,7 @@ class FaultLayer(Layer):
         """Run the operation below, unless a fault strikes."""
         self._faults.require_members()
         named = frozenset(_collections(op))
-        if named == {CATALOG.name}:
+        if named == _OWN:
             return await self.inner.execute(op)  # the library's own, which no test can count
         what: frozenset[str | Effect] = frozenset({type(op).__name__.lower(), op.effect})
         due = self._faults.due(what, named, self.name)

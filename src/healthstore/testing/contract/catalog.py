@@ -140,7 +140,7 @@ class _Counting(Layer):
         self.reads = 0
 
     async def execute(self, op: Op[R]) -> R:
-        self.reads += isinstance(op, Get) and op.collection is CATALOG
+        self.reads += getattr(op, "collection", None) is CATALOG
         return await self.inner.execute(op)
 
 
