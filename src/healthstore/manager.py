@@ -9,6 +9,7 @@ from inspect import isawaitable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
+from weakref import finalize
 
 from pydantic import SecretStr
 
@@ -116,6 +117,8 @@ class DatabaseManager:
             {each.name: timeout_of(each) for each in given.members},
         )
         self._guarded = build_guard(self._failover, self._failover.seconds)
+        # Repositories hold it, too: without them and this manager nobody can close the members.
+        finalize(self._guarded, self._failover.unreachable)
 
     @classmethod
     def from_settings(
@@ -209,7 +212,9 @@ class DatabaseManager:
     async def open(self) -> None:
         """Open the active member and start the checks; does nothing when open.
 
-        Raises what opening the member raises, unless the policy is to start degraded.
+        A manager belongs to the event loop in which it was opened. One that was not closed there
+        is closed, with a ResourceWarning, when that ends or when nobody can use it any more; it
+        can be opened again in another one. Raises what opening the member raises, unless the policy is to start degraded.
         """
         await self._failover.open()
         self._bus.begin()

@@ -321,7 +321,9 @@ class DatabaseManager:
     def open(self) -> None:
         """Open the active member and start the checks; does nothing when open.
 
-        Raises what opening the member raises, unless the policy is to start degraded.
+        A manager belongs to the event loop in which it was opened. One that was not closed there
+        is closed, with a ResourceWarning, when that ends or when nobody can use it any more; it
+        can be opened again in another one. Raises what opening the member raises, unless the policy is to start degraded.
         """
         self._portal.open(self._inner.open)
 

@@ -542,17 +542,21 @@ async def test_two_switches_at_once_are_one(tmp_path: Path) -> None:
 
 
 def test_another_event_loop_is_told_and_a_dead_one_is_survived() -> None:
-    """A manager that was left open in a loop that has ended can be opened again."""
+    """A manager that was left open in a loop that has ended is closed, and opens in another."""
     db = DatabaseManager("memory://")
 
     async def use() -> None:
         await db.open()
         await db.initialize(User)
 
-    asyncio.run(use())
-    with pytest.raises(LifecycleError, match="another event loop"):
+    async def elsewhere() -> None:
+        await use()
+        with pytest.raises(LifecycleError, match="another event loop"):
+            await asyncio.to_thread(asyncio.run, use())
+
+    with pytest.warns(ResourceWarning, match="the manager of memory was not closed"):
+        asyncio.run(elsewhere())
+    asyncio.run(db.close())
+    with pytest.warns(ResourceWarning, match="the manager of memory was not closed"):
         asyncio.run(use())
-    asyncio.run(db.close())
-    asyncio.run(use())
-    asyncio.run(db.close())
-    assert (db.reads, db.writes, db.ready()) == (None, None, False)
+    assert (db.reads, db.writes, db.ready(), db.alive()) == (None, None, False, False)

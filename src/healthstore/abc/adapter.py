@@ -83,6 +83,7 @@ class Adapter(ABC, Generic[S]):
     def __init__(self, name: str) -> None:
         self._name = name
         self._opened = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._endings: set[asyncio.Future[Any]] = set()
 
     @property
@@ -170,6 +171,12 @@ class Adapter(ABC, Generic[S]):
         """Return None: there is no pool."""
         return None
 
+    def abandon(self) -> None:
+        """Let go of what :meth:`connect` opened, without awaiting: its event loop has ended.
+
+        Here nothing is done: the garbage collector closes what nobody holds any more.
+        """
+
     # --- operations with a plain version ---------------------------------------------------
 
     async def patch(self, session: S, op: Patch) -> tuple[Document | None, ...]:
@@ -213,8 +220,10 @@ class Adapter(ABC, Generic[S]):
 
     async def open(self) -> None:
         """Connect; see :class:`~healthstore.abc.backend.Backend`."""
+        self._leave_ended_loop()
         if self._opened:
             return
+        self._loop = asyncio.get_running_loop()
         try:
             await self.connect()
         except BaseException as error:
@@ -229,10 +238,17 @@ class Adapter(ABC, Generic[S]):
 
     async def close(self) -> None:
         """Disconnect; see :class:`~healthstore.abc.backend.Backend`."""
+        self._leave_ended_loop()
         if self._opened:
             self._opened = False
             await self.disconnect()
             await self.ended()
+
+    def _leave_ended_loop(self) -> None:
+        if self._opened and self._loop is not None and self._loop.is_closed():
+            self._opened = False
+            self._endings.clear()
+            self.abandon()
 
     def kept(self, work: Coroutine[Any, Any, R]) -> asyncio.Future[R]:
         """Start work that outlives its caller; the loop alone would not keep it."""

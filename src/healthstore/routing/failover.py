@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -68,24 +69,29 @@ class Failover:
         self._emit = emit
         self._mock = mock
         self._seconds = dict(seconds or {})
-        self._traffic = {name: Traffic(name) for name in (*members, MOCK)}
         self._roster = Roster(
             members, policy, emit, admit=self._admit, down=lambda name: self._traffic[name].cut()
         )
-        self._opening = {name: asyncio.Lock() for name in members}
-        self._life = asyncio.Lock()
-        self._gate = Gate()
         self._missed: dict[str, list[Ensure]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
         self._was_open = False
+        self._keeper: asyncio.Task[None] | None = None
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Make what belongs to one event loop."""
+        self._traffic = {name: Traffic(name) for name in (*self.members, MOCK)}
+        self._opening = {name: asyncio.Lock() for name in self.members}
+        self._life = asyncio.Lock()
+        self._gate = Gate()
         self.changes = Changes(
             self._roster,
             self._traffic,
             self._gate,
             self._seconds,
             self._opening,
-            emit,
+            self._emit,
             open_member=self._open_member,
             require_open=self._require_here,
         )
@@ -113,7 +119,7 @@ class Failover:
     @property
     def is_open(self) -> bool:
         """Requests are taken."""
-        return self._loop is not None
+        return self._loop is not None and not self._loop.is_closed()
 
     @property
     def last_failover(self) -> LastFailover | None:
@@ -154,8 +160,10 @@ class Failover:
         """Open the active member and start the checks; standbys are opened by their checks.
 
         Raises what opening the active member raises, unless the policy is to start degraded:
-        then each member is checked once, and who serves is decided by that.
+        then each member is checked once, and who serves is decided by that. What was opened in
+        an event loop that has ended is opened anew.
         """
+        self._leave_ended_loop()
         async with self._life:
             if self._loop is not None:
                 self._require_here()
@@ -167,6 +175,7 @@ class Failover:
                 await asyncio.shield(self._stop())
                 raise
             self._was_open = True
+            self._keeper = asyncio.create_task(self._close_with_loop())
 
     async def _start(self) -> None:
         if self._mock is not None:
@@ -195,26 +204,65 @@ class Failover:
 
     async def close(self) -> None:
         """Let requests end, for as long as the policy's ``drain``, then close every member."""
+        self._leave_ended_loop()
         async with self._life:
             if self._loop is None:
                 return
-            here = self._loop is asyncio.get_running_loop()
-            if not here and not self._loop.is_closed() and os.getpid() == self._process:
+            if os.getpid() != self._process:
+                # The connections are the parent's: closing them would end its requests.
+                self._loop = None
+                self._roster.abandon()
+                return
+            if self._loop is not asyncio.get_running_loop():
                 raise self._misplaced()
             self._loop = None  # from here on, requests are refused
             self._gate.open()
-            if not here or os.getpid() != self._process:
-                # Connections of a loop that has ended cannot be closed, and those of a parent
-                # must not be: that would end its requests.
-                self._roster.abandon()
-                return
             try:
                 await drained_all(self._traffic.values(), self.policy.drain)
             finally:
                 await asyncio.shield(self._stop())
 
+    async def _close_with_loop(self) -> None:
+        """Close everything when the event loop ends, or nobody is left who could."""
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            if self._loop is not None:  # nobody is closing it
+                self._keeper = None
+                await self._stop()
+                self._warn()
+            raise
+
+    def unreachable(self) -> None:
+        """Let everything end, without I/O: nobody can close this any more."""
+        if self._loop is None or self._process != os.getpid():
+            return
+        if self._keeper is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._keeper.cancel)
+        else:
+            self._warn()
+
+    def _warn(self) -> None:
+        warnings.warn(
+            f"the manager of {', '.join(self.members)} was not closed: "
+            "use it as a context manager, or call close()",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )
+
+    def _leave_ended_loop(self) -> None:
+        """Forget what was open in an event loop that has ended: nothing of it can be awaited."""
+        if self._loop is not None and self._loop.is_closed() and self._process == os.getpid():
+            self._loop = self._keeper = None
+            self._roster.abandon()
+            self._begin_anew()
+
     async def _stop(self) -> None:
         self._loop = None
+        if self._keeper is not None:
+            self._keeper.cancel()
+            self._keeper = None
         opened, self._roster.opened = self._roster.opened, set()
         stores = [self._backend(name) for name in opened]
         if self._mock is not None:

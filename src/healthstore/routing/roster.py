@@ -96,15 +96,22 @@ class Roster:
         try:
             await asyncio.gather(*(each.stop() for each in checks.values()))
         finally:
-            self._known = {name: Member() for name in self.members}
-            active = self.route.active
-            self.route = Route(active, active, active)
+            self._forget()
 
     def abandon(self) -> None:
         """Forget all checks and what is open, where nothing of it can be closed any more."""
-        self._heard = False
         self._checks = {}
         self.opened = set()
+        self._waiting = {name: set() for name in self.members}
+        self._filling.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know nothing about any member."""
+        self._heard = False
+        self._known = {name: Member() for name in self.members}
+        active = self.route.active
+        self.route = Route(active, active, active)
 
     def _checks_of(self, name: str) -> Checks:
         return Checks(

@@ -124,6 +124,13 @@ class MongoAdapter(Adapter[Session]):
             await close_client(client, _FAREWELL)
             self._pools = Pools()
 
+    def abandon(self) -> None:
+        """Forget the client and its sessions; the server ends what nobody goes on with."""
+        self._client = self._connected = None
+        self._codecs.clear()
+        self._open_sessions.clear()
+        self._pools = Pools()
+
     async def ping(self) -> None:
         """Make one round trip to a server that accepts writes."""
         self._require_open()

@@ -84,6 +84,11 @@ class SqlAdapter(Adapter[SqlSession]):
         for pool in self._pools():
             await pool.close()
 
+    def abandon(self) -> None:
+        """Drop the connections of both pools."""
+        for pool in self._pools():
+            pool.abandon()
+
     def _pools(self) -> Iterable[Pool]:
         pools = [pool for name in ("writers", "readers") if (pool := getattr(self, name, None))]
         return {id(pool): pool for pool in pools}.values()

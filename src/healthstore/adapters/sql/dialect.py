@@ -74,6 +74,10 @@ class Connection(Protocol):
         """Drop it without a word to the server, which may hang: nothing is waited for."""
         ...
 
+    def abandon(self) -> None:
+        """Drop it when its event loop has ended: nothing can be awaited."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class BulkInsert:

@@ -8,17 +8,19 @@ holds its lock and has no limit on waiting.
 from __future__ import annotations
 
 import asyncio
+from asyncio.trsock import TransportSocket
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from socket import SHUT_RDWR
 from typing import Any
 
 from healthstore.abc.prober import PoolFigures
 from healthstore.adapters.sql.dialect import Connection
 from healthstore.errors import Condition, UnavailableError
 
-__all__ = ("Pool", "PoolOptions", "within")
+__all__ = ("Pool", "PoolOptions", "hang_up", "within")
 
 # A connection that was idle for longer is tried before use: HikariCP's aliveBypassWindowMs.
 _TRUSTED_SECONDS = 0.5
@@ -131,6 +133,12 @@ class Pool:
         while self._idle:
             await asyncio.shield(self._idle.pop()[1].discard())
 
+    def abandon(self) -> None:
+        """Drop what is idle, when the event loop has ended; nothing else is known of."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop()[1].abandon()
+
     def _give_up(self) -> None:
         self._lent -= 1
         self._free.release()
@@ -163,6 +171,14 @@ class Pool:
 
     async def _new(self) -> Connection:
         return await within(self._options.connect_seconds, self._connect)
+
+
+def hang_up(transport: asyncio.BaseTransport | None) -> None:
+    """End a connection whose event loop has ended; its socket goes with the last reference."""
+    if transport is not None:
+        socket: TransportSocket = transport.get_extra_info("socket")
+        with suppress(OSError):  # the server was faster
+            socket.shutdown(SHUT_RDWR)
 
 
 async def within(seconds: float, connect: Callable[[], Awaitable[Connection]]) -> Connection:

@@ -16,6 +16,7 @@ from pymysql.converters import escape_string
 
 from healthstore.abc.url import BackendURL
 from healthstore.adapters.sql.dialect import BulkInsert, Connection, Row
+from healthstore.adapters.sql.pool import hang_up
 
 __all__ = ("dial",)
 
@@ -124,6 +125,12 @@ class _MySqlConnection:
     async def abort(self) -> None:
         self._open = False
         self._inner.close()
+
+    def abandon(self) -> None:
+        self._open = False
+        # close(), which the collector would call as well, needs the loop.
+        writer, self._inner._writer = self._inner._writer, None  # noqa: SLF001 - as said
+        hang_up(writer and writer.transport)
 
     async def _query(self, sql: str) -> int:
         """Run a statement and return the number of rows that it matched.

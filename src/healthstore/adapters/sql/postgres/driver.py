@@ -11,6 +11,7 @@ import asyncpg
 
 from healthstore.abc.url import BackendURL
 from healthstore.adapters.sql.dialect import BulkInsert, Connection, Row
+from healthstore.adapters.sql.pool import hang_up
 from healthstore.model.values import uuid_of
 
 __all__ = ("dial",)
@@ -66,6 +67,9 @@ class _PostgresConnection:
 
     async def abort(self) -> None:
         self._inner.terminate()
+
+    def abandon(self) -> None:
+        hang_up(self._inner._transport)  # noqa: SLF001 - terminate() needs the loop
 
 
 async def dial(

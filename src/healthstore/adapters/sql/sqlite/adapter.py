@@ -123,6 +123,11 @@ class SqliteAdapter(SqlAdapter):
         await super().disconnect()
         self._file.identity = None
 
+    def abandon(self) -> None:
+        """Drop every connection, as when it is closed."""
+        super().abandon()
+        self._file.identity = None
+
     @asynccontextmanager
     async def session(self, effect: Effect) -> AsyncGenerator[SqlSession, None]:
         """Lend a connection; what was written to a file that is gone is reported as unknown."""

@@ -136,6 +136,11 @@ class _SqliteConnection:
         self._inner.stop()
         await _ended(self._inner)
 
+    def abandon(self) -> None:
+        """Let the thread close the file, and end."""
+        self._open = False
+        self._inner.stop()
+
     async def _interrupt(self) -> None:
         """Stop what runs, if something does.
 
