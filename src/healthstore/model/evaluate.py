@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from decimal import Decimal, localcontext
-from math import fsum
+from math import fsum, inf
 from operator import ge, gt, le, lt
 from typing import Any, TypeAlias, cast
 from uuid import UUID
@@ -46,6 +46,7 @@ __all__ = (
 Predicate: TypeAlias = Callable[[Document], bool]
 
 _AVERAGE_PLACES = 6
+_FINEST = 2**1074  # every float is a multiple of 1 / _FINEST
 _MICROSECOND = timedelta(microseconds=1)
 # Beyond any stored duration: a sum of this size is reported as out of range.
 _LONGEST = timedelta.max // _MICROSECOND
@@ -261,8 +262,7 @@ def finish_aggregate(op: Aggregate, rows: Sequence[Group]) -> tuple[Group, ...]:
     for row in rows:
         known = dict(zip(planned, row.values, strict=True))
         for measure in planned:
-            if measure.function is Function.SUM:
-                known[measure] = _checked_sum(op.collection, measure, known[measure])
+            known[measure] = _checked(op.collection, measure, known[measure])
         values = tuple(_finish(op.collection, measure, known) for measure in op.measures)
         finished.append(Group(row.key, values))
     return tuple(sorted(finished, key=group_order))
@@ -273,16 +273,22 @@ def group_order(row: Group) -> tuple[tuple[Any, ...], ...]:
     return tuple((0,) if value is None else (1, value) for value in row.key)
 
 
-def _checked_sum(collection: Collection, measure: Measure, total: Value) -> Value:
-    kind = collection.field(cast(str, measure.field)).type
-    if total is None:
-        return _ZEROS[kind.kind](kind)
-    if kind.kind in {Kind.INTEGER, Kind.DURATION, Kind.FLOAT}:
+def _checked(collection: Collection, measure: Measure, value: Value) -> Value:
+    """Return a measure that is no average, if it is a value of its field's type."""
+    if measure.field is None or measure.function is Function.COUNT:
+        return value
+    kind = collection.field(measure.field).type
+    summed = measure.function is Function.SUM
+    if value is None:
+        return _ZEROS[kind.kind](kind) if summed else None
+    # Decimal sums may have more digits; extremes are stored values, and only floats can be odd.
+    if kind.kind is Kind.FLOAT or (summed and kind.kind in {Kind.INTEGER, Kind.DURATION}):
         try:
-            return canonicaliser(kind)(total)
+            return canonicaliser(kind)(value)
         except ValueError:
-            raise out_of_range(collection, measure.field, "a sum") from None
-    return total
+            what = "a sum" if summed else f"a {measure.function}"
+            raise out_of_range(collection, measure.field, what) from None
+    return value
 
 
 _ZEROS: dict[Kind, Callable[[FieldType], Value]] = {
@@ -339,13 +345,26 @@ def _sum(values: list[Any]) -> Value:
     if not values:
         return None
     if isinstance(values[0], float):
-        return fsum(values)
+        return _float_sum(values)
     if isinstance(values[0], timedelta):
         # In integers: a partial sum may leave timedelta's own range.
         total = sum(value // _MICROSECOND for value in values)
         return timedelta.max if abs(total) > _LONGEST else timedelta(microseconds=total)
     with localcontext(EXACT):
         return cast(Value, sum(values[1:], start=values[0]))
+
+
+def _float_sum(values: list[float]) -> float:
+    """Return the exact sum, rounded once; infinity if it is beyond the range of a float."""
+    try:
+        return fsum(values)
+    except (OverflowError, ValueError) as error:
+        del error  # a part of the sum is beyond that range; the whole need not be
+    try:
+        parts = map(float.as_integer_ratio, values)
+        return sum(number * (_FINEST // units) for number, units in parts) / _FINEST
+    except (OverflowError, ValueError):
+        return inf
 
 
 _MEASURES: dict[Function, Callable[[list[Any]], Value]] = {

@@ -26,7 +26,15 @@ from healthstore.abc.unit import Phase
 from healthstore.adapters.mongo import schema, writes
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.errors import translated
-from healthstore.adapters.mongo.filters import group_rows, page_by_head, pipeline, query, sort_keys
+from healthstore.adapters.mongo.filters import (
+    group_rows,
+    page_by_head,
+    pipeline,
+    projection,
+    query,
+    sort_keys,
+    sums_floats,
+)
 from healthstore.adapters.mongo.options import ClientOptions
 from healthstore.adapters.mongo.pool import Pools, close_client
 from healthstore.adapters.mongo.prober import MongoProber
@@ -68,6 +76,7 @@ _OLDEST_WIRE_VERSION = 17
 # Seconds that a cancelled write gets to end: normally it takes a millisecond, and a deadline
 # may not be passed by more than a quarter of a second.
 _GRACE = 0.1
+_BATCH = 10_000  # documents of an answer, where each is a few fields
 # Seconds for an abort or the farewell to a server that may not answer.
 _FAREWELL = 2.0
 
@@ -348,8 +357,10 @@ class MongoAdapter(Adapter[Session]):
         )
 
     async def aggregate(self, session: Session, op: Aggregate) -> tuple[Group, ...]:
-        """Group on the server; sums of integers are exact."""
+        """Group on the server, which sums integers and decimals exactly, and floats here."""
         codec = await self._codec(session, op.collection)
+        if sums_floats(op):
+            return await self._aggregate_here(session, op, codec)
         cursor = await session.collection(op.collection.name).aggregate(
             pipeline(op, codec),
             session=session.transaction,
@@ -358,6 +369,18 @@ class MongoAdapter(Adapter[Session]):
             batchSize=op.limit + 1,
         )
         return group_rows(op, await cursor.to_list(), codec)
+
+    async def _aggregate_here(
+        self, session: Session, op: Aggregate, codec: Codec
+    ) -> tuple[Group, ...]:
+        cursor = session.collection(op.collection.name).find(
+            query(op.where, codec),
+            projection(op),
+            batch_size=_BATCH,
+            max_time_ms=self._milliseconds,
+            session=session.transaction,
+        )
+        return evaluate.aggregate(op, [codec.part(stored) async for stored in cursor])
 
     # --- writing ---------------------------------------------------------------------------
 

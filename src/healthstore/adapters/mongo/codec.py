@@ -177,7 +177,16 @@ _CONVERTERS: dict[Kind, tuple[Callable[[FieldType], Convert | None], ...]] = {
 class Codec:
     """Writes and reads the documents of one collection."""
 
-    __slots__ = ("_keys", "_names", "_pick", "_pull", "_readers", "_writers", "collection")
+    __slots__ = (
+        "_keys",
+        "_names",
+        "_pick",
+        "_pull",
+        "_read_by_key",
+        "_readers",
+        "_writers",
+        "collection",
+    )
 
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
@@ -195,6 +204,8 @@ class Codec:
                 readers.append((each.name, read))
         self._writers = tuple(writers)
         self._readers = tuple(readers)
+        by_name = dict(readers)
+        self._read_by_key = {key_of(name): (name, by_name.get(name)) for name in self._names}
 
     def encode(self, document: Document) -> Stored:
         """Return a canonical document as it is stored."""
@@ -222,6 +233,15 @@ class Codec:
             if value is not None:
                 document[name] = read(value)
         return document
+
+    def part(self, stored: Stored) -> Document:
+        """Return the canonical values of those fields that a projection gives."""
+        read = self._read_by_key
+        return {
+            name: value if value is None or convert is None else convert(value)
+            for key, value in stored.items()
+            for name, convert in (read[key],)
+        }
 
     def write(self, name: str, value: Value) -> Any:
         """Return one field's canonical value as it is stored."""

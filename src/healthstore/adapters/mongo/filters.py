@@ -14,7 +14,16 @@ from healthstore.model.ops import Aggregate, Find, Function, Group, Measure
 from healthstore.model.query import MAX_PATTERN, And, Filter, Operator, Or, Order, Test
 from healthstore.model.values import SORTED_TEXT, FieldType, Kind, Value
 
-__all__ = ("NOTHING", "group_rows", "page_by_head", "pipeline", "query", "sort_keys")
+__all__ = (
+    "NOTHING",
+    "group_rows",
+    "page_by_head",
+    "pipeline",
+    "projection",
+    "query",
+    "sort_keys",
+    "sums_floats",
+)
 
 NOTHING: Mapping[str, Any] = {"_id": {"$in": []}}
 _END = r"(?![\s\S])"  # no character follows; `$` would also match before a final newline
@@ -220,6 +229,21 @@ def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:
     return [{"$match": query(op.where, codec)}, {"$group": group}, {"$limit": op.limit + 1}]
 
 
+def sums_floats(op: Aggregate) -> bool:
+    """Tell whether an aggregate sums floats: how a server rounds depends on the order of rows."""
+    return any(
+        each.function is Function.SUM
+        and op.collection.field(cast(str, each.field)).type.kind is Kind.FLOAT
+        for each in op.measures
+    )
+
+
+def projection(op: Aggregate) -> Mapping[str, bool]:
+    """Return the fields that an aggregate needs of a document."""
+    names = {*op.group, *(each.field for each in op.measures if each.field is not None)}
+    return {"_id": "id" in names} | {key_of(name): True for name in sorted(names)}
+
+
 def _measure(measure: Measure, codec: Codec) -> Stored:
     if measure.field is None:
         return {"$sum": 1}
@@ -261,8 +285,6 @@ def _read_measure(measure: Measure, value: Any, codec: Codec) -> Value:
         kind = codec.collection.field(measure.field).type.kind
         if kind in {Kind.INTEGER, Kind.DURATION}:
             value = int(cast(Decimal128, value).to_decimal() if value else 0)
-        if kind is Kind.FLOAT:
-            return float(value)
         if kind is Kind.INTEGER:
             return cast(int, value)
     return codec.read(measure.field, value)

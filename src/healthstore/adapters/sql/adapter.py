@@ -15,6 +15,7 @@ from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.compile import Statements, pad
 from healthstore.adapters.sql.dialect import Connection, Dialect, Row
 from healthstore.adapters.sql.errors import Verdict, explain
+from healthstore.adapters.sql.floats import UnevenError
 from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber
 from healthstore.adapters.sql.session import SqlSession, begin
@@ -242,17 +243,23 @@ class SqlAdapter(Adapter[SqlSession]):
         statements = self.statements(op.collection)
         compiled, parameters = statements.aggregate(op)
         rows = await session.connection.fetch(compiled.sql, parameters)
-        return tuple(self._group(statements, op, row) for row in rows)
+        widths = [len(statements.measure(measure)) for measure in op.measures]
+        try:
+            return tuple(self._group(statements, op, row, widths) for row in rows)
+        except UnevenError:
+            return await super().aggregate(session, op)
 
-    def _group(self, statements: Statements, op: Aggregate, row: Sequence[Any]) -> Group:
-        width = len(op.group)
+    def _group(
+        self, statements: Statements, op: Aggregate, row: Sequence[Any], widths: Sequence[int]
+    ) -> Group:
         key = tuple(
             statements.decode(name, value) for name, value in zip(op.group, row, strict=False)
         )
-        rest = iter(row[width:])
         values: list[Value] = []
-        for measure in op.measures:
-            columns = [next(rest) for _ in statements.measure(measure)]
+        start = len(op.group)
+        for measure, width in zip(op.measures, widths, strict=True):
+            columns = row[start : start + width]
+            start += width
             try:
                 values.append(statements.measured(measure, columns))
             except OverflowError:

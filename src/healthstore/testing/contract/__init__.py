@@ -31,6 +31,7 @@ from healthstore.testing.contract.decimals import TestDecimals
 from healthstore.testing.contract.definitions import TestDefinitions
 from healthstore.testing.contract.errors import TestErrors
 from healthstore.testing.contract.filters import TestFilters
+from healthstore.testing.contract.float_sums import TestFloatSums
 from healthstore.testing.contract.lifecycle import TestLifecycle
 from healthstore.testing.contract.long_texts import TestLongTexts
 from healthstore.testing.contract.order_and_pages import TestOrderAndPages
@@ -54,6 +55,7 @@ __all__ = (
     "TestDefinitions",
     "TestErrors",
     "TestFilters",
+    "TestFloatSums",
     "TestLifecycle",
     "TestLongTexts",
     "TestOrderAndPages",
@@ -78,6 +80,7 @@ class ContractTests(
     TestDefinitions,
     TestErrors,
     TestFilters,
+    TestFloatSums,
     TestLifecycle,
     TestLongTexts,
     TestOrderAndPages,

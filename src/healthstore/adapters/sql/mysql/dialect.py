@@ -9,7 +9,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import pymysql
-from sqlalchemy import func, literal_column
+from sqlalchemy import ColumnElement, cast, func, literal_column
 from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.mysql import aiomysql as sqlalchemy_aiomysql
 from sqlalchemy.types import TypeEngine
@@ -26,6 +26,7 @@ from healthstore.adapters.sql.convert import (
 )
 from healthstore.adapters.sql.dialect import Converter, Dialect
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
+from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, uuid_of
 
@@ -102,9 +103,23 @@ def _column_types(
 _BINARY_16 = mysql.BINARY(16)
 
 
+def _sum_columns(column: ColumnElement[Any], field: FieldType) -> tuple[ColumnElement[Any], ...]:
+    if field.kind is not Kind.FLOAT:
+        return (func.sum(column),)
+    return float_parts(
+        column,
+        literal_column(f"{LIMIT}e0"),
+        lambda part: func.truncate(part, literal_column("0")),
+        lambda part: (func.sum(cast(part, mysql.BIGINT())),),
+    )
+
+
 def _sum_value(field: FieldType, values: Sequence[Any]) -> Any:
+    if field.kind is Kind.FLOAT:
+        largest, smallest, *parts = values
+        return float_total(largest, smallest, parts)
     (total,) = values
-    if total is None or field.kind in {Kind.DECIMAL, Kind.FLOAT}:
+    if total is None or field.kind is Kind.DECIMAL:
         return total
     whole = int(total)  # the sum of BIGINTs is a DECIMAL
     return timedelta(microseconds=whole) if field.kind is Kind.DURATION else whole
@@ -274,7 +289,7 @@ def _dialect(collation: str) -> Dialect:
         detects_conflicts=False,
         adds=lambda _: False,
         sums=lambda field: field.numeric,
-        sum_columns=lambda column, _: (func.sum(column),),
+        sum_columns=_sum_columns,
         sum_value=_sum_value,
         max_parameters=60_000,
         bulk_rows=5_000,

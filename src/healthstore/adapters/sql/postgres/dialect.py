@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 from sqlalchemy import ColumnElement, func, literal_column
 from sqlalchemy import Dialect as Compiler
+from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
 from sqlalchemy.types import (
@@ -32,6 +33,7 @@ from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.convert import constant, enum_check, same
 from healthstore.adapters.sql.dialect import Converter, Dialect
 from healthstore.adapters.sql.errors import Failure, Verdict, clearest
+from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Json, Kind, sorted_json
 
@@ -133,9 +135,21 @@ def _constant(value: Any, column: ColumnElement[Any]) -> ColumnElement[Any]:
     return constant(value, column)
 
 
+def _sum_columns(column: ColumnElement[Any], field: FieldType) -> tuple[ColumnElement[Any], ...]:
+    if field.kind is not Kind.FLOAT:
+        return (func.sum(column),)
+    limit: ColumnElement[Any] = cast_to(literal_column(f"{LIMIT}"), Double())
+    return float_parts(
+        column, limit, func.trunc, lambda part: (func.sum(cast_to(part, BigInteger())),)
+    )
+
+
 def _sum_value(field: FieldType, values: Sequence[Any]) -> Any:
+    if field.kind is Kind.FLOAT:
+        largest, smallest, *parts = values
+        return float_total(largest, smallest, parts)
     (total,) = values
-    if total is None or field.kind is Kind.FLOAT:
+    if total is None:
         return total
     if field.kind is Kind.DECIMAL:
         return total if field.places else Decimal(int(total))
@@ -248,7 +262,7 @@ POSTGRESQL = Dialect(
     detects_conflicts=True,
     adds=lambda field: field.numeric,
     sums=lambda field: field.numeric,
-    sum_columns=lambda column, _: (func.sum(column),),
+    sum_columns=_sum_columns,
     sum_value=_sum_value,
     max_parameters=32_000,
     bulk_rows=5_000,

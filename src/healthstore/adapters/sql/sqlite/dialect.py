@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, literal_column
+from sqlalchemy import ColumnElement, cast, func, literal_column
 from sqlalchemy.dialects.sqlite import aiosqlite as sqlalchemy_aiosqlite
 from sqlalchemy.types import BLOB, INTEGER, REAL, TEXT, TypeEngine
 
@@ -24,6 +24,7 @@ from healthstore.adapters.sql.convert import (
 )
 from healthstore.adapters.sql.dialect import Converter, Dialect
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
+from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.model.decimals import of_units, to_units
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, from_microseconds, to_microseconds, uuid_of
@@ -139,7 +140,14 @@ def _column_check(column: ColumnElement[Any], field: FieldType) -> ColumnElement
     return enum_check(column, field)
 
 
-def _sum_columns(column: ColumnElement[Any], _: FieldType) -> tuple[ColumnElement[Any], ...]:
+def _sum_columns(column: ColumnElement[Any], field: FieldType) -> tuple[ColumnElement[Any], ...]:
+    if field.kind is not Kind.FLOAT:
+        return _halves(column)
+    limit: ColumnElement[Any] = literal_column(f"{LIMIT}.0")
+    return float_parts(column, limit, lambda part: cast(part, INTEGER()), _halves)
+
+
+def _halves(column: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
     # In two halves: a sum beyond 64 bits is an error in SQLite, and a total() is not exact.
     return (
         func.sum(column.op(">>")(literal_column("32"))),
@@ -148,21 +156,29 @@ def _sum_columns(column: ColumnElement[Any], _: FieldType) -> tuple[ColumnElemen
 
 
 def _sum_value(field: FieldType, values: Sequence[Any]) -> Any:
+    if field.kind is Kind.FLOAT:
+        largest, smallest, *halves = values
+        parts = [_joined(*pair) for pair in zip(halves[::2], halves[1::2], strict=True)]
+        return float_total(largest, smallest, parts)
     high, low = values
     if high is None:
         return None
-    total = (high << 32) + low
+    total = _joined(high, low)
     if field.kind is Kind.DECIMAL:
         return of_units(total, field.places)
     return timedelta(microseconds=total) if field.kind is Kind.DURATION else total
 
 
-_SUMMED = frozenset({Kind.INTEGER, Kind.DURATION})
+def _joined(high: int | None, low: int | None) -> int:
+    return ((high or 0) << 32) + (low or 0)
 
 
-def _sums(field: FieldType) -> bool:
+_ADDED = frozenset({Kind.INTEGER, Kind.DURATION})
+
+
+def _adds(field: FieldType) -> bool:
     short = field.kind is Kind.DECIMAL and field.digits <= _INTEGER_DIGITS
-    return field.kind in _SUMMED or short
+    return field.kind in _ADDED or short
 
 
 # --- errors ----------------------------------------------------------------------------------
@@ -255,8 +271,8 @@ SQLITE = Dialect(
     returning=True,
     row_locks=False,
     detects_conflicts=True,
-    adds=_sums,
-    sums=_sums,
+    adds=_adds,
+    sums=lambda field: field.kind is Kind.FLOAT or _adds(field),
     sum_columns=_sum_columns,
     sum_value=_sum_value,
     max_parameters=32_000,
