@@ -13,7 +13,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from bson.int64 import Int64
-from pymongo import ReplaceOne, ReturnDocument
+from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, OperationFailure
 
 from healthstore.abc.adapter import duplicate_key
@@ -92,13 +92,13 @@ async def insert(session: Session, codec: Codec, op: Insert) -> None:
 async def replace_one(
     session: Session, codec: Codec, document: Document, version: int | None
 ) -> bool:
-    """Replace one document; return whether it was there."""
+    """Replace the fields of one document; return whether it was there."""
     driver = session.collection(codec.collection.name)
-    identity, row = cast(UUID, document["id"]), codec.encode(document)
+    identity, change = cast(UUID, document["id"]), _every_field(codec, document)
     for _ in range(_RACES):
         with _explained(codec.collection, (document,)):
-            done = await driver.replace_one(
-                _guarded(identity, version), row, session=session.transaction
+            done = await driver.update_one(
+                _guarded(identity, version), change, session=session.transaction
             )
         if done.matched_count or version is None:
             return done.matched_count == 1
@@ -107,16 +107,27 @@ async def replace_one(
     raise _overtaken()
 
 
+def _every_field(codec: Codec, document: Document) -> Stored:
+    """Return the update that writes all fields that the collection has here, and no other.
+
+    A document that is replaced as a whole would lose the fields that a newer class gave it.
+    """
+    row = codec.encode(document)
+    del row["_id"]
+    return {"$set": row}
+
+
 async def replace_several(session: Session, codec: Codec, op: Replace) -> tuple[bool, ...]:
     """Replace documents and lock their parents; the session has a transaction."""
     ids = [cast(UUID, document["id"]) for document in op.documents]
     there = await versions(session, codec, ids, op.versions)
     present = [each for each in op.documents if each["id"] in there]
     if present:
-        writes: list[ReplaceOne[Stored]] = []
+        writes: list[UpdateOne] = []
         for each in present:
             identity = cast(UUID, each["id"])
-            writes.append(ReplaceOne(_guarded(identity, there[identity]), codec.encode(each)))
+            change = _every_field(codec, each)
+            writes.append(UpdateOne(_guarded(identity, there[identity]), change))
         with _explained(op.collection, present):
             done = await session.collection(op.collection.name).bulk_write(
                 writes, ordered=False, session=session.transaction

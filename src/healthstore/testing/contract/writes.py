@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
@@ -11,6 +12,7 @@ from healthstore.errors import (
     DuplicateKeyError,
     InvalidRequestError,
     Outcome,
+    SchemaMismatchError,
     StaleVersionError,
 )
 from healthstore.model.ops import (
@@ -24,6 +26,8 @@ from healthstore.model.ops import (
     Replace,
 )
 from healthstore.model.query import F
+from healthstore.model.schema import Collection, Field
+from healthstore.model.values import Document, FieldType, Kind
 from healthstore.testing.contract._promises import Contract, needs_transactions
 from healthstore.testing.contract._samples import (
     PEOPLE,
@@ -36,6 +40,20 @@ from healthstore.testing.contract._samples import (
 )
 
 __all__ = ("TestWrites",)
+
+_OLDER = (
+    Field("id", FieldType(Kind.UUID)),
+    Field("version", FieldType(Kind.INTEGER)),
+    Field("text", FieldType(Kind.TEXT, max_length=50)),
+)
+_NEWER = (
+    *_OLDER,
+    Field("mood", FieldType(Kind.INTEGER), nullable=True),
+    Field("data", FieldType(Kind.JSON), nullable=True),
+)
+OLDER, NEWER = (
+    Collection("contract_releases", fields, entity="Release") for fields in (_OLDER, _NEWER)
+)
 
 
 class TestWrites(Contract):
@@ -269,3 +287,27 @@ class TestWrites(Contract):
         for wrong in (Batch(()), Batch((read, Ensure((PEOPLE,)))), Batch((Batch((read,)),))):
             with pytest.raises(InvalidRequestError):
                 await store.execute(wrong)
+
+    @pytest.mark.parametrize("count", [1, 3])
+    async def test_an_older_class_erases_no_field_of_a_newer_one(
+        self, store: Backend, count: int
+    ) -> None:
+        """Its replacements and patches write the fields that it knows; they may be refused."""
+        rows: list[Document] = [
+            {"id": uuid4(), "version": 1, "text": "new", "mood": at, "data": {"at": at}}
+            for at in range(count)
+        ]
+        await add(store, NEWER, *rows)
+        olds: tuple[Document, ...] = tuple(
+            {"id": row["id"], "version": 2, "text": "old"} for row in rows
+        )
+        whole = store.capabilities.transactions
+        for part in (olds,) if whole else ((each,) for each in olds):
+            with suppress(SchemaMismatchError):
+                await store.execute(Replace(OLDER, part))
+                await store.execute(Patch(OLDER, ids(part), increments=(("version", 1),)))
+        for row in rows:
+            kept = await one(store, NEWER, row)
+            assert kept is not None
+            assert (kept["mood"], kept["data"]) == (row["mood"], row["data"])
+            assert (kept["text"], kept["version"]) in {("old", 3), ("new", 1)}
