@@ -70,6 +70,8 @@ async def verify_stores(output: Output, left: str, right: str, names: Sequence[s
     ]
     columns = ("collection", "rows in A ", "rows in B ", "missing ", "extra ", "changed ", "")
     output.table(columns, rows)
+    for words in report.unfinished:
+        output.show(words)
     for each in report.collections:
         _differences(output, each)
     if report.equal:

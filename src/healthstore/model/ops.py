@@ -149,13 +149,15 @@ class Delete(Op["tuple[bool, ...]"]):
 
     References to a removed document are treated as they declare: restrict raises
     ForeignKeyError, cascade removes the referring documents, set_null empties the field.
-    ``versions`` as in :class:`Replace`. All are removed or none.
+    ``versions`` as in :class:`Replace`. All are removed or none. Without ``checked_references``
+    the caller answers for it that nothing refers to them, as in :class:`Insert`.
     """
 
     effect = Effect.WRITE
     collection: Collection
     ids: tuple[UUID, ...]
     versions: tuple[int, ...] | None = None
+    checked_references: bool = True
 
 
 @dataclass(frozen=True, slots=True)

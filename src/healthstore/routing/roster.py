@@ -320,6 +320,7 @@ class Roster:
         """Return what is known about a member, without I/O."""
         known, checks = self._known[name], self._checks.get(name)
         seen = checks.seen if checks else None
+        half = self.incomplete(name)
         return MemberHealth(
             name=name,
             type=kind,
@@ -328,7 +329,7 @@ class Roster:
             writable=known.serves_writes,
             latency=seen.latency if seen else None,
             last_ok=seen.last_ok if seen else None,
-            last_error=seen.last_error if seen else None,
+            last_error=half.reason if half else seen.last_error if seen else None,
             fails=known.fails,
             flaps=max(len(known.flaps) - 1, 0),
             pool=self.members[name].pool() if name in self.opened else None,

@@ -10,26 +10,24 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 from urllib.parse import quote, urlencode
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from healthstore.abc import Backend, BackendURL, Layer
 from healthstore.abc.registry import connect
 from healthstore.abc.unit import Phase
 from healthstore.errors import ConfigurationError, HealthstoreError
 from healthstore.layers.guard import GuardLayer
-from healthstore.model.catalog import CATALOG, from_definition
-from healthstore.model.filling import collections_only
-from healthstore.model.ops import Batch, CountDocuments, Delete, Ensure, Find, Op, Patch
-from healthstore.model.schema import Collection, parents_first
-from healthstore.model.values import Value
+from healthstore.model.ops import CountDocuments
+from healthstore.model.schema import Collection
+from healthstore.testing._emptying import TouchLayer, clear, known_collections
 from healthstore.testing.rollback import RollbackLayer, can_roll_back
 
 __all__ = (
@@ -236,10 +234,22 @@ async def disposable(
             hint="pass a Provision that makes and drops one",
         )
     made = await _make(known, url)
-    try:
+    async with _finally(lambda: _remove(known, made)):
         yield made
-    finally:
-        await _remove(known, made)
+
+
+@asynccontextmanager
+async def _finally(work: Callable[[], Awaitable[None]]) -> AsyncGenerator[None, None]:
+    """Do something after a block; if both fail, the error of the block is the one to see."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            await work()
+        except HealthstoreError as second:
+            error.add_note(f"afterwards: {second}")
+        raise
+    await work()
 
 
 async def _remove(provision: Provision, url: BackendURL) -> None:
@@ -248,84 +258,6 @@ async def _remove(provision: Provision, url: BackendURL) -> None:
 
 
 # --- empty stores ----------------------------------------------------------------------------
-
-
-def _named(op: object) -> Iterator[Collection]:
-    """Yield the collections that an operation names."""
-    if isinstance(op, Ensure):
-        yield from op.collections
-    elif isinstance(op, Batch):
-        for each in op.operations:
-            yield from _named(each)
-    elif (collection := getattr(op, "collection", None)) is not None:
-        yield cast(Collection, collection)
-
-
-class _TouchLayer(Layer):
-    """Notes the collections that operations name, so that only these must be emptied."""
-
-    rank: ClassVar[int] = 99
-
-    def __init__(self, inner: Backend, touched: set[Collection] | None = None) -> None:
-        super().__init__(inner)
-        self.touched = set[Collection]() if touched is None else touched
-
-    async def execute(self, op: Op[R]) -> R:
-        """Note the collections, and run the operation."""
-        self.touched.update(_named(op))
-        return await self.inner.execute(op)
-
-
-async def _known(store: Backend) -> tuple[Collection, ...]:
-    """Return the collections that a store's catalog describes."""
-    await store.execute(Ensure(()))
-    rows = await store.execute(Find(CATALOG, limit=10_000))
-    return tuple(from_definition(row["definition"]) for row in collections_only(rows))
-
-
-async def clear(backend: Backend, collections: Iterable[Collection] | None = None) -> None:
-    """Remove every document of some collections, or of all that the store's catalog knows.
-
-    The collections stay: making them again is what takes time on a server.
-    """
-    store = GuardLayer(backend)
-    known = {each.name: each for each in await _known(store)}
-    wanted = known if collections is None else {each.name for each in collections} & known.keys()
-    page = 1_000 if store.capabilities.transactions else 1
-    ordered = parents_first(known[name] for name in wanted)
-    for place, collection in enumerate(ordered):
-        await _detach(store, collection, {each.name for each in ordered[place:]})
-    for collection in reversed(ordered):
-        while found := await store.execute(Find(collection, limit=1_000)):
-            ids = [cast(UUID, row["id"]) for row in found]
-            parts = (ids[start : start + page] for start in range(0, len(ids), page))
-            deletions = [Delete(collection, tuple(part)) for part in parts]
-            for start in range(0, len(deletions), 20):
-                several = deletions[start : start + 20]
-                await asyncio.gather(*(store.execute(each) for each in several))
-
-
-async def _detach(store: Backend, collection: Collection, targets: Iterable[str]) -> None:
-    """Take away the references that are in the way when a collection's documents go page by page.
-
-    ``targets`` are the collection itself and those that are emptied before it. A document that
-    must refer to one of its own collection refers to itself.
-    """
-    fields = [each.field for each in collection.references if each.collection in targets]
-    optional = tuple((field, None) for field in fields if collection.nullable(field))
-    required = [field for field in fields if not collection.nullable(field)]
-    position: tuple[Value, ...] | None = None
-    while fields and store.capabilities.references:
-        rows = await store.execute(Find(collection, limit=1_000, after=position))
-        if not rows:
-            return
-        ids = tuple(cast(UUID, row["id"]) for row in rows)
-        position = ids[-1:]
-        if optional:
-            await store.execute(Patch(collection, ids, optional))
-        for identity in ids if required else ():
-            own = tuple((field, identity) for field in required)
-            await store.execute(Patch(collection, (identity,), own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,11 +306,8 @@ class Databases:
         self.used.add(name)
         provision = PROVISIONS.get(url.scheme)
         if provision is not None and provision.for_each_test:
-            made = await _make(provision, url)
-            try:
-                yield Lent(text_of(made))
-            finally:
-                await _remove(provision, made)
+            async with disposable(url, provision) as fresh:
+                yield Lent(text_of(fresh))
             return
         made = await self._kept(name, url, provision)
         if can_roll_back(connect(made, name)):
@@ -389,7 +318,7 @@ class Databases:
                 await clear(backend)
         self._unclean.add(name)
         touched: set[Collection] = set()
-        yield Lent(text_of(made), (partial(_TouchLayer, touched=touched),))
+        yield Lent(text_of(made), (partial(TouchLayer, touched=touched),))
         async with _opened(made, name) as backend:
             await clear(backend, touched)
         self._unclean.discard(name)
@@ -410,12 +339,8 @@ class Databases:
     async def _fresh(
         self, name: str, url: BackendURL, provision: Provision
     ) -> AsyncGenerator[Backend, None]:
-        made = await _make(provision, url)
-        try:
-            async with _opened(made, name) as backend:
-                yield backend
-        finally:
-            await _remove(provision, made)
+        async with disposable(url, provision) as made, _opened(made, name) as backend:
+            yield backend
 
     @asynccontextmanager
     async def _cleared(
@@ -438,7 +363,7 @@ class Databases:
             if name in self._unclean:
                 await clear(backend)
             self._unclean.add(name)
-            noting = _TouchLayer(backend)
+            noting = TouchLayer(backend)
             yield noting
             await backend.open()  # a test may have closed it
             await clear(backend, noting.touched)
@@ -492,7 +417,7 @@ async def _opened(url: BackendURL, name: str) -> AsyncGenerator[Backend, None]:
 
 async def _require_empty(backend: Backend) -> None:
     store = GuardLayer(backend)
-    for collection in await _known(store):
+    for collection in await known_collections(store):
         if await store.execute(CountDocuments(collection)):
             raise ConfigurationError(
                 "the store holds documents, and the tests would remove them",

@@ -12,14 +12,18 @@ from healthstore.abc import BackendURL
 from healthstore.abc.registry import BUILT_IN, connect
 from healthstore.errors import ConfigurationError, UnavailableError
 from healthstore.layers.guard import GuardLayer
-from healthstore.model.ops import CountDocuments, Insert
+from healthstore.model.catalog import CATALOG
+from healthstore.model.filling import FILLING_ID, Filling
+from healthstore.model.ops import CountDocuments, Ensure, Get, Insert
 from healthstore.testing import provision
 from healthstore.testing.contract._samples import PEOPLE, add, family, member, person
+from healthstore.testing.plugin import EmptyBackend
 from healthstore.testing.provision import (
     PROVISIONS,
     SERVERS,
     Databases,
     Lent,
+    Provision,
     clear,
     server_url,
     text_of,
@@ -95,6 +99,42 @@ async def test_clearing_removes_every_document() -> None:
     for collection in (parents, children):
         assert await store.execute(CountDocuments(collection)) == 0
     await backend.close()
+
+
+async def test_a_store_that_cannot_enforce_references_is_emptied_all_the_same(
+    healthstore_empty: EmptyBackend,
+) -> None:
+    """What a transfer brought there goes, with its mark, although the guard would refuse it."""
+    parents, children, _ = family("restrict")
+    mark = Filling.begun("migrate", "elsewhere", (parents.name, children.name))
+    async with healthstore_empty("mongodb") as backend:
+        parent = member(parents)
+        await backend.execute(Ensure((parents, children)))
+        await backend.execute(Insert(parents, (parent,)))
+        child = Insert(children, (member(children, parent["id"]),), checked_references=False)
+        await backend.execute(child)
+        await backend.execute(Insert(CATALOG, (mark.as_row(),)))
+        await clear(backend)
+        for collection in (parents, children):
+            assert await backend.execute(CountDocuments(collection)) == 0
+        assert await backend.execute(Get(CATALOG, (FILLING_ID,))) == (None,)
+
+
+async def test_the_first_error_is_the_one_to_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that cannot be dropped after a test that failed is a note to that failure."""
+
+    async def drop(_: BackendURL) -> None:
+        raise UnavailableError("the server has gone")
+
+    lasting = Provision(PROVISIONS["memory"].create, drop, for_each_test=True)
+    monkeypatch.setattr(provision, "PROVISIONS", {"memory": lasting})
+    with pytest.raises(ZeroDivisionError) as first:
+        async with Databases().empty("mine", BackendURL.parse("memory://")):
+            raise ZeroDivisionError
+    assert "the server has gone" in "".join(first.value.__notes__)
+    with pytest.raises(UnavailableError):
+        async with Databases().empty("mine", BackendURL.parse("memory://")):
+            pass
 
 
 async def test_a_store_of_another_scheme_is_never_overwritten(

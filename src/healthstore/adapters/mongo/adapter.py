@@ -454,7 +454,9 @@ class MongoAdapter(Adapter[Session]):
         codec = await self._codec(session, op.collection)
         if not op.ids:
             return ()
-        referrers = await self._references.to(op.collection.name, session)
+        referrers = (
+            await self._references.to(op.collection.name, session) if op.checked_references else ()
+        )
         self._require_transactions(
             several=False, references=bool(referrers), collection=op.collection
         )

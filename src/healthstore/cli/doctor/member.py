@@ -16,6 +16,7 @@ from healthstore.cli.doctor.network import Found, look_up, reach
 from healthstore.cli.exits import EXITS, Exit
 from healthstore.cli.failures import CommandError, failure_of
 from healthstore.cli.named import require_stored
+from healthstore.transfer.filling import mark_of
 
 __all__ = (
     "STEP_SECONDS",
@@ -56,6 +57,7 @@ class Checkup:
             await self._step("DNS", self._dns)
             await self._step("TCP", self._tcp)
             await self._step("log in", lambda: self._log_in(prober))
+            await self._step("contents", self._contents, needed=False)
             await self._step("server", lambda: self._server(prober), needed=False)
             await self._step("role", lambda: self._role(prober), needed=False)
             await self._step("settings", lambda: self._settings(prober), needed=False)
@@ -101,6 +103,12 @@ class Checkup:
         await self.backend.open()
         await prober.connect()
         return [Line("log in", Grade.OK, "the store is open")]
+
+    async def _contents(self) -> Sequence[Line]:
+        mark = await mark_of(self.backend)
+        if mark is None:
+            return [Line("contents", Grade.OK, "no transfer into it is unfinished")]
+        return [Line("contents", Grade.FAIL, str(mark), mark.remedy)]
 
     async def _server(self, prober: Prober) -> Sequence[Line]:
         self._figures = await prober.measure()

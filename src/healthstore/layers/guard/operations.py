@@ -80,13 +80,15 @@ def _check_batch(op: Batch, capabilities: Capabilities) -> Batch:
     return Batch(cast("tuple[Operation, ...]", checked))
 
 
-def _check_ensure(op: Ensure, _: Capabilities) -> Ensure:
+def _check_ensure(op: Ensure, capabilities: Capabilities) -> Ensure:
     names = [collection.name for collection in op.collections]
     for name in names:
         if names.count(name) > 1:
             raise InvalidRequestError(
                 f"the collection {name!r} is named twice", hint="name it once"
             )
+    for each in op.collections:
+        _require_references(each, capabilities)
     return op
 
 
@@ -149,7 +151,7 @@ def _check_delete(op: Delete, capabilities: Capabilities) -> Delete:
     ids = checked_ids(op.collection, op.ids, distinct=True)
     if len(ids) > 1:
         _require_transactions("deleting several documents", op.collection, capabilities)
-    return Delete(op.collection, ids, checked_versions(op, len(ids)))
+    return replace(op, ids=ids, versions=checked_versions(op, len(ids)))
 
 
 def _check_find(op: Find, _: Capabilities) -> Find:
@@ -247,7 +249,7 @@ def _needs_transactions(what: str, collection: Collection | None) -> CapabilityE
 def _require_references(collection: Collection, capabilities: Capabilities) -> None:
     if collection.references and not capabilities.references:
         raise CapabilityError(
-            "this backend cannot enforce references",
+            "this backend cannot enforce references: it does not have the capability `references`",
             hint="use a backend that can (MongoDB: a replica set), or an entity without Ref",
             entity=collection.entity,
             field=collection.references[0].field,

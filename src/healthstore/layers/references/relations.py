@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from healthstore.abc.backend import Executor
 from healthstore.model.catalog import CATALOG, from_definition
+from healthstore.model.filling import collections_only
 from healthstore.model.ops import Find
 from healthstore.model.query import ALL, Filter, Operator, Test
 from healthstore.model.schema import Collection, Reference, parents_first
@@ -70,7 +71,7 @@ async def read_relations(executor: Executor) -> Relations:
     where: Filter = ALL
     while True:
         rows = await executor.execute(Find(CATALOG, where, limit=_PAGE))
-        collections.extend(from_definition(row["definition"]) for row in rows)
+        collections.extend(from_definition(row["definition"]) for row in collections_only(rows))
         if len(rows) < _PAGE:
             return Relations(collections)
         where = Test("id", Operator.GT, rows[-1]["id"])
