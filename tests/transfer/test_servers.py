@@ -26,8 +26,15 @@ from tests.unit.transfer.samples import (
 
 from healthstore.abc import Backend
 from healthstore.abc.registry import connect
-from healthstore.errors import ConfigurationError, DuplicateKeyError, IntegrityError
+from healthstore.errors import (
+    CheckError,
+    ConfigurationError,
+    DuplicateKeyError,
+    IntegrityError,
+)
 from healthstore.model.ops import Ensure, Find, Insert, Patch
+from healthstore.model.schema import Collection
+from healthstore.testing.contract.definitions import SPELLED
 from healthstore.testing.plugin import EmptyBackend
 from healthstore.testing.provision import PROVISIONS, server_url
 from healthstore.transfer import Change, backup, load, migrate, restore, verify
@@ -160,3 +167,30 @@ def _converted(values: Mapping[str, object]) -> dict[str, object]:
 
 async def _stored(store: Backend) -> list[object]:
     return list(await store.execute(Find(EVERYTHING, limit=100)))
+
+
+@pytest.mark.parametrize("path", ["migrate", "backup"])
+async def test_a_moved_store_serves_whichever_spelling_made_it(
+    store: Backend, tmp_path: Path, path: str
+) -> None:
+    """Checks are the same there and back, initialized with the other spelling of each value."""
+    source, back = await opened("source"), await opened("back")
+    made: dict[str, tuple[Collection, Collection]] = {}
+    for number, spelled in enumerate(SPELLED.values()):
+        name = f"spelled_{number}"
+        first, second = (spelled.collection(name, each) for each in (spelled.one, spelled.other))
+        made[name] = first, second
+        await fill(source, (first, spelled.documents(spelled.accepted)))
+    for left, right in ((source, store), (store, back)):
+        if path == "migrate":
+            await migrate(left, right)
+        else:
+            await backup(left, tmp_path / right.name)
+            await restore(tmp_path / right.name, right)
+        for either in zip(*made.values(), strict=True):
+            assert set((await right.execute(Ensure(either))).present) == set(made)
+    (await verify(source, back)).require()
+    for (first, _), spelled in zip(made.values(), SPELLED.values(), strict=True):
+        for member in (store, back):
+            with pytest.raises(CheckError):
+                await member.execute(Insert(first, spelled.documents(spelled.refused)[:1]))

@@ -38,7 +38,7 @@ from healthstore.errors import (
     UnavailableError,
     VerificationError,
 )
-from healthstore.model.ops import Find, Insert, Op, Patch
+from healthstore.model.ops import Ensure, Find, Insert, Op, Patch
 from healthstore.model.values import Document
 from healthstore.testing.strategies import documents
 from healthstore.transfer import (
@@ -465,6 +465,36 @@ async def test_a_backup_of_another_release_is_refused(
     error = await refused(path)
     assert not isinstance(error, BackupCorruptError)
     assert says in str(error)
+
+
+async def test_a_backup_with_another_spelling_of_a_check_is_restored(path: Path) -> None:
+    """Releases before canonical checks wrote, and signed, values as they were given."""
+
+    def written(value: object) -> str:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+    def signed(schema: dict[str, object]) -> bytes:
+        digests = {name: hashlib.sha256(written(each).encode()) for name, each in schema.items()}
+        lines = "\n".join(f"{name} {digest.hexdigest()}" for name, digest in digests.items())
+        return hashlib.sha256(lines.encode()).hexdigest().encode()
+
+    def change(lines: list[bytes]) -> None:
+        schema = json.loads(b"{" + lines[1].removesuffix(b",\n") + b"}")["schema"]
+        before = signed(schema)
+        rule = schema["readings"]["checks"][0]["rule"]
+        rule["and"][1]["operand"] = {"$numberLong": "400"}
+        text = ",".join(f"{written(name)}:{written(each)}" for name, each in schema.items())
+        lines[1] = f'"schema":{{{text}}},\n'.encode()
+        lines[0] = lines[0].replace(before, signed(schema))
+
+    original = content(path)
+    _rewritten(path, change)
+    assert b"$numberLong" in content(path)
+    assert content(path).splitlines()[0] != original.splitlines()[0]
+    target = await opened("target")
+    await restore(path, target)
+    await target.execute(Ensure((PEOPLE, READINGS, EVERYTHING)))
+    (await verify(await clinic(), target)).require()
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1, 2]\n", b"hello\n", b"\x00" * 5_000])

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from healthstore.abc import Backend
 from healthstore.errors import CheckError
 from healthstore.model.catalog import CATALOG, catalog_id, to_document
+from healthstore.model.description import fingerprint
 from healthstore.model.evaluate import matches
-from healthstore.model.ops import Ensure, Get, Insert
+from healthstore.model.ops import Ensure, Get, Insert, Replace
 from healthstore.model.query import F, Filter, Not, Operator, Test
 from healthstore.model.schema import Check, Collection, Field
-from healthstore.model.values import Document, FieldType, Kind, Value
+from healthstore.model.values import Document, FieldType, Json, Kind, Value
 from healthstore.testing.contract._promises import Contract, laws
 from healthstore.testing.contract._samples import EDGES, EVERYTHING, every_row, ids, stored
 from healthstore.testing.strategies import filters
@@ -254,6 +255,21 @@ class TestDefinitions(Contract):
                 await store.execute(Insert(second, (document,)))
             assert "as_spelled" in error.value.message
         assert sorted(ids(await stored(store, first))) == sorted(ids(accepted))
+
+    async def test_a_definition_that_was_stored_in_another_spelling_is_the_same(
+        self, store: Backend
+    ) -> None:
+        """What a release before canonical checks wrote into the catalog is still the entity's."""
+        spelled, name = SPELLED["an int for a decimal"], _fresh()
+        things = spelled.collection(name, spelled.one)
+        await store.execute(Ensure((things,)))
+        row = to_document(things)
+        described = cast("dict[str, Json]", row["definition"])
+        rule: Json = {"field": "price", "test": ">", "operand": {"$numberDecimal": "0"}}
+        assert described["checks"] != [{"name": "as_spelled", "rule": rule}]
+        described["checks"] = [{"name": "as_spelled", "rule": rule}]
+        await store.execute(Replace(CATALOG, ({**row, "fingerprint": fingerprint(described)},)))
+        assert (await store.execute(Ensure((things,)))).present == (name,)
 
     @pytest.mark.parametrize("field", [name for name in EDGES if name != "data"])
     async def test_a_check_accepts_what_its_rule_accepts(self, store: Backend, field: str) -> None:
