@@ -8,13 +8,22 @@ from typing import get_args
 
 from healthstore.errors import ConfigurationError
 from healthstore.model.definition import Definition, Field, Index, OnDelete, Reference, Unique
-from healthstore.model.values import MAX_DIGITS, FieldType, Kind, canonicaliser
+from healthstore.model.query import Operator, Test, walk
+from healthstore.model.values import MAX_DIGITS, FieldType, Kind, Value, canonicaliser
 
-__all__ = ("require_keepable",)
+__all__ = ("require_keepable", "require_short")
 
 # PostgreSQL cuts names at 63 bytes without a word, MySQL refuses more than 64.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _RESERVED = "sqlite_"  # SQLite keeps such names for itself
+_HIDING = "pg_"  # PostgreSQL finds a table of its own catalog first
+# PostgreSQL's system columns, SQLite's names of the row's number, InnoDB's hidden columns.
+_SYSTEM_COLUMNS = frozenset(
+    {
+        *("cmax", "cmin", "ctid", "oid", "tableoid", "xmax", "xmin", "rowid"),
+        *("db_mix_id", "db_roll_ptr", "db_row_id", "db_trx_id", "fts_doc_id"),
+    }
+)
 # The least that any of the databases allows, with some room.
 _MAX_FIELDS, _MAX_INDEXES, _MAX_INDEX_FIELDS = 500, 50, 16
 # MySQL indexes at most 3072 bytes: 640 code points of utf8mb4 and a little room.
@@ -22,6 +31,17 @@ _MAX_INDEXED_TEXT = 640
 _MAX_INDEX_BYTES = 2_560
 _INDEX_BYTES: dict[Kind, int] = {Kind.UUID: 16, Kind.DECIMAL: 30, Kind.DATE: 10}
 _NOT_INDEXED = frozenset({Kind.JSON, Kind.BYTES})
+# MySQL and MariaDB count at most 65,535 bytes for a row. A text of up to 255 code points counts
+# as it is declared, and so does a longer one that is indexed; what is longer counts as a pointer.
+_MAX_ROW_BYTES, _POINTER, _DECLARED_TEXT = 65_000, 12, 255
+# What stays in a row's page when it is full: InnoDB keeps 8,126 bytes, PostgreSQL 8,160, each
+# with a head of its own. InnoDB moves a value out if it has over 40 bytes and may have over 255.
+_MAX_PAGE_BYTES, _MAX_INSIDE, _MOVABLE_TEXT = 8_000, 40, 64
+# What a value takes at most in either of them, PostgreSQL's alignment included.
+_PAGE_BYTES: dict[Kind, int] = {Kind.UUID: 16, Kind.BOOLEAN: 1, Kind.DATE: 7}
+_ALIGNED = 15
+# MariaDB keeps 65,535 bytes of all of a table's columns and checks, and names them all.
+_MAX_DEFINITION_BYTES, _COLUMN, _CONSTRAINT = 60_000, 20, 72
 
 
 def require_keepable(collection: Definition) -> None:
@@ -36,26 +56,113 @@ def require_keepable(collection: Definition) -> None:
     if len(collection.by_name) != len(collection.fields):
         raise ConfigurationError("two fields have the same name", entity=collection.entity)
     _check_key_fields(collection)
-    _check_sizes(collection)
-    keys: tuple[Unique | Index, ...] = (*collection.uniques, *collection.indexes)
-    for key in keys:
+    for key in _keys(collection):
         if not key.fields:
             raise ConfigurationError("an index names no field", entity=collection.entity)
         _check_indexable(key.fields, collection)
     for reference in collection.references:
         _check_reference(reference, collection)
+    _check_sizes(collection)
+    _check_row(collection)
+    for check in collection.checks:
+        _check_name(check.name, "check", collection)
     if len({check.name for check in collection.checks}) != len(collection.checks):
         raise ConfigurationError("two checks have the same name", entity=collection.entity)
 
 
+def require_short(collection: Definition) -> None:
+    """Raise ConfigurationError if fields, canonical checks and enums are too long together."""
+    size = 0
+    for each in collection.fields:
+        size += len(each.name) + _COLUMN
+        if each.type.choices:
+            size += len(each.name) + _CONSTRAINT + sum(map(_literal, each.type.choices))
+    for check in collection.checks:
+        size += _CONSTRAINT + sum(map(_test_bytes, walk(check.rule)))
+    if size > _MAX_DEFINITION_BYTES:
+        raise ConfigurationError(
+            f"the fields, the checks and the members of enums take about {size} bytes; "
+            f"at most {_MAX_DEFINITION_BYTES} are kept",
+            hint="keep a long list of values in a collection of its own, and refer to it",
+            entity=collection.entity,
+        )
+
+
+def _test_bytes(test: Test) -> int:
+    values = test.operand if isinstance(test.operand, tuple) else (test.operand,)
+    size = sum(map(_literal, values))
+    twice = test.operator in {Operator.STARTS, Operator.NOT_STARTS}  # once for an index to be used
+    return 2 * len(test.field) + _AROUND + (2 * size if twice else size)
+
+
+_AROUND = 40  # operators, functions, quotes and the test of null
+
+
+def _literal(value: Value) -> int:
+    """Return how many bytes a value takes in a statement, at most."""
+    if isinstance(value, str):
+        return len(value.encode()) + value.count("'") + value.count("\\") + 4
+    return 2 * len(value) + 8 if isinstance(value, bytes) else _AROUND
+
+
+def _keys(collection: Definition) -> tuple[Unique | Index, ...]:
+    return (*collection.uniques, *collection.indexes)
+
+
 def _check_sizes(collection: Definition) -> None:
-    indexes = len(collection.uniques) + len(collection.indexes)
+    indexed = {key.fields[0] for key in _keys(collection)}
+    # MySQL gives a reference an index if it has none.
+    added = {each.field for each in collection.references} - indexed
+    indexes = len(_keys(collection)) + len(added)
     if len(collection.fields) > _MAX_FIELDS or indexes > _MAX_INDEXES:
         raise ConfigurationError(
-            f"more than {_MAX_FIELDS} fields or {_MAX_INDEXES} indexes",
+            f"{len(collection.fields)} fields and {indexes} indexes; "
+            f"at most {_MAX_FIELDS} and {_MAX_INDEXES} are kept",
             hint="keep some of them in a JSON field, or in another collection",
             entity=collection.entity,
         )
+
+
+def _check_row(collection: Definition) -> None:
+    """Refuse a definition whose rows might not fit into MySQL, MariaDB or PostgreSQL when full."""
+    indexed = {name for key in _keys(collection) for name in key.fields}
+    row = page = 0
+    for each in collection.fields:
+        declared, inside = _sizes(each.type, indexed=each.name in indexed)
+        row += declared
+        page += inside
+    if row > _MAX_ROW_BYTES:
+        raise ConfigurationError(
+            f"a row takes up to {row} bytes, 4 for each character of texts of at most "
+            f"{_DECLARED_TEXT}; at most {_MAX_ROW_BYTES} are kept",
+            hint=f"a text of more than {_DECLARED_TEXT} characters, or without MaxLength, counts "
+            f"{_POINTER} unless it is indexed; or keep some fields in another collection",
+            entity=collection.entity,
+        )
+    if page > _MAX_PAGE_BYTES:
+        raise ConfigurationError(
+            f"the fields take up to {page} bytes of a row's page, a text, JSON or bytes "
+            f"{_MAX_INSIDE + 1} of them; at most {_MAX_PAGE_BYTES} are kept",
+            hint="keep some of the fields in one JSON field, or in another collection",
+            entity=collection.entity,
+        )
+
+
+def _sizes(kind: FieldType, *, indexed: bool) -> tuple[int, int]:
+    """Return what a full value counts in MySQL's row, and what of it stays in the page."""
+    if kind.kind is Kind.DECIMAL:
+        # PostgreSQL: a head of 3 bytes, and 2 for each 4 digits on either side of the point.
+        size = 3 + 2 * (kind.digits // 4 + 2)
+        return size, size
+    if kind.kind not in {Kind.TEXT, Kind.ENUM, Kind.JSON, Kind.BYTES}:
+        size = _PAGE_BYTES.get(kind.kind, _ALIGNED)
+        return size, size
+    longest = max(map(len, kind.choices)) if kind.choices else kind.max_length
+    pointed = longest is not None and longest > _DECLARED_TEXT and not (indexed or kind.choices)
+    if longest is None or pointed:
+        return _POINTER, _MAX_INSIDE + 1
+    fixed = indexed and longest < _MOVABLE_TEXT
+    return 4 * longest + 2, 1 + (4 * longest if fixed else min(4 * longest, _MAX_INSIDE))
 
 
 def _check_name(name: str, what: str, collection: Definition) -> None:
@@ -63,6 +170,13 @@ def _check_name(name: str, what: str, collection: Definition) -> None:
         raise ConfigurationError(
             f"the name of {what} {name!r} does not fit every database",
             hint="use a letter, then letters, digits and _, all lower case, at most 48 in all",
+            entity=collection.entity,
+        )
+    hidden = what == "collection" and name.startswith(_HIDING)
+    if hidden or (what == "field" and name in _SYSTEM_COLUMNS):
+        raise ConfigurationError(
+            f"the name of {what} {name!r} is one that a database has for itself",
+            hint=f"choose another name, for example {name}_ or my_{name}",
             entity=collection.entity,
         )
 

@@ -24,7 +24,7 @@ from healthstore.model.definition import (
 )
 from healthstore.model.description import definition, fingerprint
 from healthstore.model.filters import canonical_filter
-from healthstore.model.limits import require_keepable
+from healthstore.model.limits import require_keepable, require_short
 from healthstore.model.query import (
     And,
     Filter,
@@ -63,6 +63,7 @@ class Collection(Definition):
         require_keepable(self)
         checks = tuple(_canonical_check(check, self) for check in self.checks)
         object.__setattr__(self, "checks", checks)
+        require_short(self)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Collection) and self._parts == other._parts

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeAlias, cast
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 
 from healthstore.abc import Backend
-from healthstore.errors import CheckError
+from healthstore.errors import CapabilityError, CheckError, ConfigurationError
 from healthstore.model.catalog import CATALOG, catalog_id, to_document
 from healthstore.model.description import fingerprint
 from healthstore.model.evaluate import matches
 from healthstore.model.ops import Ensure, Get, Insert, Replace
 from healthstore.model.query import F, Filter, Not, Operator, Test
-from healthstore.model.schema import Check, Collection, Field
-from healthstore.model.values import Document, FieldType, Json, Kind, Value
+from healthstore.model.schema import Check, Collection, Field, Index
+from healthstore.model.values import Document, FieldType, Json, Kind, Value, canonicaliser
 from healthstore.testing.contract._promises import Contract, laws
 from healthstore.testing.contract._samples import EDGES, EVERYTHING, every_row, ids, stored
 from healthstore.testing.strategies import filters
@@ -229,6 +229,66 @@ def _rules(field: str) -> Iterator[Filter]:
         yield from (Not(Test(field, operator, operands[1])) for operator in _SEARCHED)
 
 
+_EMOJI = "\U0001f600"  # the largest code point's four bytes
+_TEXT = FieldType(Kind.TEXT)
+
+
+def _text(length: int) -> FieldType:
+    return FieldType(Kind.TEXT, max_length=length)
+
+
+# Types of which a collection takes a limited number of fields, each with values that fill it.
+_Full: TypeAlias = "tuple[FieldType, tuple[Value, ...]]"
+FULL: Mapping[str, tuple[_Full, ...]] = {
+    "endless text": ((_TEXT, (_EMOJI * 10, _EMOJI * 2_000)),),
+    "text of 200": ((_text(200), (_EMOJI * 200, _EMOJI * 10)),),
+    "text of 300": ((_text(300), (_EMOJI * 300, _EMOJI * 10)),),
+    "text of 60": ((_text(60), (_EMOJI * 60, _EMOJI * 10)),),
+    "text of 10": ((_text(10), (_EMOJI * 10,)),),
+    "bytes": ((FieldType(Kind.BYTES), (b"x" * 40, b"\xff" * 5_000)),),
+    "JSON": ((FieldType(Kind.JSON), ({"a": _EMOJI * 8}, ["x" * 3_000])),),
+    "enums": ((FieldType(Kind.ENUM, choices=(_EMOJI * 40, "a")), (_EMOJI * 40,)),),
+    "decimals": ((FieldType(Kind.DECIMAL, digits=28, places=10), (Decimal("9" * 18),)),),
+    "UUIDs": ((FieldType(Kind.UUID), (UUID(int=2**128 - 1),)),),
+    "flags and instants": (
+        (FieldType(Kind.BOOLEAN), (True,)),
+        (FieldType(Kind.DATETIME), (datetime(9999, 12, 30, 23, 59, 59, 999_999, tzinfo=UTC),)),
+    ),
+    "dates and numbers": (
+        (FieldType(Kind.DATE), (date(9999, 12, 30),)),
+        (FieldType(Kind.INTEGER), (2**63 - 1,)),
+    ),
+}
+# Names that a database has for itself.
+TAKEN = (
+    *("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid", "oid", "rowid"),
+    *("db_row_id", "db_trx_id", "db_roll_ptr", "db_mix_id", "fts_doc_id", "_rowid_", "_id"),
+)
+
+
+def _wide(kinds: Sequence[FieldType], count: int, *, indexed: int = 0) -> Collection:
+    """Return a collection of ``count`` fields of these types in turn, some of them indexed."""
+    fields = tuple(
+        Field(f"field_{at:042d}", kinds[at % len(kinds)], nullable=True) for at in range(count)
+    )
+    indexes = tuple(Index(each.name) for each in fields[:indexed])
+    return Collection(_fresh(), (_ID, _VERSION, *fields), indexes=indexes, entity="Wide")
+
+
+def _widest(kinds: Sequence[FieldType], *, indexed: int = 0) -> Collection:
+    """Return the collection with the most fields of these types that is allowed."""
+    low, high = indexed or 1, 501
+    while low + 1 < high:
+        middle = (low + high) // 2
+        try:
+            _wide(kinds, middle, indexed=indexed)
+        except ConfigurationError:
+            high = middle
+        else:
+            low = middle
+    return _wide(kinds, low, indexed=indexed)
+
+
 def _fresh() -> str:
     """Return a collection's name that no store has."""
     return f"made_{uuid4().hex[:12]}"
@@ -315,3 +375,77 @@ class TestDefinitions(Contract):
             with pytest.raises(CheckError):
                 await store.execute(Insert(things, (row,)))
         assert ids(await stored(store, things)) == ids(accepted)
+
+    @pytest.mark.parametrize("case", FULL)
+    async def test_the_widest_definition_keeps_full_rows(self, store: Backend, case: str) -> None:
+        """As many fields as a definition may have are kept by every backend, each of them full."""
+        kinds = tuple(kind for kind, _ in FULL[case])
+        await self._keeps(store, _widest(kinds), dict(FULL[case]))
+
+    async def test_short_indexed_texts_keep_full_rows(self, store: Backend) -> None:
+        """Texts that an index holds whole leave room for as many others as are allowed."""
+        short = _text(60)
+        await self._keeps(store, _widest((short,), indexed=30), {short: (_EMOJI * 60, "")})
+
+    async def _keeps(
+        self, store: Backend, wide: Collection, values: Mapping[FieldType, Sequence[Value]]
+    ) -> None:
+        rows: list[Document] = []
+        for place in range(2):
+            row: Document = {"id": uuid4(), "version": 1}
+            for at, each in enumerate(wide.fields[2:]):
+                full = values[each.type]
+                row[each.name] = canonicaliser(each.type)(full[(at + place) % len(full)])
+            rows.append(row)
+        try:
+            await store.execute(Ensure((wide,)))
+        except CapabilityError as error:
+            # A server may limit what it checks; then nothing is made, and the error says why.
+            assert error.hint
+            assert await store.execute(Get(CATALOG, (catalog_id(wide.name),))) == (None,)
+            return
+        for row in rows:
+            await store.execute(Insert(wide, (row,)))
+        assert set(ids(await stored(store, wide))) == set(ids(rows))
+        assert await store.execute(Get(wide, ids(rows))) == tuple(rows)
+
+    async def test_what_some_database_could_not_keep_is_refused_where_it_is_defined(
+        self, store: Backend
+    ) -> None:
+        """Too many or too long fields, and longer checks, are the same error on every backend."""
+        wide = {
+            "80": lambda: _wide((_text(200),), 100),
+            "19": lambda: _wide((_TEXT,), 480),
+            "1503 fields": lambda: _wide((FieldType(Kind.BOOLEAN),), 1_501),
+            "members of enums": lambda: _wide(
+                (FieldType(Kind.ENUM, choices=tuple(f"{at:06d}" for at in range(6_001))),), 1
+            ),
+        }
+        for number, define in wide.items():
+            with pytest.raises(ConfigurationError) as error:
+                define()
+            assert number in error.value.message
+            assert error.value.hint
+            assert error.value.entity == "Wide"
+        await store.execute(Ensure(()))
+
+    @pytest.mark.parametrize("name", TAKEN)
+    async def test_a_name_that_a_database_has_for_itself_is_refused(
+        self, store: Backend, name: str
+    ) -> None:
+        """A field never hides, or is hidden by, a system column of any database."""
+        with pytest.raises(ConfigurationError) as error:
+            Collection(_fresh(), (_ID, _VERSION, Field(name, _TEXT)), entity="Taken")
+        assert f"'{name}'" in error.value.message
+        assert error.value.hint
+        await store.execute(Ensure(()))
+
+    async def test_a_collection_is_never_taken_for_one_of_the_database(
+        self, store: Backend
+    ) -> None:
+        """Names under which PostgreSQL or SQLite find something of their own are refused."""
+        for name in ("pg_class", "pg_mine", "sqlite_master"):
+            with pytest.raises(ConfigurationError) as error:
+                Collection(name, (_ID, _VERSION))
+            assert error.value.hint
+        await store.execute(Ensure(()))

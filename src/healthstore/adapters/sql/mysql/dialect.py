@@ -34,6 +34,9 @@ __all__ = ("MARIADB", "MYSQL")
 
 _MICROSECOND = timedelta(microseconds=1)
 _INDEXED_TEXT = 255  # longer text is a VARCHAR only where it is indexed: rows hold 65,535 bytes
+# InnoDB never moves what has up to 40 bytes, or may have up to 255, out of a row's page of 8 kB:
+# 34 full texts of 60 characters would not fit.
+_INSIDE, _MOVABLE = 10, 64
 
 
 # --- values ----------------------------------------------------------------------------------
@@ -72,18 +75,20 @@ _DECODERS: Mapping[Kind, Callable[[FieldType], Converter | None]] = {
 def _column_types(
     collation: str,
 ) -> Callable[[FieldType, bool], TypeEngine[Any]]:
-    def varchar(length: int) -> TypeEngine[Any]:
+    def varchar(length: int, indexed: bool) -> TypeEngine[Any]:  # noqa: FBT001 - the dialect's shape
+        if _INSIDE < length < _MOVABLE and not indexed:
+            length = _MOVABLE  # the guard counts the characters
         return mysql.VARCHAR(length, charset="utf8mb4", collation=collation)
 
     def text(field: FieldType, indexed: bool) -> TypeEngine[Any]:  # noqa: FBT001 - the dialect's shape
         length = field.max_length
         if length is not None and (length <= _INDEXED_TEXT or indexed):
-            return varchar(length)
+            return varchar(length, indexed)
         return mysql.LONGTEXT(charset="utf8mb4", collation=collation)
 
     columns: Mapping[Kind, Callable[[FieldType, bool], TypeEngine[Any]]] = {
         Kind.TEXT: text,
-        Kind.ENUM: lambda field, _: varchar(max(map(len, field.choices))),
+        Kind.ENUM: lambda field, indexed: varchar(max(map(len, field.choices)), indexed),
         Kind.INTEGER: lambda *_: mysql.BIGINT(),
         Kind.FLOAT: lambda *_: mysql.DOUBLE(),
         Kind.BYTES: lambda *_: mysql.LONGBLOB(),
