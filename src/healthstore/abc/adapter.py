@@ -360,11 +360,18 @@ class Adapter(ABC, Generic[S]):
         rows = await self.get(session, read)
         for collection, row in zip(ordered, rows, strict=True):
             _require_makeable(collection, row, there, {each.name for each in ordered})
-        for collection, row in zip(ordered, rows, strict=True):
-            if row is None:
-                await self._record(session, collection)
-        for collection in ordered:
-            await self.create(session, collection)
+        new = [each for each, row in zip(ordered, rows, strict=True) if row is None]
+        for collection in new:
+            await self._record(session, collection)
+        for place, collection in enumerate(ordered):
+            try:
+                await self.create(session, collection)
+            except CapabilityError:
+                # No later call could complete what this server cannot keep.
+                left = [catalog_id(each.name) for each in ordered[place:] if each in new]
+                if left:
+                    await self.delete(session, Delete(CATALOG, tuple(left)))
+                raise
         names = [each.name for each in op.collections]
         return Ensured(
             tuple(name for name in names if name not in there),

@@ -153,13 +153,28 @@ async def _create(database: AsyncDatabase[Stored], codec: Codec) -> None:
     """
     collection, wanted = codec.collection, validator(codec)
     stored = await _stored_validator(database, collection.name)
+    made = False
     if stored is None:
         try:
             await database.create_collection(collection.name, check_exists=False)
+            made = True
         except OperationFailure as error:
             if error.code != _NAMESPACE_EXISTS:  # otherwise another process was first
                 raise
     if stored is None or not _same(stored, wanted):
+        try:
+            await _set_validator(database, collection, wanted)
+        except CapabilityError:
+            if made:  # empty, and nothing would guard it
+                await database.drop_collection(collection.name)
+            raise
+    await _create_indexes(database, collection)
+
+
+async def _set_validator(
+    database: AsyncDatabase[Stored], collection: Collection, wanted: Stored
+) -> None:
+    try:
         await database.command(
             "collMod",
             collection.name,
@@ -168,14 +183,23 @@ async def _create(database: AsyncDatabase[Stored], codec: Codec) -> None:
             validationAction="error",
             codec_options=_STANDARD,  # a command does not take the database's: UUIDs in checks
         )
-        stored = await _stored_validator(database, collection.name)
-        if not _same(stored or {}, wanted):
-            raise CapabilityError(
-                "the server does not keep the collection's validator",
-                hint="use MongoDB 6.0 or later, or FerretDB 2.7 or later",
-                entity=collection.entity,
-            )
-    await _create_indexes(database, collection)
+    except OperationFailure as error:
+        if meaning_of(error) is not Meaning.MISTAKE:
+            raise
+        size = len(encode(wanted, codec_options=_STANDARD))
+        raise CapabilityError(
+            f"the server refuses the collection's validator of {size} bytes (code {error.code})",
+            hint="FerretDB keeps 10,240 bytes, about 120 fields, unless its DocumentDB has another "
+            "maxSchemaValidatorSize; MongoDB has no such limit",
+            entity=collection.entity,
+        ) from None
+    stored = await _stored_validator(database, collection.name)
+    if not _same(stored or {}, wanted):
+        raise CapabilityError(
+            "the server does not keep the collection's validator",
+            hint="use MongoDB 6.0 or later, or FerretDB 2.7 or later",
+            entity=collection.entity,
+        )
 
 
 async def _stored_validator(database: AsyncDatabase[Stored], name: str) -> Stored | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
+from functools import partial
 from typing import NamedTuple, TypeAlias, cast
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -18,8 +19,8 @@ from healthstore.errors import CapabilityError, CheckError, ConfigurationError
 from healthstore.model.catalog import CATALOG, catalog_id, to_document
 from healthstore.model.description import fingerprint
 from healthstore.model.evaluate import matches
-from healthstore.model.ops import Ensure, Get, Insert, Replace
-from healthstore.model.query import F, Filter, Not, Operator, Test
+from healthstore.model.ops import Ensure, Find, Get, Insert, Replace
+from healthstore.model.query import F, Filter, Not, Operator, Or, Test
 from healthstore.model.schema import Check, Collection, Field, Index
 from healthstore.model.values import Document, FieldType, Json, Kind, Value, canonicaliser
 from healthstore.testing.contract._promises import Contract, laws
@@ -266,6 +267,36 @@ TAKEN = (
 )
 
 
+# Definitions that grow with a number, until they are refused; each accepts "a" and refuses "b".
+LONG: Mapping[str, Callable[[int], Collection]] = {
+    "a text with quotes": lambda count: _checked(F.label != "'\\" * count, F.label != "b"),
+    "a long text": lambda count: _checked(F.label != _EMOJI * count, F.label != "b"),
+    "the start of a text": lambda count: _checked(~F.label.startswith("x" * count), F.label != "b"),
+    "a list of texts": lambda count: _checked(
+        F.label.in_(["a", *(f"{at:06d}'" for at in range(count))])
+    ),
+    "a list of numbers": lambda count: _checked(
+        F.number.not_in([at - 2**63 for at in range(count)]), F.label != "b"
+    ),
+    "many parts": lambda count: _checked(
+        *(F.number != at for at in range(min(count, 4_000))), F.label != "b"
+    ),
+    "many alternatives": lambda count: _checked(
+        Or(tuple(F.label == f"{at}" for at in range(min(count, 4_000)))) | (F.label == "a")
+    ),
+    "many members": lambda count: _checked(
+        F.label != "b", choices=("a", *(f"{at:07d}" for at in range(count)))
+    ),
+}
+
+
+def _checked(*rules: Filter, choices: tuple[str, ...] = ()) -> Collection:
+    kind = FieldType(Kind.ENUM, choices=(*choices, "b")) if choices else _text(100)
+    fields = (Field("label", kind), Field("number", FieldType(Kind.INTEGER)))
+    checks = tuple(Check(f"rule_{at}", rule) for at, rule in enumerate(rules))
+    return Collection(_fresh(), (_ID, _VERSION, *fields), checks=checks, entity="Long")
+
+
 def _wide(kinds: Sequence[FieldType], count: int, *, indexed: int = 0) -> Collection:
     """Return a collection of ``count`` fields of these types in turn, some of them indexed."""
     fields = tuple(
@@ -275,18 +306,17 @@ def _wide(kinds: Sequence[FieldType], count: int, *, indexed: int = 0) -> Collec
     return Collection(_fresh(), (_ID, _VERSION, *fields), indexes=indexes, entity="Wide")
 
 
-def _widest(kinds: Sequence[FieldType], *, indexed: int = 0) -> Collection:
-    """Return the collection with the most fields of these types that is allowed."""
-    low, high = indexed or 1, 501
+def _largest(define: Callable[[int], Collection], low: int, high: int) -> Collection:
+    """Return the largest definition that is allowed; ``low`` is, ``high`` is not."""
     while low + 1 < high:
         middle = (low + high) // 2
         try:
-            _wide(kinds, middle, indexed=indexed)
+            define(middle)
         except ConfigurationError:
             high = middle
         else:
             low = middle
-    return _wide(kinds, low, indexed=indexed)
+    return define(low)
 
 
 def _fresh() -> str:
@@ -380,12 +410,13 @@ class TestDefinitions(Contract):
     async def test_the_widest_definition_keeps_full_rows(self, store: Backend, case: str) -> None:
         """As many fields as a definition may have are kept by every backend, each of them full."""
         kinds = tuple(kind for kind, _ in FULL[case])
-        await self._keeps(store, _widest(kinds), dict(FULL[case]))
+        await self._keeps(store, _largest(partial(_wide, kinds), 1, 501), dict(FULL[case]))
 
     async def test_short_indexed_texts_keep_full_rows(self, store: Backend) -> None:
         """Texts that an index holds whole leave room for as many others as are allowed."""
         short = _text(60)
-        await self._keeps(store, _widest((short,), indexed=30), {short: (_EMOJI * 60, "")})
+        wide = _largest(partial(_wide, (short,), indexed=30), 30, 501)
+        await self._keeps(store, wide, {short: (_EMOJI * 60, "")})
 
     async def _keeps(
         self, store: Backend, wide: Collection, values: Mapping[FieldType, Sequence[Value]]
@@ -397,23 +428,42 @@ class TestDefinitions(Contract):
                 full = values[each.type]
                 row[each.name] = canonicaliser(each.type)(full[(at + place) % len(full)])
             rows.append(row)
-        try:
-            await store.execute(Ensure((wide,)))
-        except CapabilityError as error:
-            # A server may limit what it checks; then nothing is made, and the error says why.
-            assert error.hint
-            assert await store.execute(Get(CATALOG, (catalog_id(wide.name),))) == (None,)
+        if not await self._made(store, wide):
             return
         for row in rows:
             await store.execute(Insert(wide, (row,)))
         assert set(ids(await stored(store, wide))) == set(ids(rows))
         assert await store.execute(Get(wide, ids(rows))) == tuple(rows)
 
+    @pytest.mark.parametrize("case", LONG)
+    async def test_the_longest_checks_are_enforced(self, store: Backend, case: str) -> None:
+        """Checks and enums of as many bytes as are allowed are kept whole by every backend."""
+        long = _largest(LONG[case], 1, 100_000)
+        if not await self._made(store, long):
+            return
+        row: Document = {"id": uuid4(), "version": 1, "label": "a", "number": -1}
+        await store.execute(Insert(long, (row,)))
+        with pytest.raises(CheckError):
+            await store.execute(Insert(long, ({**row, "id": uuid4(), "label": "b"},)))
+
+    async def _made(self, store: Backend, collection: Collection) -> bool:
+        """Make a collection; a server that limits what it checks refuses, and nothing is made."""
+        try:
+            await store.execute(Ensure((collection,)))
+        except CapabilityError as error:
+            assert error.hint
+            assert error.entity == collection.entity
+            assert await store.execute(Get(CATALOG, (catalog_id(collection.name),))) == (None,)
+            with pytest.raises(ConfigurationError):
+                await store.execute(Find(collection, limit=1))
+            return False
+        return True
+
     async def test_what_some_database_could_not_keep_is_refused_where_it_is_defined(
         self, store: Backend
     ) -> None:
         """Too many or too long fields, and longer checks, are the same error on every backend."""
-        wide = {
+        wide: Mapping[str, Callable[[], Collection]] = {
             "80": lambda: _wide((_text(200),), 100),
             "19": lambda: _wide((_TEXT,), 480),
             "1503 fields": lambda: _wide((FieldType(Kind.BOOLEAN),), 1_501),
