@@ -183,9 +183,10 @@ def test_a_patch_is_one_update() -> None:
 
 def test_the_validator_knows_types_and_checks() -> None:
     """Every field is required and typed, and each check is a part of the validator."""
-    types, check = validator(CODEC)["$and"]
+    types, known, check = validator(CODEC)["$and"]
     described = types["$jsonSchema"]
     assert described["required"][0] == "_id"
+    assert "visits" in known["$expr"]["$setIsSubset"][1]
     assert described["properties"]["visits"] == {"bsonType": ["long", "null"]}
     assert described["properties"]["level"]["enum"] == ["low", "high", None]
     assert check == {"$or": [{"visits": {"$eq": None}}, {"visits": {"$gte": 0}}]}

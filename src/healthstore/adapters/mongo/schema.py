@@ -189,7 +189,7 @@ async def _set_validator(
         size = len(encode(wanted, codec_options=_STANDARD))
         raise CapabilityError(
             f"the server refuses the collection's validator of {size} bytes (code {error.code})",
-            hint="FerretDB keeps 10,240 bytes, about 120 fields, unless its DocumentDB has another "
+            hint="FerretDB keeps 10,240 bytes, about 100 fields, unless its DocumentDB has another "
             "maxSchemaValidatorSize; MongoDB has no such limit",
             entity=collection.entity,
         ) from None
