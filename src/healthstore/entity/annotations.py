@@ -29,7 +29,6 @@ from typing import (
     cast,
     get_args,
     get_origin,
-    is_typeddict,
 )
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -55,7 +54,16 @@ from healthstore.entity.declare import Digits, Entity, Milliseconds
 from healthstore.errors import ConfigurationError
 from healthstore.model.values import FieldType, Kind
 
-__all__ = ("JSON", "SCALARS", "TEXTS", "Notes", "field_type", "members", "unwrap")
+__all__ = (
+    "JSON",
+    "SCALARS",
+    "TEXTS",
+    "Notes",
+    "field_type",
+    "is_typed_dict",
+    "members",
+    "unwrap",
+)
 
 Notes: TypeAlias = "tuple[object, ...]"
 
@@ -276,9 +284,14 @@ def _is_json(annotation: object) -> bool:
     return isinstance(model, type) and (
         issubclass(model, BaseModel)
         or is_dataclass(model)
-        or is_typeddict(model)
+        or is_typed_dict(model)
         or (issubclass(model, tuple) and hasattr(model, "_fields"))
     )
+
+
+def is_typed_dict(annotation: type) -> bool:
+    """Tell whether it is a TypedDict, of typing or of typing_extensions."""
+    return issubclass(annotation, dict) and hasattr(annotation, "__total__")
 
 
 def _custom(annotation: object) -> FieldType | None:

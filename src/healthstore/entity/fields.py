@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import is_dataclass
-from typing import Annotated, Any, TypeAlias, cast, get_origin, is_typeddict
+from typing import Annotated, Any, TypeAlias, cast, get_origin
 
 from pydantic import (
     BaseModel,
@@ -14,6 +14,7 @@ from pydantic import (
     TypeAdapter,
 )
 
+from healthstore.entity.annotations import is_typed_dict
 from healthstore.entity.declare import Entity
 from healthstore.entity.equality import same
 from healthstore.entity.validators import CONFIGURED
@@ -69,7 +70,7 @@ def _has_configuration(inner: Any) -> bool:
     """Tell whether it is a model or a dataclass, which have a configuration of their own."""
     plain = get_origin(inner) or inner
     return isinstance(plain, type) and (
-        issubclass(plain, BaseModel) or is_dataclass(plain) or is_typeddict(plain)
+        issubclass(plain, BaseModel) or is_dataclass(plain) or is_typed_dict(plain)
     )
 
 

@@ -15,8 +15,9 @@ from collections.abc import (
     Sequence,
 )
 from dataclasses import is_dataclass
+from enum import Enum
 from re import Pattern
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -35,7 +36,7 @@ from pydantic import (
 )
 from pydantic.types import PathType
 
-from healthstore.entity.annotations import SCALARS, unwrap
+from healthstore.entity.annotations import SCALARS, is_typed_dict, members, unwrap
 from healthstore.entity.declare import Entity
 from healthstore.errors import ConfigurationError
 from healthstore.model.values import FieldType, Kind
@@ -67,6 +68,7 @@ REFUSED: Mapping[object, str] = {
     Pattern: "keep the pattern in a str: JSON does not hold its flags",
     type: _CODE,
     Hashable: "use a type that says what the value is",
+    Literal: "use the enum itself, or a literal of its values",
     complex: "use two fields of type float",
 }
 """The types that are refused, wherever they stand in an annotation, and what to use instead."""
@@ -100,9 +102,9 @@ def require_kept(entity: type[Entity], name: str) -> None:
     info = entity.model_fields[name]
     for found in _types(info.annotation, info.metadata, set()):
         if found in REFUSED:
-            called = getattr(found, "__name__", "such a type")
+            called = getattr(found, "__name__", "a type")
             raise ConfigurationError(
-                f"{called} does not come back as it was",
+                f"uses {called}, which does not come back as it was",
                 hint=REFUSED[found],
                 entity=entity.__name__,
                 field=name,
@@ -140,9 +142,18 @@ def _types(annotation: object, notes: Iterable[object], seen: set[object]) -> It
     annotation, _, found = unwrap(annotation, notes)
     yield from (PathType for note in found if isinstance(note, PathType))
     origin: object = get_origin(annotation)
-    if origin is Literal or _is_known(annotation, seen):
+    if _is_known(annotation, seen):
         return
+    inside = bool(seen)
     seen.add(annotation)
+    if origin is Literal:
+        # Of such a member, pydantic takes no value; the entity's own fields are looked up here.
+        mute = any(
+            isinstance(each, Enum) and not isinstance(each, str | int)
+            for each in members(annotation)
+        )
+        yield from (Literal,) if inside and mute else ()
+        return
     yield origin or annotation
     for each in get_args(annotation):
         yield from _types(each, (), seen)
@@ -166,7 +177,7 @@ def _fields(model: object) -> Iterable[object]:
             Annotated[(each.annotation, *each.metadata, None)]
             for each in model.model_fields.values()
         ]
-    if is_dataclass(model) or is_typeddict(model) or hasattr(model, "_fields"):
+    if is_dataclass(model) or is_typed_dict(model) or hasattr(model, "_fields"):
         try:
             return get_type_hints(model, include_extras=True).values()
         except NameError:

@@ -24,11 +24,13 @@ refusal: it must be a CapabilityError and come before any I/O.
 from __future__ import annotations
 
 from healthstore.testing.contract.aggregates import TestAggregates
+from healthstore.testing.contract.annotations import TestAnnotations
 from healthstore.testing.contract.catalog import TestCatalog
 from healthstore.testing.contract.checks import TestChecks
 from healthstore.testing.contract.concurrency import TestConcurrency
 from healthstore.testing.contract.decimals import TestDecimals
 from healthstore.testing.contract.definitions import TestDefinitions
+from healthstore.testing.contract.entities import TestEntities
 from healthstore.testing.contract.errors import TestErrors
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
@@ -48,11 +50,13 @@ from healthstore.testing.contract.writes import TestWrites
 __all__ = (
     "ContractTests",
     "TestAggregates",
+    "TestAnnotations",
     "TestCatalog",
     "TestChecks",
     "TestConcurrency",
     "TestDecimals",
     "TestDefinitions",
+    "TestEntities",
     "TestErrors",
     "TestFilters",
     "TestFloatSums",
@@ -73,11 +77,13 @@ __all__ = (
 
 class ContractTests(
     TestAggregates,
+    TestAnnotations,
     TestCatalog,
     TestChecks,
     TestConcurrency,
     TestDecimals,
     TestDefinitions,
+    TestEntities,
     TestErrors,
     TestFilters,
     TestFloatSums,
