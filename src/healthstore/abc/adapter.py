@@ -138,7 +138,8 @@ class Adapter(ABC, Generic[S]):
     async def create(self, session: S, collection: Collection) -> None:
         """Create a collection with its indexes, references and checks, as far as they are missing.
 
-        Calling it again does nothing; a collection that was left half-made is completed.
+        Calling it again does nothing; a collection that was left half-made is completed. A
+        collection to which it refers may come later: then this is called again afterwards.
         """
 
     @abstractmethod
@@ -372,6 +373,10 @@ class Adapter(ABC, Generic[S]):
                 if left:
                     await self.delete(session, Delete(CATALOG, tuple(left)))
                 raise
+        for place, collection in enumerate(ordered):
+            later = {each.name for each in ordered[place + 1 :]}
+            if any(each.collection in later for each in collection.references):
+                await self.create(session, collection)  # both are there: of a circle
         names = [each.name for each in op.collections]
         return Ensured(
             tuple(name for name in names if name not in there),

@@ -99,7 +99,8 @@ class Insert(Op[int]):
     With ``atomic``, all are added or none; a backend without transactions refuses that for more
     than one document. Without it, other documents than the failing one may
     stay: then the error's outcome is unknown.
-    With ``checked_references``, each referenced document must exist; without it, the caller
+    Documents of one request come after those of it to which they refer. With
+    ``checked_references``, each referenced document must exist; without it, the caller
     answers for that (a transfer adds parents first, from a store that had checked them), and a
     backend that checks references itself may skip its own work.
     """
@@ -148,9 +149,11 @@ class Delete(Op["tuple[bool, ...]"]):
     """Remove the documents with these ids; return for each whether it was there.
 
     References to a removed document are treated as they declare: restrict raises
-    ForeignKeyError, cascade removes the referring documents, set_null empties the field.
-    ``versions`` as in :class:`Replace`. All are removed or none. Without ``checked_references``
-    the caller answers for it that nothing refers to them, as in :class:`Insert`.
+    ForeignKeyError, cascade removes the referring documents, set_null empties the field. The
+    layer of references sees to that: to a store by itself a delete is plain, and raises
+    ForeignKeyError where another document refers to one of these. ``versions`` as in
+    :class:`Replace`. All are removed or none. Without ``checked_references`` the caller answers
+    for it that nothing refers to them, as in :class:`Insert`.
     """
 
     effect = Effect.WRITE

@@ -446,7 +446,7 @@ class MongoAdapter(Adapter[Session]):
             return await writes.patch_several(opened, codec, op)
 
     async def delete(self, session: Session, op: Delete) -> tuple[bool, ...]:
-        """Remove documents; what refers to them is treated as it declares."""
+        """Remove documents to which no other one refers."""
         session.require_writable()
         self._require_transactions(
             several=len(op.ids) > 1, references=False, collection=op.collection

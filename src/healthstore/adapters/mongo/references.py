@@ -1,9 +1,9 @@
 """References between collections, which MongoDB does not know.
 
 They hold because of two rules, both inside a transaction. Who writes a reference also writes
-the parent: the counter :data:`LOCK`, which is no field of the entity. Who deletes a document
-deals with every document that refers to it. The two write the same parent, so that of two
-concurrent transactions one gives way.
+the parent: the counter :data:`LOCK`, which is no field of the entity. Who deletes documents
+looks for others that refer to them. The two write the same parent, so that of two concurrent
+transactions one gives way.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from healthstore.adapters.mongo.codec import Codec, Stored
+from healthstore.adapters.mongo.codec import Codec
 from healthstore.adapters.mongo.session import Session
 from healthstore.errors import ForeignKeyError
 from healthstore.model.catalog import CATALOG, from_definition
 from healthstore.model.filling import collections_only
-from healthstore.model.schema import Collection, OnDelete, Reference
+from healthstore.model.schema import Collection, Reference
 
 __all__ = ("LOCK", "References", "Referrer", "lock_parents", "remove")
 
@@ -37,7 +37,6 @@ class Referrer:
 
     collection: str
     field: str
-    on_delete: OnDelete
 
 
 class References:
@@ -68,7 +67,7 @@ async def _read(session: Session) -> Mapping[str, tuple[Referrer, ...]]:
     for row in collections_only(map(codec.decode, rows)):
         child = from_definition(row["definition"])
         for each in child.references:
-            found = Referrer(child.name, each.field, each.on_delete)
+            found = Referrer(child.name, each.field)
             referrers[each.collection] = (*referrers.get(each.collection, ()), found)
     return referrers
 
@@ -128,43 +127,16 @@ def _no_parent(
 async def remove(
     session: Session, references: References, name: str, identities: Sequence[UUID]
 ) -> None:
-    """Delete documents and treat references to them as they declare, in a transaction.
+    """Delete documents, in a transaction.
 
-    Raises ForeignKeyError if a document still refers to a deleted one.
+    Raises ForeignKeyError if a document that stays refers to one of them.
     """
-    removed: dict[str, set[UUID]] = {}
-    pending: list[tuple[str, Sequence[UUID]]] = [(name, identities)]
-    while pending:
-        current, ids = pending.pop()
-        gone = removed.setdefault(current, set())
-        fresh = [each for each in ids if each not in gone]
-        gone.update(fresh)
-        session.locked.difference_update((current, each) for each in fresh)
-        for chunk in _chunks(fresh):
-            await _delete(session, current, {"_id": {"$in": list(chunk)}})
-            for referrer in await references.to(current, session):
-                pending.extend(await _follow(session, referrer, chunk))
-    for each, gone in removed.items():
-        await _require_unreferenced(session, await references.to(each, session), sorted(gone))
-
-
-async def _delete(session: Session, name: str, condition: Stored) -> None:
-    await session.collection(name).delete_many(condition, session=session.transaction)
-
-
-async def _follow(
-    session: Session, referrer: Referrer, parents: Sequence[UUID]
-) -> list[tuple[str, Sequence[UUID]]]:
-    """Empty the references to deleted documents, or return the documents to delete as well."""
-    driver = session.collection(referrer.collection)
-    condition = {referrer.field: {"$in": list(parents)}}
-    if referrer.on_delete == "set_null":
-        emptied = {"$set": {referrer.field: None}}
-        await driver.update_many(condition, emptied, session=session.transaction)
-    if referrer.on_delete != "cascade":
-        return []  # restrict is checked when everything else is removed
-    found = await driver.find(condition, {"_id": True}, session=session.transaction).to_list()
-    return [(referrer.collection, [each["_id"] for each in found])] if found else []
+    driver = session.collection(name)
+    session.locked.difference_update((name, each) for each in identities)
+    for chunk in _chunks(identities):
+        condition = {"_id": {"$in": list(chunk)}}
+        await driver.delete_many(condition, session=session.transaction)
+    await _require_unreferenced(session, await references.to(name, session), identities)
 
 
 async def _require_unreferenced(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, cast
 from uuid import UUID
@@ -13,13 +13,15 @@ from healthstore.abc.backend import UnitOptions
 from healthstore.abc.prober import PoolFigures, Prober, Vitals
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.compile import Statements, pad
+from healthstore.adapters.sql.deletes import IDS, delete_rows, referenced, unguarded
 from healthstore.adapters.sql.dialect import Connection, Dialect, Row
 from healthstore.adapters.sql.errors import Verdict, explain
 from healthstore.adapters.sql.floats import UnevenError
 from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber
+from healthstore.adapters.sql.schema import create, names
 from healthstore.adapters.sql.session import SqlSession, begin
-from healthstore.adapters.sql.tables import create_indexes, create_table, table_of
+from healthstore.adapters.sql.tables import table_of
 from healthstore.errors import HealthstoreError, SerializationError
 from healthstore.model import evaluate
 from healthstore.model.ops import (
@@ -38,9 +40,6 @@ from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
 
 __all__ = ("SqlAdapter", "SqlSession")
-
-# Ids that go into one statement.
-_IDS = 1_024
 
 
 class SqlAdapter(Adapter[SqlSession]):
@@ -181,19 +180,11 @@ class SqlAdapter(Adapter[SqlSession]):
 
     async def existing(self, session: SqlSession) -> frozenset[str]:
         """Return the names of all tables."""
-        rows = await session.connection.fetch(self.dialect.existing, ())
-        return frozenset(_text(row[0]) for row in rows)
+        return await names(session.connection, self.dialect.existing)
 
     async def create(self, session: SqlSession, collection: Collection) -> None:
-        """Create the table and its indexes where they are missing."""
-        table = table_of(collection, self.dialect)
-        connection = session.connection
-        await connection.run(create_table(table, self.dialect))
-        rows = await connection.fetch(self.dialect.existing_indexes, ())
-        there = {_text(row[0]) for row in rows}
-        for name, statement in sorted(create_indexes(table, self.dialect).items()):
-            if name not in there:
-                await connection.run(statement)
+        """Create the table, its foreign keys and its indexes where they are missing."""
+        await create(session.connection, self.dialect, collection)
 
     def statements(self, collection: Collection) -> Statements:
         """Return the compiled statements of a collection."""
@@ -276,8 +267,8 @@ class SqlAdapter(Adapter[SqlSession]):
     ) -> dict[UUID, Document]:
         statements = self.statements(collection)
         found: dict[UUID, Document] = {}
-        for start in range(0, len(ids), _IDS):
-            chunk = pad(tuple(ids[start : start + _IDS]))
+        for start in range(0, len(ids), IDS):
+            chunk = pad(tuple(ids[start : start + IDS]))
             compiled = statements.get(len(chunk), lock=lock and self.dialect.row_locks)
             values = [statements.encode("id", identity) for identity in chunk]
             rows = await session.connection.fetch(compiled.sql, compiled.bind(values))
@@ -295,10 +286,9 @@ class SqlAdapter(Adapter[SqlSession]):
             await session.connection.fetch(statements.bulk.single, row)
         elif op.documents:
             size = self.dialect.bulk_rows
-            documents = _parents_first(op.collection, op.documents)
             async with self._atomic(session, op.collection):
-                for start in range(0, len(documents), size):
-                    rows = statements.rows(documents[start : start + size])
+                for start in range(0, len(op.documents), size):
+                    rows = statements.rows(op.documents[start : start + size])
                     await session.connection.insert_rows(statements.bulk, rows)
         return len(op.documents)
 
@@ -383,21 +373,19 @@ class SqlAdapter(Adapter[SqlSession]):
             await session.connection.execute_many(compiled.sql, rows)
 
     async def delete(self, session: SqlSession, op: Delete) -> tuple[bool, ...]:
-        """Delete rows; the database treats references as they declare."""
-        statements = self.statements(op.collection)
-        if len(op.ids) == 1 and op.versions is None and not session.in_unit:
+        """Delete rows; foreign keys refuse what would leave a reference to nothing."""
+        statements, dialect = self.statements(op.collection), self.dialect
+        single = len(op.ids) == 1 and op.versions is None and not session.in_unit
+        if single and not unguarded(op.collection, dialect):
             compiled = statements.delete(1)
             values = compiled.bind([statements.encode("id", op.ids[0])])
-            return (await session.connection.execute(compiled.sql, values) > 0,)
+            with referenced(dialect, op.collection):
+                return (await session.connection.execute(compiled.sql, values) > 0,)
         async with self._atomic(session, op.collection):
             there = await self._locked(session, op.collection, op.ids)
             self._check_versions(op, op.ids, there)
-            for wave in _children_first(op.collection, there):
-                for start in range(0, len(wave), _IDS):
-                    chunk = pad(tuple(wave[start : start + _IDS]))
-                    compiled = statements.delete(len(chunk))
-                    values = compiled.bind([statements.encode("id", each) for each in chunk])
-                    await session.connection.execute(compiled.sql, values)
+            with referenced(dialect, op.collection):
+                await delete_rows(session.connection, statements, dialect, there)
         return tuple(identity in there for identity in op.ids)
 
     async def _locked(
@@ -424,39 +412,3 @@ class SqlAdapter(Adapter[SqlSession]):
         for identity, version in zip(ids, op.versions or (), strict=False):
             if identity in there:
                 evaluate.check_version(op.collection, there[identity], identity, version)
-
-
-def _children_first(
-    collection: Collection, documents: Mapping[UUID, Document]
-) -> Iterator[list[UUID]]:
-    """Yield ids in groups, none of which another document of a later group refers to.
-
-    MySQL checks references row by row, so documents that refer to each other must go in order.
-    """
-    names = [each.field for each in collection.references if each.collection == collection.name]
-    left = dict(documents)
-    while left:
-        referred = {
-            cast("UUID | None", each[name])
-            for identity, each in left.items()
-            for name in names
-            if each[name] != identity
-        }
-        wave = [identity for identity in left if identity not in referred]
-        wave = wave or list(left)  # a circle: the database decides
-        yield wave
-        for identity in wave:
-            del left[identity]
-
-
-def _parents_first(collection: Collection, documents: Sequence[Document]) -> Sequence[Document]:
-    """Return documents so that each one follows those of the same request that it refers to."""
-    if all(each.collection != collection.name for each in collection.references):
-        return documents
-    by_id = {cast(UUID, each["id"]): each for each in documents}
-    waves = list(_children_first(collection, by_id))
-    return [by_id[identity] for wave in reversed(waves) for identity in wave]
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value

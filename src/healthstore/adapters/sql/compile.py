@@ -229,6 +229,16 @@ class Statements:
 
         return self._compile(("patch", tuple(sets), tuple(increments), versioned), build)
 
+    def referring(self, field: str, count: int) -> Compiled:
+        """Select, and lock, the ids of rows that refer to ``count`` ids."""
+
+        def build() -> ClauseElement:
+            column = self._table.c[field]
+            ids = [_parameter(place, self._table.c.id) for place in range(count)]
+            return select(self._table.c.id).where(_among(column, ids)).with_for_update()
+
+        return self._compile(("referring", field, count), build)
+
     def delete(self, count: int, *, versioned: bool = False) -> Compiled:
         """Delete documents by ``count`` ids, or one by id and version."""
 

@@ -137,6 +137,10 @@ class Dialect:
     """The query for the names of all tables."""
     existing_indexes: str
     """The query for the names of all indexes."""
+    existing_references: str | None
+    """The query for the names of all foreign keys; None where one may lead to no table yet."""
+    checks_statements: bool
+    """Whether foreign keys are checked at the end of a statement, not row by row."""
     begin: Mapping[tuple[Isolation, bool], tuple[str, ...]]
     """The statements that begin a unit, by isolation and read-only."""
     begin_write: str

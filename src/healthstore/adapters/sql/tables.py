@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -16,21 +18,23 @@ from sqlalchemy import (
     UniqueConstraint,
     literal,
 )
-from sqlalchemy.schema import CreateIndex, CreateTable, SchemaItem
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, SchemaItem
 
 from healthstore.adapters.sql.compile import where_clause
+from healthstore.adapters.sql.deletes import unguarded
 from healthstore.adapters.sql.dialect import Dialect
 from healthstore.model import schema
-from healthstore.model.schema import Collection, OnDelete, Unique
+from healthstore.model.schema import Collection, Unique
 from healthstore.model.values import FieldType, Kind, Value
 
-__all__ = ("create_indexes", "create_table", "table_of")
-
-_ON_DELETE: dict[OnDelete, str] = {
-    "restrict": "RESTRICT",
-    "cascade": "CASCADE",
-    "set_null": "SET NULL",
-}
+__all__ = (
+    "ForeignKey",
+    "add_reference",
+    "create_indexes",
+    "create_table",
+    "references_of",
+    "table_of",
+)
 
 
 def table_of(collection: Collection, dialect: Dialect) -> Table:
@@ -52,6 +56,7 @@ def table_of(collection: Collection, dialect: Dialect) -> Table:
         if reference.collection != collection.name and reference.collection not in metadata.tables:
             key = dialect.column_type(FieldType(Kind.UUID), True)  # noqa: FBT003 - indexed
             Table(reference.collection, metadata, Column("id", key), quote=True)
+    cascading = unguarded(collection, dialect)
     parts: list[SchemaItem] = [*columns, PrimaryKeyConstraint("id")]
     parts.extend(
         UniqueConstraint(*unique.fields, name=collection.index_name(unique))
@@ -62,7 +67,7 @@ def table_of(collection: Collection, dialect: Dialect) -> Table:
             [reference.field],
             [f"{reference.collection}.id"],
             name=name,
-            ondelete=_ON_DELETE[reference.on_delete],
+            ondelete="CASCADE" if reference in cascading else "NO ACTION",
         )
         for name, reference in collection.reference_names.items()
     )
@@ -106,9 +111,33 @@ def _add_checks(table: Table, collection: Collection, dialect: Dialect) -> None:
         table.append_constraint(CheckConstraint(rule, name=collection.check_name(name)))
 
 
-def create_table(table: Table, dialect: Dialect) -> str:
-    """Return the statement that creates a table unless it is there."""
-    return str(CreateTable(table, if_not_exists=True).compile(dialect=dialect.ddl_compiler))
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """A foreign key of a table, and the name of the table to which it leads."""
+
+    constraint: ForeignKeyConstraint
+    target: str
+
+
+def references_of(table: Table) -> dict[str, ForeignKey]:
+    """Return a table's foreign keys by name."""
+    return {
+        str(each.name): ForeignKey(each, each.elements[0].target_fullname.partition(".")[0])
+        for each in table.foreign_key_constraints
+    }
+
+
+def create_table(table: Table, dialect: Dialect, references: Mapping[str, ForeignKey]) -> str:
+    """Return the statement that creates a table with some foreign keys, unless it is there."""
+    constraints = [each.constraint for each in references.values()]
+    statement = CreateTable(table, if_not_exists=True, include_foreign_key_constraints=constraints)
+    return str(statement.compile(dialect=dialect.ddl_compiler))
+
+
+def add_reference(reference: ForeignKey, dialect: Dialect) -> str:
+    """Return the statement that adds a foreign key to its table."""
+    statement = AddConstraint(reference.constraint, isolate_from_table=False)
+    return str(statement.compile(dialect=dialect.ddl_compiler))
 
 
 def create_indexes(table: Table, dialect: Dialect) -> dict[str, str]:

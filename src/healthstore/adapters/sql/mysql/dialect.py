@@ -301,6 +301,9 @@ def _dialect(collation: str) -> Dialect:
         existing="SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
         existing_indexes="SELECT DISTINCT index_name FROM information_schema.statistics "
         "WHERE table_schema = DATABASE()",
+        existing_references="SELECT constraint_name FROM information_schema.table_constraints "
+        "WHERE constraint_schema = DATABASE() AND constraint_type = 'FOREIGN KEY'",
+        checks_statements=False,
         begin={
             (isolation, read_only): (
                 f"SET TRANSACTION ISOLATION LEVEL {level}",

@@ -269,6 +269,9 @@ POSTGRESQL = Dialect(
     existing="SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = current_schema()",
     existing_indexes="SELECT indexname FROM pg_catalog.pg_indexes "
     "WHERE schemaname = current_schema()",
+    existing_references="SELECT conname FROM pg_catalog.pg_constraint "
+    "WHERE contype = 'f' AND connamespace = current_schema()::regnamespace",
+    checks_statements=True,
     begin={
         (isolation, read_only): (
             f"BEGIN ISOLATION LEVEL {level} {'READ ONLY' if read_only else 'READ WRITE'}",

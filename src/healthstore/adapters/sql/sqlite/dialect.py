@@ -279,6 +279,8 @@ SQLITE = Dialect(
     bulk_rows=5_000,
     existing="SELECT name FROM sqlite_master WHERE type = 'table'",
     existing_indexes="SELECT name FROM sqlite_master WHERE type = 'index'",
+    existing_references=None,
+    checks_statements=True,
     begin={
         (isolation, read_only): ("BEGIN", "SELECT 1 FROM sqlite_master LIMIT 1")
         if read_only

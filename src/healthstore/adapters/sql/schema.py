@@ -1,0 +1,43 @@
+"""Creating tables, and completing those that were left half-made."""
+
+from __future__ import annotations
+
+from healthstore.adapters.sql.dialect import Connection, Dialect
+from healthstore.adapters.sql.tables import (
+    add_reference,
+    create_indexes,
+    create_table,
+    references_of,
+    table_of,
+)
+from healthstore.model.schema import Collection
+
+__all__ = ("create", "names")
+
+
+async def names(connection: Connection, query: str) -> frozenset[str]:
+    """Return the names that a query for what exists gives."""
+    rows = await connection.fetch(query, ())
+    return frozenset(name.decode() if isinstance(name, bytes) else str(name) for (name, *_) in rows)
+
+
+async def create(connection: Connection, dialect: Dialect, collection: Collection) -> None:
+    """Create the table of a collection, its foreign keys and its indexes where they are missing.
+
+    A foreign key to a table that is not there yet is left out; called again, it is added.
+    """
+    table = table_of(collection, dialect)
+    references = references_of(table)
+    if references and dialect.existing_references is not None:
+        there = {*await names(connection, dialect.existing), collection.name}
+        able = {name: each for name, each in references.items() if each.target in there}
+        await connection.run(create_table(table, dialect, able))
+        made = await names(connection, dialect.existing_references)
+        for name in sorted(able.keys() - made):
+            await connection.run(add_reference(able[name], dialect))
+    else:
+        await connection.run(create_table(table, dialect, references))
+    indexes = await names(connection, dialect.existing_indexes)
+    for name, statement in sorted(create_indexes(table, dialect).items()):
+        if name not in indexes:
+            await connection.run(statement)
