@@ -309,13 +309,16 @@ class MemoryAdapter(Adapter[_Session]):
         for name, identity in ordered:
             after = session.tables[name]
             current.put(after.collection, identity, after.rows.get(identity))
-        for name, identity in session.written:
-            table = current.tables[name]
-            document = table.rows.get(identity)
-            if document is None:
-                current.require_unreferenced(name, identity)
-            else:
-                self._require_parents(current, table.collection, document)
+        try:
+            for name, identity in session.written:
+                table = current.tables[name]
+                document = table.rows.get(identity)
+                if document is None:
+                    current.require_unreferenced(name, identity)
+                else:
+                    self._require_parents(current, table.collection, document)
+        except ForeignKeyError:  # it held in the unit: somebody else came first
+            raise _conflict() from None
         self._tables = MappingProxyType(current.tables)
 
     def translate(
@@ -445,5 +448,6 @@ def _copied_json(value: Json) -> Json:
 
 def _conflict() -> SerializationError:
     return SerializationError(
-        "a concurrent unit wrote the same documents first", hint="repeat the whole unit"
+        "a concurrent unit wrote the same documents, or what they refer to, first",
+        hint="repeat the whole unit",
     )

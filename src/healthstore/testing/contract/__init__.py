@@ -30,6 +30,7 @@ from healthstore.testing.contract.checks import TestChecks
 from healthstore.testing.contract.concurrency import TestConcurrency
 from healthstore.testing.contract.decimals import TestDecimals
 from healthstore.testing.contract.definitions import TestDefinitions
+from healthstore.testing.contract.deletes import TestDeletes
 from healthstore.testing.contract.entities import TestEntities
 from healthstore.testing.contract.errors import TestErrors
 from healthstore.testing.contract.filters import TestFilters
@@ -56,6 +57,7 @@ __all__ = (
     "TestConcurrency",
     "TestDecimals",
     "TestDefinitions",
+    "TestDeletes",
     "TestEntities",
     "TestErrors",
     "TestFilters",
@@ -84,6 +86,7 @@ class ContractTests(
     TestDecimals,
     TestDefinitions,
     TestEntities,
+    TestDeletes,
     TestErrors,
     TestFilters,
     TestFloatSums,

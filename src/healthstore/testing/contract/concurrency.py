@@ -17,6 +17,8 @@ from healthstore.errors import (
     StaleVersionError,
 )
 from healthstore.model.ops import CountDocuments, Delete, Ensure, Get, Insert, Op, Patch, Replace
+from healthstore.model.query import F
+from healthstore.model.schema import OnDelete
 from healthstore.testing.contract._promises import Contract, needs_references, needs_transactions
 from healthstore.testing.contract._samples import (
     PEOPLE,
@@ -157,6 +159,30 @@ class TestConcurrency(Contract):
             assert adopted is not removed
             assert (await one(store, parents, parent) is None) is removed
             assert (await one(store, children, child) is not None) is adopted
+
+    @needs_references
+    @pytest.mark.parametrize("on_delete", ["cascade", "set_null"])
+    async def test_a_child_that_comes_meanwhile_is_no_orphan(
+        self, store: Backend, on_delete: OnDelete
+    ) -> None:
+        """A child that is added while its parent goes is refused, or treated as it declares."""
+        parents, children, _ = family(on_delete)
+        await store.execute(Ensure((parents, children)))
+        for _ in range(4):
+            parent = member(parents)
+            await add(store, parents, parent)
+            early, late = ([member(children, parent["id"]) for _ in range(3)] for _ in range(2))
+            await add(store, children, *early)
+            removed, *adopted = await asyncio.gather(
+                _is_done(store, Delete(parents, ids([parent]))),
+                *(_is_done(store, Insert(children, (child,))) for child in late),
+            )
+            assert removed
+            assert await one(store, parents, parent) is None
+            assert await stored(store, children, F.parent == parent["id"]) == []
+            there = [await one(store, children, child) is not None for child in (*early, *late)]
+            wanted = [True] * 3 + adopted if on_delete == "set_null" else [False] * 6
+            assert there == wanted
 
     async def test_concurrent_callers_make_one_collection(self, store: Backend) -> None:
         """Several processes may prepare the same store at once."""
