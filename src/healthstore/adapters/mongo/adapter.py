@@ -467,7 +467,7 @@ class MongoAdapter(Adapter[Session]):
         async with self._atomically(session, op.collection) as opened:
             there = await writes.versions(opened, codec, op.ids, op.versions)
             if there:
-                await remove(opened, self._references, op.collection.name, list(there))
+                await remove(opened, referrers, op.collection.name, list(there))
         return tuple(identity in there for identity in op.ids)
 
     def _require_transactions(

@@ -125,18 +125,18 @@ def _no_parent(
 
 
 async def remove(
-    session: Session, references: References, name: str, identities: Sequence[UUID]
+    session: Session, referrers: Iterable[Referrer], name: str, identities: Sequence[UUID]
 ) -> None:
     """Delete documents, in a transaction.
 
-    Raises ForeignKeyError if a document that stays refers to one of them.
+    Raises ForeignKeyError if a document that stays refers to one of them, as ``referrers`` may.
     """
     driver = session.collection(name)
     session.locked.difference_update((name, each) for each in identities)
     for chunk in _chunks(identities):
         condition = {"_id": {"$in": list(chunk)}}
         await driver.delete_many(condition, session=session.transaction)
-    await _require_unreferenced(session, await references.to(name, session), identities)
+    await _require_unreferenced(session, referrers, identities)
 
 
 async def _require_unreferenced(

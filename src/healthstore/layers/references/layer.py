@@ -83,7 +83,9 @@ class ReferencesLayer(Layer):
     # --- deletes ---------------------------------------------------------------------------
 
     async def _delete(self, op: Delete) -> tuple[bool, ...]:
-        relations = await self._known(op.collection) if self._holds_references else Relations()
+        if not (op.checked_references and self._holds_references):
+            return await self.inner.execute(op)
+        relations = await self._known(op.collection)
         if relations.left_to_the_database(op.collection):
             try:
                 return await self.inner.execute(op)
@@ -185,7 +187,7 @@ class ReferencesLayer(Layer):
         for each in op.operations:
             if isinstance(each, Insert) and own_references(each.collection):
                 return True
-            if isinstance(each, Delete):
+            if isinstance(each, Delete) and each.checked_references:
                 relations = await self._known(each.collection)
                 if not relations.left_to_the_database(each.collection):
                     return True
