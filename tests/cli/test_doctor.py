@@ -54,6 +54,7 @@ def test_a_file_is_examined(stored: Run) -> None:
         "log in": "OK",
         "server": "OK",
         "role": "OK",
+        "contents": "OK",
         "synchronous": "OK",
         "journal_mode": "OK",
     }

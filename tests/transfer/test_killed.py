@@ -37,7 +37,9 @@ class Walk(Entity, collection="walks"):
 CHILD = """
 import asyncio, sys, time
 from healthstore import DatabaseManager
-from healthstore.transfer import PageMoved, Stage
+from healthstore.entity import collection_of, to_document
+from healthstore.transfer import PageMoved, Stage, load
+from tests.transfer.test_killed import Walk
 
 def halfway(event):
     if isinstance(event, PageMoved) and event.stage is Stage.COPY and event.done >= 100:
@@ -48,6 +50,10 @@ async def main(operation, source, target):
     async with DatabaseManager(members={"source": source, "target": target}) as db:
         if operation == "migrate":
             await db.migrate("source", "target", on_event=halfway)
+        elif operation.endswith(".jsonl"):
+            store = await db.member("target")
+            convert = lambda row: to_document(Walk(**row))
+            await load(operation, collection_of(Walk), store, convert, on_event=halfway)
         else:
             await db.restore(operation, into="target", on_event=halfway)
 
@@ -58,7 +64,9 @@ asyncio.run(main(*sys.argv[1:]))
 async def killed(operation: str, source: str, target: str) -> None:
     """Run a transfer in a process of its own, and kill that when it is half-way."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CHILD, operation, source, target, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", CHILD, operation, source, target),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
     )
     assert child.stdout is not None
     try:
@@ -164,3 +172,23 @@ async def test_half_a_copy_is_told_by_every_process(
         assert (await db.verify("source", "target")).equal
         await db.switch("target")
         assert await db.repository(Walk).count() == ROWS
+
+
+async def test_a_load_that_was_killed_leaves_all_or_tells(
+    source: str, target: str, tmp_path: Path
+) -> None:
+    """In one unit nothing of it stays; without transactions the store says what happened."""
+    file = tmp_path / "walks.jsonl"
+    file.write_text("".join(f'{{"place": "p{n}", "steps": {n}}}\n' for n in range(6_000)))
+    await killed(str(file), source, target)
+    async with DatabaseManager(target, policy=POLICY) as db:
+        walks, store = db.repository(Walk), await db.member(db.active)
+        if store.capabilities.transactions:
+            assert await walks.count() == 0
+            return
+        with pytest.raises(IncompleteStoreError, match=r"the load from walks\.jsonl") as refused:
+            await walks.count()
+        assert "load again" in refused.value.hint
+        await clear(store)
+        await until(db, db.active, State.UP)
+        assert await walks.count() == 0

@@ -57,9 +57,9 @@ class Checkup:
             await self._step("DNS", self._dns)
             await self._step("TCP", self._tcp)
             await self._step("log in", lambda: self._log_in(prober))
-            await self._step("contents", self._contents, needed=False)
             await self._step("server", lambda: self._server(prober), needed=False)
             await self._step("role", lambda: self._role(prober), needed=False)
+            await self._step("contents", self._contents, needed=False)
             await self._step("settings", lambda: self._settings(prober), needed=False)
         finally:
             await _bounded(prober.close)

@@ -282,7 +282,7 @@ class TestCatalog(Contract):
         finally:
             await prober.close()
 
-    async def test_half_a_copy_serves_nobody(self, backend: Backend) -> None:
+    async def test_a_store_that_is_being_filled_serves_nobody(self, backend: Backend) -> None:
         """While a transfer's mark is there, all is refused, with what to do; checks tell of it."""
         made, mark = _made(), Filling.begun("migrate", "elsewhere", ("users",))
         await backend.execute(Ensure((made,)))
