@@ -306,7 +306,7 @@ class OutcomeUnknownError(HealthstoreError):
 
 
 class BackendError(HealthstoreError):
-    """The database reported a failure that no error table lists; a note says where it came up."""
+    """A failure that no error table lists, or a defect of healthstore; a note says where it was."""
 
     code = "HS-6004"
 

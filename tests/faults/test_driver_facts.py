@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from pathlib import Path
 from time import perf_counter
 from uuid import UUID
@@ -32,6 +32,7 @@ from tests.faults.servers import PrivateServer
 
 from healthstore.abc import Backend, BackendURL
 from healthstore.abc.registry import connect
+from healthstore.adapters.sql.adapter import SqlAdapter
 from healthstore.errors import (
     Condition,
     DeadlineExceededError,
@@ -39,11 +40,13 @@ from healthstore.errors import (
     HealthstoreError,
     Outcome,
     OutcomeUnknownError,
+    SerializationError,
     UnavailableError,
 )
 from healthstore.layers.retry import RetryLayer
 from healthstore.layers.timeout import TimeoutLayer
-from healthstore.model.ops import Batch, Find, Insert, Op, Patch, Replace
+from healthstore.model.ops import Batch, Ensure, Find, Insert, Op, Patch, Replace
+from healthstore.model.schema import Collection, Index
 
 SQL = ("postgresql", "mysql", "mariadb")
 SERVERS = (*SQL, "mongodb")
@@ -329,6 +332,89 @@ async def test_nothing_waits_for_a_frozen_server(request: pytest.FixtureRequest,
                 await store.close()
         finally:
             server.cont()
+
+
+# --- changes of the schema ---------------------------------------------------------------------
+
+
+async def changed(url: str, *statements: str) -> None:
+    """Run statements on a connection of their own, as somebody who changes tables would."""
+    async with lent(url) as store:
+        assert isinstance(store, SqlAdapter)
+        connection = await store.dial()
+        try:
+            for statement in statements:
+                await connection.run(statement)
+        finally:
+            await connection.discard()
+
+
+CHANGES = {
+    "postgresql": "ALTER TABLE notes ALTER COLUMN version TYPE integer",
+    "mysql": "ALTER TABLE notes MODIFY version int NOT NULL",
+    "mariadb": "ALTER TABLE notes MODIFY version int NOT NULL",
+}
+
+
+@sql
+async def test_a_table_that_changes_under_a_unit_is_a_conflict(
+    new_database: NewDatabase, name: str
+) -> None:
+    """A cached plan (0A000), a snapshot of the old definition (1412): repeat the whole unit."""
+    url = await new_database(name)
+    async with prepared(url) as store:
+        async with asyncio.timeout(10):
+            assert await store.execute(Find(NOTES))  # the statement is prepared
+            unit = await store.begin()
+            await changed(url, CHANGES[name])
+        with pytest.raises(SerializationError) as caught:
+            await unit.execute(Find(NOTES))
+        await unit.rollback()
+        assert caught.value.outcome is Outcome.NOT_APPLIED
+        assert caught.value.transient
+        assert await count(store) == 1
+
+
+async def test_half_an_index_is_made_anew(new_database: NewDatabase) -> None:
+    """CREATE INDEX CONCURRENTLY leaves an invalid one under its name when it fails."""
+    url = await new_database("postgresql")
+    indexed = Collection("notes", NOTES.fields, indexes=(Index("text"),), entity="Note")
+    index = indexed.index_name(indexed.indexes[0])
+    async with lent(url) as store:
+        await store.execute(Ensure((indexed,)))
+        await changed(url, f'DROP INDEX "{index}"')
+        for version in (1, 1):
+            await store.execute(Insert(indexed, ({**note("x"), "version": version},)))
+        with suppress(Exception):
+            await changed(url, f'CREATE UNIQUE INDEX CONCURRENTLY "{index}" ON notes (version)')
+        valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = '{}'::regclass"
+        assert await asked(url, valid.format(index)) == [(False,)]
+        await store.execute(Ensure((indexed,)))
+        assert await asked(url, valid.format(index)) == [(True,)]
+
+
+async def asked(url: str, question: str) -> list[tuple[object, ...]]:
+    """Return the rows of a question, asked on a connection as a pool's are."""
+    async with lent(url) as store:
+        assert isinstance(store, SqlAdapter)
+        async with store.readers.lend() as connection:
+            return [tuple(row) for row in await connection.fetch(question, ())]
+
+
+@pytest.mark.parametrize("name", ["mysql", "mariadb"])
+async def test_a_change_of_a_table_waits_no_longer_than_a_statement(
+    new_database: NewDatabase, name: str
+) -> None:
+    """The server's own limit is a day, or a year."""
+    url = options(await new_database(name), timeout=1.5)
+    question = "SELECT @@session.lock_wait_timeout, @@session.innodb_lock_wait_timeout"
+    assert await asked(url, question) == [(2, 10)]
+
+
+async def test_postgresql_waits_for_a_lock_as_long_as_mysql(new_database: NewDatabase) -> None:
+    """A row that another unit holds is waited for 10 s everywhere, a table as long as it takes."""
+    url = await new_database("postgresql")
+    assert await asked(url, "SHOW lock_timeout") == [("10s",)]
 
 
 # --- idle connections --------------------------------------------------------------------------

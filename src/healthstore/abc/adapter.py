@@ -15,11 +15,10 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
-from traceback import extract_tb
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
+from healthstore.abc.causes import is_defect, place_of
 from healthstore.abc.prober import Figures, PoolFigures, Prober, Vitals
 from healthstore.abc.unit import (
     AdapterUnit,
@@ -35,6 +34,7 @@ from healthstore.errors import (
     DuplicateKeyError,
     HealthstoreError,
     LifecycleError,
+    Outcome,
     SchemaMismatchError,
 )
 from healthstore.model import evaluate
@@ -340,12 +340,12 @@ class Adapter(ABC, Generic[S]):
         """Return the error of ours for any other error, with the place filled in."""
         if isinstance(error, TimeoutError) and phase is not Phase.CONNECT:
             return deadline_exceeded(phase.in_doubt).at(backend=self.name)
-        translated = self.translate(error, phase, collection)
+        if is_defect(error):
+            translated: HealthstoreError = _defect(error, phase)
+        else:
+            translated = self.translate(error, phase, collection)
         if isinstance(translated, BackendError):
-            # Where it came up, without its message, which may quote values.
-            frame = extract_tb(error.__traceback__)[-1]
-            place = f"{Path(frame.filename).name}:{frame.lineno}"
-            translated.add_note(f"caused by {type(error).__name__} in {frame.name} ({place})")
+            translated.add_note(f"caused by {place_of(error)}")
         return translated.at(backend=self.name, entity=collection.entity if collection else None)
 
     async def _run_ensure(self, session: S, op: Ensure) -> Ensured:
@@ -480,6 +480,15 @@ def _require_makeable(
             hint="use another collection name or an empty database",
             entity=collection.entity,
         )
+
+
+def _defect(error: Exception, phase: Phase) -> BackendError:
+    """Return the error for a mistake of ours: no manual of a database knows it."""
+    return BackendError(
+        f"a defect of healthstore: {place_of(error)}",
+        hint="report it with this text and the version of healthstore",
+        outcome=Outcome.UNKNOWN if phase.in_doubt else Outcome.NOT_APPLIED,
+    )
 
 
 def silence_values(logger: str) -> None:

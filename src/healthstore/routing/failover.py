@@ -453,10 +453,12 @@ class Failover:
         )
 
     def _advice(self) -> str:
-        half = self._roster.incomplete(self.name)
-        if half is not None:
-            return f"{half.reason}; {half.remedy}"
-        wait = "repeat it when the active member is up again"
+        """Say what was found at the active member, what to do about it, and about the call."""
+        found = self._roster.trouble(self.name)
+        said = [] if found is None else [part for part in (found.reason, found.remedy) if part]
+        if self._roster.incomplete(self.name) is not None:
+            return "; ".join(said)
+        wait = "; ".join((*said, "repeat it when the active member is up again"))
         others = [name for name in self.members if name != self.name]
         return f"{wait}, or switch to {' or '.join(others)}" if others else wait
 

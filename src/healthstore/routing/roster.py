@@ -217,6 +217,10 @@ class Roster:
         """Return what was found if a member holds half a copy, else None."""
         return self._why[name] if self._known[name].state is State.INCOMPLETE else None
 
+    def trouble(self, name: str) -> Finding | None:
+        """Return what was found when a member ceased to serve, None while it takes writes."""
+        return None if self._known[name].serves_writes else self._why.get(name)
+
     def watches(self, name: str) -> bool:
         """Tell whether a member is checked."""
         return name in self._checks

@@ -84,6 +84,9 @@ PG: list[tuple[BaseException, Condition, Outcome]] = [
     (pg("42P01"), OK, N),
     *((pg(each), DAMAGED, U) for each in ("58030", "XX001", "XX002")),
     *((pg(each), OK, N) for each in ("23505", "23503", "23514", "23502", "22003", "40001")),
+    (pg("55P03"), OVERLOADED, N),
+    (asyncpg.InvalidCachedStatementError(TEXT), OK, N),
+    (pg("0A000"), OK, U),
     (pg("42601"), OK, U),
 ]
 MY: list[tuple[BaseException, Condition, Outcome]] = [
@@ -96,13 +99,14 @@ MY: list[tuple[BaseException, Condition, Outcome]] = [
     *((my(each), SUSPECT, U) for each in (2006, 2013, 2055, 1152, 1161, 1927, 3169, 4031)),
     *((my(each), OVERLOADED, N) for each in (1040, 1203, 1226, 1041, 1135)),
     *((my(each), READ_ONLY, N) for each in (1290, 1792, 1836, 3100, 1021, 1114)),
-    *((my(each), MISCONFIGURED, N) for each in (1044, 1045, 1049, 1130, 1142, 1698, 2026)),
+    *((my(each), MISCONFIGURED, N) for each in (1044, 1045, 1049, 1130, 1142, 1698, 2026, 3159)),
     (my(1146), OK, N),
     (my(1030), DAMAGED, U),
     (pymysql.err.OperationalError(1030, "Got error 28 - 'No space' from engine"), READ_ONLY, N),
     (pymysql.err.OperationalError(1026, "Error writing 'x9' (errno: 28 - full)"), READ_ONLY, N),
     (pymysql.err.OperationalError(1030, "Got error 5 - 'I/O' from engine"), DAMAGED, U),
-    *((my(each), OK, N) for each in (1062, 1451, 1452, 4025, 1048, 1264, 1213)),
+    *((my(each), OK, N) for each in (1062, 1451, 1452, 4025, 1048, 1264, 1213, 1412)),
+    (my(1205), OVERLOADED, N),
     (my(64_999), SUSPECT, U),
 ]
 LITE: list[tuple[BaseException, Condition, Outcome]] = [
@@ -113,7 +117,9 @@ LITE: list[tuple[BaseException, Condition, Outcome]] = [
     (lite(7), OVERLOADED, N),
     *((lite(each), MISCONFIGURED, N) for each in (23, 3)),
     (lite(1, "no such table: people"), OK, N),
-    *((lite(each), OK, N) for each in (5, 517, 6, 15, 2067, 787)),
+    *((lite(each), OK, N) for each in (517, 6, 2067, 787)),
+    *((lite(each), OVERLOADED, N) for each in (5, 261, 15)),
+    (sqlite3.OperationalError("Could not decode to UTF-8 column"), DAMAGED, U),
     (lite(1), OK, U),
     (lite(99), SUSPECT, U),
 ]
@@ -205,12 +211,20 @@ def test_an_unclear_failure_to_connect_is_a_suspicion(
 
 
 @pytest.mark.parametrize("translate", [of_postgresql, of_mysql])
+@pytest.mark.parametrize("kind", [ssl.SSLCertVerificationError, ssl.SSLError])
 def test_a_certificate_that_is_not_trusted_is_a_matter_of_configuration(
-    translate: Translate,
+    translate: Translate, kind: type[ssl.SSLError]
 ) -> None:
-    """It concerns this process, and no failover can mend it."""
-    ours = translate(ssl.SSLCertVerificationError(1, TEXT), Phase.CONNECT)
+    """It concerns this process, and no failover can mend it; nor that there is no TLS."""
+    ours = translate(kind(1, TEXT), Phase.CONNECT)
     assert (ours.condition, ours.outcome) == (MISCONFIGURED, N)
+
+
+@pytest.mark.parametrize("translate", [of_postgresql, of_mysql])
+def test_a_connection_that_is_lost_in_its_handshake_is_a_suspicion(translate: Translate) -> None:
+    """A server that goes while TLS begins is not misconfigured."""
+    ours = translate(ssl.SSLEOFError(8, TEXT), Phase.CONNECT)
+    assert (ours.condition, ours.outcome) == (SUSPECT, N)
 
 
 @given(st.text("0123456789ABCDEFGHJKPX", min_size=5, max_size=5))

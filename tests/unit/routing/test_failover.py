@@ -621,3 +621,19 @@ async def test_checks_write_now_and_then() -> None:
         await world.until("a", "up")
         await world.failover.probe()
         assert world.failover.report("a", "memory").figures is not None
+
+
+async def test_a_refused_write_says_what_the_member_said() -> None:
+    """That it accepts no writes is half the story: a full disk is told, with what to do."""
+    async with World("a", "b") as world:
+        await world.until("b", "up")
+        full = ReadOnlyError("the disk is full", hint="free some space")
+        full.condition = Condition.READ_ONLY
+        world["a"].error = full
+        with pytest.raises(ReadOnlyError, match="the disk is full"):
+            await world.failover.execute(Insert(PEOPLE, (person(1),)))
+        await world.until("a", "read_only")
+        with pytest.raises(ReadOnlyError, match="a accepts no writes") as caught:
+            await world.failover.execute(Insert(PEOPLE, (person(1),)))
+        assert "the disk is full; free some space" in caught.value.hint
+        assert caught.value.hint.endswith("switch to b")

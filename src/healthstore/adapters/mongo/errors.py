@@ -15,7 +15,7 @@ from typing import Any, cast
 from pymongo import errors as driver
 
 from healthstore.abc.adapter import duplicate_key
-from healthstore.abc.causes import refused, untrusted
+from healthstore.abc.causes import is_ours, refused, untrusted
 from healthstore.abc.unit import Phase, deadline_exceeded
 from healthstore.errors import (
     BackendError,
@@ -335,6 +335,11 @@ def _report(report: _Report) -> HealthstoreError:
 
 
 def _unlisted(error: Exception, *, writes: bool) -> BackendError:
+    if is_ours(error):
+        return BackendError(
+            f"a stored value is not one that healthstore writes (code {type(error).__name__})",
+            hint="another program wrote it, or the storage is damaged: compare with a backup",
+        )
     code = code_of(error)
     ours = BackendError(
         f"MongoDB reported {type(error).__name__}" + ("" if code is None else f" with code {code}"),

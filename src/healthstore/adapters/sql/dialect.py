@@ -136,7 +136,7 @@ class Dialect:
     existing: str
     """The query for the names of all tables."""
     existing_indexes: str
-    """The query for the names of all indexes."""
+    """The query for the names of all indexes, and whether each one is whole."""
     existing_references: str | None
     """The query for the names of all foreign keys; None where one may lead to no table yet."""
     checks_statements: bool

@@ -45,6 +45,7 @@ class Verdict(StrEnum):
     NOT_NULL = "not null"
     RANGE = "range"
     CONFLICT = "conflict"
+    LOCKED = "locked"
     READ_ONLY = "read only"
     FULL = "disk full"
     UNAVAILABLE = "unavailable"
@@ -58,6 +59,7 @@ class Verdict(StrEnum):
     CONFIGURATION = "configuration"
     MISSING = "missing collection"
     MISTAKE = "mistaken statement"
+    UNREADABLE = "unreadable value"
     OTHER = "other"
 
 
@@ -214,6 +216,11 @@ _EXPLANATIONS: dict[Verdict, Callable[[Failure, Phase, Collection | None], Healt
     Verdict.CONFLICT: _simple(
         SerializationError, "a concurrent unit came first", "repeat the whole unit"
     ),
+    Verdict.LOCKED: _simple(
+        SerializationError,
+        "a lock was not free in time",
+        "look for a unit or another process that holds it; then repeat the whole unit",
+    ),
     Verdict.READ_ONLY: _simple(
         ReadOnlyError, "the database accepts no writes", "write to the primary; see its health"
     ),
@@ -239,7 +246,8 @@ _EXPLANATIONS: dict[Verdict, Callable[[Failure, Phase, Collection | None], Healt
     Verdict.UNTRUSTED: _simple(
         ConfigurationError,
         "no trusted encrypted connection to the server",
-        "name its authority's file with tls_ca=, or choose tls=encrypt or tls=off in the URL",
+        "name its authority's file with tls_ca=, or choose another tls= in the URL: verify, "
+        "encrypt or off",
     ),
     Verdict.DEADLINE: lambda _, phase, __: deadline_exceeded(phase is Phase.COMMIT),
     Verdict.CONFIGURATION: _simple(
@@ -253,6 +261,11 @@ _EXPLANATIONS: dict[Verdict, Callable[[Failure, Phase, Collection | None], Healt
         "call initialize() with its entity first",
     ),
     Verdict.MISTAKE: _other,
+    Verdict.UNREADABLE: _simple(
+        BackendError,
+        "a stored value is not one that healthstore writes",
+        "another program wrote it, or the storage is damaged: compare with a backup",
+    ),
     Verdict.OTHER: _other,
 }
 
@@ -263,6 +276,8 @@ _CONDITIONS: dict[Verdict, Condition] = {
     Verdict.REFUSED: Condition.DOWN,
     Verdict.GOING_AWAY: Condition.DOWN,
     Verdict.OVERLOADED: Condition.OVERLOADED,
+    # It was waited for as long as the settings say: whoever repeats at once waits twice as long.
+    Verdict.LOCKED: Condition.OVERLOADED,
     Verdict.DAMAGED: Condition.DAMAGED,
     Verdict.CONFIGURATION: Condition.MISCONFIGURED,
     Verdict.UNTRUSTED: Condition.MISCONFIGURED,

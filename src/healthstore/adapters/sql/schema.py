@@ -7,6 +7,7 @@ from healthstore.adapters.sql.tables import (
     add_reference,
     create_indexes,
     create_table,
+    drop_index,
     references_of,
     table_of,
 )
@@ -18,7 +19,7 @@ __all__ = ("create", "names")
 async def names(connection: Connection, query: str) -> frozenset[str]:
     """Return the names that a query for what exists gives."""
     rows = await connection.fetch(query, ())
-    return frozenset(name.decode() if isinstance(name, bytes) else str(name) for (name, *_) in rows)
+    return frozenset(_text(name) for (name,) in rows)
 
 
 async def create(connection: Connection, dialect: Dialect, collection: Collection) -> None:
@@ -37,7 +38,15 @@ async def create(connection: Connection, dialect: Dialect, collection: Collectio
             await connection.run(add_reference(able[name], dialect))
     else:
         await connection.run(create_table(table, dialect, references))
-    indexes = await names(connection, dialect.existing_indexes)
+    rows = await connection.fetch(dialect.existing_indexes, ())
+    whole = {_text(name): bool(valid) for name, valid in rows}
     for name, statement in sorted(create_indexes(table, dialect).items()):
-        if name not in indexes:
-            await connection.run(statement)
+        if whole.get(name):
+            continue
+        if name in whole:
+            await connection.run(drop_index(table, name, dialect))
+        await connection.run(statement)
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name

@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
     literal,
 )
-from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, SchemaItem
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropIndex, SchemaItem
 
 from healthstore.adapters.sql.compile import where_clause
 from healthstore.adapters.sql.deletes import unguarded
@@ -32,6 +32,7 @@ __all__ = (
     "add_reference",
     "create_indexes",
     "create_table",
+    "drop_index",
     "references_of",
     "table_of",
 )
@@ -146,3 +147,9 @@ def create_indexes(table: Table, dialect: Dialect) -> dict[str, str]:
         str(index.name): str(CreateIndex(index).compile(dialect=dialect.ddl_compiler))
         for index in table.indexes
     }
+
+
+def drop_index(table: Table, name: str, dialect: Dialect) -> str:
+    """Return the statement that drops the index of this name."""
+    (index,) = (each for each in table.indexes if each.name == name)
+    return str(DropIndex(index).compile(dialect=dialect.ddl_compiler))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from healthstore.abc.backend import Capabilities
@@ -104,7 +105,9 @@ class MySqlAdapter(SqlAdapter):
         return (
             f"SET NAMES utf8mb4 COLLATE {product.collation}",
             f"SET SESSION sql_mode = '{_SQL_MODE}', time_zone = '+00:00'",
+            # For rows, and for the definitions of tables: by default a day, or a year.
             f"SET SESSION innodb_lock_wait_timeout = {_LOCK_WAIT_SECONDS}",
+            f"SET SESSION lock_wait_timeout = {ceil(self._options['timeout'])}",
             # By default MariaDB sorts by the first 1,024 bytes of a text, without a word.
             f"SET SESSION max_sort_length = {_SORTED_BYTES}, sort_buffer_size = {_SORT_BUFFER}",
             f"SET SESSION {product.deadline(self._options['timeout'])}",

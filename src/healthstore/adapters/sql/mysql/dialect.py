@@ -15,7 +15,7 @@ from sqlalchemy.dialects.mysql import aiomysql as sqlalchemy_aiomysql
 from sqlalchemy.types import TypeEngine
 
 from healthstore.abc.backend import Isolation
-from healthstore.abc.causes import refused, untrusted
+from healthstore.abc.causes import is_ours, refused, untrusted
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.convert import (
     constant,
@@ -147,7 +147,8 @@ _CODES: Mapping[int, Verdict] = {
     1264: Verdict.RANGE,
     1690: Verdict.RANGE,
     1020: Verdict.CONFLICT,
-    1205: Verdict.CONFLICT,
+    1412: Verdict.CONFLICT,  # the definition of a table changed since the unit's snapshot
+    1205: Verdict.LOCKED,
     1213: Verdict.CONFLICT,
     3101: Verdict.CONFLICT,
     3572: Verdict.CONFLICT,
@@ -190,6 +191,7 @@ _CODES: Mapping[int, Verdict] = {
     1143: Verdict.CONFIGURATION,
     1227: Verdict.CONFIGURATION,
     2026: Verdict.UNTRUSTED,
+    3159: Verdict.UNTRUSTED,  # the server takes no plain text
     1054: Verdict.MISSING,
     1146: Verdict.MISSING,
     1824: Verdict.MISSING,
@@ -228,7 +230,7 @@ def _classify(error: BaseException, phase: Phase, collection: Collection | None)
         if untrusted(error):
             return Failure(Verdict.UNTRUSTED, name)
         return Failure(Verdict.REFUSED if refused(error) else Verdict.UNAVAILABLE, name)
-    return Failure(Verdict.OTHER, name)
+    return Failure(Verdict.UNREADABLE if is_ours(error) else Verdict.OTHER, name)
 
 
 def _verdict(code: int, error: BaseException) -> Verdict:
@@ -299,7 +301,7 @@ def _dialect(collation: str) -> Dialect:
         max_parameters=60_000,
         bulk_rows=5_000,
         existing="SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
-        existing_indexes="SELECT DISTINCT index_name FROM information_schema.statistics "
+        existing_indexes="SELECT DISTINCT index_name, 1 FROM information_schema.statistics "
         "WHERE table_schema = DATABASE()",
         existing_references="SELECT constraint_name FROM information_schema.table_constraints "
         "WHERE constraint_schema = DATABASE() AND constraint_type = 'FOREIGN KEY'",
@@ -318,7 +320,8 @@ def _dialect(collation: str) -> Dialect:
         },
         begin_write="START TRANSACTION",
         admin=(
-            (f"SELECT GET_LOCK('{_ADMIN_LOCK}', 60)",),
+            # Whoever waits is ended by the deadline of a statement, never let in without the lock.
+            (f"SELECT GET_LOCK('{_ADMIN_LOCK}', 86400)",),
             (f"SELECT RELEASE_LOCK('{_ADMIN_LOCK}')",),
             (f"SELECT RELEASE_LOCK('{_ADMIN_LOCK}')",),
         ),

@@ -28,7 +28,7 @@ from sqlalchemy.types import (
 )
 
 from healthstore.abc.backend import Isolation
-from healthstore.abc.causes import causes, refused, untrusted
+from healthstore.abc.causes import causes, is_ours, refused, untrusted
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.convert import constant, enum_check, same
 from healthstore.adapters.sql.dialect import Converter, Dialect
@@ -170,7 +170,7 @@ _CODES: Mapping[str, Verdict] = {
     "22008": Verdict.RANGE,
     "40001": Verdict.CONFLICT,
     "40P01": Verdict.CONFLICT,
-    "55P03": Verdict.CONFLICT,
+    "55P03": Verdict.LOCKED,
     "25006": Verdict.READ_ONLY,
     "53100": Verdict.FULL,
     "53300": Verdict.OVERLOADED,
@@ -213,6 +213,10 @@ def _classify_one(error: BaseException, phase: Phase) -> Failure:
     code = getattr(error, "sqlstate", None)
     if code is not None:
         verdict = _CODES.get(code) or _CODES.get(code[:2], Verdict.OTHER)
+        if isinstance(error, asyncpg.InvalidCachedStatementError):
+            # Its code is that of any missing feature. A table changed since the statement was
+            # prepared; outside of a transaction the driver has tried twice.
+            verdict = Verdict.CONFLICT
         return Failure(verdict, code, getattr(error, "constraint_name", None))
     name = type(error).__name__
     if isinstance(error, asyncpg.ClientConfigurationError):
@@ -225,14 +229,21 @@ def _classify_one(error: BaseException, phase: Phase) -> Failure:
         return Failure(Verdict.UNAVAILABLE, name)
     if isinstance(error, OSError | TimeoutError | BaseExceptionGroup):
         return Failure(_unreachable(error) if phase is Phase.CONNECT else Verdict.LOST, name)
-    return Failure(Verdict.OTHER, name)
+    return Failure(Verdict.UNREADABLE if is_ours(error) else Verdict.OTHER, name)
 
 
 def _unreachable(error: BaseException) -> Verdict:
-    # That a server has no TLS is the same bare ConnectionError as a proxy that hangs up.
-    if untrusted(error):
+    if untrusted(error) or _offers_no_tls(error):
         return Verdict.UNTRUSTED
     return Verdict.REFUSED if refused(error) else Verdict.UNAVAILABLE
+
+
+def _offers_no_tls(error: BaseException) -> bool:
+    # A bare ConnectionError, as for a proxy that hangs up: only the driver's own words differ.
+    return any(
+        type(each) is ConnectionError and str(each).endswith("rejected SSL upgrade")
+        for each in causes(error)
+    )
 
 
 # --- the constants ---------------------------------------------------------------------------
@@ -267,8 +278,10 @@ POSTGRESQL = Dialect(
     max_parameters=32_000,
     bulk_rows=5_000,
     existing="SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = current_schema()",
-    existing_indexes="SELECT indexname FROM pg_catalog.pg_indexes "
-    "WHERE schemaname = current_schema()",
+    # CREATE INDEX CONCURRENTLY leaves half an index behind when it fails.
+    existing_indexes="SELECT relname, indisvalid FROM pg_catalog.pg_index "
+    "JOIN pg_catalog.pg_class ON pg_class.oid = indexrelid "
+    "WHERE relnamespace = current_schema()::regnamespace",
     existing_references="SELECT conname FROM pg_catalog.pg_constraint "
     "WHERE contype = 'f' AND connamespace = current_schema()::regnamespace",
     checks_statements=True,
@@ -283,6 +296,7 @@ POSTGRESQL = Dialect(
         for read_only in (False, True)
     },
     begin_write="BEGIN",
-    admin=(("BEGIN", _LOCK), ("COMMIT",), ("ROLLBACK",)),
+    # Whoever changes the schema waits for others as long as a statement may take.
+    admin=(("BEGIN", "SET LOCAL lock_timeout = 0", _LOCK), ("COMMIT",), ("ROLLBACK",)),
     classify=_classify,
 )

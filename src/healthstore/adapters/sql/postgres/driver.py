@@ -17,6 +17,7 @@ from healthstore.model.values import uuid_of
 __all__ = ("dial",)
 
 _CLOSE_SECONDS = 0.2
+_LOCK_WAIT_SECONDS = 10  # for a row's lock
 _COPY_FROM = 20  # rows: below, one multi-row statement costs less than COPY's extra round trip
 _JSONB_VERSION = b"\x01"  # the first byte of jsonb in binary
 
@@ -92,6 +93,8 @@ async def dial(
             "statement_timeout": milliseconds,
             "idle_in_transaction_session_timeout": "60000",
             "application_name": "healthstore",
+            # PgBouncer refuses what it was not told to ignore.
+            **({} if options["pgbouncer"] else {"lock_timeout": f"{_LOCK_WAIT_SECONDS}s"}),
         },
     )
     try:

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.sqlite import aiosqlite as sqlalchemy_aiosqlite
 from sqlalchemy.types import BLOB, INTEGER, REAL, TEXT, TypeEngine
 
 from healthstore.abc.backend import Isolation
+from healthstore.abc.causes import is_ours
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.convert import (
     constant,
@@ -25,6 +26,7 @@ from healthstore.adapters.sql.convert import (
 from healthstore.adapters.sql.dialect import Converter, Dialect
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
+from healthstore.adapters.sql.sqlite.driver import code_of
 from healthstore.model.decimals import of_units, to_units
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, from_microseconds, to_microseconds, uuid_of
@@ -192,9 +194,10 @@ _CODES: Mapping[int, Verdict] = {
     sqlite3.SQLITE_CONSTRAINT_CHECK: Verdict.CHECK,
     sqlite3.SQLITE_CONSTRAINT_NOTNULL: Verdict.NOT_NULL,
     3091: Verdict.RANGE,  # SQLITE_CONSTRAINT_DATATYPE: an integer became a REAL
-    sqlite3.SQLITE_BUSY: Verdict.CONFLICT,
+    517: Verdict.CONFLICT,  # SQLITE_BUSY_SNAPSHOT: another one wrote since the unit's snapshot
+    sqlite3.SQLITE_BUSY: Verdict.LOCKED,
     sqlite3.SQLITE_LOCKED: Verdict.CONFLICT,
-    sqlite3.SQLITE_PROTOCOL: Verdict.CONFLICT,
+    sqlite3.SQLITE_PROTOCOL: Verdict.LOCKED,
     sqlite3.SQLITE_READONLY: Verdict.READ_ONLY,
     sqlite3.SQLITE_FULL: Verdict.FULL,
     sqlite3.SQLITE_CANTOPEN: Verdict.UNAVAILABLE,
@@ -217,16 +220,19 @@ _MISSING = re.compile("no such (table|column)")
 _CLASSES: Mapping[type[BaseException], Verdict] = {
     OverflowError: Verdict.RANGE,
     sqlite3.ProgrammingError: Verdict.UNAVAILABLE,  # "Cannot operate on a closed database."
+    sqlite3.OperationalError: Verdict.DAMAGED,  # a text that is not UTF-8
     ValueError: Verdict.UNAVAILABLE,  # aiosqlite's "no active connection"
 }
 
 
 def _classify(error: BaseException, phase: Phase, collection: Collection | None) -> Failure:
     del phase
-    code = getattr(error, "sqlite_errorcode", None)
+    code = code_of(error)
     if code is None:
-        name = type(error).__name__
-        return Failure(_CLASSES.get(type(error), Verdict.OTHER), name)
+        # Nobody else writes into the file.
+        damaged = is_ours(error) or isinstance(error, UnicodeDecodeError)
+        verdict = Verdict.DAMAGED if damaged else _CLASSES.get(type(error), Verdict.OTHER)
+        return Failure(verdict, type(error).__name__)
     if code == sqlite3.SQLITE_ERROR and _MISSING.match(str(error)):
         return Failure(Verdict.MISSING, str(code))
     verdict = _CODES.get(code) or _CODES.get(code & 0xFF, Verdict.OTHER)
@@ -278,7 +284,7 @@ SQLITE = Dialect(
     max_parameters=32_000,
     bulk_rows=5_000,
     existing="SELECT name FROM sqlite_master WHERE type = 'table'",
-    existing_indexes="SELECT name FROM sqlite_master WHERE type = 'index'",
+    existing_indexes="SELECT name, 1 FROM sqlite_master WHERE type = 'index'",
     existing_references=None,
     checks_statements=True,
     begin={
