@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
 from healthstore.errors import ConfigurationError
@@ -66,8 +66,29 @@ def require_keepable(collection: Definition) -> None:
     _check_row(collection)
     for check in collection.checks:
         _check_name(check.name, "check", collection)
-    if len({check.name for check in collection.checks}) != len(collection.checks):
-        raise ConfigurationError("two checks have the same name", entity=collection.entity)
+    _check_twice(collection)
+
+
+def _check_twice(collection: Definition) -> None:
+    """Refuse parts that would have one name in a database."""
+    # A database knows these by the names of checks.
+    ours = {
+        *(f"type_{each.name}" for each in collection.fields),
+        *(f"ref_{each.field}" for each in collection.references),
+    }
+    parts: Mapping[str, Sequence[object]] = {
+        "two checks have the same name, or one that begins with type_ or ref_ and names a field": [
+            *(check.name for check in collection.checks),
+            *ours,
+        ],
+        "a unique key or an index is declared twice": _keys(collection),
+        "a field has two references": [each.field for each in collection.references],
+    }
+    for message, names in parts.items():
+        if len(set(names)) < len(names):
+            raise ConfigurationError(
+                message, hint="leave one out, or rename it", entity=collection.entity
+            )
 
 
 def require_short(collection: Definition) -> None:
@@ -192,9 +213,13 @@ def _check_type(each: Field, collection: Definition) -> None:
             entity=collection.entity,
             field=each.name,
         )
-    if kind.kind is Kind.ENUM and not kind.choices:
+    _check_limits(each, collection)
+    if kind.kind is Kind.ENUM and not any(kind.choices):
         raise ConfigurationError(
-            "an enum has no members", entity=collection.entity, field=each.name
+            "an enum has no members, or only the empty text",
+            hint="give it a member that is not empty",
+            entity=collection.entity,
+            field=each.name,
         )
     for choice in kind.choices:
         try:
@@ -207,6 +232,25 @@ def _check_type(each: Field, collection: Definition) -> None:
         raise ConfigurationError(
             "MaxLength must be at least 1", entity=collection.entity, field=each.name
         )
+
+
+def _check_limits(each: Field, collection: Definition) -> None:
+    """Refuse a limit that belongs to another kind: nothing would keep to it."""
+    kind = each.type
+    foreign = {
+        "Digits": bool(kind.digits or kind.places) and kind.kind is not Kind.DECIMAL,
+        "MaxLength": kind.max_length is not None and kind.kind is not Kind.TEXT,
+        "Milliseconds": kind.milliseconds and kind.kind is not Kind.DATETIME,
+        "a list of members": bool(kind.choices) and kind.kind is not Kind.ENUM,
+    }
+    for limit, present in foreign.items():
+        if present:
+            raise ConfigurationError(
+                f"{limit} means nothing for a field of kind {kind.kind}",
+                hint="leave it out, or give the field the type that it belongs to",
+                entity=collection.entity,
+                field=each.name,
+            )
 
 
 def _check_key_fields(collection: Definition) -> None:

@@ -52,14 +52,15 @@ __all__ = (
 class Collection(Definition):
     """The definition of one collection. Equal definitions compare equal.
 
-    Every collection has the fields ``id`` (UUID, the key) and ``version`` (int). Its checks are
-    canonical: rules that differ only in how their values are spelled, listed or repeated are
-    the same. Raises ConfigurationError where a database could not keep the definition.
+    Every collection has the fields ``id`` (UUID, the key) and ``version`` (int). It is canonical:
+    rules that differ only in how their values are spelled, listed or repeated are the same, and
+    so are enums whose members come in another order. Raises ConfigurationError where a database could not keep the definition.
     """
 
     def __post_init__(self) -> None:
         if not self.entity:
             object.__setattr__(self, "entity", self.name)
+        object.__setattr__(self, "fields", tuple(map(_canonical_field, self.fields)))
         require_keepable(self)
         checks = tuple(_canonical_check(check, self) for check in self.checks)
         object.__setattr__(self, "checks", checks)
@@ -132,6 +133,15 @@ class Collection(Definition):
             nulls = tuple(Test(name, Operator.IS_NULL) for name in tested)
             rules[check.name] = normalise(Or((*nulls, check.rule)), self.nullable)
         return MappingProxyType(rules)
+
+
+def _canonical_field(each: Field) -> Field:
+    choices = tuple(sorted(set(each.type.choices)))
+    return (
+        each
+        if choices == each.type.choices
+        else replace(each, type=replace(each.type, choices=choices))
+    )
 
 
 def _canonical_check(check: Check, collection: Definition) -> Check:

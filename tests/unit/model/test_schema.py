@@ -74,6 +74,32 @@ WRONG = {
     "set_null of a required field": lambda: things(
         Field("a", FieldType(Kind.UUID)), references=(Reference("a", "others", "set_null"),)
     ),
+    "check named as a database names the check of a type": lambda: things(
+        Field("a", TEXT), checks=(Check("type_a", F.a != ""),)
+    ),
+    "check named as a database names a reference": lambda: things(
+        Field("a", FieldType(Kind.UUID)),
+        references=(Reference("a", "others"),),
+        checks=(Check("ref_a", F.a != None),),  # noqa: E711 - a filter
+    ),
+    "check's name in capitals": lambda: things(Field("a", TEXT), checks=(Check("A", F.a != ""),)),
+    "unique declared twice": lambda: things(Field("a", TEXT), uniques=(Unique("a"), Unique("a"))),
+    "index declared twice": lambda: things(Field("a", TEXT), indexes=(Index("-a"), Index("-a"))),
+    "two references of one field": lambda: things(
+        Field("a", FieldType(Kind.UUID)),
+        references=(Reference("a", "others"), Reference("a", "things")),
+    ),
+    "references that need more indexes than there may be": lambda: things(
+        *(Field(f"f{at}", FieldType(Kind.UUID)) for at in range(51)),
+        references=tuple(Reference(f"f{at}", "things") for at in range(51)),
+    ),
+    "an enum of nothing but the empty text": lambda: things(
+        Field("a", FieldType(Kind.ENUM, choices=("",)))
+    ),
+    "digits of a number": lambda: things(Field("a", FieldType(Kind.INTEGER, digits=5))),
+    "a length of bytes": lambda: things(Field("a", FieldType(Kind.BYTES, max_length=5))),
+    "milliseconds of a date": lambda: things(Field("a", FieldType(Kind.DATE, milliseconds=True))),
+    "members of a text": lambda: things(Field("a", FieldType(Kind.TEXT, choices=("b",)))),
     "two checks of one name": lambda: things(
         Field("a", TEXT), checks=(Check("c", F.a != ""), Check("c", F.a != "b"))
     ),
