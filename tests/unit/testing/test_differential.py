@@ -16,7 +16,6 @@ from healthstore.abc import BackendURL, Layer
 from healthstore.errors import CheckError, ConfigurationError, DuplicateKeyError
 from healthstore.model.ops import Batch, Ensure, Find, Function, Insert, Op
 from healthstore.model.query import Operator
-from healthstore.model.schema import Collection
 from healthstore.model.values import Kind
 from healthstore.testing.differential import (
     MEMORY,
@@ -88,7 +87,7 @@ class RaisesAnotherError(Planted):
 
 
 class IgnoresChecks(Planted):
-    """Makes and fills collections as if they had no checks, and remembers the checks."""
+    """Makes and fills collections as if they had no checks."""
 
     async def execute(self, op: Op[Any]) -> Any:
         """Run the operation with the fault."""
@@ -98,8 +97,8 @@ class IgnoresChecks(Planted):
         """Return an operation on a collection without checks."""
         if isinstance(op, Batch):
             return Batch(tuple(self.without_checks(each) for each in op.operations))
-        if isinstance(op, Ensure) or not isinstance(op.collection, Collection):
-            return op
+        if isinstance(op, Ensure):
+            return Ensure(tuple(replace(each, checks=()) for each in op.collections))
         return replace(op, collection=replace(op.collection, checks=()))
 
 

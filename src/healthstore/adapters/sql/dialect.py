@@ -104,6 +104,12 @@ class Dialect:
     table_options: Mapping[str, object]
     encoders: Mapping[Kind, Callable[[FieldType], Converter | None]]
     decoders: Mapping[Kind, Callable[[FieldType], Converter | None]]
+    null_hides_reference: bool
+    """Whether a reference goes unchecked while another field of a key that begins with it is null.
+
+    MySQL does so from 9.6 on, with the first such key of the table. So a unique key begins with
+    something else there, and an index comes after one of the reference alone.
+    """
     column_check: Callable[[ColumnElement[Any], FieldType], ColumnElement[bool] | None]
     """A check that keeps the column to the field's type where the column type alone does not."""
     constant: Callable[[Any, ColumnElement[Any]], ColumnElement[Any]]

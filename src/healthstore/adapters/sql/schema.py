@@ -40,7 +40,7 @@ async def create(connection: Connection, dialect: Dialect, collection: Collectio
         await connection.run(create_table(table, dialect, references))
     rows = await connection.fetch(dialect.existing_indexes, ())
     whole = {_text(name): bool(valid) for name, valid in rows}
-    for name, statement in sorted(create_indexes(table, dialect).items()):
+    for name, statement in create_indexes(table, dialect).items():
         if whole.get(name):
             continue
         if name in whole:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
+    func,
     literal,
 )
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropIndex, SchemaItem
@@ -59,9 +60,11 @@ def table_of(collection: Collection, dialect: Dialect) -> Table:
             Table(reference.collection, metadata, Column("id", key), quote=True)
     cascading = unguarded(collection, dialect)
     parts: list[SchemaItem] = [*columns, PrimaryKeyConstraint("id")]
+    uniques = {unique: _key_columns(collection, unique, dialect) for unique in collection.uniques}
     parts.extend(
-        UniqueConstraint(*unique.fields, name=collection.index_name(unique))
-        for unique in collection.uniques
+        UniqueConstraint(*ordered, name=collection.index_name(unique))
+        for unique, ordered in uniques.items()
+        if ordered
     )
     parts.extend(
         ForeignKeyConstraint(
@@ -74,13 +77,45 @@ def table_of(collection: Collection, dialect: Dialect) -> Table:
     )
     options: dict[str, Any] = dict(dialect.table_options)
     table = Table(collection.name, metadata, *parts, quote=True, **options)
+    for unique, ordered in uniques.items():
+        if not ordered:
+            first, *rest = unique.fields
+            hidden = func.concat(table.c[first])
+            names = (table.c[name] for name in rest)
+            Index(collection.index_name(unique), hidden, *names, unique=True, _table=table)
     _add_indexes(table, collection, dialect)
     _add_checks(table, collection, dialect)
     return table
 
 
+def _key_columns(collection: Collection, unique: Unique, dialect: Dialect) -> tuple[str, ...]:
+    """Return a unique key's columns in an order that hides no reference; none if each does."""
+    for first in unique.fields:
+        rest = tuple(name for name in unique.fields if name != first)
+        if not (dialect.null_hides_reference and _hides_reference(collection, (first, *rest))):
+            return (first, *rest)
+    return ()
+
+
+def _hides_reference(collection: Collection, fields: tuple[str, ...]) -> bool:
+    """Tell whether a key begins with a reference and may have a null behind it."""
+    first, *rest = fields
+    references = {each.field for each in collection.references}
+    return first in references and any(map(collection.nullable, rest))
+
+
+def _indexes(collection: Collection, dialect: Dialect) -> tuple[schema.Index, ...]:
+    """Return the indexes, and one of its own for each reference that another one would hide."""
+    own = (
+        schema.Index(each.fields[0])
+        for each in collection.indexes
+        if dialect.null_hides_reference and _hides_reference(collection, each.fields)
+    )
+    return tuple(dict.fromkeys((*own, *collection.indexes)))
+
+
 def _add_indexes(table: Table, collection: Collection, dialect: Dialect) -> None:
-    for index in collection.indexes:
+    for index in _indexes(collection, dialect):
         keys: list[ColumnElement[Any]] = []
         for key in index.keys:
             name = key.removeprefix("-")
@@ -142,10 +177,14 @@ def add_reference(reference: ForeignKey, dialect: Dialect) -> str:
 
 
 def create_indexes(table: Table, dialect: Dialect) -> dict[str, str]:
-    """Return, by the names of the indexes, the statements that create them."""
+    """Return, by the names of the indexes, the statements that create them, in this order.
+
+    Those of one column come first: see :attr:`Dialect.null_hides_reference`.
+    """
+    ordered = sorted(table.indexes, key=lambda each: (len(each.expressions), str(each.name)))
     return {
         str(index.name): str(CreateIndex(index).compile(dialect=dialect.ddl_compiler))
-        for index in table.indexes
+        for index in ordered
     }
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
 from healthstore.abc import Backend
-from healthstore.errors import ForeignKeyError, Outcome
+from healthstore.errors import DuplicateKeyError, ForeignKeyError, Outcome
 from healthstore.model.ops import Batch, CountDocuments, Delete, Ensure, Get, Insert, Patch, Replace
 from healthstore.model.query import F
-from healthstore.model.schema import Collection, Field, Reference
-from healthstore.model.values import FieldType, Kind, Value
+from healthstore.model.schema import Collection, Field, Index, Reference, Unique
+from healthstore.model.values import Document, FieldType, Kind, Value
 from healthstore.testing.contract._promises import Contract, needs_references
-from healthstore.testing.contract._samples import add, family, ids, member, person, stored
+from healthstore.testing.contract._samples import add, family, identity, ids, member, person, stored
 
 __all__ = ("TestReferences",)
 
@@ -31,9 +32,74 @@ TREE = Collection(
 
 CHAIN = replace(TREE, name="contract_chain", references=(Reference("parent", "contract_chain"),))
 
+_KEYED_FIELDS = (
+    *TREE.fields[:2],
+    Field("parent", FieldType(Kind.UUID), nullable=True),
+    Field("other", FieldType(Kind.UUID), nullable=True),
+    Field("number", FieldType(Kind.INTEGER), nullable=True),
+)
+# Every place that a reference can have in a key: some databases look a parent up by such a key.
+KEYED: Mapping[str, tuple[Unique | Index, ...]] = {
+    "unique_first": (Unique("parent", "number"),),
+    "unique_last": (Unique("number", "parent"),),
+    "unique_alone": (Unique("parent"), Unique("parent", "number")),
+    "unique_two": (Unique("parent", "other"),),
+    "index_first": (Index("parent", "-number"),),
+    "index_alone": (Index("parent", "number"), Index("parent")),
+    "index_two": (Index("parent", "other"), Index("other", "parent"), Unique("other", "number")),
+}
+
+
+def _keyed(name: str) -> tuple[Collection, Collection]:
+    """Return a collection of parents and one whose references are in keys of :data:`KEYED`."""
+    parents = Collection(f"contract_keyed_{name}_parents", _KEYED_FIELDS[:2])
+    children = Collection(
+        f"contract_keyed_{name}",
+        _KEYED_FIELDS,
+        uniques=tuple(each for each in KEYED[name] if isinstance(each, Unique)),
+        indexes=tuple(each for each in KEYED[name] if isinstance(each, Index)),
+        references=(Reference("parent", parents.name), Reference("other", parents.name)),
+    )
+    return parents, children
+
 
 class TestReferences(Contract):
     """A reference leads to a document, whatever is written and removed."""
+
+    @pytest.mark.parametrize("name", KEYED)
+    @needs_references
+    async def test_a_reference_is_checked_whatever_key_it_is_in(
+        self, store: Backend, name: str
+    ) -> None:
+        """A null in another field of its key does not let a reference pass, nor a key be lost."""
+        parents, children = _keyed(name)
+        await store.execute(Ensure((parents, children)))
+        parent, absent = identity(1), identity(2)
+        await add(store, parents, {"id": parent, "version": 1})
+        empty: Document = dict.fromkeys(children.names)
+        empty.update(id=identity(3), version=1)
+        wrong: tuple[Document, ...] = (
+            {"parent": absent},
+            {"other": absent},
+            {"parent": absent, "number": 1},
+        )
+        for values in wrong:
+            with pytest.raises(ForeignKeyError):
+                await store.execute(Insert(children, ({**empty, **values},)))
+        child: Document = {**empty, "parent": parent}
+        await add(store, children, child)
+        with pytest.raises(ForeignKeyError):
+            await store.execute(Patch(children, ids([child]), sets=(("other", absent),)))
+        with pytest.raises(ForeignKeyError):
+            await store.execute(Delete(parents, (parent,)))
+        full: Document = {**child, "other": parent, "number": 5}
+        assert await store.execute(Replace(children, (full,))) == (True,)
+        for unique in children.uniques:
+            twin = {**empty, "id": identity(4), **{each: full[each] for each in unique.fields}}
+            with pytest.raises(DuplicateKeyError) as error:
+                await store.execute(Insert(children, (twin,)))
+            assert error.value.fields in {each.fields for each in children.uniques}
+        assert await stored(store, children) == [full]
 
     @needs_references
     async def test_a_child_needs_its_parent(self, store: Backend) -> None:

@@ -230,7 +230,7 @@ async def _find(seat: _Seat, step: programs.Find) -> object:
     after: str | None = None
     for _ in range(step.pages):
         page = await repository.find(where, order=step.order, limit=step.limit, after=after)
-        pages.append([page.items, page.next])
+        pages.append([page.items, page.next is not None])  # a position names its member
         after = page.next
         if after is None:
             break
@@ -332,6 +332,12 @@ async def _initialize(seat: _Seat, step: programs.Initialize) -> object:
     return await seat.executor.execute(ops.Ensure(collections))
 
 
+async def _reopen(seat: _Seat, _: programs.Reopen) -> object:
+    await seat.store.backend.close()
+    await seat.store.backend.open()
+    return None
+
+
 _RUNNERS: Mapping[type, Callable[[_Seat, Any], Awaitable[object]]] = {
     programs.Add: _add,
     programs.AddMany: _add_many,
@@ -348,6 +354,7 @@ _RUNNERS: Mapping[type, Callable[[_Seat, Any], Awaitable[object]]] = {
     programs.Batch: _operate,
     programs.Unit: _unit,
     programs.Initialize: _initialize,
+    programs.Reopen: _reopen,
 }
 
 

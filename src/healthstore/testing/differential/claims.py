@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, cast
 from uuid import UUID
 
@@ -51,8 +51,9 @@ async def refusals(store: Executor, declared: Declared, step: Step) -> frozenset
         rows = (step.row,) if isinstance(step, programs.Add) else step.rows
         documents = [to_document(declared.entity(step.schema, row)) for row in rows]
         versions = step.versions if isinstance(step, programs.Replace) else None
+        expected = _expected(map(_id, documents), versions)
         added = not isinstance(step, programs.Replace)
-        return await _judged(store, declared, step.schema, documents, versions, added=added)
+        return await _judged(store, declared, step.schema, documents, expected, added=added)
     if isinstance(step, programs.Patch):
         kind = declared.classes[step.schema]
         sets = tuple(parse_fields(kind, step.sets).items())
@@ -72,7 +73,8 @@ async def _judged_patch(
                 documents.append(patched(op, document))
             except HealthstoreError as error:
                 found.add((type(error).__name__, ()))
-    judged = await _judged(store, declared, step.schema, documents, step.versions, added=False)
+    expected = _expected(step.ids, step.versions)
+    judged = await _judged(store, declared, step.schema, documents, expected, added=False)
     return judged | found
 
 
@@ -81,7 +83,7 @@ async def _judged(  # noqa: PLR0913 - a write has so many parts
     declared: Declared,
     name: str,
     documents: Sequence[Document],
-    versions: tuple[int, ...] | None,
+    expected: Mapping[UUID, int],
     *,
     added: bool,
 ) -> frozenset[Refusal]:
@@ -97,8 +99,9 @@ async def _judged(  # noqa: PLR0913 - a write has so many parts
     found: set[Refusal] = set()
     if added and any(_id(each) in here for each in given):
         found.add((DuplicateKeyError.__name__, ("id",)))
-    if versions is not None and any(here[_id(each)]["version"] not in versions for each in given):
-        found.add((StaleVersionError.__name__, ()))
+    for identity, version in expected.items():
+        if identity in here and here[identity]["version"] != version:
+            found.add((StaleVersionError.__name__, ()))
     found.update(_clashes(collection, given, here, added=added))
     after = {**here, **{_id(each): each for each in given}}
     for reference in collection.references:
@@ -109,6 +112,10 @@ async def _judged(  # noqa: PLR0913 - a write has so many parts
         if not all(map(matches(rule), given)):
             found.add((CheckError.__name__, ()))
     return frozenset(found)
+
+
+def _expected(ids: Iterable[UUID], versions: tuple[int, ...] | None) -> dict[UUID, int]:
+    return {} if versions is None else dict(zip(ids, versions, strict=True))
 
 
 def _clashes(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Context, Inexact, Rounded, localcontext
 from pathlib import Path
 from pprint import pformat
 
@@ -25,6 +27,7 @@ from healthstore.transfer import backup, migrate, restore, verify
 
 __all__ = ("Difference", "Verdict", "compare")
 
+_SHOWN = 2_000  # characters of an answer; a file keeps the whole program
 _DECLINED = CapabilityError.__name__
 
 
@@ -54,14 +57,18 @@ class Difference:
 
 
 def _brief(given: Answer) -> str:
-    return given.defect or given.error or "a result"
+    if given.defect:
+        return f"{given.error}, {given.defect}".removeprefix(", ")
+    if given.parts:
+        return f"{_brief(given.parts[-1])} in a unit"
+    return given.error or "a result"
 
 
 def _lines(who: str, given: Answer) -> Iterator[str]:
     yield f"  {who}: {_brief(given)} {given.message}".rstrip()
     text = pformat(given.content, width=100, sort_dicts=False)
-    if len(text) > 3_000:
-        text = f"{text[:3_000]} …"
+    if len(text) > _SHOWN:
+        text = f"{text[:_SHOWN]} …"
     yield "\n".join(f"    {line}" for line in text.splitlines())
 
 
@@ -82,14 +89,26 @@ async def compare(program: Program, place: Place) -> Verdict:
         declared = declare_all(program.schemas)
         _note_schemas(verdict, program)
         pair = _Pair(memory, other, place, declared, verdict)
-        for number, step in enumerate((programs.Initialize(again=False), *program.steps)):
+        steps = (programs.Initialize(again=False), *program.steps)
+        for number, step in enumerate(steps):
             memory.step = other.step = number
-            difference, ended = await pair.step(number - 1, step)
+            with _context(program.precision):
+                difference, ended = await pair.step(number - 1, step)
             if difference is not None or ended:
                 verdict.difference = difference
                 return verdict
         verdict.difference = await pair.compare_contents(len(program.steps))
     return verdict
+
+
+@contextmanager
+def _context(precision: int | None) -> Generator[None, None, None]:
+    """Run a block in the decimal context of a program that rounds, and wants to know of it."""
+    if precision is None:
+        yield
+    else:
+        with localcontext(Context(prec=precision, traps=[Inexact, Rounded])):
+            yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +126,7 @@ class _Pair:
         if isinstance(step, programs.Transfer):
             return await self._transfer(number, step), False
         other = await answer(self.other, self.declared, step)
-        if other.error == _DECLINED and not self.other.guarded.capabilities.transactions:
+        if other.error == _DECLINED and _may_decline(step, self.other):
             self.verdict.reached["step declined"] += 1
             return None, False
         memory = await answer(self.memory, self.declared, step)
@@ -176,6 +195,13 @@ class _Pair:
             if again != expected:
                 return Difference(number, f"{kind}, then initialize", expected, again)
             return await self._expect(number, kind, target)
+
+
+def _may_decline(step: Step, store: Store) -> bool:
+    """Tell whether a step asks for more than a store has."""
+    capabilities = store.guarded.capabilities
+    serializable = isinstance(step, programs.Unit) and step.serializable
+    return not capabilities.transactions or (serializable and not capabilities.serializable)
 
 
 # --- what was reached --------------------------------------------------------------------------

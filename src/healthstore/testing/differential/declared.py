@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from healthstore.entity import Entity
+from healthstore.errors import ConfigurationError
 from healthstore.model.query import Filter
 from healthstore.testing.differential.programs import Row
 from healthstore.testing.differential.schemas import Schema, declare, spelled
 
 __all__ = ("Declared", "declare_all")
+
+_FIXED = frozenset({"id", "created_at"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class Declared:
     def entity(self, name: str, row: Row) -> Entity:
         """Return a new entity of a row; what the entity does not declare is left out."""
         kind = self.classes[name]
+        if not row.keys() >= _FIXED:  # a default of these is another one on each store
+            raise ConfigurationError("a row has no id, or no instant of its creation")
         return kind(**{each: value for each, value in row.items() if each in kind.model_fields})
 
 

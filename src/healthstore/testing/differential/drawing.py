@@ -17,11 +17,12 @@ from healthstore.model.schema import OnDelete
 from healthstore.model.values import FieldType, Kind
 from healthstore.testing.differential import programs
 from healthstore.testing.differential.programs import Program, Row, Step
-from healthstore.testing.differential.schemas import Attribute, Member, Rule, Schema, declare
+from healthstore.testing.differential.schemas import Attribute, Member, Rule, Schema, Span, declare
 from healthstore.testing.differential.values import (
     draw_id,
     draw_part,
     draw_value,
+    draw_wrong,
     respell,
 )
 
@@ -42,6 +43,7 @@ _TEXTUAL = (
 )
 _EQUAL = (Operator.EQ, Operator.NE)
 _NULL = (Operator.IS_NULL, Operator.NOT_NULL)
+_FREQUENT = (Kind.TEXT, Kind.TEXT, Kind.INTEGER, Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL)
 _INSTANT = datetime(2026, 1, 1, tzinfo=UTC)
 _OWN = (
     Attribute("id", FieldType(Kind.UUID)),
@@ -61,7 +63,8 @@ def draw_program(seed: int, number: int) -> Program:
                 collection_of(declare(each))
         except ConfigurationError:
             continue  # for example an index that is too wide; what is refused is refused above
-        return Program(schemas, tuple(_Author(random, schemas).write()))
+        precision = random.choice((None, None, None, None, None, 6))
+        return Program(schemas, tuple(_Author(random, schemas).write()), precision)
 
 
 # --- entities ----------------------------------------------------------------------------------
@@ -93,18 +96,20 @@ def _draw_schema(random: Random, name: str, targets: Sequence[str]) -> Schema:
     checks = tuple(
         Rule(f"rule_{at}", _draw_rule(random, attributes)) for at in range(random.choice((0, 1, 2)))
     )
-    return Schema(name, tuple(attributes), uniques, indexes, checks)
+    whole = [each.name for each in attributes if each.type.kind is Kind.INTEGER]
+    total = tuple(whole[:3]) if len(whole) > 2 and random.random() < 0.7 else ()
+    return Schema(name, tuple(attributes), uniques, indexes, checks, total)
 
 
 def _draw_attribute(random: Random, name: str) -> Attribute:
-    kind = random.choice(tuple(Kind))
+    kind = random.choice((*Kind, *_FREQUENT))
     limit: int | None = None
     digits = places = 0
     choices: tuple[str, ...] = ()
     form = ""
     if kind is Kind.TEXT:
         limit = random.choice((None, None, 1, 5, 40, 255, 640))
-        form = random.choice(("", "", "", "lower"))
+        form = random.choice(("", "", "", "lower", "strip", "" if limit else "long"))
     elif kind is Kind.DECIMAL:
         digits = random.choice((1, 5, 12, 28))
         places = random.choice((0, min(2, digits), digits))
@@ -171,7 +176,8 @@ def _draw_test(
     if operator in _LISTED:
         return Test(name, operator, tuple(one() for _ in range(random.choice((0, 1, 2, 5)))))
     if operator in _TEXTUAL:
-        return Test(name, operator, draw_part(random, operand(each)))
+        whole = operand(each)
+        return Test(name, operator, draw_part(random, whole) if isinstance(whole, str) else whole)
     return Test(name, operator, one())
 
 
@@ -197,7 +203,7 @@ class _Author:
             if self._random.random() < 0.3:
                 yield programs.Transfer(by, back=self._random.random() < 0.5)
         if self._random.random() < 0.3:
-            yield programs.Initialize()
+            yield self._random.choice((programs.Initialize(), programs.Reopen()))
 
     def _step(self) -> Step:
         chance = self._random.random()
@@ -229,7 +235,7 @@ class _Author:
             return self._random.choice(used)
         value = draw_value(self._random, each)
         used.append(value)
-        return value
+        return draw_wrong(self._random) if self._random.random() < 0.01 else value
 
     def _operand(self, schema: Schema) -> Callable[[Attribute], Any]:
         def operand(each: Attribute) -> Any:
@@ -242,7 +248,7 @@ class _Author:
                 value = draw_value(self._random, each)
             if self._random.random() < 0.2:
                 return respell(self._random, each.type, value)
-            return value
+            return draw_wrong(self._random) if self._random.random() < 0.02 else value
 
         return operand
 
@@ -267,11 +273,26 @@ class _Author:
     def _row(self, schema: Schema, *, known: float = 0.04) -> Row:
         identity = self._id(schema.name) if self._random.random() < known else draw_id(self._random)
         self._ids[schema.name].append(identity)
+        return self._filled(schema, identity)
+
+    def _filled(self, schema: Schema, identity: UUID) -> Row:
         values = {each.name: self._value(schema, each) for each in schema.attributes}
         return {"id": identity, "created_at": _INSTANT, **values}
 
     def _rows(self, schema: Schema, count: int) -> list[Row]:
         return [self._row(schema) for _ in range(count)]
+
+    def _family(self, schema: Schema) -> tuple[Row, ...]:
+        """Return new rows that may refer to each other: a chain, or in any order."""
+        ids = [draw_id(self._random) for _ in range(self._random.choice((2, 3, 20)))]
+        self._ids[schema.name].extend(ids)
+        rows = [self._filled(schema, each) for each in ids]
+        own = [each for each in schema.attributes if each.refers == schema.name]
+        for each in own[:1]:
+            if self._random.random() < 0.5:
+                for row, parent in zip(rows[1:], ids, strict=False):
+                    row[each.name] = parent
+        return tuple(rows)
 
     def _where(self, schema: Schema, levels: int = 2) -> Filter:
         chance = self._random.random()
@@ -285,6 +306,9 @@ class _Author:
         if chance > 0.95:
             return ALL
         each = self._random.choice((*schema.attributes, *schema.attributes, *_OWN))
+        if each.type.kind is Kind.INTEGER and self._random.random() < 0.03:
+            span = Span(self._random.choice((0, -40_000)), self._random.choice((20_000, 40_000)))
+            return Test(each.name, self._random.choice(_LISTED), cast(Any, span))
         return _draw_test(self._random, each, self._operand(schema))
 
     def _names(self, schema: Schema, wanted: Callable[[FieldType], bool], most: int) -> list[str]:
@@ -297,8 +321,10 @@ class _Author:
         return programs.Add(schema.name, self._row(schema, known=0.1))
 
     def _add_many(self, schema: Schema) -> Step:
-        rows = self._rows(schema, self._random.choice((0, 1, 2, 3, 8)))
-        return programs.AddMany(schema.name, tuple(rows), atomic=self._random.random() < 0.8)
+        rows = tuple(self._rows(schema, self._random.choice((0, 1, 2, 3, 8))))
+        if self._random.random() < 0.3:
+            rows = self._family(schema)
+        return programs.AddMany(schema.name, rows, atomic=self._random.random() < 0.8)
 
     def _get(self, schema: Schema) -> Step:
         return programs.Get(schema.name, self._some_ids(schema))

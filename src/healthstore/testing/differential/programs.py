@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -16,7 +16,7 @@ from healthstore.errors import ConfigurationError
 from healthstore.model.ops import Function, Measure
 from healthstore.model.query import ALL, And, Filter, Not, Operator, Or, Order, Test
 from healthstore.model.values import FieldType, Kind
-from healthstore.testing.differential.schemas import Attribute, Member, Rule, Schema
+from healthstore.testing.differential.schemas import Attribute, Member, Rule, Schema, Span
 
 __all__ = (
     "Add",
@@ -31,6 +31,7 @@ __all__ = (
     "Initialize",
     "Patch",
     "Program",
+    "Reopen",
     "Replace",
     "Row",
     "Step",
@@ -185,6 +186,11 @@ class Initialize:
 
 
 @dataclass(frozen=True, slots=True)
+class Reopen:
+    """Close the store and open it again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """Copy everything from one store into a new one like the other, and use it there.
 
@@ -211,35 +217,31 @@ Step: TypeAlias = (
     | Batch
     | Unit
     | Initialize
+    | Reopen
     | Transfer
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Entities, parents first or in a circle, and what is done with them."""
+    """Entities, and what is done with them.
+
+    ``precision`` is that of the decimal context in which the program runs, if it is not Python's
+    own; then nothing may be rounded in it, either.
+    """
 
     schemas: tuple[Schema, ...]
     steps: tuple[Step, ...]
+    precision: int | None = None
 
 
 def without_references(program: Program) -> Program:
     """Return the program for a store that cannot enforce references."""
-    return Program(
-        tuple(
-            Schema(
-                each.name,
-                tuple(
-                    Attribute(one.name, one.type, one.nullable, one.form) for one in each.attributes
-                ),
-                each.uniques,
-                each.indexes,
-                each.checks,
-            )
-            for each in program.schemas
-        ),
-        program.steps,
+    schemas = tuple(
+        replace(schema, attributes=tuple(replace(each, refers=None) for each in schema.attributes))
+        for schema in program.schemas
     )
+    return replace(program, schemas=schemas)
 
 
 # --- files -------------------------------------------------------------------------------------
@@ -248,10 +250,10 @@ def without_references(program: Program) -> Program:
 _CLASSES: Mapping[str, type] = {
     each.__name__: each
     for each in (
-        *(Program, Schema, Attribute, Rule, Member, FieldType, Measure, Order),
+        *(Program, Schema, Attribute, Rule, Member, Span, FieldType, Measure, Order),
         *(Test, And, Or, Not),
         *(Add, AddMany, Get, Find, Count, Aggregate, Update, Increment, Upsert, Replace, Patch),
-        *(Delete, Batch, Unit, Initialize, Transfer),
+        *(Delete, Batch, Unit, Initialize, Reopen, Transfer),
     )
 }
 _ENUMS: Mapping[str, type[Enum]] = {

@@ -10,14 +10,21 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, JsonValue, create_model
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    JsonValue,
+    StringConstraints,
+    create_model,
+    model_validator,
+)
 
 from healthstore.entity import Digits, Entity, MaxLength, Milliseconds, Ref
 from healthstore.model.query import And, Filter, Not, Or, Test
 from healthstore.model.schema import Check, Index, OnDelete, Unique
 from healthstore.model.values import FieldType, Kind
 
-__all__ = ("Attribute", "Member", "Rule", "Schema", "declare", "spelled")
+__all__ = ("Attribute", "Member", "Rule", "Schema", "Span", "declare", "spelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,8 @@ class Attribute:
     """One field of an entity.
 
     ``form`` chooses among several ways to annotate one kind: a JSON field is a ``list`` or a
-    ``dict``, an enum a class or a ``literal``, a text ``lower`` is made so by a validator.
+    ``dict``, an enum a class or a ``literal``; a text is ``lower`` by a validator, ``strip`` by
+    a constraint, or often ``long``.
     """
 
     name: str
@@ -44,6 +52,14 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A long list of operands: the integers from ``first`` on."""
+
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """A check: its operands are as somebody would write them."""
 
@@ -53,13 +69,17 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """One entity."""
+    """One entity.
+
+    ``total`` names three numbers: a validator of the model makes the first the sum of the others.
+    """
 
     name: str
     attributes: tuple[Attribute, ...]
     uniques: tuple[tuple[str, ...], ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
     checks: tuple[Rule, ...] = ()
+    total: tuple[str, ...] = ()
 
     def attribute(self, name: str) -> Attribute | None:
         """Return an attribute by its name."""
@@ -82,8 +102,22 @@ def declare(schema: Schema) -> type[Entity]:
     }
     make = cast(Callable[..., type[Entity]], create_model)  # its overloads know no extra arguments
     return make(
-        schema.name.title().replace("_", ""), __base__=Entity, __cls_kwargs__=arguments, **fields
+        schema.name.title().replace("_", ""),
+        __base__=Entity,
+        __cls_kwargs__=arguments,
+        __validators__={"_add_up": _adding_up(*schema.total)} if schema.total else None,
+        **fields,
     )
+
+
+def _adding_up(total: str, one: str, other: str) -> Any:
+    def add_up(entity: Any) -> Any:
+        values = entity.__dict__
+        if values[one] is not None and values[other] is not None:
+            values[total] = values[one] + values[other]
+        return entity
+
+    return model_validator(mode="after")(add_up)
 
 
 def spelled(where: Filter, annotations: Mapping[str, object]) -> Filter:
@@ -93,6 +127,10 @@ def spelled(where: Filter, annotations: Mapping[str, object]) -> Filter:
     if isinstance(where, And | Or):
         return type(where)(tuple(spelled(each, annotations) for each in where.items))
     operand: Any = where.operand
+    if isinstance(operand, Span):
+        return Test(
+            where.field, where.operator, tuple(range(operand.first, operand.first + operand.count))
+        )
     annotation = annotations.get(where.field)
     if isinstance(operand, tuple):
         operand = tuple(_spelled(each, annotation) for each in operand)
@@ -148,6 +186,8 @@ def _annotation(each: Attribute) -> Any:
         notes.append(Ref(each.refers, each.on_delete))
     if each.form == "lower":
         notes.append(AfterValidator(_lower))
+    if each.form == "strip":
+        notes.append(StringConstraints(strip_whitespace=True, max_length=kind.max_length))
     return Annotated[(annotation, *notes)] if notes else annotation
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
 from random import Random
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -23,7 +23,7 @@ from healthstore.model.values import (
 from healthstore.testing.differential.schemas import Attribute
 from healthstore.testing.edges import EDGES
 
-__all__ = ("draw_id", "draw_part", "draw_text", "draw_value", "respell")
+__all__ = ("draw_id", "draw_part", "draw_text", "draw_value", "draw_wrong", "respell")
 
 _ALPHABET = (
     *"aAbBzZ019 _%\\'\"`.$-;:/?#{}[]()\t\n",
@@ -64,6 +64,8 @@ def draw_value(random: Random, each: Attribute) -> Any:
     """Return a value that a field may hold, never None."""
     if each.type.kind is Kind.JSON:
         return _draw_json(random, each.form)
+    if each.form == "long" and random.random() < 0.5:
+        return "\U0001f600" * random.choice((_LONG, 2 * _LONG)) + random.choice("abc")
     if random.random() < 0.35 and (edges := _edges(each.type)):
         return random.choice(edges)
     return _DRAWN[each.type.kind](random, each.type)
@@ -72,7 +74,9 @@ def draw_value(random: Random, each: Attribute) -> Any:
 def _edges(kind: FieldType) -> tuple[Any, ...]:
     edges = EDGES.get(_EDGES.get(kind.kind, ""), ())
     if kind.max_length is not None:
-        return tuple(each for each in edges if len(each) <= kind.max_length)  # type: ignore[arg-type]  # edges of text
+        return tuple(
+            each for each in cast("tuple[str, ...]", edges) if len(each) <= kind.max_length
+        )
     if kind.milliseconds:
         return EDGES["moment_ms"]
     return edges
@@ -89,12 +93,6 @@ _EDGES: Mapping[Kind, str] = {
     Kind.UUID: "owner",
     Kind.BYTES: "blob",
 }
-
-
-def _draw_words(random: Random, kind: FieldType) -> Any:
-    if kind.max_length is None and random.random() < 0.05:
-        return "é" * random.choice((_LONG, 2 * _LONG)) + random.choice("abc")
-    return draw_text(random, kind.max_length)
 
 
 def _draw_integer(random: Random, _: FieldType) -> Any:
@@ -149,7 +147,7 @@ def _draw_duration(random: Random, _: FieldType) -> Any:
 
 
 _DRAWN: Mapping[Kind, Callable[[Random, FieldType], Any]] = {
-    Kind.TEXT: _draw_words,
+    Kind.TEXT: lambda random, kind: draw_text(random, kind.max_length),
     Kind.INTEGER: _draw_integer,
     Kind.BOOLEAN: lambda random, _: random.random() < 0.5,
     Kind.FLOAT: _draw_float,
@@ -206,3 +204,13 @@ def respell(random: Random, kind: FieldType, value: Any) -> Any:
     if kind.kind is Kind.BYTES:
         return bytearray(value)
     return value
+
+
+def draw_wrong(random: Random) -> Any:
+    """Return what hardly any field may hold: it is refused before it reaches a store."""
+    return random.choice(
+        (
+            *(float("nan"), float("inf"), "\x00", "\ud800", datetime(2026, 1, 1), True, 2**63),  # noqa: DTZ001 - naive on purpose
+            *(Decimal("NaN"), Decimal("1E+40"), "", b"", [], {"\x00": 1}, {"a": (1, Decimal(2))}),
+        )
+    )

@@ -271,7 +271,7 @@ def _constraint(message: str, verdict: Verdict, collection: Collection) -> str |
 _ADMIN_LOCK = "healthstore_schema"
 
 
-def _dialect(collation: str) -> Dialect:
+def _dialect(collation: str, *, null_hides_reference: bool) -> Dialect:
     ddl_compiler = mysql.dialect(paramstyle="named")
     return Dialect(
         compiler=sqlalchemy_aiomysql.dialect(),
@@ -285,6 +285,7 @@ def _dialect(collation: str) -> Dialect:
         },
         encoders=_ENCODERS,
         decoders=_DECODERS,
+        null_hides_reference=null_hides_reference,
         column_check=enum_check,
         constant=constant,
         contains=lambda column, text: func.locate(text, column) > literal_column("0"),
@@ -329,6 +330,6 @@ def _dialect(collation: str) -> Dialect:
     )
 
 
-MYSQL = _dialect("utf8mb4_0900_bin")
+MYSQL = _dialect("utf8mb4_0900_bin", null_hides_reference=True)
 # MariaDB has no 0900 collations before 11.4; both of these compare code points and do not pad.
-MARIADB = _dialect("utf8mb4_nopad_bin")
+MARIADB = _dialect("utf8mb4_nopad_bin", null_hides_reference=False)

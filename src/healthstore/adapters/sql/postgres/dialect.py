@@ -262,6 +262,7 @@ POSTGRESQL = Dialect(
     table_options={},
     encoders=_ENCODERS,
     decoders=_DECODERS,
+    null_hides_reference=False,
     column_check=enum_check,
     constant=_constant,
     contains=lambda column, text: func.strpos(column, text) > literal_column("0"),

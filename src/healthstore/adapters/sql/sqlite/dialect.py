@@ -268,6 +268,7 @@ SQLITE = Dialect(
     table_options={"sqlite_strict": True},
     encoders=_ENCODERS,
     decoders=_DECODERS,
+    null_hides_reference=False,
     column_check=_column_check,
     constant=constant,
     contains=lambda column, text: func.instr(column, text) > literal_column("0"),
