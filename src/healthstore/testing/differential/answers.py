@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isclose
 from typing import Any, cast
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -25,10 +26,12 @@ from healthstore.repository import Repository
 from healthstore.testing.differential import programs
 from healthstore.testing.differential.declared import Declared, declare_all
 from healthstore.testing.differential.programs import Row, Step
-from healthstore.testing.differential.schemas import Schema
+from healthstore.testing.differential.schemas import Schema, altered, declare
 from healthstore.testing.differential.stores import Store
 
 __all__ = ("Answer", "answer", "contents", "plain")
+
+_NOBODY = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +335,13 @@ async def _initialize(seat: _Seat, step: programs.Initialize) -> object:
     return await seat.executor.execute(ops.Ensure(collections))
 
 
+async def _stale(seat: _Seat, step: programs.Stale) -> object:
+    kind = declare(altered(seat.declared.schemas[step.schema], step.change))
+    repository = Repository(kind, seat.executor)
+    result = await repository.delete(_NOBODY) if step.write else await repository.count()
+    raise _BrokenLawError("a class that the store was not made for was served", result)
+
+
 async def _reopen(seat: _Seat, _: programs.Reopen) -> object:
     await seat.store.backend.close()
     await seat.store.backend.open()
@@ -355,6 +365,7 @@ _RUNNERS: Mapping[type, Callable[[_Seat, Any], Awaitable[object]]] = {
     programs.Unit: _unit,
     programs.Initialize: _initialize,
     programs.Reopen: _reopen,
+    programs.Stale: _stale,
 }
 
 

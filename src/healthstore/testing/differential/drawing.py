@@ -207,6 +207,10 @@ class _Author:
 
     def _step(self) -> Step:
         chance = self._random.random()
+        if chance < 0.01:
+            schema = self._random.choice(self._schemas)
+            change = self._random.choice(("more", "less", "otherwise"))
+            return programs.Stale(schema.name, change, write=self._random.random() < 0.5)
         if chance < 0.04:
             steps = tuple(self._plain(_OPERATIONS) for _ in range(self._random.randint(1, 4)))
             return programs.Batch(steps)

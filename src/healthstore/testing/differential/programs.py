@@ -34,6 +34,7 @@ __all__ = (
     "Reopen",
     "Replace",
     "Row",
+    "Stale",
     "Step",
     "Transfer",
     "Unit",
@@ -186,6 +187,19 @@ class Initialize:
 
 
 @dataclass(frozen=True, slots=True)
+class Stale:
+    """Use an entity with another class than the one for which the store was made.
+
+    ``change`` is what it has ``more`` or ``less``, or ``otherwise``; ``write`` says how it is
+    used. It must be refused before anything is written.
+    """
+
+    schema: str
+    change: str
+    write: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Reopen:
     """Close the store and open it again."""
 
@@ -217,6 +231,7 @@ Step: TypeAlias = (
     | Batch
     | Unit
     | Initialize
+    | Stale
     | Reopen
     | Transfer
 )
@@ -253,7 +268,7 @@ _CLASSES: Mapping[str, type] = {
         *(Program, Schema, Attribute, Rule, Member, Span, FieldType, Measure, Order),
         *(Test, And, Or, Not),
         *(Add, AddMany, Get, Find, Count, Aggregate, Update, Increment, Upsert, Replace, Patch),
-        *(Delete, Batch, Unit, Initialize, Reopen, Transfer),
+        *(Delete, Batch, Unit, Initialize, Stale, Reopen, Transfer),
     )
 }
 _ENUMS: Mapping[str, type[Enum]] = {

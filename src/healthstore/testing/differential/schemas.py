@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -20,11 +20,11 @@ from pydantic import (
 )
 
 from healthstore.entity import Digits, Entity, MaxLength, Milliseconds, Ref
-from healthstore.model.query import And, Filter, Not, Or, Test
+from healthstore.model.query import And, Filter, Not, Operator, Or, Test
 from healthstore.model.schema import Check, Index, OnDelete, Unique
 from healthstore.model.values import FieldType, Kind
 
-__all__ = ("Attribute", "Member", "Rule", "Schema", "Span", "declare", "spelled")
+__all__ = ("Attribute", "Member", "Rule", "Schema", "Span", "altered", "declare", "spelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,17 @@ class Schema:
     def attribute(self, name: str) -> Attribute | None:
         """Return an attribute by its name."""
         return next((each for each in self.attributes if each.name == name), None)
+
+
+def altered(schema: Schema, change: str) -> Schema:
+    """Return a schema with a field more or less than a store was made for, or with another check."""
+    extra = Attribute("added_later", FieldType(Kind.TEXT, 40), nullable=True)
+    if change == "more":
+        return replace(schema, attributes=(*schema.attributes, extra))
+    if change == "less":
+        return Schema(schema.name, schema.attributes[:-1])
+    rule = Rule("added_later", Test("version", Operator.GT, 0))
+    return replace(schema, checks=(*schema.checks, rule))
 
 
 def declare(schema: Schema) -> type[Entity]:
