@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--replay", help="a file that a run wrote: run this program only")
     parser.add_argument("--out", default=".", help="the folder for programs that differ")
-    parser.add_argument("--attempts", type=int, default=400, help="to make such a program small")
+    parser.add_argument("--attempts", type=int, default=150, help="to make such a program small")
     return parser
 
 

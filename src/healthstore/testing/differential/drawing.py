@@ -310,7 +310,7 @@ class _Author:
         if chance > 0.95:
             return ALL
         each = self._random.choice((*schema.attributes, *schema.attributes, *_OWN))
-        if each.type.kind is Kind.INTEGER and self._random.random() < 0.03:
+        if each.type.kind is Kind.INTEGER and self._random.random() < 0.01:
             span = Span(self._random.choice((0, -40_000)), self._random.choice((20_000, 40_000)))
             return Test(each.name, self._random.choice(_LISTED), cast(Any, span))
         return _draw_test(self._random, each, self._operand(schema))
