@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from difflib import get_close_matches
 from inspect import isawaitable
 from pathlib import Path
 from types import TracebackType
@@ -33,14 +32,22 @@ from healthstore.routing.machine import MOCK
 from healthstore.routing.policy import FailoverPolicy, Mock
 from healthstore.routing.report import Health, Mode
 from healthstore.statistics import OperationStatistics, Statistics
-from healthstore.switching import Switch, SwitchReport, bring_back
+from healthstore.switching import (
+    Switch,
+    SwitchReport,
+    bring_back,
+    require_confirmed,
+    require_member,
+)
 from healthstore.transfer import (
     BackupReport,
+    ClearReport,
     MigrationReport,
     Progress,
     RestoreReport,
     VerificationReport,
     backup,
+    clear,
     migrate,
     restore,
     verify,
@@ -315,7 +322,7 @@ class DatabaseManager:
         route = self._failover.route
         kinds = {each.name: each.kind for each in self._settings.members}
         return Health(
-            mode=_mode(route.reads, route.writes),
+            mode=Mode.of(route),
             profile=str(self._settings.profile),
             active=route.active,
             reads=route.reads,
@@ -355,7 +362,7 @@ class DatabaseManager:
         VerificationError if it is behind. Other processes are not told: change the
         configuration, too.
         """
-        self._require_member(name)
+        require_member(name, self.members)
         if name == self.active:
             return await bring_back(self._failover, dry_run=dry_run)
         switch = Switch(
@@ -402,26 +409,12 @@ class DatabaseManager:
         self._bus.emit(event)
         return event
 
-    def _require_member(self, name: str) -> None:
-        if not isinstance(name, str):
-            raise InvalidRequestError(
-                "a member is named by a text", hint=f"members: {self.members}"
-            )
-        if name not in self._failover.members:
-            close = get_close_matches(name, self.members, n=1)
-            raise ConfigurationError(
-                f"there is no member {name!r}",
-                hint=f"did you mean {close[0]!r}?"
-                if close
-                else f"members: {', '.join(self.members)}",
-            )
-
     async def member(self, name: str) -> Backend:
         """Return a member by name, opened, as transfers use it.
 
         That is every row: without the guard, and without this manager's ``layers``.
         """
-        self._require_member(name)
+        require_member(name, self.members)
         member = await self._failover.member(name)
         return build_whole(member, self._settings_of(name), self._bus, self._statistics)
 
@@ -430,21 +423,49 @@ class DatabaseManager:
 
     # --- transfers -------------------------------------------------------------------------
 
-    async def migrate(
+    async def migrate(  # noqa: PLR0913 - options are keywords, each with a default
         self,
         source: str,
         target: str,
         entities: Iterable[type[Entity]] | None = None,
         *,
+        replace: bool = False,
+        confirm: str | None = None,
         on_event: Progress | None = None,
     ) -> MigrationReport:
         """Copy collections from one member to another, and verify them by reading back.
 
-        Without ``entities``, every collection of the source is copied.
+        Without ``entities``, every collection of the source is copied. The target must be empty;
+        with ``replace`` it is emptied first, which is to be confirmed as in :meth:`clear`.
         """
+        if replace:
+            require_confirmed(target, confirm, self.profile)
+        if source == target:
+            raise ConfigurationError(
+                "source and target are the same member", hint="name two", backend=source
+            )
         ends = await self.member(source), await self.member(target)
         async with self._failover.filling(target):
-            return await migrate(*ends, _collections(entities), on_event=on_event)
+            chosen = _collections(entities)
+            return await migrate(*ends, chosen, replace=replace, on_event=on_event)
+
+    async def clear(
+        self,
+        name: str,
+        entities: Iterable[type[Entity]] | None = None,
+        *,
+        confirm: str | None = None,
+    ) -> ClearReport:
+        """Remove every document of a member, or of some entities there; the definitions stay.
+
+        In the profile production that is refused unless ``confirm`` is the member's name. What
+        a transfer has left half full can be filled again then. Raises ForeignKeyError, before
+        anything is removed, if documents of another entity refer to what is to go.
+        """
+        require_confirmed(name, confirm, self.profile)
+        backend = await self.member(name)
+        async with self._failover.filling(name):
+            return await clear(backend, _collections(entities))
 
     async def verify(
         self,
@@ -487,14 +508,6 @@ class DatabaseManager:
         backend = await self.member(name)
         async with self._failover.filling(name):
             return await restore(path, backend, _collections(entities), on_event=on_event)
-
-
-def _mode(reads: str | None, writes: str | None) -> Mode:
-    if reads == MOCK:
-        return Mode.MOCK
-    if reads is None:
-        return Mode.DOWN
-    return Mode.READ_ONLY if writes is None else Mode.NORMAL
 
 
 def _collections(entities: Iterable[type[Entity]] | None) -> tuple[Collection, ...] | None:

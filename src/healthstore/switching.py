@@ -1,16 +1,27 @@
-"""Switching: another member becomes the active one, if nothing would be missing there."""
+"""Switching: another member becomes the active one, if nothing would be missing there.
+
+And what is asked before a member is switched to, or emptied: that it is there, and meant.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from healthstore.abc.backend import Backend
-from healthstore.errors import HealthstoreError, UnavailableError, VerificationError
+from healthstore.config.settings import Profile
+from healthstore.errors import (
+    ConfigurationError,
+    HealthstoreError,
+    InvalidRequestError,
+    UnavailableError,
+    VerificationError,
+)
 from healthstore.routing.failover import Failover
 from healthstore.transfer import lag, verify
 
-__all__ = ("Switch", "SwitchReport", "bring_back")
+__all__ = ("Switch", "SwitchReport", "bring_back", "require_confirmed", "require_member")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +108,26 @@ async def bring_back(failover: Failover, *, dry_run: bool) -> SwitchReport:
     if not dry_run and not route.reads == route.writes == name:
         await failover.changes.bring_back()
     return SwitchReport(name, name, possible=True)
+
+
+def require_member(name: str, members: Sequence[str]) -> None:
+    """Raise ConfigurationError unless this is the name of a member."""
+    if not isinstance(name, str):
+        raise InvalidRequestError("a member is named by a text", hint=f"members: {members}")
+    if name not in members:
+        close = get_close_matches(name, members, n=1)
+        raise ConfigurationError(
+            f"there is no member {name!r}",
+            hint=f"did you mean {close[0]!r}?" if close else f"members: {', '.join(members)}",
+        )
+
+
+def require_confirmed(name: str, confirm: str | None, profile: Profile) -> None:
+    """Raise InvalidRequestError unless a member may be emptied: in production by its name only."""
+    wanted = {name} if profile is Profile.PRODUCTION else {name, None}
+    if confirm not in wanted:
+        raise InvalidRequestError(
+            f"that every document of {name} is to be removed is not confirmed",
+            hint=f"nothing was removed; if it is meant, say confirm={name!r}",
+            backend=name,
+        )

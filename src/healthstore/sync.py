@@ -49,6 +49,7 @@ from healthstore.statistics import OperationStatistics
 from healthstore.switching import SwitchReport
 from healthstore.transfer import (
     BackupReport,
+    ClearReport,
     MigrationReport,
     Progress,
     RestoreReport,
@@ -505,13 +506,35 @@ class DatabaseManager:
         target: str,
         entities: Iterable[type[Entity]] | None = None,
         *,
+        replace: bool = False,
+        confirm: str | None = None,
         on_event: Progress | None = None,
     ) -> MigrationReport:
         """Copy collections from one member to another, and verify them by reading back.
 
-        Without ``entities``, every collection of the source is copied.
+        Without ``entities``, every collection of the source is copied. The target must be empty;
+        with ``replace`` it is emptied first, which is to be confirmed as in :meth:`clear`.
         """
-        return self._portal.call(self._inner.migrate(source, target, entities, on_event=on_event))
+        return self._portal.call(
+            self._inner.migrate(
+                source, target, entities, replace=replace, confirm=confirm, on_event=on_event
+            )
+        )
+
+    def clear(
+        self,
+        name: str,
+        entities: Iterable[type[Entity]] | None = None,
+        *,
+        confirm: str | None = None,
+    ) -> ClearReport:
+        """Remove every document of a member, or of some entities there; the definitions stay.
+
+        In the profile production that is refused unless ``confirm`` is the member's name. What
+        a transfer has left half full can be filled again then. Raises ForeignKeyError, before
+        anything is removed, if documents of another entity refer to what is to go.
+        """
+        return self._portal.call(self._inner.clear(name, entities, confirm=confirm))
 
     def verify(
         self,

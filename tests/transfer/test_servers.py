@@ -37,7 +37,7 @@ from healthstore.model.schema import Collection
 from healthstore.testing.contract.definitions import SPELLED
 from healthstore.testing.plugin import EmptyBackend
 from healthstore.testing.provision import PROVISIONS, server_url
-from healthstore.transfer import Change, backup, load, migrate, restore, verify
+from healthstore.transfer import Change, backup, clear, load, migrate, restore, verify
 
 NAMES = ("memory", "sqlite", "postgresql", "mysql", "mariadb", "mongodb", "mongodb-rs")
 
@@ -88,6 +88,19 @@ async def test_a_store_is_moved_there_and_back(store: Backend) -> None:
     for collection in (EVERYTHING, PEOPLE, READINGS):
         left, right = await stored(source, collection), await stored(back, collection)
         assert exact(left) == exact(right)
+
+
+async def test_a_store_is_emptied_and_filled_anew(store: Backend) -> None:
+    """References forth and back are no obstacle; a migration does both in one."""
+    source = await clinic()
+    await migrate(source, store)
+    assert (await clear(store)).rows == 7_701
+    assert await stored(store, PEOPLE) == await stored(store, READINGS) == []
+    await migrate(source, store)
+    first = (await stored(store, READINGS))[0]
+    await store.execute(Patch(READINGS, (first["id"],), (("note", "changed"),)))
+    assert (await migrate(source, store, replace=True)).rows == 7_701
+    (await verify(source, store)).require()
 
 
 async def test_a_backup_of_any_backend_restores_into_any_other(

@@ -21,6 +21,7 @@ from healthstore.cli.store import Store
 __all__ = (
     "backup",
     "check",
+    "clear",
     "demo",
     "doctor",
     "health",
@@ -45,6 +46,12 @@ Entities = Annotated[
         metavar="MODULE:CLASS",
         help="Only this entity's collection, found from the current folder; may be repeated. "
         "Without it: every collection that the store knows.",
+    ),
+]
+Confirm = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="The database's name: in production nothing is removed without it."
     ),
 ]
 _NEW_FILE = Path("healthstore.toml")
@@ -161,13 +168,35 @@ def load(
 @register(app)
 def migrate(
     source: Annotated[str, typer.Argument(metavar="SRC", help=URL_HELP)],
-    target: Annotated[str, typer.Argument(metavar="DST", help="Another store; may be empty.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="Another store, which is empty.")],
     entity: Entities = None,
+    *,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Remove first what DST holds of it.")
+    ] = False,
+    confirm: Confirm = None,
+    profile: ProfileName = None,
 ) -> Job:
     """Copy collections from one store to another, and verify the copy by reading it back."""
+    from healthstore.cli.clear import require_word
     from healthstore.cli.move import migrate_stores
 
-    return lambda output: migrate_stores(output, source, target, entity or ())
+    if replace:
+        require_word(target, profile, confirm)
+    return lambda output: migrate_stores(output, source, target, entity or (), replace=replace)
+
+
+@register(app)
+def clear(
+    url: Annotated[str, typer.Argument(metavar="URL", help=URL_HELP)],
+    entity: Entities = None,
+    confirm: Confirm = None,
+    profile: ProfileName = None,
+) -> Job:
+    """Remove every document of a store; its collections and their definitions stay."""
+    from healthstore.cli.clear import clear_store
+
+    return lambda output: clear_store(output, url, entity or (), profile, confirm)
 
 
 @register(app)

@@ -47,7 +47,7 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, BaseExceptionGroup):  # of tasks that failed together: the first decides
         return failure_of(error.exceptions[0])
     if isinstance(error, KeyboardInterrupt):
-        return Failure("interrupted", code="interrupted", exit=Exit.INTERRUPTED)
+        return Failure("interrupted", hint=_notes(error), code="interrupted", exit=Exit.INTERRUPTED)
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         exit_code = Exit.USAGE if error.errno in _WRONG_PATH else Exit.FAILURE
         reason = strerror(error.errno)
@@ -59,6 +59,16 @@ def failure_of(error: BaseException) -> Failure:
         code="internal",
         exit=Exit.FAILURE,
     )
+
+
+def _notes(error: BaseException) -> str:
+    """Return what was noted on the way of an interruption: it comes as a cancellation at first."""
+    notes: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        notes += getattr(cause, "__notes__", ())
+        cause = cause.__context__
+    return "; ".join(notes)
 
 
 def _place(error: BaseException) -> str:

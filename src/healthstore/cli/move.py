@@ -37,14 +37,18 @@ _DIFFERENT = Failure(
 _NAMED = 5  # ids of each sort that are shown; the object of --json has more
 
 
-async def migrate_stores(output: Output, source: str, target: str, names: Sequence[str]) -> int:
+async def migrate_stores(
+    output: Output, source: str, target: str, names: Sequence[str], *, replace: bool = False
+) -> int:
     """Copy collections from one store to another, and verify them."""
     entities = find_entities(names)
     async with DatabaseManager(
         members={"source": stored(source), "target": target}, policy=TRANSFER
     ) as db:
         with progress(output) as on_event:
-            report = await db.migrate("source", "target", entities, on_event=on_event)
+            report = await db.migrate(
+                "source", "target", entities, replace=replace, on_event=on_event
+            )
     _moved(output, report.collections)
     return _finish(output, "migrate", report)
 

@@ -94,7 +94,7 @@ class Filling:
     def again(self) -> str:
         """What to do if it was killed, or failed."""
         if self.operation == "migrate":
-            return "migrate again with replace=True"
+            return "migrate again with replace=True (`healthstore migrate --replace`)"
         return f"empty it with db.clear() or `healthstore clear`, and {self.operation} again"
 
 

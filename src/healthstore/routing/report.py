@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from healthstore.abc.prober import Figures, PoolFigures
 from healthstore.model.values import Json
-from healthstore.routing.machine import State
+from healthstore.routing.machine import MOCK, Route, State
 
 __all__ = ("Failover", "Health", "MemberHealth", "Mode")
 
@@ -24,6 +24,15 @@ class Mode(StrEnum):
     """The mock serves: nothing that is written is kept."""
     DOWN = "down"
     """Nothing is served."""
+
+    @classmethod
+    def of(cls, route: Route) -> Mode:
+        """Return how a store serves whose requests take this route."""
+        if route.reads == MOCK:
+            return cls.MOCK
+        if route.reads is None:
+            return cls.DOWN
+        return cls.READ_ONLY if route.writes is None else cls.NORMAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator
 from typing import ClassVar, TypeVar, cast
-from uuid import UUID
 
 from healthstore.abc import Backend, Layer
-from healthstore.layers.guard import GuardLayer
 from healthstore.model.catalog import CATALOG, from_definition
 from healthstore.model.filling import collections_only
-from healthstore.model.ops import Batch, Delete, Ensure, Find, Op, Patch
+from healthstore.model.ops import Batch, Ensure, Find, Op
 from healthstore.model.schema import Collection, parents_first
-from healthstore.model.values import Value
+from healthstore.transfer.clear import remove_all
 from healthstore.transfer.filling import emptied
 
 __all__ = ("TouchLayer", "clear", "known_collections")
@@ -64,42 +61,5 @@ async def clear(backend: Backend, collections: Iterable[Collection] | None = Non
     """
     known = {each.name: each for each in await known_collections(backend)}
     wanted = known if collections is None else {each.name for each in collections} & known.keys()
-    page = 1_000 if backend.capabilities.transactions else 1
-    ordered = parents_first(known[name] for name in wanted)
-    for place, collection in enumerate(ordered):
-        await _detach(GuardLayer(backend), collection, {each.name for each in ordered[place:]})
-    for collection in reversed(ordered):
-        while found := await backend.execute(Find(collection, limit=1_000)):
-            ids = [cast(UUID, row["id"]) for row in found]
-            parts = (ids[start : start + page] for start in range(0, len(ids), page))
-            # What refers to them has gone before.
-            deletions = [
-                Delete(collection, tuple(part), checked_references=False) for part in parts
-            ]
-            for start in range(0, len(deletions), 20):
-                several = deletions[start : start + 20]
-                await asyncio.gather(*(backend.execute(each) for each in several))
+    await remove_all(backend, parents_first(known[name] for name in wanted))
     await emptied(backend, None if collections is None else known.keys() & wanted)
-
-
-async def _detach(store: Backend, collection: Collection, targets: Iterable[str]) -> None:
-    """Take away the references that are in the way when a collection's documents go page by page.
-
-    ``targets`` are the collection itself and those that are emptied before it. A document that
-    must refer to one of its own collection refers to itself.
-    """
-    fields = [each.field for each in collection.references if each.collection in targets]
-    optional = tuple((field, None) for field in fields if collection.nullable(field))
-    required = [field for field in fields if not collection.nullable(field)]
-    position: tuple[Value, ...] | None = None
-    while fields and store.capabilities.references:
-        rows = await store.execute(Find(collection, limit=1_000, after=position))
-        if not rows:
-            return
-        ids = tuple(cast(UUID, row["id"]) for row in rows)
-        position = ids[-1:]
-        if optional:
-            await store.execute(Patch(collection, ids, optional))
-        for identity in ids if required else ():
-            own = tuple((field, identity) for field in required)
-            await store.execute(Patch(collection, (identity,), own))

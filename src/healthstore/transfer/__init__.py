@@ -5,6 +5,7 @@ read, digested and added, whatever store they come from or go to.
 """
 
 from healthstore.transfer.backup import BackupReport, backup
+from healthstore.transfer.clear import ClearReport, clear
 from healthstore.transfer.comparison import Change, Comparison
 from healthstore.transfer.digest import Digest
 from healthstore.transfer.filling import release
@@ -31,6 +32,7 @@ from healthstore.transfer.walk import Moved
 __all__ = (
     "BackupReport",
     "Change",
+    "ClearReport",
     "CollectionFinished",
     "CollectionStarted",
     "Comparison",
@@ -51,6 +53,7 @@ __all__ = (
     "VerificationReport",
     "Verified",
     "backup",
+    "clear",
     "lag",
     "load",
     "migrate",

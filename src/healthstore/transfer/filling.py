@@ -9,7 +9,7 @@ from healthstore.abc.backend import Backend
 from healthstore.errors import Condition, ConfigurationError, DuplicateKeyError, HealthstoreError
 from healthstore.model.catalog import CATALOG
 from healthstore.model.filling import FILLING_ID, Filling
-from healthstore.model.ops import Delete, Ensure, Get, Insert
+from healthstore.model.ops import Delete, Ensure, Get, Insert, Replace
 from healthstore.transfer._offload import to_the_end
 
 __all__ = ("Fill", "emptied", "filling", "mark_of", "release", "require_whole")
@@ -59,18 +59,25 @@ class Fill:
 
 
 @asynccontextmanager
-async def filling(backend: Backend, mark: Filling) -> AsyncGenerator[Fill, None]:
+async def filling(
+    backend: Backend, mark: Filling, *, takes_over: bool = False
+) -> AsyncGenerator[Fill, None]:
     """Mark a store while a block fills it; the mark stays if the block fails half-way.
 
-    Raises IncompleteStoreError if another transfer has marked it.
+    Raises IncompleteStoreError if another transfer has marked it, unless this one ``takes_over``:
+    then its mark is put in the other one's place, and stays also if the block fails before it
+    has begun.
     """
     await backend.execute(Ensure(()))
+    fill = Fill()
     try:
-        await backend.execute(Insert(CATALOG, (mark.as_row(),)))
+        if takes_over:
+            (fill.begun,) = await backend.execute(Replace(CATALOG, (mark.as_row(),)))
+        if not fill.begun:
+            await backend.execute(Insert(CATALOG, (mark.as_row(),)))
     except DuplicateKeyError:
         await require_whole(backend)
         raise  # the other one has just ended: what it left must be looked at anew
-    fill = Fill()
     try:
         yield fill
     except BaseException as error:

@@ -15,7 +15,7 @@ from healthstore.transfer.pages import PAGE_ROWS, pages
 from healthstore.transfer.progress import Finished, Planned, Progress, Reporter
 from healthstore.transfer.selection import Collections, choose
 from healthstore.transfer.snapshot import Consistency, reading
-from healthstore.transfer.target import Target
+from healthstore.transfer.target import Replaces, Target
 from healthstore.transfer.walk import Moved
 
 __all__ = ("MigrationReport", "count_documents", "migrate")
@@ -46,12 +46,17 @@ async def migrate(  # noqa: PLR0913 - options are keywords, each with a default
     target: Backend,
     collections: Collections = None,
     *,
+    replace: bool = False,
     verify: bool = True,
     consistency: Consistency = Consistency.SNAPSHOT,
     page_rows: int = PAGE_ROWS,
     on_event: Progress | None = None,
 ) -> MigrationReport:
     """Copy collections, all by default, into a store where they are missing or empty.
+
+    With ``replace`` the documents that are there are removed first, of these collections or, if
+    all are copied, of every collection of the target; and what an earlier transfer has left half
+    full is filled anew.
 
     Documents arrive as they are, versions and times of change included. Memory is bounded: two
     pages of at most ``page_rows`` documents and about 512 KiB each. Afterwards every collection is
@@ -79,7 +84,10 @@ async def migrate(  # noqa: PLR0913 - options are keywords, each with a default
         async with reading(source, Consistency(consistency)) as snapshot:
             totals = await count_documents(snapshot.executor, chosen)
             trusted = snapshot.consistency is Consistency.SNAPSHOT
-            filler = Target(target, chosen, report, trusted=trusted)
+            replaces = Replaces.NONE
+            if replace:
+                replaces = Replaces.ALL if collections is None else Replaces.FILLED
+            filler = Target(target, chosen, report, trusted=trusted, replaces=replaces)
             await filler.prepare()
             report(Planned(totals))
             await marked.enter_async_context(filler.filling("migrate", source.name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from enum import StrEnum
 from tempfile import SpooledTemporaryFile
 from typing import cast
 from uuid import UUID
@@ -18,25 +19,38 @@ from healthstore.errors import (
 )
 from healthstore.model.filling import Filling
 from healthstore.model.ops import Ensure, Find, Get, Insert, Replace
-from healthstore.model.schema import Collection
+from healthstore.model.schema import Collection, parents_first
 from healthstore.model.values import Value
+from healthstore.transfer.clear import remove_all, require_removable
 from healthstore.transfer.digest import Digest, Page
-from healthstore.transfer.filling import Fill, filling, require_whole
+from healthstore.transfer.filling import Fill, filling, mark_of
 from healthstore.transfer.later import Later
 from healthstore.transfer.pages import pages
 from healthstore.transfer.progress import Reporter, Stage
 from healthstore.transfer.selection import catalog, require_equal
 from healthstore.transfer.walk import Moved, compare, walk
 
-__all__ = ("Target",)
+__all__ = ("Replaces", "Target")
 
 # Bytes of references to later documents that are kept in memory, not in a file.
 _IN_MEMORY = 1024 * 1024
 
 
+class Replaces(StrEnum):
+    """Of which collections a transfer first removes what its target holds."""
+
+    NONE = ""
+    FILLED = "filled"
+    """Those that it fills."""
+    ALL = "all"
+
+
 class Target:
     """A store that receives collections, none of which may hold a document yet.
 
+    With ``replaces``, what is there already is removed under the mark of the transfer: of these
+    collections, or with Replaces.ALL of every one. What another transfer has left half full is
+    taken over, if it is among them.
     ``trusted`` says that the documents are of one moment of a store. Their references hold
     then, if all parents come along, and a store that has to look after references by itself
     need not check them again.
@@ -49,8 +63,11 @@ class Target:
         report: Reporter,
         *,
         trusted: bool,
+        replaces: Replaces = Replaces.NONE,
     ) -> None:
         self.backend = backend
+        self._replaces = replaces
+        self._removed: tuple[Collection, ...] = ()
         self._collections = collections
         self._report = report
         self._rows = 0
@@ -70,39 +87,58 @@ class Target:
         """
         backend = self.backend
         await backend.execute(Ensure(()))
-        await require_whole(backend)
         present = await catalog(backend)
         there = tuple(each for each in self._collections if each.name in present)
+        everything = self._replaces is Replaces.ALL
+        self._removed = parents_first(present.values()) if everything else there
+        await self._require_whole()
         for each in there:
             require_equal(present[each.name], each, backend.name)
         await backend.execute(Ensure(there))  # completes what a crash left half-made
-        filled = [each.name for each in there if await backend.execute(Find(each, limit=1))]
-        if filled:
+        if self._replaces:
+            await require_removable(backend, present, {each.name for each in self._removed})
+        elif filled := [each.name for each in there if await backend.execute(Find(each, limit=1))]:
             raise IntegrityError(
                 f"the target already holds documents of {', '.join(filled)}",
-                hint="nothing was written; transfer into an empty database, or remove them first",
+                hint="nothing was written; transfer into an empty database, or empty this one: "
+                "db.clear() or `healthstore clear`, for a migration also replace=True",
                 backend=backend.name,
             )
         await backend.execute(Ensure(tuple(self._collections)))
+
+    async def _require_whole(self) -> None:
+        """Raise IncompleteStoreError for half a copy that is not replaced as a whole."""
+        mark = await mark_of(self.backend)
+        if mark is None or self._replaces is Replaces.ALL:
+            return
+        if not (self._replaces and set(mark.collections) <= {each.name for each in self._removed}):
+            raise mark.error(self.backend.name)
 
     @asynccontextmanager
     async def filling(self, operation: str, source: str) -> AsyncGenerator[None, None]:
         """Mark the store while a block fills it and reads it back.
 
-        An error that ends the block says what the target holds by now.
+        An error that ends the block says what the target holds by now, and what to do next; a
+        cancellation says it in a note.
         """
         mark = Filling.begun(operation, source, (each.name for each in self._collections))
-        async with filling(self.backend, mark) as self._fill:
+        async with filling(self.backend, mark, takes_over=bool(self._replaces)) as self._fill:
             try:
+                if self._replaces:
+                    self._fill.begun = True
+                    await remove_all(self.backend, self._removed)
                 yield
-            except HealthstoreError as error:
+            except BaseException as error:
                 if self._fill.begun:
                     left = (
                         f"{self._rows} documents of this transfer are in {self.backend.name}, "
                         f"which does not serve until it is whole: {mark.again}"
                     )
-                    error.hint = "; ".join(filter(None, (error.hint, left)))
-                    error.outcome = Outcome.UNKNOWN
+                    if isinstance(error, HealthstoreError):
+                        error.hint = "; ".join(filter(None, (error.hint, left)))
+                        error.outcome = Outcome.UNKNOWN
+                    else:
+                        error.add_note(left)
                 raise
 
     async def fill(
