@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import warnings
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
@@ -352,10 +351,9 @@ def _finished(step: Coroutine[Any, Any, T]) -> T:
 
 
 def _abandon(service: _Service) -> None:
-    """End the thread of a portal that nobody can close any more."""
+    """End the thread of a portal that nobody can close any more; the manager in it says so."""
     if service.process == os.getpid() and not service.loop.is_closed():
         service.loop.call_soon_threadsafe(service.stop.set)
-        warnings.warn("a healthstore manager was never closed", ResourceWarning, stacklevel=2)
 
 
 def _closed() -> LifecycleError:
