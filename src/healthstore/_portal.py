@@ -149,7 +149,7 @@ class Portal:
         with self._turn:
             fresh = self._service is None
             if fresh:
-                self._start()
+                self._start(first)
             try:
                 self.call(first())
             except BaseException:
@@ -173,9 +173,11 @@ class Portal:
             finally:
                 self._stop()
 
-    def _start(self) -> None:
+    def _start(self, first: Callable[[], object]) -> None:
         ready: _Answer[_Service] = _Answer()
-        thread = threading.Thread(target=_serve, args=(ready,), name="healthstore", daemon=True)
+        thread = threading.Thread(
+            target=_serve, args=(ready, first), name="healthstore", daemon=True
+        )
         try:
             thread.start()
             ready.wait()
@@ -283,7 +285,8 @@ class Portal:
 # --- in the thread -----------------------------------------------------------------------------
 
 
-def _serve(ready: _Answer[_Service]) -> None:
+def _serve(ready: _Answer[_Service], first: Callable[[], object]) -> None:
+    """Run a loop until it is stopped; what ``first`` belongs to lives as long, and ends with it."""
     waiting: set[_Call[Any]] = set()
     try:
         # These two end a loop; who called has been given them, and decides what they end.
@@ -293,6 +296,7 @@ def _serve(ready: _Answer[_Service]) -> None:
         for call in tuple(waiting):
             if not call.given:  # it came too late to begin
                 call.fail(_closed())
+        del first
 
 
 async def _until_stopped(ready: _Answer[_Service], waiting: set[_Call[Any]]) -> None:

@@ -20,6 +20,7 @@ process opens a manager of its own. Misuse raises LifecycleError.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -221,8 +222,13 @@ def _filled_by(fill: MockFill | None, portal: Portal) -> AsyncMockFill | None:
     if fill is None:
         return None
 
+    # The manager is held by the thread, which ends when the portal is forgotten.
+    within = weakref.ref(portal)
+
     async def fill_in_thread(inner: AsyncTransaction) -> None:
-        await asyncio.to_thread(fill, Transaction(inner, portal))
+        running = within()
+        assert running is not None, "whoever initializes holds it"
+        await asyncio.to_thread(fill, Transaction(inner, running))
 
     return fill_in_thread
 

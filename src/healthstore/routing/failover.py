@@ -229,8 +229,10 @@ class Failover:
         except asyncio.CancelledError:
             if self._loop is not None:  # nobody is closing it
                 self._keeper = None
-                await self._stop()
-                self._warn()
+                try:
+                    await self._stop()
+                finally:
+                    self._warn()
             raise
 
     def unreachable(self) -> None:
