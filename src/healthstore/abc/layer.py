@@ -119,15 +119,28 @@ class LayeredUnit:
 def stack(backend: Backend, layers: Sequence[Callable[[Backend], Layer]]) -> Backend:
     """Lay layers over a backend, the outermost first.
 
-    Raises ConfigurationError if their ranks do not rise from the outermost to the innermost.
+    Raises ConfigurationError if their ranks do not rise from the outermost to the innermost, or if
+    one has none.
     """
-    rank: int | None = None
+    below: int | None = None
     for build in reversed(layers):
         layer = build(backend)
-        if rank is not None and layer.rank >= rank:
+        rank = _rank(layer)
+        if below is not None and rank >= below:
             raise ConfigurationError(
-                f"{type(layer).__name__} (rank {layer.rank}) cannot lie over a layer of rank {rank}",
+                f"{type(layer).__name__} (rank {rank}) cannot lie over a layer of rank {below}",
                 hint="order the layers by rank, lowest first",
             )
-        backend, rank = layer, layer.rank
+        backend, below = layer, rank
     return backend
+
+
+def _rank(layer: Layer) -> int:
+    rank: object = getattr(layer, "rank", None)
+    if isinstance(rank, int):
+        return rank
+    raise ConfigurationError(
+        f"the layer {type(layer).__name__} has no rank",
+        hint="say where it lies in the stack, as `rank: ClassVar[int] = 98`: "
+        "the outermost layer has the lowest rank",
+    )

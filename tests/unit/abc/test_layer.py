@@ -58,6 +58,18 @@ def test_a_wrong_order_is_refused(order: tuple[type[Layer], ...]) -> None:
     assert any(layer.__name__ in refused.value.message for layer in order)
 
 
+class LostLayer(Layer):
+    """Says not where it lies."""
+
+
+@pytest.mark.parametrize("order", [(LostLayer,), (GuardLayer, LostLayer), (LostLayer, GuardLayer)])
+def test_a_layer_without_a_rank_is_refused_by_name(order: tuple[type[Layer], ...]) -> None:
+    """The error says what to write, also where there is nothing to compare it with."""
+    with pytest.raises(ConfigurationError, match="LostLayer has no rank") as refused:
+        stack(MemoryAdapter("m"), order)
+    assert "rank: ClassVar[int]" in refused.value.hint
+
+
 def test_a_backend_without_layers_is_itself() -> None:
     """An empty list of layers gives the backend."""
     backend = MemoryAdapter("m")
