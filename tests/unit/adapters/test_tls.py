@@ -161,6 +161,8 @@ async def test_mongodb_s_certificate_is_a_matter_of_configuration(port: int) -> 
     """The server is there, but not trusted."""
     url = f"mongodb://127.0.0.1:{port}/d?tls=verify&connect_timeout=0.5&directConnection=true"
     assert await finding(connect(BackendURL.parse(url))) is Condition.MISCONFIGURED
+    with pytest.raises(ConfigurationError, match="encrypted"):
+        await connect(BackendURL.parse(url)).open()
 
 
 async def test_postgresql_s_certificate_is_a_matter_of_configuration(certificate: Path) -> None:

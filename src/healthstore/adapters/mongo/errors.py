@@ -60,6 +60,7 @@ class Meaning(Enum):
     TOO_LARGE = auto()
     UNKNOWN = auto()
     UNSUPPORTED = auto()
+    UNTRUSTED = auto()
 
 
 _BY_CODE: dict[int, Meaning] = {
@@ -258,6 +259,13 @@ _REPORTS: dict[Meaning, _Report] = {
     Meaning.TOO_LARGE: _Report(
         RefusedValueError, "a document is larger than MongoDB stores", "split it"
     ),
+    Meaning.UNTRUSTED: _Report(
+        ConfigurationError,
+        "no trusted encrypted connection to the server",
+        "name its authority's file with tls_ca=, or choose another tls= in the URL: verify, "
+        "encrypt or off",
+        condition=Condition.MISCONFIGURED,
+    ),
     Meaning.UNSUPPORTED: _Report(
         CapabilityError,
         "the server does not support what was asked for",
@@ -287,9 +295,11 @@ def translated(
 
     ``unreached`` is what is certain of the servers, if none could be reached.
     """
-    ours = _translated(error, phase, collection)
-    if meaning_of(error) in _UNREACHED:
+    ours, meaning = _translated(error, phase, collection), meaning_of(error)
+    if meaning in _UNREACHED:
         ours.condition = unreached or condition_of(error) or ours.condition
+    if meaning is Meaning.NO_SERVER and ours.condition is Condition.MISCONFIGURED:
+        return _report(_REPORTS[Meaning.UNTRUSTED])
     return ours
 
 

@@ -94,18 +94,16 @@ class _MySqlConnection:
     @property
     def reusable(self) -> bool:
         status = self._inner.server_status
-        return (
-            self._open
-            and not self._inner.closed
-            and not status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
-            and self._is_quiet()
-        )
+        in_transaction = status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
+        return self._open and not in_transaction and self._is_quiet()
 
     def _is_quiet(self) -> bool:
         """Tell whether the server has neither closed the connection nor sent anything unasked.
 
         It sends only a farewell unasked, which the driver would take for the next answer.
         """
+        if self._inner.closed:
+            return False
         reader: Any = self._inner._reader  # noqa: SLF001 - the driver itself does not look
         ended = reader.at_eof() or reader.exception() is not None
         return not ended and not reader._buffer  # noqa: SLF001 - as above
@@ -139,6 +137,10 @@ class _MySqlConnection:
         In strict mode what would change a value is an error; what is left is noise, such as a
         zero date for the MIN() of nothing on the way through MySQL's temporary table.
         """
+        if not self._is_quiet():
+            # It is known before anything is sent: whatever it is, it was not applied.
+            await self.discard()
+            raise pymysql.err.InterfaceError("the server has closed the connection")
         self._busy = True
         try:
             matched = await self._inner.query(sql)
