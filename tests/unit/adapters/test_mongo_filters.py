@@ -188,7 +188,7 @@ def test_the_validator_knows_types_and_checks() -> None:
     assert described["required"][0] == "_id"
     assert "visits" in known["$expr"]["$setIsSubset"][1]
     assert described["properties"]["visits"] == {"bsonType": ["long", "null"]}
-    assert described["properties"]["level"]["enum"] == ["low", "high", None]
+    assert described["properties"]["level"]["enum"] == ["high", "low", None]
     assert check == {"$or": [{"visits": {"$eq": None}}, {"visits": {"$gte": 0}}]}
 
 
