@@ -12,6 +12,7 @@ from healthstore.errors import ConfigurationError, SchemaMismatchError
 from healthstore.model.catalog import CATALOG, differences, from_definition
 from healthstore.model.filling import collections_only
 from healthstore.model.schema import Collection, parents_first
+from healthstore.model.values import Document
 from healthstore.transfer.filling import require_whole
 from healthstore.transfer.pages import pages
 
@@ -23,19 +24,21 @@ Collections: TypeAlias = Iterable[Collection | str] | None
 
 async def catalog(backend: Backend) -> dict[str, Collection]:
     """Return the collections of a store by name, as they were defined; none if it has no catalog."""
-    found: dict[str, Collection] = {}
+    rows: list[Document] = []
     try:
-        async with aclosing(pages(backend, CATALOG)) as rows:
-            async for page in rows:
-                for row in collections_only(page.rows):
-                    defined = from_definition(row["definition"])
-                    found[defined.name] = defined
+        async with aclosing(pages(backend, CATALOG)) as read:
+            async for page in read:
+                rows.extend(collections_only(page.rows))
     except ConfigurationError as error:
-        if type(error) is not ConfigurationError or found:
+        if type(error) is not ConfigurationError or rows:
             raise
         # Only a store that answers can be said to have no catalog.
         await backend.ping()
-    return found
+    try:
+        defined = [from_definition(row["definition"]) for row in rows]
+    except ConfigurationError as error:
+        raise error.at(backend=backend.name) from error.__cause__
+    return {each.name: each for each in defined}
 
 
 async def choose(backend: Backend, wanted: Collections) -> tuple[Collection, ...]:

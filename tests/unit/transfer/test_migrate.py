@@ -38,8 +38,8 @@ from healthstore.errors import (
     UnavailableError,
     VerificationError,
 )
-from healthstore.model.catalog import CATALOG
-from healthstore.model.ops import Ensure, Insert, Op, Patch, Replace
+from healthstore.model.catalog import CATALOG, catalog_id
+from healthstore.model.ops import CountDocuments, Ensure, Get, Insert, Op, Patch, Replace
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, FieldType, Kind
 from healthstore.testing.strategies import documents
@@ -171,6 +171,19 @@ async def test_a_target_with_documents_is_refused_before_anything_is_written() -
     assert not target.writes
     with pytest.raises(ConfigurationError):
         await stored(target, READINGS)
+
+
+async def test_a_catalog_that_cannot_be_read_is_no_empty_store() -> None:
+    """A definition that this release does not know is an error; nothing is moved beside it."""
+    source = await opened("source", (PEOPLE, [person(1)]))
+    target = await opened("target", (EVERYTHING, []))
+    (row,) = await target.execute(Get(CATALOG, (catalog_id(EVERYTHING.name),)))
+    assert row is not None
+    await target.execute(Replace(CATALOG, ({**row, "definition": {"name": "everything"}},)))
+    with pytest.raises(ConfigurationError, match="malformed") as error:
+        await migrate(source, target)
+    assert error.value.backend == "target"
+    assert await target.execute(CountDocuments(CATALOG)) == 1
 
 
 async def test_a_target_with_another_definition_is_refused() -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 from healthstore.abc.backend import Capabilities
 from healthstore.errors import (
     CapabilityError,
+    ConfigurationError,
     HealthstoreError,
     InvalidRequestError,
 )
@@ -19,6 +20,7 @@ from healthstore.layers.guard.values import (
     checked_versions,
     require_small,
 )
+from healthstore.model.catalog import CATALOG
 from healthstore.model.filters import checked_filter, checked_operand, checked_order
 from healthstore.model.ops import (
     Aggregate,
@@ -88,6 +90,12 @@ def _check_ensure(op: Ensure, capabilities: Capabilities) -> Ensure:
                 f"the collection {name!r} is named twice", hint="name it once"
             )
     for each in op.collections:
+        if each.name == CATALOG.name and each != CATALOG:
+            raise ConfigurationError(
+                f"the name {each.name!r} is the library's own",
+                hint="give the entity's collection another name",
+                entity=each.entity,
+            )
         _require_references(each, capabilities)
     return op
 

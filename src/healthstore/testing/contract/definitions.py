@@ -511,4 +511,7 @@ class TestDefinitions(Contract):
             with pytest.raises(ConfigurationError) as error:
                 Collection(name, (_ID, _VERSION))
             assert error.value.hint
-        await store.execute(Ensure(()))
+        with pytest.raises(ConfigurationError) as error:
+            await store.execute(Ensure((Collection(CATALOG.name, (_ID, _VERSION)),)))
+        assert type(error.value) is ConfigurationError
+        assert error.value.hint
