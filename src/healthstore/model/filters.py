@@ -9,8 +9,11 @@ import re
 from collections.abc import Iterable
 from typing import cast
 
+from healthstore.errors import InvalidRequestError
 from healthstore.model.definition import Definition, Field
 from healthstore.model.query import (
+    MAX_NODES,
+    MAX_OPERAND_BYTES,
     MAX_PATTERN,
     ORDERED,
     PLURAL,
@@ -24,12 +27,16 @@ from healthstore.model.query import (
     Test,
     normalise,
     require_moderate,
+    walk,
 )
 from healthstore.model.refusals import invalid, refused
 from healthstore.model.values import Kind, Value
 
 __all__ = ("canonical_filter", "checked_filter", "checked_operand", "checked_order")
 
+_SIZED = frozenset({Kind.TEXT, Kind.BYTES})
+# Of so few bytes all the tests that a filter may have together stay below its limit.
+_SURELY_SHORT = MAX_OPERAND_BYTES // MAX_NODES
 _NULL_TESTS = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
 # MongoDB looks for these by a pattern; the start of a text is a range everywhere.
 _PATTERNS = TEXTUAL - {Operator.STARTS, Operator.NOT_STARTS}
@@ -62,7 +69,26 @@ def canonical_filter(collection: Definition, where: Filter) -> Filter:
     meaning for its field, or not the same on every backend.
     """
     require_moderate(where)
-    return _canonical(collection, where)
+    canonical = _canonical(collection, where)
+    if sum(_size(collection, test) for test in walk(canonical)) > MAX_OPERAND_BYTES:
+        raise InvalidRequestError(
+            f"the texts and bytes of the filter take more than {MAX_OPERAND_BYTES} bytes",
+            hint="ask in several requests, each with a part of the values",
+            entity=collection.entity,
+        )
+    return canonical
+
+
+def _size(collection: Definition, test: Test) -> int:
+    """Return how many bytes the texts or bytes of a test take, at the least if they are few."""
+    if collection.field(test.field).type.kind not in _SIZED:
+        return 0
+    values = test.operand if isinstance(test.operand, tuple) else (test.operand,)
+    given = cast("list[str | bytes]", [value for value in values if value is not None])
+    length = sum(map(len, given))
+    if 4 * length <= _SURELY_SHORT:
+        return length
+    return sum(len(each.encode() if isinstance(each, str) else each) for each in given)
 
 
 def _canonical(collection: Definition, node: Filter) -> Filter:

@@ -45,6 +45,11 @@ MAX_NODES = 5_000
 MAX_DEPTH = 100
 MAX_VALUES = 100_000
 """The most values in the lists of one filter together."""
+MAX_OPERAND_BYTES = 4_000_000
+"""The most bytes of text and bytes in one filter together.
+
+Written into a statement, each with escapes and twice, they fit into MySQL's packet of 16 MiB.
+"""
 MAX_PATTERN = 16_000
 """The most bytes that ``contains`` and ``endswith`` look for, special characters escaped.
 

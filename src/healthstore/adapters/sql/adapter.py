@@ -12,10 +12,11 @@ from healthstore.abc.adapter import Adapter
 from healthstore.abc.backend import UnitOptions
 from healthstore.abc.prober import PoolFigures, Prober, Vitals
 from healthstore.abc.unit import Phase
-from healthstore.adapters.sql.compile import Statements, pad
+from healthstore.adapters.sql.compile import Statements
 from healthstore.adapters.sql.deletes import IDS, delete_rows, referenced, unguarded
 from healthstore.adapters.sql.dialect import Connection, Dialect, Row
 from healthstore.adapters.sql.errors import Verdict, explain
+from healthstore.adapters.sql.filters import pad
 from healthstore.adapters.sql.floats import UnevenError
 from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber

@@ -1,19 +1,17 @@
 """From the shape of an operation to a statement, compiled once; values are bound separately.
 
 SQLAlchemy Core writes the text. A shape is what remains of an operation without its values,
-so that operations of one shape share one statement; lists of values are padded to a power of
-two, so that there are few shapes.
+so that operations of one shape share one statement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import eq, ge, gt, itemgetter, le, lt, ne
-from typing import Any, TypeAlias, cast
+from operator import itemgetter
+from typing import Any, cast
 
 from sqlalchemy import (
-    Boolean,
     ClauseElement,
     ColumnElement,
     Integer,
@@ -24,34 +22,33 @@ from sqlalchemy import (
     bindparam,
     delete,
     desc,
-    false,
     func,
     insert,
     literal_column,
-    not_,
-    or_,
     select,
     text,
-    true,
     update,
 )
-from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.types import NULLTYPE, TypeEngine
 
 from healthstore.adapters.sql.dialect import BulkInsert, Converter, Dialect
-from healthstore.errors import InvalidRequestError
+from healthstore.adapters.sql.filters import (
+    Many,
+    Shape,
+    among,
+    operands,
+    prepared,
+    shape,
+    where_clause,
+)
 from healthstore.model.ops import Aggregate, Function, Measure
-from healthstore.model.query import PLURAL, And, Filter, Not, Operator, Order, Test
+from healthstore.model.query import Filter, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
 
-__all__ = ("Compiled", "Statements", "operands", "pad", "padded", "shape", "where_clause")
-
-Shape: TypeAlias = object
-# From a field's name and a value, or None and a length, to what stands for it in a statement.
-Operand: TypeAlias = Callable[["str | None", Value], ColumnElement[Any]]
+__all__ = ("Compiled", "Statements")
 
 _INTEGER = Integer()
-_CHAIN = 100  # SQLite's parser nests a chain; 1,000 levels are its limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +117,11 @@ class Statements:
     # --- statements ------------------------------------------------------------------------
 
     def get(self, count: int, *, lock: bool = False) -> Compiled:
-        """Select documents by ``count`` ids (see :func:`padded`)."""
+        """Select documents by ``count`` ids (see :func:`~healthstore.adapters.sql.filters.pad`)."""
 
         def build() -> ClauseElement:
             ids = [_parameter(place, self._table.c.id) for place in range(count)]
-            statement = select(*self._table.c).where(_among(self._table.c.id, ids))
+            statement = select(*self._table.c).where(among(self._table.c.id, ids))
             return statement.with_for_update() if lock else statement
 
         return self._compile(("get", count, lock), build)
@@ -140,7 +137,7 @@ class Statements:
             statement = select(*self._table.c).where(clause).order_by(*keys)
             return statement.suffix_with(_limit(count))
 
-        where = padded(where)
+        where = prepared(where, self._dialect.max_parameters)
         compiled = self._compile(("find", shape(where), tuple(order), whole), build)
         return compiled, compiled.bind([*self._values(where), limit])
 
@@ -151,7 +148,7 @@ class Statements:
             clause, _ = self._where(where)
             return select(func.count()).select_from(self._table).where(clause)
 
-        where = padded(where)
+        where = prepared(where, self._dialect.max_parameters)
         compiled = self._compile(("count", shape(where)), build)
         return compiled, compiled.bind(self._values(where))
 
@@ -167,7 +164,7 @@ class Statements:
                 return statement
             return statement.group_by(*key).suffix_with(_limit(count))
 
-        where = padded(op.where)
+        where = prepared(op.where, self._dialect.max_parameters)
         compiled = self._compile(("aggregate", shape(where), op.group, op.measures), build)
         return compiled, compiled.bind([*self._values(where), op.limit + 1])
 
@@ -235,7 +232,7 @@ class Statements:
         def build() -> ClauseElement:
             column = self._table.c[field]
             ids = [_parameter(place, self._table.c.id) for place in range(count)]
-            return select(self._table.c.id).where(_among(column, ids)).with_for_update()
+            return select(self._table.c.id).where(among(column, ids)).with_for_update()
 
         return self._compile(("referring", field, count), build)
 
@@ -245,7 +242,7 @@ class Statements:
         def build() -> ClauseElement:
             table = self._table
             ids = [_parameter(place, table.c.id) for place in range(count)]
-            clause = _among(table.c.id, ids)
+            clause = among(table.c.id, ids)
             if versioned:
                 clause = and_(clause, table.c.version == _parameter(count, table.c.version))
             return delete(table).where(clause)
@@ -279,9 +276,11 @@ class Statements:
         """Return the clause of a filter and how many values it binds."""
         count = 0
 
-        def parameter(name: str | None, _: Value) -> ColumnElement[Any]:
+        def parameter(name: str | None, value: Value | Many) -> ColumnElement[Any]:
             nonlocal count
-            kind = _INTEGER if name is None else self._table.c[name].type
+            kind: TypeEngine[Any] = _INTEGER if name is None else self._table.c[name].type
+            if isinstance(value, Many):
+                kind = NULLTYPE
             bound: ColumnElement[Any] = bindparam(str(count), type_=kind)
             count += 1
             return bound
@@ -290,16 +289,16 @@ class Statements:
 
     def _values(self, where: Filter) -> list[Any]:
         """Return the values of a filter, encoded, in the order in which it binds them."""
-        values = [
-            value if name is None else self.encode(name, value) for name, value in operands(where)
-        ]
-        if len(values) > self._dialect.max_parameters:
-            raise InvalidRequestError(
-                "the filter holds too many values: lists are padded to a power of two, and the "
-                f"database takes {self._dialect.max_parameters} in all",
-                hint="split the list of values over several queries",
-            )
-        return values
+        return [self._operand(name, value) for name, value in operands(where)]
+
+    def _operand(self, name: str | None, value: Value | Many) -> Any:
+        if name is None:
+            return value
+        if not isinstance(value, Many):
+            return self.encode(name, value)
+        encode = self._encoders[name]
+        encoded = tuple(value if encode is None else map(encode, value))
+        return self._dialect.many(self.collection.field(name).type, encoded)
 
     def _key(self, order: Order, *, whole: bool) -> ColumnElement[Any]:
         column: ColumnElement[Any] = self._table.c[order.field]
@@ -317,179 +316,11 @@ def _converters(
     return {each.name: table[each.type.kind](each.type) for each in collection.fields}
 
 
-def where_clause(
-    where: Filter, table: Table, dialect: Dialect, operand: Operand
-) -> ColumnElement[bool]:
-    """Return the clause of a filter in normal form.
-
-    ``operand`` is asked for each value in the order of :func:`operands`. The filter has no
-    negation and its tests hold for no null, so SQL's unknown counts as false throughout.
-    """
-    if isinstance(where, Test):
-        return _TESTS[where.operator](table.c[where.field], where, dialect, operand)
-    if isinstance(where, Not):
-        raise InvalidRequestError("the filter is not in normal form", hint="use the guard")
-    parts = [where_clause(item, table, dialect, operand) for item in where.items]
-    combine, empty = (and_, true()) if isinstance(where, And) else (or_, false())
-    return _combined(combine, empty, parts)
-
-
-class _Group(ColumnElement[bool]):
-    """A clause in parentheses; SQLAlchemy's own grouping is undone when clauses are combined."""
-
-    inherit_cache = False
-    type = Boolean()
-
-    def __init__(self, inner: ColumnElement[bool]) -> None:
-        self.inner = inner
-
-
-@compiles(_Group)
-def _write_group(group: _Group, compiler: Any, **options: Any) -> str:
-    return f"({compiler.process(group.inner, **options)})"
-
-
-def _combined(
-    combine: Callable[..., ColumnElement[bool]],
-    empty: ColumnElement[bool],
-    parts: list[ColumnElement[bool]],
-) -> ColumnElement[bool]:
-    """Combine clauses; many of them in groups, because databases limit the depth of a chain."""
-    while len(parts) > _CHAIN:
-        groups = [parts[start : start + _CHAIN] for start in range(0, len(parts), _CHAIN)]
-        parts = [_Group(combine(*group)) for group in groups]
-    return combine(empty, *parts)
-
-
-_Build: TypeAlias = Callable[[ColumnElement[Any], Test, Dialect, Operand], ColumnElement[bool]]
-
-
-def _comparison(compare: Callable[[Any, Any], Any]) -> _Build:
-    def build(
-        column: ColumnElement[Any], test: Test, _: Dialect, operand: Operand
-    ) -> ColumnElement[bool]:
-        value = operand(test.field, cast(Value, test.operand))
-        return cast("ColumnElement[bool]", compare(column, value))
-
-    return build
-
-
-def _membership(
-    column: ColumnElement[Any], test: Test, _: Dialect, operand: Operand
-) -> ColumnElement[bool]:
-    values = cast("tuple[Value, ...]", test.operand)
-    return _among(column, [operand(test.field, value) for value in values])
-
-
-def _contains(
-    column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
-) -> ColumnElement[bool]:
-    return dialect.contains(column, operand(test.field, cast(Value, test.operand)))
-
-
-def _starts(
-    column: ColumnElement[Any], test: Test, _: Dialect, operand: Operand
-) -> ColumnElement[bool]:
-    text = cast(str, test.operand)
-    # The first part is implied by the second, and can use an index.
-    bound = column >= operand(test.field, text)
-    head = func.substr(column, literal_column("1"), operand(None, len(text)))
-    return and_(bound, head == operand(test.field, text))
-
-
-def _ends(
-    column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
-) -> ColumnElement[bool]:
-    text = cast(str, test.operand)
-    return dialect.ends(column, operand(test.field, text), operand(None, len(text)))
-
-
-def _negated(build: _Build) -> _Build:
-    def negated(
-        column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
-    ) -> ColumnElement[bool]:
-        return not_(build(column, test, dialect, operand))
-
-    return negated
-
-
-_TESTS: dict[Operator, _Build] = {
-    Operator.EQ: _comparison(eq),
-    Operator.NE: _comparison(ne),
-    Operator.LT: _comparison(lt),
-    Operator.LE: _comparison(le),
-    Operator.GT: _comparison(gt),
-    Operator.GE: _comparison(ge),
-    Operator.IN: _membership,
-    Operator.NOT_IN: _negated(_membership),
-    Operator.IS_NULL: lambda column, *_: column.is_(None),
-    Operator.NOT_NULL: lambda column, *_: column.is_not(None),
-    Operator.CONTAINS: _contains,
-    Operator.NOT_CONTAINS: _negated(_contains),
-    Operator.STARTS: _starts,
-    Operator.NOT_STARTS: _negated(_starts),
-    Operator.ENDS: _ends,
-    Operator.NOT_ENDS: _negated(_ends),
-}
-_WITHOUT_OPERAND = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
-_STARTS = frozenset({Operator.STARTS, Operator.NOT_STARTS})
-_ENDS = frozenset({Operator.ENDS, Operator.NOT_ENDS})
-
 _FUNCTIONS: dict[Function, Callable[[ColumnElement[Any]], ColumnElement[Any]]] = {
     Function.COUNT: func.count,
     Function.MIN: func.min,
     Function.MAX: func.max,
 }
-
-
-def operands(where: Filter) -> Iterator[tuple[str | None, Value]]:
-    """Yield the values that a filter binds, with their fields (None: a length), in order."""
-    if not isinstance(where, Test):
-        for item in () if isinstance(where, Not) else where.items:
-            yield from operands(item)
-    elif where.operator in PLURAL:
-        for value in cast("tuple[Value, ...]", where.operand):
-            yield where.field, value
-    elif where.operator not in _WITHOUT_OPERAND:
-        value = cast(Value, where.operand)
-        yield where.field, value
-        if where.operator in _STARTS:
-            yield None, len(cast(str, value))
-            yield where.field, value
-        elif where.operator in _ENDS:
-            yield None, len(cast(str, value))
-
-
-def shape(where: Filter) -> Shape:
-    """Return what remains of a filter without its values."""
-    if isinstance(where, Test):
-        size = len(cast("tuple[Value, ...]", where.operand)) if where.operator in PLURAL else 0
-        return (where.field, where.operator, size)
-    if isinstance(where, Not):
-        return (Not, shape(where.item))
-    return (type(where), *(shape(item) for item in where.items))
-
-
-def padded(where: Filter) -> Filter:
-    """Return the filter with each list of values lengthened to a power of two."""
-    if isinstance(where, Test):
-        if where.operator not in PLURAL:
-            return where
-        values = pad(cast("tuple[Value, ...]", where.operand))
-        return Test(where.field, where.operator, values)
-    if isinstance(where, Not):
-        return where
-    return type(where)(tuple(padded(item) for item in where.items))
-
-
-def pad(values: tuple[Value, ...]) -> tuple[Value, ...]:
-    """Return the values, the last one repeated until their number is a power of two."""
-    size = 1 << (len(values) - 1).bit_length()
-    return (*values, *(values[-1:] * (size - len(values))))
-
-
-def _among(column: ColumnElement[Any], values: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
-    return column == values[0] if len(values) == 1 else column.in_(values)
 
 
 def _limit(place: int) -> TextClause:

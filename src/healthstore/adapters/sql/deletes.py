@@ -9,9 +9,10 @@ from typing import cast
 from uuid import UUID
 
 from healthstore.abc.unit import Phase
-from healthstore.adapters.sql.compile import Statements, pad
+from healthstore.adapters.sql.compile import Statements
 from healthstore.adapters.sql.dialect import Connection, Dialect
 from healthstore.adapters.sql.errors import Failure, Verdict, explain
+from healthstore.adapters.sql.filters import pad
 from healthstore.model.precedence import children_first
 from healthstore.model.schema import Collection, Reference
 from healthstore.model.values import Document

@@ -114,6 +114,10 @@ class Dialect:
     """A check that keeps the column to the field's type where the column type alone does not."""
     constant: Callable[[Any, ColumnElement[Any]], ColumnElement[Any]]
     """What stands in DDL for an encoded value that a column is compared with."""
+    among: Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[bool]]
+    """The test that a column has one of the values of a list that is one parameter."""
+    many: Callable[[FieldType, tuple[Any, ...]], Any]
+    """That parameter, from encoded values."""
     contains: Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[bool]]
     ends: Callable[
         [ColumnElement[Any], ColumnElement[Any], ColumnElement[Any]], ColumnElement[bool]

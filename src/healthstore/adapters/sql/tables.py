@@ -21,9 +21,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropIndex, SchemaItem
 
-from healthstore.adapters.sql.compile import where_clause
 from healthstore.adapters.sql.deletes import unguarded
 from healthstore.adapters.sql.dialect import Dialect
+from healthstore.adapters.sql.filters import Many, where_clause
 from healthstore.model import schema
 from healthstore.model.schema import Collection, Unique
 from healthstore.model.values import FieldType, Kind, Value
@@ -135,7 +135,7 @@ def _add_checks(table: Table, collection: Collection, dialect: Dialect) -> None:
             name = collection.check_name(f"type_{each.name}")
             table.append_constraint(CheckConstraint(rule, name=name))
 
-    def constant(name: str | None, value: Value) -> ColumnElement[Any]:
+    def constant(name: str | None, value: Value | Many) -> ColumnElement[Any]:
         if name is None:
             return literal(value)
         kind = collection.field(name).type

@@ -45,6 +45,7 @@ from healthstore.testing.contract.schema import TestSchema
 from healthstore.testing.contract.uniques import TestUniques
 from healthstore.testing.contract.units import TestUnits
 from healthstore.testing.contract.validators import TestValidators
+from healthstore.testing.contract.value_lists import TestValueLists
 from healthstore.testing.contract.values import TestValues
 from healthstore.testing.contract.writes import TestWrites
 
@@ -72,6 +73,7 @@ __all__ = (
     "TestUniques",
     "TestUnits",
     "TestValidators",
+    "TestValueLists",
     "TestValues",
     "TestWrites",
 )
@@ -99,6 +101,7 @@ class ContractTests(
     TestSchema,
     TestUniques,
     TestUnits,
+    TestValueLists,
     TestValidators,
     TestValues,
     TestWrites,

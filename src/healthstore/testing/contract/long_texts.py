@@ -20,7 +20,7 @@ from healthstore.model.ops import (
     Min,
     Sum,
 )
-from healthstore.model.query import ALL, F, Filter, Order, Test, parse_order
+from healthstore.model.query import ALL, MAX_PATTERN, F, Filter, Order, Test, parse_order
 from healthstore.model.values import SORTED_TEXT, Document, Value
 from healthstore.testing.contract._promises import Contract, laws
 from healthstore.testing.contract._samples import (
@@ -164,3 +164,17 @@ class TestLongTexts(Contract):
         ):
             wanted = finish_aggregate(op, aggregate(plan_aggregate(op), rows))
             assert await store.execute(op) == wanted
+
+    async def test_a_search_may_be_as_long_as_its_limit(self, store: Backend) -> None:
+        """Contains and ends with find MAX_PATTERN bytes: letters, wide ones and escaped ones."""
+        for part in ("x" * MAX_PATTERN, WIDE * (MAX_PATTERN // 4), "." * (MAX_PATTERN // 2)):
+            texts = (part, f"a{part}", f"{part}b", part[:-1] + "y", part[1:])
+            label = part[0]
+            rows = [everything(text=text, label=label) for text in texts]
+            await add(store, EVERYTHING, *rows)
+            for test in (F.text.contains(part), F.text.endswith(part), F.text.startswith(part)):
+                for where in (test, ~test):
+                    count = await store.execute(
+                        CountDocuments(EVERYTHING, where & (F.label == label))
+                    )
+                    assert count == len(selected(rows, where))

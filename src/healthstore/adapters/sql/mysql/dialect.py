@@ -288,6 +288,9 @@ def _dialect(collation: str, *, null_hides_reference: bool) -> Dialect:
         null_hides_reference=null_hides_reference,
         column_check=enum_check,
         constant=constant,
+        # The driver writes a tuple as its values, one after the other.
+        among=lambda column, values: column.in_([values]),
+        many=lambda _, values: values,
         contains=lambda column, text: func.locate(text, column) > literal_column("0"),
         ends=lambda column, text, length: func.right(column, length) == text,
         rank_nulls=False,

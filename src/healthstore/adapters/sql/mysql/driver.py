@@ -44,6 +44,7 @@ _LITERALS: Mapping[type, Callable[[Any], str]] = {
     int: str,
     float: lambda value: f"{value!r}e0" if "e" not in repr(value) else repr(value),
     Decimal: lambda value: f"{value:f}",
+    tuple: lambda values: ",".join(map(_literal, values)),
 }
 
 

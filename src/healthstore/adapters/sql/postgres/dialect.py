@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import asyncpg
 import msgspec
-from sqlalchemy import ColumnElement, func, literal_column
+from sqlalchemy import ColumnElement, any_, func, literal_column
 from sqlalchemy import Dialect as Compiler
 from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects import postgresql
@@ -133,6 +133,15 @@ def _constant(value: Any, column: ColumnElement[Any]) -> ColumnElement[Any]:
     if isinstance(value, bytes):
         return literal_column(f"'\\x{value.hex()}'::bytea")
     return constant(value, column)
+
+
+def _among(column: ColumnElement[Any], values: ColumnElement[Any]) -> ColumnElement[bool]:
+    kind = column.type
+    # An array has no collation, length or places of its own: the column's count.
+    element = Text() if isinstance(kind, String) else kind
+    if isinstance(kind, Numeric) and not isinstance(kind, Double):
+        element = Numeric()
+    return column == any_(cast_to(values, postgresql.ARRAY(element)))
 
 
 def _sum_columns(column: ColumnElement[Any], field: FieldType) -> tuple[ColumnElement[Any], ...]:
@@ -265,6 +274,8 @@ POSTGRESQL = Dialect(
     null_hides_reference=False,
     column_check=enum_check,
     constant=_constant,
+    among=_among,
+    many=lambda _, values: values,
     contains=lambda column, text: func.strpos(column, text) > literal_column("0"),
     ends=lambda column, text, length: func.right(column, length) == text,
     rank_nulls=True,

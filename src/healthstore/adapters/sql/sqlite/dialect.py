@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, cast, func, literal_column
+from sqlalchemy import ColumnElement, cast, func, literal_column, select
 from sqlalchemy.dialects.sqlite import aiosqlite as sqlalchemy_aiosqlite
 from sqlalchemy.types import BLOB, INTEGER, REAL, TEXT, TypeEngine
 
@@ -26,7 +26,7 @@ from healthstore.adapters.sql.convert import (
 from healthstore.adapters.sql.dialect import Converter, Dialect
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
-from healthstore.adapters.sql.sqlite.driver import code_of
+from healthstore.adapters.sql.sqlite.driver import READ_BLOB, READ_FLOAT, code_of
 from healthstore.model.decimals import of_units, to_units
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, from_microseconds, to_microseconds, uuid_of
@@ -140,6 +140,25 @@ def _column_check(column: ColumnElement[Any], field: FieldType) -> ColumnElement
         bound = 10**field.digits
         return column.between(1 - bound, bound - 1)
     return enum_check(column, field)
+
+
+# JSON has no bytes, and SQLite before 3.43 does not read every float of it exactly: both are
+# written as text, which functions of the connection read.
+_READ: Mapping[type[Any], str] = {BLOB: READ_BLOB, REAL: READ_FLOAT}
+_WRITTEN: Mapping[type[Any], Converter] = {bytes: bytes.hex, float: float.hex}
+
+
+def _among(column: ColumnElement[Any], values: ColumnElement[Any]) -> ColumnElement[bool]:
+    value: ColumnElement[Any] = literal_column("value")
+    read = _READ.get(type(column.type))
+    if read is not None:
+        value = getattr(func, read)(value)
+    return column.in_(select(value).select_from(func.json_each(values)))
+
+
+def _many(_: FieldType, values: tuple[Any, ...]) -> str:
+    write = _WRITTEN.get(type(values[0]))
+    return encode_json_text(values if write is None else tuple(map(write, values)))
 
 
 def _sum_columns(column: ColumnElement[Any], field: FieldType) -> tuple[ColumnElement[Any], ...]:
@@ -271,6 +290,8 @@ SQLITE = Dialect(
     null_hides_reference=False,
     column_check=_column_check,
     constant=constant,
+    among=_among,
+    many=_many,
     contains=lambda column, text: func.instr(column, text) > literal_column("0"),
     ends=lambda column, text, length: func.substr(column, -length) == text,
     rank_nulls=False,

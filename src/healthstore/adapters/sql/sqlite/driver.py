@@ -17,9 +17,21 @@ from healthstore.adapters.sql.dialect import BulkInsert, Connection, Row
 from healthstore.adapters.sql.errors import misconfigured
 from healthstore.errors import Condition, UnavailableError
 
-__all__ = ("File", "code_of", "gone", "on_its_file", "open_file", "replaced")
+__all__ = (
+    "READ_BLOB",
+    "READ_FLOAT",
+    "File",
+    "code_of",
+    "gone",
+    "on_its_file",
+    "open_file",
+    "replaced",
+)
 
 T = TypeVar("T")
+# The functions in SQL that read bytes and floats from the text of a list.
+READ_BLOB = "healthstore_blob"
+READ_FLOAT = "healthstore_float"
 _BUSY_PAUSE = 0.005  # seconds between looking whether a lock is gone
 _BUSY_MILLISECONDS = 100  # of SQLite's own wait for a lock, which nothing can cut short
 _OLDEST = (3, 37)  # STRICT tables
@@ -227,6 +239,8 @@ async def open_file(file: File, busy_seconds: float) -> Connection:
         await inner
         connection.identity = file.look()
         _require_served(connection, served)
+        await inner.create_function(READ_BLOB, 1, bytes.fromhex, deterministic=True)
+        await inner.create_function(READ_FLOAT, 1, float.fromhex, deterministic=True)
         await _prelude(connection)
     except BaseException:
         await asyncio.shield(connection.discard())

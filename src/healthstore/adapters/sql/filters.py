@@ -1,0 +1,233 @@
+"""Filters in normal form as clauses, and their values as parameters.
+
+Short lists of values are padded to a power of two, so that there are few shapes. A long list
+is one parameter, of which the dialect makes a list again: the shape does not depend on its
+length, and no database's limit of parameters is met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from operator import eq, ge, gt, le, lt, ne
+from typing import Any, TypeAlias, cast
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Table,
+    and_,
+    false,
+    func,
+    literal_column,
+    not_,
+    or_,
+    true,
+)
+from sqlalchemy.ext.compiler import compiles
+
+from healthstore.adapters.sql.dialect import Dialect
+from healthstore.errors import InvalidRequestError
+from healthstore.model.query import PLURAL, And, Filter, Not, Operator, Test
+from healthstore.model.values import Value
+
+__all__ = ("Many", "among", "operands", "pad", "prepared", "shape", "where_clause")
+
+Shape: TypeAlias = object
+# From a field's name and a value, a length (no name), or Many values, to what stands for it.
+Operand: TypeAlias = Callable[["str | None", "Value | Many"], ColumnElement[Any]]
+
+_CHAIN = 100  # SQLite's parser nests a chain; 1,000 levels are its limit
+# From here on one parameter for the whole list is as fast as one for each value, everywhere.
+_LISTED = 64
+
+
+class Many(tuple[Value, ...]):
+    """Values that are one parameter."""
+
+    __slots__ = ()
+
+
+def where_clause(
+    where: Filter, table: Table, dialect: Dialect, operand: Operand
+) -> ColumnElement[bool]:
+    """Return the clause of a filter in normal form.
+
+    ``operand`` is asked for each value in the order of :func:`operands`. The filter has no
+    negation and its tests hold for no null, so SQL's unknown counts as false throughout.
+    """
+    if isinstance(where, Test):
+        return _TESTS[where.operator](table.c[where.field], where, dialect, operand)
+    if isinstance(where, Not):
+        raise InvalidRequestError("the filter is not in normal form", hint="use the guard")
+    parts = [where_clause(item, table, dialect, operand) for item in where.items]
+    combine, empty = (and_, true()) if isinstance(where, And) else (or_, false())
+    return _combined(combine, empty, parts)
+
+
+class _Group(ColumnElement[bool]):
+    """A clause in parentheses; SQLAlchemy's own grouping is undone when clauses are combined."""
+
+    inherit_cache = False
+    type = Boolean()
+
+    def __init__(self, inner: ColumnElement[bool]) -> None:
+        self.inner = inner
+
+
+@compiles(_Group)
+def _write_group(group: _Group, compiler: Any, **options: Any) -> str:
+    return f"({compiler.process(group.inner, **options)})"
+
+
+def _combined(
+    combine: Callable[..., ColumnElement[bool]],
+    empty: ColumnElement[bool],
+    parts: list[ColumnElement[bool]],
+) -> ColumnElement[bool]:
+    """Combine clauses; many of them in groups, because databases limit the depth of a chain."""
+    while len(parts) > _CHAIN:
+        groups = [parts[start : start + _CHAIN] for start in range(0, len(parts), _CHAIN)]
+        parts = [_Group(combine(*group)) for group in groups]
+    return combine(empty, *parts)
+
+
+_Build: TypeAlias = Callable[[ColumnElement[Any], Test, Dialect, Operand], ColumnElement[bool]]
+
+
+def _comparison(compare: Callable[[Any, Any], Any]) -> _Build:
+    def build(
+        column: ColumnElement[Any], test: Test, _: Dialect, operand: Operand
+    ) -> ColumnElement[bool]:
+        value = operand(test.field, cast(Value, test.operand))
+        return cast("ColumnElement[bool]", compare(column, value))
+
+    return build
+
+
+def _membership(
+    column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
+) -> ColumnElement[bool]:
+    if isinstance(test.operand, Many):
+        return dialect.among(column, operand(test.field, test.operand))
+    values = cast("tuple[Value, ...]", test.operand)
+    return among(column, [operand(test.field, value) for value in values])
+
+
+def _contains(
+    column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
+) -> ColumnElement[bool]:
+    return dialect.contains(column, operand(test.field, cast(Value, test.operand)))
+
+
+def _starts(
+    column: ColumnElement[Any], test: Test, _: Dialect, operand: Operand
+) -> ColumnElement[bool]:
+    text = cast(str, test.operand)
+    # The first part is implied by the second, and can use an index.
+    bound = column >= operand(test.field, text)
+    head = func.substr(column, literal_column("1"), operand(None, len(text)))
+    return and_(bound, head == operand(test.field, text))
+
+
+def _ends(
+    column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
+) -> ColumnElement[bool]:
+    text = cast(str, test.operand)
+    return dialect.ends(column, operand(test.field, text), operand(None, len(text)))
+
+
+def _negated(build: _Build) -> _Build:
+    def negated(
+        column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
+    ) -> ColumnElement[bool]:
+        return not_(build(column, test, dialect, operand))
+
+    return negated
+
+
+_TESTS: dict[Operator, _Build] = {
+    Operator.EQ: _comparison(eq),
+    Operator.NE: _comparison(ne),
+    Operator.LT: _comparison(lt),
+    Operator.LE: _comparison(le),
+    Operator.GT: _comparison(gt),
+    Operator.GE: _comparison(ge),
+    Operator.IN: _membership,
+    Operator.NOT_IN: _negated(_membership),
+    Operator.IS_NULL: lambda column, *_: column.is_(None),
+    Operator.NOT_NULL: lambda column, *_: column.is_not(None),
+    Operator.CONTAINS: _contains,
+    Operator.NOT_CONTAINS: _negated(_contains),
+    Operator.STARTS: _starts,
+    Operator.NOT_STARTS: _negated(_starts),
+    Operator.ENDS: _ends,
+    Operator.NOT_ENDS: _negated(_ends),
+}
+_WITHOUT_OPERAND = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
+_STARTS = frozenset({Operator.STARTS, Operator.NOT_STARTS})
+_ENDS = frozenset({Operator.ENDS, Operator.NOT_ENDS})
+
+
+def operands(where: Filter) -> Iterator[tuple[str | None, Value | Many]]:
+    """Yield the values that a filter binds, with their fields (None: a length), in order."""
+    if not isinstance(where, Test):
+        for item in () if isinstance(where, Not) else where.items:
+            yield from operands(item)
+    elif isinstance(where.operand, Many):
+        yield where.field, where.operand
+    elif where.operator in PLURAL:
+        for value in cast("tuple[Value, ...]", where.operand):
+            yield where.field, value
+    elif where.operator not in _WITHOUT_OPERAND:
+        value = cast(Value, where.operand)
+        yield where.field, value
+        if where.operator in _STARTS:
+            yield None, len(cast(str, value))
+            yield where.field, value
+        elif where.operator in _ENDS:
+            yield None, len(cast(str, value))
+
+
+def shape(where: Filter) -> Shape:
+    """Return what remains of a filter without its values."""
+    if isinstance(where, Test):
+        if isinstance(where.operand, Many):
+            return (where.field, where.operator, Many)
+        size = len(cast("tuple[Value, ...]", where.operand)) if where.operator in PLURAL else 0
+        return (where.field, where.operator, size)
+    if isinstance(where, Not):
+        return (Not, shape(where.item))
+    return (type(where), *(shape(item) for item in where.items))
+
+
+def prepared(where: Filter, max_parameters: int) -> Filter:
+    """Return the filter with short lists of values padded, and long ones as :class:`Many`.
+
+    Of many lists, which together are more than ``max_parameters``, short ones are Many, too.
+    """
+    ready = _prepared(where, _LISTED)
+    few = sum(1 for _ in operands(ready)) <= max_parameters
+    return ready if few else _prepared(where, 1)
+
+
+def _prepared(where: Filter, listed: int) -> Filter:
+    if isinstance(where, Test):
+        if where.operator not in PLURAL:
+            return where
+        values = cast("tuple[Value, ...]", where.operand)
+        kept = pad(values) if len(values) <= listed else Many(values)
+        return Test(where.field, where.operator, kept)
+    if isinstance(where, Not):
+        return where
+    return type(where)(tuple(_prepared(item, listed) for item in where.items))
+
+
+def pad(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Return the values, the last one repeated until their number is a power of two."""
+    size = 1 << (len(values) - 1).bit_length()
+    return (*values, *(values[-1:] * (size - len(values))))
+
+
+def among(column: ColumnElement[Any], values: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
+    """Return the test that a column has one of a few values."""
+    return column == values[0] if len(values) == 1 else column.in_(values)

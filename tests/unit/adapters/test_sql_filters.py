@@ -1,0 +1,59 @@
+"""Filters become few statements, however many values they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from healthstore.adapters.sql.compile import Statements
+from healthstore.adapters.sql.dialect import Dialect
+from healthstore.adapters.sql.mysql.dialect import MARIADB, MYSQL
+from healthstore.adapters.sql.postgres.dialect import POSTGRESQL
+from healthstore.adapters.sql.sqlite.dialect import SQLITE
+from healthstore.adapters.sql.tables import table_of
+from healthstore.model.query import F, Or
+from healthstore.model.schema import Collection, Field
+from healthstore.model.values import FieldType, Kind
+
+THINGS = Collection(
+    "things",
+    (
+        Field("id", FieldType(Kind.UUID)),
+        Field("version", FieldType(Kind.INTEGER)),
+        Field("n", FieldType(Kind.INTEGER)),
+    ),
+)
+
+
+def _statements(dialect: Dialect) -> Statements:
+    return Statements(THINGS, table_of(THINGS, dialect), dialect)
+
+
+@pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL, MYSQL, MARIADB])
+def test_long_lists_share_one_statement(dialect: Dialect) -> None:
+    """The text does not grow with a list, and binds it as one parameter."""
+    statements = _statements(dialect)
+    made: list[tuple[str, Sequence[object]]] = []
+    for size in (65, 1_000, 70_000):
+        compiled, values = statements.count(F.n.in_(range(size)))
+        made.append((compiled.sql, values))
+    assert len({sql for sql, _ in made}) == 1
+    assert {len(values) for _, values in made} == {1}
+
+
+@pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL, MYSQL, MARIADB])
+def test_short_lists_share_a_few_statements(dialect: Dialect) -> None:
+    """Lists of one to 64 values have the sizes of the powers of two, the last value repeated."""
+    statements = _statements(dialect)
+    made = {statements.count(F.n.in_(range(size)))[0].sql for size in range(1, 65)}
+    assert len(made) == 7
+    assert list(statements.count(F.n.in_([3, 1, 2]))[1]) == [3, 1, 2, 2]
+
+
+@pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL, MYSQL, MARIADB])
+def test_no_filter_has_more_parameters_than_the_database_takes(dialect: Dialect) -> None:
+    """Of thousands of short lists each one is a parameter."""
+    where = Or(tuple(F.n.in_(range(at, at + 33)) for at in range(2_000)))
+    _, values = _statements(dialect).count(where)
+    assert len(values) <= dialect.max_parameters
