@@ -9,7 +9,7 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
-from pydantic import PydanticUndefinedAnnotation, TypeAdapter
+from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
 
 from healthstore.entity.annotations import SCALARS, Notes, field_type, members, unwrap
 from healthstore.entity.declare import Entity, Ref
@@ -155,6 +155,12 @@ def _complete(entity: type[Entity]) -> None:
         raise ConfigurationError(
             f"an annotation names {error.name!r}, which is not defined",
             hint=f"define it, and call {entity.__name__}.model_rebuild() where its name is known",
+            entity=entity.__name__,
+        ) from None
+    except PydanticUserError:
+        raise ConfigurationError(
+            "pydantic cannot build the class",
+            hint=f"{entity.__name__}.model_rebuild(), called by itself, says why",
             entity=entity.__name__,
         ) from None
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import (
-    AsyncIterable,
     Callable,
-    Collection,
     Generator,
     Hashable,
     Iterable,
@@ -57,11 +55,8 @@ REFUSED: Mapping[object, str] = {
     FutureDate: "use date: what lies ahead today could not be read tomorrow",
     OrderedDict: "use list[tuple[str, X]]: the keys of a JSON object have no order",
     Sequence: _LIST,
-    Collection: _LIST,
     Iterable: "use list[X]: it can be read more than once",
-    Iterator: "use list[X]: it can be read more than once",
     Generator: "use list[X]: it can be read more than once",
-    AsyncIterable: "use list[X]: it can be read more than once",
     Callable: _CODE,
     ImportString: _CODE,
     PathType: "use Path: whether a file is there may have changed when the value is read",
