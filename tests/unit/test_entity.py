@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,11 +10,21 @@ from enum import Enum, IntEnum
 from typing import Annotated, Any, Self
 
 import pytest
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PydanticSchemaGenerationError,
+    create_model,
+    model_validator,
+)
 
 from healthstore import DatabaseManager, Digits, Entity, F, Ref
 from healthstore.entity import collection_of
 from healthstore.errors import ConfigurationError, RefusedValueError
+from healthstore.model.schema import Field as SchemaField
+from healthstore.model.values import FieldType, Kind
 
 
 class Range(Entity, collection="ranges"):
@@ -192,3 +203,109 @@ async def test_whole_decimals_come_back_in_plain_digits(db: DatabaseManager) -> 
     found = await counts.get(kept.id)
     assert found is not None
     assert str(found.total) == "10000"
+
+
+def test_a_field_on_the_class_says_how_filters_name_it() -> None:
+    """`Range.low` is no attribute; the error names `F.low`, and nothing else has changed."""
+    with pytest.raises(AttributeError, match=r"F\.low"):
+        Range.low  # noqa: B018 - what is tried
+    with pytest.raises(AttributeError, match=r"F\.version"):
+        Range.version == 3  # noqa: B015 - what is tried
+    with pytest.raises(AttributeError, match=r"^lwo$"):
+        getattr(Range, "lwo")  # noqa: B009 - a checker would refuse it
+    assert not hasattr(Range, "low")
+    assert Range.model_fields["low"].annotation is int
+
+
+def test_names_of_a_function_are_known_to_its_entities() -> None:
+    """An entity in a function may name what stands there, before it and after it."""
+
+    class Inner(BaseModel):
+        x: int
+
+    class Outer(Entity, collection="outers"):
+        inner: Inner
+        others: list[Inner] = Field(default_factory=list)
+
+    class Waiting(Entity, collection="waiting"):
+        later: list[Later]
+
+    assert collection_of(Outer).field("inner").type.kind is Kind.JSON
+    with pytest.raises(ConfigurationError, match="'Later'") as error:
+        collection_of(Waiting)
+    assert "model_rebuild" in error.value.hint
+
+    class Later(BaseModel):
+        x: int
+
+    Waiting.model_rebuild()
+    assert collection_of(Waiting).field("later").type.kind is Kind.JSON
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type statements are new in Python 3.12")
+def test_a_type_statement_names_a_type() -> None:
+    """`type Kg = …` is what it names, with its notes, generic or not."""
+    names: dict[str, Any] = {"Annotated": Annotated, "Decimal": Decimal, "Digits": Digits}
+    exec("type Kg = Annotated[Decimal, Digits(6, 2)]\ntype Pair[T] = tuple[T, T]", names)  # noqa: S102 - a syntax error before 3.12
+    entity = create_model(
+        "Weighed",
+        __base__=Entity,
+        __cls_kwargs__={"collection": "weighed"},
+        kg=(names["Kg"] | None, None),
+        pair=(names["Pair"][int], (1, 2)),
+    )
+    collection = collection_of(entity)
+    assert collection.field("kg") == SchemaField(
+        "kg", FieldType(Kind.DECIMAL, digits=6, places=2), nullable=True
+    )
+    assert collection.field("pair").type.kind is Kind.JSON
+
+
+def test_a_type_that_pydantic_cannot_build_is_refused() -> None:
+    """What is found out late, when a name is resolved, is a mistake of the definition, too."""
+
+    class Odd(Entity, collection="odds"):
+        value: Unkept
+
+    class Unkept:
+        pass
+
+    with pytest.raises(ConfigurationError):
+        collection_of(Odd)
+    with pytest.raises(PydanticSchemaGenerationError):
+        Odd.model_rebuild()
+    with pytest.raises(ConfigurationError):
+        collection_of(Odd)
+
+
+@pytest.mark.filterwarnings("ignore:`json_encoders` is deprecated")
+def test_encoders_for_json_are_refused() -> None:
+    """The store would ignore them."""
+
+    class Encoded(Entity, collection="encoded"):
+        model_config = ConfigDict(json_encoders={str: str.upper})
+
+        word: str = ""
+
+    with pytest.raises(ConfigurationError, match="serializer"):
+        collection_of(Encoded)
+
+
+async def test_a_strict_entity_is_strict_when_it_is_updated() -> None:
+    """`update` parses no more than the class does when it is made."""
+
+    class Strict(Entity, collection="stricts"):
+        model_config = ConfigDict(strict=True)
+
+        number: int = 0
+        grade: Grade = Grade.LOW
+
+    async with DatabaseManager("memory://") as manager:
+        await manager.initialize(Strict)
+        rows = manager.repository(Strict)
+        kept = await rows.add(Strict(number=1, grade=Grade.HIGH))
+        with pytest.raises(RefusedValueError):
+            await rows.update(kept.id, {"number": "5"})
+        with pytest.raises(RefusedValueError):
+            await rows.update(kept.id, {"grade": 1})
+        assert (await rows.update(kept.id, {"number": 5})).grade is Grade.HIGH

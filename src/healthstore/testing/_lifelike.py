@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from faker import Faker
 
-__all__ = ("FIRST_MOMENT", "NOW", "NUMBERS", "PAST_DAYS", "TEXTS", "by_name", "fixed_dates")
+__all__ = (
+    "FIRST_MOMENT",
+    "NOW",
+    "NUMBERS",
+    "PAST_DAYS",
+    "TEXTS",
+    "by_name",
+    "email_address",
+    "fixed_dates",
+)
 
 T = TypeVar("T")
 Text: TypeAlias = "Callable[[Random, Faker], str]"
@@ -32,7 +41,8 @@ def _one_of(*texts: str) -> Text:
     return lambda random, _: random.choice(texts)
 
 
-def _email(random: Random, faker: Faker) -> str:
+def email_address(random: Random, faker: Faker) -> str:
+    """Return an address of a domain that nobody has."""
     name = f"{faker.first_name()}.{faker.last_name()}".lower().replace(" ", "")
     return f"{name}{random.randrange(1, 100)}@example.{random.choice(('org', 'com', 'net'))}"
 
@@ -55,8 +65,8 @@ _PERSON = _drawn("name")
 
 # The last words of a field's name, or of its entity's and its own: `medication_name`.
 TEXTS: Mapping[str, Text] = {
-    "email": _email,
-    "email_address": _email,
+    "email": email_address,
+    "email_address": email_address,
     "first_name": _drawn("first_name"),
     "given_name": _drawn("first_name"),
     "last_name": _drawn("last_name"),

@@ -9,17 +9,21 @@ from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from functools import cached_property
+from itertools import product
 from math import ceil, floor
+from pathlib import Path, PurePath, PurePosixPath
 from random import Random
+from string import ascii_lowercase, digits
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin
 from uuid import UUID
 
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
-from pydantic import AwareDatetime, BaseModel, JsonValue
+from pydantic import AwareDatetime, BaseModel, EmailStr, JsonValue
 from pydantic.fields import FieldInfo
 
 from healthstore.entity import Entity
+from healthstore.entity.annotations import members, unwrap
 from healthstore.errors import InvalidRequestError, MissingDriverError
 from healthstore.model.decimals import of_units
 from healthstore.model.query import And, Filter, Operator, Test
@@ -32,6 +36,7 @@ from healthstore.testing._lifelike import (
     PAST_DAYS,
     TEXTS,
     by_name,
+    email_address,
     fixed_dates,
 )
 
@@ -41,7 +46,9 @@ __all__ = ("Maker", "Makers", "Pool", "identity_at")
 Maker: TypeAlias = Callable[[int], object]
 
 _NONE_OF = 4  # one in so many optional values is None
-_DRAWS = 10  # of a text that is too long, before it is cut
+_DRAWS = 10  # of a text that is too long, before it is cut; of one that is taken
+_SHORT = 3  # so few code points that a unique text walks through all that there are
+_LETTERS = ascii_lowercase + digits
 _INT64 = 2**63 - 1
 _WORDS = ("app", "watch", "clinic", "import")
 _LIMITS = {Operator.GE: Ge, Operator.GT: Gt, Operator.LE: Le, Operator.LT: Lt}
@@ -106,8 +113,9 @@ class Makers:
         """Return the maker of a field's values; one in four optional values is None."""
         declared = self._collection.field(name)
         info = self._entity.model_fields[name]
-        annotation, notes = unwrapped(info.annotation, info.metadata)
-        make = self._maker(name, declared.type, annotation, [*notes, *self._limits(name)])
+        annotation, _, given = unwrap(info.annotation, info.metadata)
+        notes = [*_notes(given), *self._limits(name)]
+        make = self._maker(name, declared.type, annotation, notes)
         if not declared.nullable or (isinstance(make, Pool) and None in make.choices):
             return make
         return self._optional(make)
@@ -125,7 +133,7 @@ class Makers:
         if choices:
             return Pool(choices, self._random)
         if kind.kind is Kind.TEXT:
-            return self._text(name, kind, notes)
+            return self._text(name, kind, notes) if annotation is str else self._by_type(name)
         if kind.kind is Kind.JSON:
             return self._json(name, annotation)
         if kind.kind is Kind.UUID:
@@ -168,8 +176,10 @@ class Makers:
         random, faker = self._random, self.faker
         low, high = _lengths(notes, kind.max_length or 1_000)
         draw = by_name(TEXTS, self._entity.__name__, name)
+        if high <= _SHORT and any(name in each.fields for each in self._collection.uniques):
+            return Pool(_short_texts(max(low, 1), high), random)
 
-        def text(_: int) -> str:
+        def text(attempt: int) -> str:
             made = ""
             for _ in range(_DRAWS):
                 made = draw(random, faker) if draw else " ".join(faker.words(2))
@@ -179,6 +189,9 @@ class Makers:
                 made = made[:high].rpartition(" ")[0] or made[:high]
             while len(made) < low:
                 made = f"{made} {faker.word()}".lstrip()[:high]
+            if attempt > _DRAWS:  # what is usual is taken: tell them apart by a number
+                number = str(random.randrange(2, 10 ** (1 + attempt // _DRAWS)))[-high:]
+                made = f"{made[: max(high - len(number) - 1, 0)]} {number}".lstrip()
             return made
 
         return text
@@ -235,7 +248,15 @@ class Makers:
     def _json(self, name: str, annotation: object) -> Maker:
         if annotation in {dict, Any, object, JsonValue} or _is_free_object(annotation):
             return lambda _: self._small_object()
+        keys = members(next(iter(get_args(annotation)), None))
+        if keys and _is_mapping(annotation):
+            return self._keyed(name, keys)
         return self._by_type(name)
+
+    def _keyed(self, name: str, keys: Sequence[object]) -> Maker:
+        """Return the maker of a mapping with few keys: polyfactory would look for more for ever."""
+        value = self._metas[name].children[1]
+        return lambda _: {self._random.choice(keys): self._factory.get_field_value(value)}
 
     def _small_object(self) -> dict[str, object]:
         return {
@@ -246,11 +267,14 @@ class Makers:
 
     def _by_type(self, name: str) -> Maker:
         meta = self._metas[name]
+        info = self._entity.model_fields[name]
 
         def by_type(_: int) -> object:
             try:
                 return self._factory.get_field_value(meta)
             except Exception:  # noqa: BLE001 - polyfactory's, pydantic's and the model's own
+                if not info.is_required():
+                    return info.get_default(call_default_factory=True, validated_data={})
                 raise self._unmade(name, "fake() cannot make up its type") from None
 
         return by_type
@@ -305,6 +329,8 @@ class Makers:
             Any: faker.word,
             JsonValue: faker.word,
             str: faker.word,
+            EmailStr: lambda: email_address(random, faker),
+            **dict.fromkeys((Path, PurePath, PurePosixPath), lambda: "/".join(faker.words(2))),
             int: lambda: random.randint(0, 100),
             float: lambda: random.randint(0, 10_000) / 100,
             bytes: lambda: random.randbytes(8),
@@ -328,20 +354,6 @@ def _missing(library: str) -> MissingDriverError:
     )
 
 
-def unwrapped(annotation: object, metadata: Iterable[object]) -> tuple[object, list[object]]:
-    """Return an annotation without None and Annotated, and every note on it."""
-    notes = list(_notes(metadata))
-    while True:
-        if hasattr(annotation, "__metadata__"):
-            notes.extend(_notes(cast(Any, annotation).__metadata__))
-            annotation = get_args(annotation)[0]
-            continue
-        rest = unwrapped_optional(annotation)
-        if rest is annotation:
-            return annotation, notes
-        annotation = rest
-
-
 def unwrapped_optional(annotation: object) -> object:
     """Return ``X`` for ``X | None``, and anything else as it is."""
     if get_origin(annotation) in {Union, UnionType}:
@@ -359,6 +371,12 @@ def _notes(metadata: Iterable[object]) -> Iterator[object]:
             yield from _notes(note)
         else:
             yield note
+
+
+def _short_texts(low: int, high: int) -> list[str]:
+    """Return every text of these lengths that is made of small letters and digits."""
+    sizes = range(low, high + 1)
+    return ["".join(each) for size in sizes for each in product(_LETTERS, repeat=size)]
 
 
 def _lengths(notes: Iterable[object], longest: int) -> tuple[int, int]:
@@ -384,11 +402,16 @@ def _required_tests(collection: Collection) -> dict[str, list[Test]]:
     return tests
 
 
+def _is_mapping(annotation: object) -> bool:
+    origin = get_origin(annotation)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
 def _is_free_object(annotation: object) -> bool:
     arguments = get_args(annotation)
-    origin = get_origin(annotation)
-    is_mapping = isinstance(origin, type) and issubclass(origin, Mapping)
-    return is_mapping and len(arguments) == 2 and arguments[1] in {JsonValue, Any, object}
+    return (
+        _is_mapping(annotation) and len(arguments) == 2 and arguments[1] in {JsonValue, Any, object}
+    )
 
 
 # --- scales --------------------------------------------------------------------------------

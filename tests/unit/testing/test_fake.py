@@ -35,6 +35,7 @@ from healthstore.errors import (
     MissingDriverError,
     UnknownFieldError,
 )
+from healthstore.testing.contract._annotated import Columns, Documents
 from healthstore.testing.fake import fake
 from healthstore.testing.plugin import LendDatabase
 
@@ -308,3 +309,54 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, library: st
     with pytest.raises(MissingDriverError, match=library) as raised:
         fake(User, 1)
     assert raised.value.hint == 'python -m pip install "healthstore[testing]"'
+
+
+class Traveller(Entity, collection="travellers"):
+    first_name: Annotated[str, Unique(), MaxLength(40)]
+    country: Annotated[str, Unique(), MaxLength(60)]
+    tag: Annotated[str, Unique(), MaxLength(5)]
+
+
+class Coded(Entity, collection="coded", indexes=[Unique("two"), Unique("kind", "three")]):
+    one: Annotated[str, Unique(), MaxLength(1)] | None = None
+    two: Annotated[str, MaxLength(2)]
+    kind: Literal["a", "b"]
+    three: Annotated[str, Field(min_length=2, max_length=3)]
+
+
+def test_unique_texts_go_on_when_the_usual_ones_are_taken() -> None:
+    """There are some hundred first names and countries, and thousands are asked for."""
+    made = fake(Traveller, 1_500)
+    for name in ("first_name", "country", "tag"):
+        assert len({getattr(each, name) for each in made}) == 1_500
+    assert sum(" " not in each.first_name for each in made) > 300
+    assert max(len(each.tag) for each in made) <= 5
+
+
+def test_short_unique_texts_are_walked_through() -> None:
+    """Every text of so few letters and digits is found before `fake` says that there is none."""
+    made = fake(Coded, 36 + 36**2, one=None)
+    assert len({each.two for each in made}) == 36 + 36**2
+    assert {len(each.three) for each in made} == {2, 3}
+    assert None in {each.one for each in fake(Coded, 200)}
+    with pytest.raises(InvalidRequestError):
+        fake(Coded, 36 + 36**2 + 1, one=None)
+
+
+@pytest.mark.parametrize("entity", [Columns, Documents])
+def test_every_annotation_can_be_made_up(entity: type[Entity]) -> None:
+    """Addresses, paths, literals and models are valid, and the same for the same seed."""
+    for seed in range(3):
+        assert fake(entity, 5, seed=seed) == fake(entity, 5, seed=seed)
+
+
+def test_a_mapping_with_few_keys_ends() -> None:
+    """No more keys are looked for than an enum has."""
+
+    class Counted(Entity, collection="counted"):
+        votes: dict[Role, int]
+        flags: dict[Literal["on"], bool]
+
+    for each in fake(Counted, 20):
+        assert each.votes
+        assert set(each.flags) == {"on"}
