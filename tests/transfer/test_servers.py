@@ -11,8 +11,11 @@ from uuid import UUID, uuid4
 import pytest
 from tests.unit.transfer.samples import (
     EVERYTHING,
+    OFFICES,
     PEOPLE,
     READINGS,
+    STAFF,
+    agency,
     everything,
     exact,
     fill,
@@ -118,6 +121,20 @@ async def test_a_backup_of_any_backend_restores_into_any_other(
         for name in ("one.json", "two.json")
     )
     assert one[0] == two[0]
+
+
+async def test_collections_that_refer_to_each_other_arrive(store: Backend, tmp_path: Path) -> None:
+    """References to a later collection are set when that one is filled, in copies and backups."""
+    source, back = await agency(), await opened("back")
+    assert [each.collection for each in (await migrate(source, store)).collections] == [
+        "offices",
+        "staff",
+    ]
+    await backup(store, tmp_path / "backup.json")
+    await restore(tmp_path / "backup.json", back)
+    (await verify(source, back)).require()
+    for collection in (OFFICES, STAFF):
+        assert await stored(store, collection) == await stored(source, collection)
 
 
 async def test_differences_are_named(store: Backend) -> None:

@@ -1,12 +1,14 @@
-"""References of documents to later ones of their own collection.
+"""References of documents to what comes later: of their own collection, or of a later one.
 
-A database accepts no reference to what is not there yet, and documents move in order of their
-ids. So such a reference is left out at first, and set when every document is there.
+A database accepts no reference to what is not there yet, and documents move collection by
+collection, in order of their ids. So such a reference is left out at first, and set when every
+document to which it may lead is there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import IO, cast
 from uuid import UUID
 
@@ -22,17 +24,32 @@ _TOGETHER = 1_000
 class Later:
     """Keeps the references that were left out in a file: only ids, 33 bytes for each.
 
-    ``held`` says whether the target holds references against what is stored; otherwise nothing
-    is left out.
+    ``ahead`` names the collections that come later; references to them may be null. ``held``
+    says whether the target holds references against what is stored; otherwise nothing is left
+    out.
     """
 
-    def __init__(self, collection: Collection, file: IO[bytes], *, held: bool) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        file: IO[bytes],
+        *,
+        held: bool,
+        ahead: AbstractSet[str] = frozenset(),
+    ) -> None:
+        targets = {collection.name, *ahead} if held else set[str]()
+        # Field, whether it may be null, whether all of its references lead to what comes later.
         self._fields = [
-            (reference.field, collection.nullable(reference.field))
-            for reference in collection.references
-            if held and reference.collection == collection.name
+            (each.field, collection.nullable(each.field), each.collection in ahead)
+            for each in collection.references
+            if each.collection in targets
         ]
         self._file = file
+
+    @property
+    def waits(self) -> bool:
+        """Whether later collections must be there before references can be set."""
+        return any(ahead for _, _, ahead in self._fields)
 
     def without(self, rows: Sequence[Document]) -> tuple[Document, ...]:
         """Return the documents without their references to later ones, and keep those."""
@@ -40,9 +57,9 @@ class Later:
 
     def _without(self, row: Document) -> Document:
         identity = cast(UUID, row["id"])
-        for index, (field, nullable) in enumerate(self._fields):
+        for index, (field, nullable, ahead) in enumerate(self._fields):
             later = cast("UUID | None", row[field])
-            if later is not None and later > identity:
+            if later is not None and (ahead or later > identity):
                 self._file.write(bytes([index]) + identity.bytes + later.bytes)
                 # What may not be null refers to its own document for a while: that one is there.
                 row = {**row, field: None if nullable else identity}
@@ -56,7 +73,7 @@ class Later:
         self._file.seek(0)
         group: dict[UUID, dict[str, Value]] = {}
         while entry := self._file.read(_ENTRY):
-            field, _ = self._fields[entry[0]]
+            field, _, _ = self._fields[entry[0]]
             identity = UUID(bytes=entry[1:17])
             if identity not in group and len(group) == _TOGETHER:
                 yield group

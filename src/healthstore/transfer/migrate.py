@@ -95,6 +95,7 @@ async def migrate(  # noqa: PLR0913 - options are keywords, each with a default
                 rows = pages(snapshot.executor, each, page_rows=page_rows)
                 done, expected[each] = await filler.fill(each, rows, totals[each.name])
                 moved.append(done)
+            await filler.complete()
         if verify:
             await filler.verify(expected)
     seconds = time.perf_counter() - started

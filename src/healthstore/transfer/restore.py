@@ -96,6 +96,7 @@ async def restore(
                         hint="do not use what was restored; repeat it with a file that stays",
                         entity=each.entity,
                     )
+            await filler.complete()
             await filler.verify(expected)
         header = reader.header
     seconds = time.perf_counter() - started

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from enum import StrEnum
 from tempfile import SpooledTemporaryFile
 from typing import cast
@@ -20,7 +20,6 @@ from healthstore.errors import (
 from healthstore.model.filling import Filling
 from healthstore.model.ops import Ensure, Find, Get, Insert, Replace
 from healthstore.model.schema import Collection, parents_first
-from healthstore.model.values import Value
 from healthstore.transfer.clear import remove_all, require_removable
 from healthstore.transfer.digest import Digest, Page
 from healthstore.transfer.filling import Fill, filling, mark_of
@@ -72,6 +71,9 @@ class Target:
         self._report = report
         self._rows = 0
         self._fill = Fill()
+        self._ahead = {each.name for each in collections}
+        self._waiting: list[tuple[Collection, Later]] = []
+        self._files = ExitStack()
         names = {each.name for each in collections}
         complete = all(
             reference.collection in names for each in collections for reference in each.references
@@ -140,13 +142,18 @@ class Target:
                     else:
                         error.add_note(left)
                 raise
+            finally:
+                self._files.close()
 
     async def fill(
         self, collection: Collection, source: AsyncGenerator[Page, None], total: int | None
     ) -> tuple[Moved, Digest]:
         """Add every document of ``source``, which is in order of ``id``."""
-        with SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
-            later = Later(collection, file, held=self.backend.capabilities.references)
+        self._ahead.discard(collection.name)
+        with ExitStack() as files:
+            file = files.enter_context(SpooledTemporaryFile(max_size=_IN_MEMORY))
+            held = self.backend.capabilities.references
+            later = Later(collection, file, held=held, ahead=self._ahead)
 
             async def handle(page: Page) -> None:
                 await self._insert(collection, page, later)
@@ -154,8 +161,11 @@ class Target:
             digest, seconds = await walk(
                 Stage.COPY, collection, source, self._report, total=total, handle=handle
             )
-            for references in later.kept():
-                await self._settle(collection, references)
+            if later.waits:
+                self._waiting.append((collection, later))
+                self._files.push(files.pop_all())
+            else:
+                await self._settle(collection, later)
         return Moved(collection.name, digest.count, str(digest), seconds), digest
 
     async def _insert(self, collection: Collection, page: Page, later: Later) -> None:
@@ -177,15 +187,19 @@ class Target:
                 outcome=Outcome.UNKNOWN,
             )
 
-    async def _settle(
-        self, collection: Collection, references: Mapping[UUID, Mapping[str, Value]]
-    ) -> None:
+    async def complete(self) -> None:
+        """Set the references to later collections, when all of them are filled."""
+        for collection, later in self._waiting:
+            await self._settle(collection, later)
+
+    async def _settle(self, collection: Collection, later: Later) -> None:
         """Set references to documents that were not there yet; nothing else changes."""
-        stored = await self.backend.execute(Get(collection, tuple(references)))
-        documents = tuple({**row, **references[cast(UUID, row["id"])]} for row in stored if row)
         together = self.backend.capabilities.transactions
-        for group in (documents,) if together else ((each,) for each in documents):
-            await self.backend.execute(Replace(collection, group))
+        for references in later.kept():
+            stored = await self.backend.execute(Get(collection, tuple(references)))
+            documents = tuple({**row, **references[cast(UUID, row["id"])]} for row in stored if row)
+            for group in (documents,) if together else ((each,) for each in documents):
+                await self.backend.execute(Replace(collection, group))
 
     async def verify(self, expected: Mapping[Collection, Digest]) -> None:
         """Read every collection back; raise VerificationError if one is not as expected."""

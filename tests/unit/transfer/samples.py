@@ -11,7 +11,7 @@ from uuid import UUID
 
 from healthstore.abc import Backend, Layer
 from healthstore.adapters.memory import MemoryAdapter
-from healthstore.model.ops import Effect, Ensure, Find, Insert, Op
+from healthstore.model.ops import Effect, Ensure, Find, Insert, Op, Replace
 from healthstore.model.query import F
 from healthstore.model.schema import Check, Collection, Field, Index, Reference, Unique
 from healthstore.model.values import Document, FieldType, Kind
@@ -69,6 +69,22 @@ NODES = Collection(
     references=(Reference("parent", "nodes"),),
 )
 
+# Each needs the other one: an office has a head of its staff, and a deputy office.
+OFFICES = Collection(
+    "offices",
+    (
+        *_KEY,
+        Field("head", FieldType(Kind.UUID), nullable=True),
+        Field("deputy", FieldType(Kind.UUID), nullable=True),
+    ),
+    references=(Reference("head", "staff"), Reference("deputy", "offices")),
+)
+STAFF = Collection(
+    "staff",
+    (*_KEY, Field("office", FieldType(Kind.UUID))),
+    references=(Reference("office", "offices"),),
+)
+
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -104,6 +120,26 @@ def node(number: int, parent: int) -> Document:
     """Return a node of a tree."""
     parts = {"parent": identity(parent), "name": f"node {number}"}
     return {"id": identity(number), "version": 1, **parts}
+
+
+async def agency() -> Backend:
+    """Return a store in memory whose two collections refer to each other."""
+    places = range(40)
+    offices: list[Document] = [
+        {"id": identity(at), "version": 2, "head": None, "deputy": identity((at * 7 + 3) % 40)}
+        for at in places
+    ]
+    staff: list[Document] = [
+        {"id": identity(100 + at), "version": 1, "office": identity(39 - at)} for at in places
+    ]
+    store = MemoryAdapter("agency")
+    await store.open()
+    await store.execute(Ensure((STAFF, OFFICES)))
+    await store.execute(Insert(OFFICES, tuple(offices)))
+    await store.execute(Insert(STAFF, tuple(staff)))
+    headed = tuple({**office, "head": identity(100 + at)} for at, office in enumerate(offices))
+    await store.execute(Replace(OFFICES, headed))
+    return store
 
 
 def everything(number: int) -> Document:
