@@ -75,8 +75,9 @@ class Removal:
     async def _roots(self) -> Sequence[UUID]:
         """Take up the documents that were named, and return their ids."""
         op = self._op
-        if op.versions is None and not self._ordering(op.collection):
-            self._gone[op.collection.name] = {identity: {} for identity in op.ids}
+        ordering, gone = self._ordering(op.collection), self._gone[op.collection.name]
+        if op.versions is None and not ordering:
+            gone.update((identity, {}) for identity in op.ids)
             return op.ids
         expected = dict(zip(op.ids, op.versions, strict=True)) if op.versions else {}
         ids: list[UUID] = []
@@ -85,7 +86,7 @@ class Removal:
                 if row is not None:
                     identity = cast(UUID, row["id"])
                     check_version(op.collection, row, identity, expected.get(identity))
-                    self._take(op.collection, row)
+                    gone[identity] = _links(row, ordering)
                     ids.append(identity)
         return ids
 
@@ -108,6 +109,7 @@ class Removal:
         """Note what becomes of documents that refer to what goes."""
         collection, reference = referrer.collection, referrer.reference
         self._collections.setdefault(collection.name, collection)
+        ordering, gone = self._ordering(collection), self._gone[collection.name]
         for row in page:
             identity = cast(UUID, row["id"])
             if reference.on_delete == "restrict":
@@ -115,16 +117,9 @@ class Removal:
             elif reference.on_delete == "set_null":
                 losing = self._losing[collection.name]
                 losing.setdefault(identity, set()).add(reference.field)
-            elif identity not in self._gone[collection.name]:
-                self._take(collection, row)
+            elif identity not in gone:
+                gone[identity] = _links(row, ordering)
                 found[collection.name].append(identity)
-
-    def _take(self, collection: Collection, row: Document) -> None:
-        self._gone[collection.name][cast(UUID, row["id"])] = {
-            name: cast(UUID, row[name])
-            for name in self._ordering(collection)
-            if row[name] is not None
-        }
 
     def _ordering(self, collection: Collection) -> list[str]:
         """Return the fields that decide in which order documents can go."""
@@ -169,6 +164,8 @@ class Removal:
 
         A document of a circle that must refer to one refers to itself for that moment.
         """
+        if not self._ordering(collection):
+            return
         gone = self._gone[collection.name]
         own = {each.field for each in own_references(collection)}
         later = {each.field: each.collection for each in self._relations.later(collection)}
@@ -200,6 +197,10 @@ class Removal:
             return list(gone)
         groups, _ = await _apart(children_first, _parents(gone, own))
         return [identity for group in groups for identity in group]
+
+
+def _links(row: Document, fields: Sequence[str]) -> dict[str, UUID]:
+    return {name: cast(UUID, row[name]) for name in fields if row[name] is not None}
 
 
 def _parents(gone: dict[UUID, dict[str, UUID]], own: set[str]) -> Parents:
