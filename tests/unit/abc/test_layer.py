@@ -13,6 +13,7 @@ from healthstore.errors import ConfigurationError
 from healthstore.layers.guard import GuardLayer
 from healthstore.layers.monitor import MonitorLayer
 from healthstore.layers.read_only import ReadOnlyLayer
+from healthstore.layers.references import ReferencesLayer
 from healthstore.layers.retry import RetryLayer
 from healthstore.layers.timeout import TimeoutLayer
 from healthstore.model.ops import CountDocuments, Ensure, Op
@@ -21,6 +22,7 @@ from healthstore.testing.contract._samples import PEOPLE
 R = TypeVar("R")
 LAYERS: tuple[type[Layer], ...] = (
     GuardLayer,
+    ReferencesLayer,
     TimeoutLayer,
     ReadOnlyLayer,
     RetryLayer,
@@ -29,7 +31,7 @@ LAYERS: tuple[type[Layer], ...] = (
 
 
 def test_the_order_of_ranks_is_the_order_of_the_design() -> None:
-    """Guard, timeout, read-only, retry, monitor, from the outermost to the innermost."""
+    """Guard, references, timeout, read-only, retry, monitor, from the outermost to the innermost."""
     assert all(outer.rank < inner.rank for outer, inner in pairwise(LAYERS))
 
 

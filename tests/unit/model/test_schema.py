@@ -230,6 +230,36 @@ def test_parents_come_before_their_children() -> None:
         assert tuple(each.name for each in parents_first(given_order)) == wanted
 
 
+def test_a_circle_begins_where_a_reference_may_be_null() -> None:
+    """Only what the circle needs comes early; what hangs on it follows."""
+    optional = Field("other", FieldType(Kind.UUID), nullable=True)
+    office = things(optional, name="z_office", references=(Reference("other", "a_staff"),))
+    staff = things(
+        Field("other", FieldType(Kind.UUID)),
+        name="a_staff",
+        references=(Reference("other", "z_office"),),
+    )
+    badge = things(optional, name="badge", references=(Reference("other", "a_staff"),))
+    for given_order in ((office, staff, badge), (badge, staff, office)):
+        names = tuple(each.name for each in parents_first(given_order))
+        assert names == ("z_office", "a_staff", "badge")
+
+
+def test_a_circle_without_such_a_reference_is_refused_by_name() -> None:
+    """The error names the collections of the circle, not those that hang on it."""
+    first, second, third = (
+        things(
+            Field("other", FieldType(Kind.UUID)),
+            name=name,
+            references=(Reference("other", target),),
+        )
+        for name, target in (("a", "b"), ("b", "a"), ("c", "a"))
+    )
+    with pytest.raises(ConfigurationError, match="first: a, b:") as error:
+        parents_first((third, first, second))
+    assert error.value.hint
+
+
 def test_names_in_a_database_are_short_and_different() -> None:
     """Indexes and checks of one and of several collections never share a name, and fit."""
     long = [f"{'f' * 46}{number}" for number in range(3)]
