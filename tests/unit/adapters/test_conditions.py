@@ -117,7 +117,7 @@ LITE: list[tuple[BaseException, Condition, Outcome]] = [
     (lite(7), OVERLOADED, N),
     *((lite(each), MISCONFIGURED, N) for each in (23, 3)),
     (lite(1, "no such table: people"), OK, N),
-    *((lite(each), OK, N) for each in (517, 6, 2067, 787)),
+    *((lite(each), OK, N) for each in (517, 6, 17, 2067, 787)),
     *((lite(each), OVERLOADED, N) for each in (5, 261, 15)),
     (sqlite3.OperationalError("Could not decode to UTF-8 column"), DAMAGED, U),
     (lite(1), OK, U),
@@ -138,7 +138,7 @@ MONGO: list[tuple[BaseException, Condition, Outcome]] = [
     (mongo.ConfigurationError(TEXT), MISCONFIGURED, N),
     (md(26), OK, N),
     (md(39), DAMAGED, U),
-    *((md(each), OK, N) for each in (112, 251, 121)),
+    *((md(each), OK, N) for each in (112, 239, 246, 251, 121)),
     *((md(each), OK, U) for each in (2, 11000)),
     (md(987_654), SUSPECT, U),
 ]

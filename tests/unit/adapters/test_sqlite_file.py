@@ -7,11 +7,12 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import ClassVar, TypeVar
 from uuid import UUID
 
 import pytest
 
-from healthstore.abc import Backend, BackendURL, Vitals
+from healthstore.abc import Backend, BackendURL, Layer, Vitals
 from healthstore.abc.registry import connect
 from healthstore.adapters.sql.adapter import SqlSession
 from healthstore.adapters.sql.sqlite import SqliteAdapter
@@ -22,12 +23,15 @@ from healthstore.errors import (
     HealthstoreError,
     Outcome,
     OutcomeUnknownError,
+    SerializationError,
     UnavailableError,
 )
-from healthstore.model.ops import CountDocuments, Ensure, Find, Insert, Patch
+from healthstore.layers.retry import RetryLayer
+from healthstore.model.ops import CountDocuments, Ensure, Find, Insert, Op, Patch
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, FieldType, Kind
 
+R = TypeVar("R")
 NOTES = Collection(
     "notes",
     (
@@ -242,6 +246,37 @@ async def test_a_full_disk_and_a_locked_file_are_told_apart(
     other.close()
     await prober.write()
     await prober.close()
+
+
+class CountingLayer(Layer):
+    """Counts the attempts of a retry above it."""
+
+    rank: ClassVar[int] = 90
+    attempts = 0
+
+    async def execute(self, op: Op[R]) -> R:
+        """Count, and forward."""
+        type(self).attempts += 1
+        return await super().execute(op)
+
+
+async def test_a_locked_file_is_waited_for_once(backend: SqliteAdapter, path: Path) -> None:
+    """The wait is that of busy_timeout: whoever repeats it waits twice as long for the same."""
+    await backend.close()
+    patient = SqliteAdapter("sqlite", path, busy_seconds=0.2)
+    await patient.open()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    store, CountingLayer.attempts = RetryLayer(CountingLayer(patient)), 0
+    with pytest.raises(SerializationError, match="lock was not free") as error:
+        await store.execute(Insert(NOTES, (note(2),)))
+    assert CountingLayer.attempts == 1
+    assert error.value.outcome is Outcome.NOT_APPLIED
+    assert error.value.transient
+    other.execute("ROLLBACK")
+    other.close()
+    await store.execute(Insert(NOTES, (note(2),)))
+    await patient.close()
 
 
 async def test_a_damaged_file_is_reported(tmp_path: Path) -> None:

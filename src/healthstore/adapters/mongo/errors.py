@@ -86,6 +86,8 @@ _BY_CODE: dict[int, Meaning] = {
     115: Meaning.UNSUPPORTED,  # CommandNotSupported
     121: Meaning.CHECK,  # DocumentValidationFailure
     189: Meaning.GOING_AWAY,  # PrimarySteppedDown
+    239: Meaning.CONFLICT,  # SnapshotTooOld
+    246: Meaning.CONFLICT,  # SnapshotUnavailable: a collection changed since the snapshot
     251: Meaning.CONFLICT,  # NoSuchTransaction
     262: Meaning.TIMEOUT,  # ExceededTimeLimit
     462: Meaning.BUSY,  # IngressRequestRateLimitExceeded

@@ -216,6 +216,7 @@ _CODES: Mapping[int, Verdict] = {
     517: Verdict.CONFLICT,  # SQLITE_BUSY_SNAPSHOT: another one wrote since the unit's snapshot
     sqlite3.SQLITE_BUSY: Verdict.LOCKED,
     sqlite3.SQLITE_LOCKED: Verdict.CONFLICT,
+    sqlite3.SQLITE_SCHEMA: Verdict.CONFLICT,  # a table changed since the statement was prepared
     sqlite3.SQLITE_PROTOCOL: Verdict.LOCKED,
     sqlite3.SQLITE_READONLY: Verdict.READ_ONLY,
     sqlite3.SQLITE_FULL: Verdict.FULL,
