@@ -167,7 +167,17 @@ def read_schema(line: bytes, header: Header) -> tuple[Collection, ...]:
         described = cast(dict[str, Json], found["schema"])
         collections = tuple(from_definition(each) for each in described.values())
         ordered = parents_first(collections)
-    except (AttributeError, ConfigurationError, KeyError, TypeError, ValueError):
+    except ConfigurationError as error:
+        if error.entity is None:
+            raise _malformed(2, "the schema") from None
+        raise BackupError(
+            f"line 2: this release refuses a definition: {error.message}",
+            hint="nothing was restored; restore with the release that wrote the backup, "
+            "and move the data into an entity with another definition",
+            entity=error.entity,
+            field=error.field,
+        ) from None
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise _malformed(2, "the schema") from None
     if [each.name for each in collections] != list(described) or ordered != collections:
         raise _malformed(2, "the schema")

@@ -467,6 +467,19 @@ async def test_a_backup_of_another_release_is_refused(
     assert says in str(error)
 
 
+async def test_a_backup_with_a_definition_that_is_refused_says_which(path: Path) -> None:
+    """A file from a release with wider limits is whole: the error names the definition."""
+
+    def change(lines: list[bytes]) -> None:
+        lines[1] = lines[1].replace(b'"name":"note"', b'"name":"ctid"')
+
+    _rewritten(path, change)
+    error = await refused(path)
+    assert not isinstance(error, BackupCorruptError)
+    assert error.entity == "readings"
+    assert "'ctid'" in error.message
+
+
 async def test_a_backup_with_another_spelling_of_a_check_is_restored(path: Path) -> None:
     """Releases before canonical checks wrote, and signed, values as they were given."""
 
