@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from typing import cast
 
 import pytest
+from hypothesis import given, settings
 
 from healthstore.errors import ConfigurationError
 from healthstore.model.catalog import definition, differences, from_definition, to_document
 from healthstore.model.query import MAX_PATTERN, F, Filter, Operator, Test
 from healthstore.model.schema import Check, Collection, Field
 from healthstore.model.values import FieldType, Json, Kind, Value
+from healthstore.testing.contract._samples import EVERYTHING
+from healthstore.testing.strategies import filters
 
 
 class Plain(Enum):
@@ -166,3 +170,16 @@ def test_unequal_definitions_always_have_a_difference() -> None:
     assert differences(one, reordered) == ("the checks have another order",)
     renamed = Collection("others", one.fields, checks=one.checks)
     assert differences(one, renamed) == ("the name was things, is others",)
+
+
+@settings(deadline=None, max_examples=200)
+@given(filters(EVERYTHING))
+def test_any_definition_survives_its_json_and_is_canonical(rule: Filter) -> None:
+    """What is read back from a catalog is equal, to the type of each value, and made no other."""
+    made = replace(EVERYTHING, checks=(Check("any_rule", rule),))
+    again = from_definition(definition(made))
+    assert again == made
+    assert repr(again.checks) == repr(made.checks)
+    assert again.fingerprint == made.fingerprint
+    assert repr(replace(made).checks) == repr(made.checks)
+    assert differences(made, again) == ()
