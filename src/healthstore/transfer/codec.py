@@ -178,6 +178,8 @@ class LineDecoder:
             self._columns.append(
                 (f"field_{index}", _READERS.get(each.type.kind), canonicaliser(each.type))
             )
+        self._written = LineEncoder(collection).lines
+        self._versioned = "version" in collection.by_name
         row = msgspec.defstruct("Row", forms, forbid_unknown_fields=True, gc=False)
         self._decode = msgspec.json.Decoder(row).decode
         self._required = [
@@ -209,6 +211,12 @@ class LineDecoder:
                 check_document(self._collection, row)
         except HealthstoreError as error:
             raise ValueError("check") from error
+        if self._versioned and any(cast(int, row["version"]) < 1 for row in rows):
+            problem = RefusedValueError("is below 1", field="version")
+            raise ValueError("version") from problem.at(entity=self._collection.entity)
+        # What two members of one name mean is left open; of what was written here there is one.
+        if self._written(rows) != list(lines):
+            raise ValueError("spelling")
         return rows
 
     def explain(self, line: bytes) -> HealthstoreError:

@@ -28,10 +28,14 @@ from healthstore.transfer.format import (
     read_schema,
 )
 from healthstore.transfer.pages import PAGE_BYTES, PAGE_ROWS
+from healthstore.transfer.place import require_file
+from healthstore.transfer.references import References
+from healthstore.transfer.snapshot import Consistency
 
 __all__ = ("BackupReader",)
 
 _CHUNK = 1024 * 1024
+_GZIP = b"\x1f\x8b"
 # A document has at most 8 MiB by default; as JSON each of its bytes may take six.
 _LONGEST_LINE = 64 * 1024 * 1024
 # A footer takes about 150 bytes for each collection.
@@ -60,6 +64,7 @@ class BackupReader:
 
     def __enter__(self) -> Self:
         try:
+            require_file(self._path)
             self._file = self._path.open("rb", buffering=_CHUNK)
         except OSError as error:
             raise BackupError(
@@ -106,7 +111,12 @@ class BackupReader:
     def _check_bytes(self) -> Generator[None, None, bool]:
         """Read the footer; return whether the SHA-256 in it is that of all before it."""
         self._file.seek(0)
-        if self._file.read(len(FIRST)) != FIRST:
+        first = self._file.read(len(FIRST))
+        if first.startswith(_GZIP):
+            raise BackupError(
+                "the backup is packed", hint="unpack it first, for example with gunzip"
+            )
+        if first != FIRST:
             raise BackupCorruptError(
                 "line 1: this is no backup of healthstore, or its beginning is damaged",
                 hint="name a file that `backup` wrote, as it was written",
@@ -154,17 +164,38 @@ class BackupReader:
         self.header = read_header(self._read(end=b",\n"))
         self.collections = read_schema(self._read(end=b",\n"), self.header)
         self._expect(ENTITIES + b"\n")
-        for collection in self.collections:
-            self._expect(opening(collection))
-            self._sections[collection.name] = (self._file.tell(), self._line)
-            digest = NOTHING
-            for page in self._section(collection):
-                digest += page.digest
-                yield collection, page
-            self._compare(collection, digest)
-        self._expect(b"},\n")
-        if self._file.tell() != self._footer_at or len(self.digests) != len(self.collections):
-            raise self._malformed()
+        with References(self.collections) as references:
+            for collection in self.collections:
+                self._expect(opening(collection))
+                self._sections[collection.name] = (self._file.tell(), self._line)
+                digest = NOTHING
+                for page in self._section(collection):
+                    digest += page.digest
+                    references.add(collection, page)
+                    yield collection, page
+                self._compare(collection, digest)
+            self._expect(b"},\n")
+            if self._file.tell() != self._footer_at or len(self.digests) != len(self.collections):
+                raise self._malformed()
+            self._require_complete(references)
+
+    def _require_complete(self, references: References) -> None:
+        """Raise an error for a reference to a document that is not in the backup."""
+        missing = references.missing()
+        if missing is None:
+            return
+        collection, field, target = missing
+        what = (
+            f"documents of {collection.name} refer to documents of {target} that it does not hold"
+        )
+        if self.header.consistency is Consistency.SNAPSHOT:
+            raise _corrupt(what, entity=collection.entity, field=field)
+        raise BackupError(
+            f"the backup was read while others wrote: {what}",
+            hint="nothing was restored; make another one with a snapshot, or while nobody writes",
+            entity=collection.entity,
+            field=field,
+        )
 
     def _compare(self, collection: Collection, found: Digest) -> None:
         stated = self.digests.get(collection.name)

@@ -25,6 +25,7 @@ from healthstore.errors import InvalidRequestError, RefusedValueError
 from healthstore.model.schema import Collection
 from healthstore.model.values import Kind
 from healthstore.transfer.digest import Page
+from healthstore.transfer.place import require_file
 
 __all__ = ("FilePage", "Row", "RowFile", "bad_row")
 
@@ -71,6 +72,7 @@ class RowFile:
     @contextmanager
     def _opened(self) -> Generator[IO[bytes], None, None]:
         try:
+            require_file(self._path)
             with io.BufferedReader(io.FileIO(self._path), _BUFFER) as plain:
                 if plain.peek(2)[:2] == _GZIP:
                     with gzip.open(plain) as unpacked:

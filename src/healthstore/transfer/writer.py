@@ -12,6 +12,7 @@ from secrets import token_hex
 from healthstore.errors import BackupError
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
+from healthstore.transfer._temporary import make, remove_abandoned
 from healthstore.transfer.codec import LineEncoder
 from healthstore.transfer.digest import Digest
 from healthstore.transfer.format import (
@@ -25,6 +26,8 @@ from healthstore.transfer.format import (
 )
 
 __all__ = ("BackupWriter",)
+
+_PACKED = frozenset({".7z", ".bz2", ".gz", ".lz4", ".xz", ".zip", ".zst"})
 
 
 class BackupWriter:
@@ -48,10 +51,9 @@ class BackupWriter:
         """Create the file, readable by its owner only, and write what precedes the documents."""
         with self._reported():
             self._path = _file(self._path)
-            temporary = self._path.with_name(f".{self._path.name}.{token_hex(8)}.tmp")
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            self._descriptor = os.open(temporary, flags, 0o600)
-            self._temporary = temporary
+            remove_abandoned(self._path.parent)
+            self._temporary = self._path.with_name(f".{self._path.name}.{token_hex(8)}.tmp")
+            self._descriptor = make(self._temporary)
         self._write(header_line(header) + schema_line(collections) + ENTITIES + b"\n")
 
     def begin(self, collection: Collection) -> None:
@@ -123,8 +125,17 @@ class BackupWriter:
 
 
 def _file(path: Path) -> Path:
-    """Return where the file is to be, behind links; raise BackupError for what is no file."""
+    """Return where the file is to be, behind links; raise BackupError for what is no file.
+
+    A name that promises a packed file is refused: the format is JSON.
+    """
     place = Path(os.path.realpath(path))
+    packed = {each.suffix.lower() for each in (path, place)} & _PACKED
+    if packed:
+        raise BackupError(
+            f"a backup is plain JSON, which {packed.pop()} does not say",
+            hint="name it .json, and pack it afterwards; unpack it before it is restored",
+        )
     if place.is_dir():
         raise BackupError("the path of the backup is a directory", hint="name a file in it")
     if place.exists() and not place.is_file():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar, cast
 
 import pytest
 from hypothesis import given, settings
@@ -66,6 +69,9 @@ async def path(tmp_path: Path) -> Path:
     """Return the path of a backup that is there."""
     await backup(await clinic(), tmp_path / "backup.json")
     return tmp_path / "backup.json"
+
+
+R = TypeVar("R")
 
 
 def content(path: Path) -> bytes:
@@ -549,3 +555,126 @@ async def test_a_target_that_stores_something_else_is_found(path: Path) -> None:
     target.before = disturb
     with pytest.raises(VerificationError, match=r"people \(21 expected, 21 found\)"):
         await restore(path, target)
+
+
+# --- forged: everything is recomputed --------------------------------------------------------
+
+
+def _twice(lines: list[bytes]) -> None:
+    number = _row(lines, b"p7@example.org")
+    lines[number] = lines[number].replace(b'"email":', b'"email":"evil","email":', 1)
+
+
+def _respelled(lines: list[bytes]) -> None:
+    number = _row(lines, b"p7@example.org")
+    lines[number] = lines[number].replace(b'"email":', b'"email": ', 1)
+
+
+@pytest.mark.parametrize("change", [_twice, _respelled])
+async def test_a_line_that_no_backup_has_is_found(
+    path: Path, change: Callable[[list[bytes]], None]
+) -> None:
+    """Two values of one name leave every digest as it is: whichever is read."""
+    _rewritten(path, change)
+    assert "not in the form in which a backup is written" in await corrupt(path)
+
+
+async def test_a_forged_version_is_found(tmp_path: Path) -> None:
+    """Versions begin at 1; a store would refuse or, worse, keep it."""
+    file = tmp_path / "b.json"
+    forged = {**person(1), "version": 0}
+    await backup(await opened("source", (PEOPLE, [person(0), forged])), file)
+    assert "version" in await corrupt(file)
+
+
+class Hiding(Watched):
+    """A store that lacks the first person, whatever refers to it."""
+
+    async def execute(self, op: Op[R]) -> R:
+        """Run an operation, and hide the person."""
+        result = await super().execute(op)
+        if isinstance(op, Find) and op.collection.name == "people":
+            rows = cast("tuple[Document, ...]", result)
+            return cast("R", tuple(row for row in rows if row["id"] != identity(0)))
+        return result
+
+
+@pytest.mark.parametrize("field", ["mentor", "person"])
+async def test_a_dangling_reference_is_found_before_the_target_is_touched(
+    tmp_path: Path, field: str
+) -> None:
+    """Of its own collection and of another one; not every store would notice."""
+    file = tmp_path / "b.json"
+    people = [person(0), person(1, mentor=0 if field == "mentor" else None)]
+    readings = [reading(1, of=0)] if field == "person" else []
+    source = await opened("source", (PEOPLE, people), (READINGS, readings))
+    await backup(Hiding(source), file)
+    target = Watched(await opened("target"))
+    with pytest.raises(BackupCorruptError, match="refer to documents of people") as caught:
+        await restore(file, target)
+    assert caught.value.field == field
+    assert target.seen == []
+
+
+async def test_references_in_any_order_are_whole(tmp_path: Path) -> None:
+    """To later and to earlier documents, in and across pages."""
+    file = tmp_path / "b.json"
+    people = [person(number, mentor=11_999 - number) for number in range(12_000)]
+    source = await opened("source", (PEOPLE, people))
+    await backup(source, file)
+    assert (await restore(file, await opened("target"))).rows == 12_000
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+async def test_what_a_killed_backup_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    """It holds documents; that of a living process stays, and so does any other file."""
+    program = (
+        "import sys, time; from pathlib import Path; "
+        "from healthstore.transfer._temporary import make; "
+        "make(Path(sys.argv[1])); print('made', flush=True); time.sleep(60)"
+    )
+    living, dead = (tmp_path / f".b.json.{digit * 16}.tmp" for digit in "ab")
+    others = [tmp_path / name for name in (".b.json.tmp", "b.json.0000000000000000.tmp", ".x")]
+    for each in others:
+        each.touch()
+    dead.write_text("documents")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(living), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"made\n"
+        await backup(await opened("source", (PEOPLE, [person(0)])), tmp_path / "b.json")
+        assert not dead.exists()
+        assert living.exists()
+    finally:
+        process.kill()
+        await process.wait()
+    await backup(await opened("source", (PEOPLE, [person(0)])), tmp_path / "b.json")
+    assert sorted(listed(tmp_path)) == sorted(each.name for each in [*others, tmp_path / "b.json"])
+
+
+@pytest.mark.parametrize("name", ["b.json.gz", "b.json.zst", "b.ZIP"])
+async def test_a_name_that_promises_a_packed_file_is_refused(tmp_path: Path, name: str) -> None:
+    """A file is what its name says; nothing is written."""
+    with pytest.raises(BackupError, match="plain JSON"):
+        await backup(await opened("source", (PEOPLE, [person(0)])), tmp_path / name)
+    assert listed(tmp_path) == []
+
+
+async def test_a_packed_backup_says_so(path: Path) -> None:
+    """It is not damaged, it wants to be unpacked."""
+    put(path, gzip.compress(content(path)))
+    with pytest.raises(BackupError, match="packed"):
+        await restore(path, await opened("target"))
+
+
+async def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    """Opening it would wait for a writer, and hold up everybody in this loop."""
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull)):
+        with pytest.raises(InvalidRequestError, match="a pipe or a device"):
+            await restore(path, await opened("target"))
