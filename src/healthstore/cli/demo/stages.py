@@ -96,8 +96,8 @@ class Demo:
         wrong: list[str] = []
         for name, url in self.stores.items():
             async with DatabaseManager(members={name: url}) as db:
-                await db.initialize(Patient, Reading)
                 try:
+                    await db.initialize(Patient, Reading)
                     answers = await program(db)
                 except CapabilityError as error:
                     self.refused[name] = error.message
