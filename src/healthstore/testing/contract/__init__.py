@@ -36,6 +36,7 @@ from healthstore.testing.contract.errors import TestErrors
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
 from healthstore.testing.contract.lifecycle import TestLifecycle
+from healthstore.testing.contract.limits import TestLimits
 from healthstore.testing.contract.long_texts import TestLongTexts
 from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.patches import TestPatches
@@ -64,6 +65,7 @@ __all__ = (
     "TestFilters",
     "TestFloatSums",
     "TestLifecycle",
+    "TestLimits",
     "TestLongTexts",
     "TestOrderAndPages",
     "TestPatches",
@@ -93,6 +95,7 @@ class ContractTests(
     TestFilters,
     TestFloatSums,
     TestLifecycle,
+    TestLimits,
     TestLongTexts,
     TestOrderAndPages,
     TestPatches,
