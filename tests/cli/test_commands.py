@@ -180,26 +180,30 @@ def test_an_interrupt_ends_with_130() -> None:
     assert err == "error: interrupted\n  code: interrupted\n"
 
 
-def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
-    """``healthstore … | head -1`` ends without a word about the pipe."""
+@pytest.mark.parametrize("code", [Exit.OK, Exit.MISMATCH])
+def test_a_reader_that_leaves_ends_the_command_quietly(code: Exit) -> None:
+    """``healthstore … | head -1`` ends without a word about the pipe, with its own exit code."""
     script = (
         "import sys\n"
         "from healthstore.cli.command import perform\n"
         "from healthstore.cli.output import Manners\n"
         "async def job(output):\n"
-        "    while True:\n"
+        "    while not output.gone:\n"
         "        output.show('x' * 1000)\n"
+        "    output.result({})\n"
+        "    return int(sys.argv[1])\n"
         "sys.exit(perform(Manners(), job))\n"
     )
+    asked = [sys.executable, "-c", script, str(code)]
     with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(timeout=30) == Exit.FAILURE
+        assert process.wait(timeout=30) == code
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full to write to")
@@ -255,3 +259,16 @@ def test_the_module_is_the_command(folder: Path) -> None:
     )
     assert done.returncode == Exit.USAGE
     assert "\x1b" not in done.stderr + done.stdout
+
+
+def test_shells_complete_commands() -> None:
+    """``healthstore mi<Tab>`` after ``healthstore --install-completion``."""
+    asked = {"_HEALTHSTORE_COMPLETE": "complete_bash", "COMP_WORDS": "healthstore mi"}
+    ended = subprocess.run(
+        COMMAND,
+        env={**os.environ, **asked, "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stdout.split() == ["migrate"]

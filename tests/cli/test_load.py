@@ -138,3 +138,23 @@ def test_rows_join_what_is_there(run: Run, folder: Path) -> None:
         assert run("load", "w.jsonl", "--entity", "clinic:Weight", "--url", STORE).code == Exit.OK
     found = [each.model_dump()["kg"] for each in stored("Weight")]
     assert sorted(found) == [Decimal("1.50"), Decimal("2.50")]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("kg,taken\n1,2026-01-05T05:00:00Z\n", ["'taken' is no field", "did you mean 'taken_at'"]),
+        ("kg,colour\n1,red\n", ["'colour' is no field", "known fields: "]),
+        ("kg;taken_at\n1;\n", ["separated by semicolons", "by commas"]),
+        ("kg\ttaken_at\n1\t\n", ["separated by tabs"]),
+    ],
+)
+def test_a_table_that_does_not_fit_is_told_by_its_header(
+    run: Run, folder: Path, text: str, says: list[str]
+) -> None:
+    """An unknown column is named, and another separator recognised."""
+    (folder / "w.csv").write_text(text, "utf-8")
+    ended = run("load", "w.csv", "--entity", "clinic:Weight", "--url", STORE)
+    assert ended.code == Exit.FAILURE
+    for each in says:
+        assert each in ended.err

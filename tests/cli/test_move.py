@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,26 @@ def test_the_schema_is_told_without_the_entities(filled: Run) -> None:
         "weights": 2,
     }
     assert json.dumps(shown).count(SECRET) == 0
+
+
+def test_the_schema_shows_what_a_check_demands(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule, not only its name."""
+    (folder / "measured.py").write_text(
+        "from healthstore import Check, Entity, F\n"
+        "class Pulse(Entity, collection='pulses', checks=[\n"
+        "    Check('human', (F.rate >= 0) & (F.rate <= 400) & ~(F.note == 'x'))]):\n"
+        "    rate: int\n"
+        "    note: str | None = None\n",
+        "utf-8",
+    )
+    assert run("initialize", "measured:Pulse", "--url", ONE).code == Exit.OK
+    monkeypatch.delitem(sys.modules, "measured")
+    shown = run("schema", ONE).out
+    assert "check human: " in shown
+    for part in ("rate >= 0", "rate <= 400", " and ", "note", "'x'"):
+        assert part in shown
 
 
 def test_a_look_at_an_empty_store_changes_nothing(run: Run, folder: Path) -> None:

@@ -62,7 +62,7 @@ _Usage: type[Exception] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="healthstore",
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,  # a traceback may show values
     rich_markup_mode=None,  # rich takes longer to import than all the rest of --help
 )

@@ -9,7 +9,6 @@ from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
-from healthstore.cli.exits import Exit
 from healthstore.cli.failures import failure_of
 from healthstore.cli.output import Manners, Output
 from healthstore.cli.store import Store
@@ -53,8 +52,6 @@ def perform(manners: Manners, job: Callable[[Output], Awaitable[int]]) -> int:
 
     try:
         return asyncio.run(work())
-    except BrokenPipeError:  # whoever read the output has gone, as in `… | head -1`
-        return Exit.FAILURE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the end of every error
         failure = failure_of(error)
         output.fail(failure)

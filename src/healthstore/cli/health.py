@@ -74,15 +74,16 @@ async def watch_health(output: Output, store: Store, seconds: float) -> int:
 
 
 async def _redraw(output: Output, db: DatabaseManager, seconds: float) -> int:
-    while True:
+    while not output.gone:
         output.show("\x1b[H\x1b[2J" + f"{_now()}, every {seconds:g} s until Ctrl-C\n")
         _show(output, await db.health())
         await asyncio.sleep(seconds)
+    return Exit.OK
 
 
 async def _follow(output: Output, db: DatabaseManager) -> int:
     said = ""
-    while True:
+    while not output.gone:
         health = await db.health()
         line = _line(health)
         if line != said:
@@ -90,6 +91,7 @@ async def _follow(output: Output, db: DatabaseManager) -> int:
             output.show(f"{_now()} {line}")
             output.result(_data(health))
         await asyncio.sleep(_LOOK_SECONDS)
+    return Exit.OK
 
 
 def _told(output: Output, health: Health) -> Exit:

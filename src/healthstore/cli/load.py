@@ -29,6 +29,8 @@ from healthstore.transfer import load
 
 __all__ = ("Reader", "load_file")
 
+# What separates columns elsewhere, and how it is called.
+_OTHERS: Mapping[str, str] = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 # Reasons that a validator of the user's wrote: they may quote the value.
 _WRITTEN = frozenset({"assertion_error", "value_error"})
 
@@ -72,6 +74,7 @@ class Reader:
         self._entity = entity
         json = [each.name for each in self.collection.fields if each.type.kind is Kind.JSON]
         self._json = frozenset(json if cells else ())
+        self._cells = cells
 
     def document(self, row: Mapping[str, object]) -> Document:
         """Return the document of a row; raise RefusedValueError, without any value."""
@@ -89,17 +92,7 @@ class Reader:
         first = min(found, key=lambda each: each["type"] != "extra_forbidden")
         field = str(first["loc"][0]) if first["loc"] else None
         if field is not None and field not in self.collection.by_name:
-            # The name itself is not shown unless it is nearly a field: in a file without a
-            # header it is a value.
-            close = get_close_matches(field, self.collection.names, n=1)
-            known = ", ".join(self.collection.names)
-            return RefusedValueError(
-                f"{field!r} is no field"
-                if close
-                else f"value {names.index(field) + 1} of the row belongs to no field",
-                hint=f"did you mean {close[0]!r}?" if close else f"known fields: {known}",
-                entity=self.collection.entity,
-            )
+            return self._unknown(field, names)
         # Behind a comma pydantic quotes a part of what it could not parse.
         reason = first["msg"].partition(", ")[0]
         return RefusedValueError(
@@ -107,6 +100,30 @@ class Reader:
             hint="correct the row, or the entity",
             entity=self.collection.entity,
             field=field,
+        )
+
+    def _unknown(self, name: str, names: tuple[str, ...]) -> RefusedValueError:
+        """Return the error for a column that is no field.
+
+        Its name is not shown unless it surely is one: in a file without a header it is a value.
+        """
+        fields = self.collection.names
+        close = get_close_matches(name, fields, n=1)
+        known = f"known fields: {', '.join(fields)}"
+        other = next((mark for mark in _OTHERS if mark in name), None)
+        if len(names) == 1 and other and set(name.split(other)) & set(fields):
+            return RefusedValueError(
+                f"the columns seem to be separated by {_OTHERS[other]}",
+                hint="separate them by commas",
+                entity=self.collection.entity,
+            )
+        shown = close or (self._cells and set(names) & set(fields))
+        return RefusedValueError(
+            f"{name!r} is no field"
+            if shown
+            else f"value {names.index(name) + 1} of the row belongs to no field",
+            hint=f"did you mean {close[0]!r}?" if close else known,
+            entity=self.collection.entity,
         )
 
 

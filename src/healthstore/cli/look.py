@@ -8,6 +8,7 @@ from healthstore.cli.output import Output
 from healthstore.cli.store import Store
 from healthstore.model.catalog import definition
 from healthstore.model.ops import CountDocuments
+from healthstore.model.query import And, Filter, Not, Operator, Or, Test
 from healthstore.model.schema import Collection, Field, parents_first
 from healthstore.model.values import Kind
 from healthstore.transfer.selection import catalog
@@ -48,7 +49,25 @@ def _show(output: Output, collection: Collection, count: int) -> None:
     title = f"{collection.name}: {count:,} documents"
     output.table(("field", "type", "null", "keys"), rows, title=title)
     for check in collection.checks:
-        output.show(f"check {check.name}")
+        output.show(f"check {check.name}: {_rule(check.rule)}")
+
+
+def _rule(rule: Filter) -> str:
+    """Return what a check demands, as it reads."""
+    if isinstance(rule, And | Or):
+        word = " and " if isinstance(rule, And) else " or "
+        return word.join(f"({_rule(part)})" for part in rule.items)
+    if isinstance(rule, Not):
+        return f"not ({_rule(rule.item)})"
+    assert isinstance(rule, Test)
+    if rule.operator in {Operator.IS_NULL, Operator.NOT_NULL}:
+        return f"{rule.field} {rule.operator}"
+    values = rule.operand if isinstance(rule.operand, tuple) else (rule.operand,)
+    return f"{rule.field} {rule.operator} {', '.join(map(_literal, values))}"
+
+
+def _literal(value: object) -> str:
+    return repr(value) if isinstance(value, str | bytes) else str(value)
 
 
 def _type(field: Field) -> str:

@@ -43,6 +43,8 @@ class Output:
         self.stderr = stderr or sys.stderr or _nowhere()
         # https://no-color.org: any value but the empty one.
         self.plain = manners.no_color or bool(os.environ.get("NO_COLOR"))
+        self.gone = False
+        """Nobody reads standard output any more: what goes on without end may stop."""
         self._silent = manners.json or manners.quiet
 
     @property
@@ -91,14 +93,18 @@ class Output:
 
     @contextmanager
     def _reported(self) -> Generator[None, None, None]:
-        """Say of a failed write that it was standard output's, and write nothing more there."""
+        """Say of a failed write that it was standard output's, and write nothing more there.
+
+        A reader that has gone, as in ``… | head -1``, has what it wants: that is no failure.
+        """
         try:
             yield
         except OSError as error:
             # What is still to be written vanishes: else Python itself fails on it at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+            self.gone = True
             if isinstance(error, BrokenPipeError):
-                raise
+                return
             raise CommandError(
                 Failure(
                     f"the result cannot be written: {os.strerror(error.errno or 0)}",
@@ -125,7 +131,7 @@ class Output:
             "hint": failure.hint,
             "code": failure.code,
         }
-        with suppress(BrokenPipeError, CommandError):  # standard error has told it
+        with suppress(CommandError):  # standard error has told it
             self.result({"ok": False, "exit": int(failure.exit), "error": error})
 
     def log(self) -> None:

@@ -33,7 +33,9 @@ __all__ = ("FilePage", "Row", "RowFile", "bad_row")
 Row: TypeAlias = tuple[int, Mapping[str, object]]
 
 _GZIP = b"\x1f\x8b"
-_LONGEST_LINE = 64 * 1024 * 1024
+# A few kilobytes of a packed file can stand for gigabytes: what is held of it is bounded.
+_LONGEST_ROW = 16 * 1024 * 1024
+_MOST_BLANK = 100_000  # empty lines in a row: nobody hears of a file meanwhile
 _BUFFER = 1024 * 1024
 
 
@@ -93,13 +95,18 @@ class RowFile:
 
 def _json_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
     decode = _json_decoder(collection)
-    number = 0
-    while line := file.readline(_LONGEST_LINE):
+    number = blank = 0
+    while line := file.readline(_LONGEST_ROW):
         number += 1
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
+        if len(line) == _LONGEST_ROW:
+            raise _too_long(number, collection)
         if not line.strip():
+            blank += 1
+            _require_few(blank, number, collection)
             continue
+        blank = 0
         try:
             row = decode(line)
             _check_names(line.decode())
@@ -152,7 +159,8 @@ def _json_decoder(collection: Collection) -> Callable[[bytes], Mapping[str, obje
 
 def _csv_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    reader = csv.reader(text, strict=True)
+    lines = _Lines(text, collection)
+    reader = csv.reader(lines, strict=True)
     line = 1
     try:
         names = next(reader, None)
@@ -160,8 +168,11 @@ def _csv_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
             raise bad_row(1, "names no column", collection)
         if len(set(names)) != len(names):
             raise bad_row(1, "names a column twice", collection)
-        line = reader.line_num + 1
+        line = lines.next_row()
+        blank = 0
         for cells in reader:
+            blank = 0 if cells else blank + 1
+            _require_few(blank, line, collection)
             if cells:
                 if len(cells) != len(names):
                     raise bad_row(
@@ -169,7 +180,7 @@ def _csv_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
                     )
                 values = [cell or None for cell in cells]
                 yield line, dict(zip(names, values, strict=True))
-            line = reader.line_num + 1
+            line = lines.next_row()
     except UnicodeDecodeError:
         # The text is decoded in blocks: the line is near.
         raise bad_row(line, "or one soon after it is no UTF-8", collection) from None
@@ -177,6 +188,37 @@ def _csv_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
         raise bad_row(line, "is no CSV, or has a very long cell", collection) from None
     finally:
         text.detach()  # the file is closed by whoever opened it
+
+
+class _Lines:
+    """The lines of a table; those of one row together are bounded."""
+
+    def __init__(self, text: io.TextIOWrapper, collection: Collection) -> None:
+        self._text = text
+        self._collection = collection
+        self._row, self._number, self._taken = 1, 0, 0
+
+    def next_row(self) -> int:
+        """Begin another row, and return its line."""
+        self._row, self._taken = self._number + 1, 0
+        return self._row
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._text.readline(_LONGEST_ROW - self._taken):
+            self._number += 1
+            self._taken += len(line)
+            if self._taken >= _LONGEST_ROW:
+                raise _too_long(self._row, self._collection)
+            yield line
+
+
+def _too_long(line: int, collection: Collection) -> RefusedValueError:
+    return bad_row(line, f"begins a row of more than {_LONGEST_ROW:,} characters", collection)
+
+
+def _require_few(blank: int, line: int, collection: Collection) -> None:
+    if blank > _MOST_BLANK:
+        raise bad_row(line, f"follows {_MOST_BLANK:,} empty lines", collection)
 
 
 def bad_row(

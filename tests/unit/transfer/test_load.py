@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
+import tracemalloc
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -370,3 +372,43 @@ async def test_events_tell_what_happens(rows: Path) -> None:
     assert stages == [("check", 100), ("copy", 100)]
     assert Planned({"foods": 100}) in events
     assert isinstance(events[-1], Finished)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("f.jsonl.gz", b"[" * 40_000_000, "line 1: begins a row of more than"),
+        ("f.csv.gz", b"code,name\n1," + b"," * 40_000_000, "line 2: begins a row of more than"),
+        (
+            "f.csv.gz",
+            b"code,name\n1" + (b',"' + b"x" * 1_000 + b'\n"') * 20_000,
+            "line 2: begins a row of more than",
+        ),
+        ("f.jsonl.gz", b"\n" * 40_000_000, "follows 100,000 empty lines"),
+        ("f.csv.gz", b"code,name\n" + b"\n" * 40_000_000, "follows 100,000 empty lines"),
+    ],
+)
+async def test_a_small_file_that_stands_for_a_huge_one_is_refused(
+    tmp_path: Path, name: str, text: bytes, says: str
+) -> None:
+    """What is held of a row is bounded, and so is what passes unseen."""
+    file = tmp_path / name
+    file.write_bytes(gzip.compress(text, 1))
+    del text
+    target = await opened("target")
+    tracemalloc.start()
+    try:
+        with pytest.raises(RefusedValueError, match=says):
+            await load(file, FOODS, target, food)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 200 * 1024 * 1024
+
+
+async def test_a_pipe_is_no_file_of_rows(tmp_path: Path) -> None:
+    """It is read more than once."""
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    with pytest.raises(InvalidRequestError, match="a pipe or a device"):
+        await load(pipe, FOODS, await opened("target"), food)
