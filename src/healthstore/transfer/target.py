@@ -20,6 +20,7 @@ from healthstore.errors import (
 from healthstore.model.filling import Filling
 from healthstore.model.ops import Ensure, Find, Get, Insert, Replace
 from healthstore.model.schema import Collection, parents_first
+from healthstore.model.values import Document
 from healthstore.transfer.clear import remove_all, require_removable
 from healthstore.transfer.digest import Digest, Page
 from healthstore.transfer.filling import Fill, filling, mark_of
@@ -153,14 +154,17 @@ class Target:
         with ExitStack() as files:
             file = files.enter_context(SpooledTemporaryFile(max_size=_IN_MEMORY))
             held = self.backend.capabilities.references
-            later = Later(collection, file, held=held, ahead=self._ahead)
+            postponed = files.enter_context(SpooledTemporaryFile(max_size=_IN_MEMORY))
+            later = Later(collection, file, postponed, held=held, ahead=self._ahead)
 
             async def handle(page: Page) -> None:
-                await self._insert(collection, page, later)
+                await self._insert(collection, later.without(page.rows))
 
             digest, seconds = await walk(
                 Stage.COPY, collection, source, self._report, total=total, handle=handle
             )
+            for rows in later.postponed():
+                await self._insert(collection, rows)
             if later.waits:
                 self._waiting.append((collection, later))
                 self._files.push(files.pop_all())
@@ -168,19 +172,21 @@ class Target:
                 await self._settle(collection, later)
         return Moved(collection.name, digest.count, str(digest), seconds), digest
 
-    async def _insert(self, collection: Collection, page: Page, later: Later) -> None:
+    async def _insert(self, collection: Collection, rows: tuple[Document, ...]) -> None:
+        if not rows:
+            return
         op = Insert(
             collection,
-            later.without(page.rows),
+            rows,
             atomic=self.backend.capabilities.transactions,
             checked_references=self._checked,
         )
         self._fill.begun = True
         added = await self.backend.execute(op)
         self._rows += added
-        if added != len(page.rows):
+        if added != len(rows):
             raise BackendError(
-                f"added {added} of {len(page.rows)} documents and reported no error",
+                f"added {added} of {len(rows)} documents and reported no error",
                 hint="this is a defect of the backend's adapter",
                 entity=collection.entity,
                 backend=self.backend.name,

@@ -69,6 +69,14 @@ NODES = Collection(
     references=(Reference("parent", "nodes"),),
 )
 
+# Neither null nor a node's own id can stand in for its parent: siblings have other names.
+NAMED_NODES = Collection(
+    "named_nodes",
+    (*_KEY, Field("parent", FieldType(Kind.UUID)), Field("rank", FieldType(Kind.INTEGER))),
+    uniques=(Unique("parent", "rank"),),
+    references=(Reference("parent", "named_nodes"),),
+)
+
 # Each needs the other one: an office has a head of its staff, and a deputy office.
 OFFICES = Collection(
     "offices",

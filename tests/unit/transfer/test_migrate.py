@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.transfer.samples import (
     EVERYTHING,
+    NAMED_NODES,
     NODES,
     PEOPLE,
     READINGS,
@@ -40,7 +42,8 @@ from healthstore.errors import (
 )
 from healthstore.model.catalog import CATALOG, catalog_id
 from healthstore.model.ops import CountDocuments, Ensure, Get, Insert, Op, Patch, Replace
-from healthstore.model.schema import Collection, Field
+from healthstore.model.query import F
+from healthstore.model.schema import Check, Collection, Field
 from healthstore.model.values import Document, FieldType, Kind
 from healthstore.testing.strategies import documents
 from healthstore.transfer import (
@@ -109,6 +112,51 @@ async def test_references_to_later_documents_arrive(parents: list[int], page_row
     target = await opened("target")
     await migrate(source, target, page_rows=page_rows)
     assert await stored(target, NODES) == list(rows)
+
+
+def ranked(parents: list[int]) -> tuple[list[Document], Collection]:
+    """Return a tree of named nodes in any order of ids, and its collection with a check.
+
+    Each node's rank among its siblings is one that its parent has, too; the first is the root.
+    """
+    size = len(parents) + 1
+    numbers = [(7 * number + 3) % size for number in range(size)]  # 7 and the sizes share nothing
+    above = [0, *(parent % (place + 1) for place, parent in enumerate(parents))]
+    ranks = [above[:place].count(parent) for place, parent in enumerate(above)]
+    rows: list[Document] = [
+        {
+            "id": identity(numbers[place]),
+            "version": 1,
+            "parent": identity(numbers[parent]),
+            "rank": rank,
+        }
+        for place, (parent, rank) in enumerate(zip(above, ranks, strict=True))
+    ]
+    allowed = tuple({row["parent"] for row in rows})
+    check = Check("parent_has_children", F.parent.in_(allowed))
+    return sorted(rows, key=lambda row: str(row["id"])), replace(NAMED_NODES, checks=(check,))
+
+
+@given(st.lists(st.integers(0, 29), min_size=29, max_size=29), st.integers(1, 31))
+@settings(deadline=None, max_examples=40)
+async def test_a_parent_that_a_key_or_a_check_holds_arrives(
+    parents: list[int], page_rows: int
+) -> None:
+    """A required reference in a unique key and a check has no stand-in, and none is needed."""
+    rows, nodes = ranked(parents)
+    source, target = await opened("source", (nodes, rows)), await opened("target")
+    await migrate(source, target, page_rows=page_rows)
+    assert await stored(target, nodes) == rows
+
+
+async def test_a_parent_that_a_key_or_a_check_holds_arrives_where_it_is_enforced(
+    target: Backend,
+) -> None:
+    """So it is in a database that checks each row at once, and through a chain of ids downwards."""
+    rows, nodes = ranked(list(range(29)))
+    source = await opened("source", (nodes, rows))
+    await migrate(source, target, page_rows=4)
+    assert await stored(target, nodes) == rows
 
 
 async def test_references_to_later_documents_arrive_where_they_are_enforced(
