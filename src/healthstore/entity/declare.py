@@ -37,7 +37,8 @@ class Ref:
 
     ``on_delete`` says what becomes of this document when the other one is deleted: it
     forbids that (``"restrict"``), goes with it (``"cascade"``) or loses the reference
-    (``"set_null"``).
+    (``"set_null"``). ``"self"`` is the entity's own collection. Entities may refer to each other
+    in a circle if one of the references may be None: name the later one by its collection.
     """
 
     target: type[Entity] | str
