@@ -78,9 +78,9 @@ class TestValueLists(Contract):
     async def test_a_long_list_of_each_kind_agrees_with_the_reference(
         self, store: Backend, field: str
     ) -> None:
-        """Hundreds of values, every other edge among them, select what Python selects."""
+        """A thousand values, every other edge among them, select what Python selects."""
         await _filled(store)
-        others = tuple(OTHERS[field](at) for at in range(700))
+        others = tuple(OTHERS[field](at) for at in range(1_100))
         edges = EDGES[field]
         lists: tuple[tuple[Value, ...], ...] = (
             (*others, *edges[::2]),
