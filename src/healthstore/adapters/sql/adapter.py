@@ -16,7 +16,6 @@ from healthstore.adapters.sql.compile import Statements
 from healthstore.adapters.sql.deletes import IDS, delete_rows, referenced, unguarded
 from healthstore.adapters.sql.dialect import Connection, Dialect, Row
 from healthstore.adapters.sql.errors import Verdict, explain
-from healthstore.adapters.sql.filters import pad
 from healthstore.adapters.sql.floats import UnevenError
 from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber
@@ -269,10 +268,9 @@ class SqlAdapter(Adapter[SqlSession]):
         statements = self.statements(collection)
         found: dict[UUID, Document] = {}
         for start in range(0, len(ids), IDS):
-            chunk = pad(tuple(ids[start : start + IDS]))
-            compiled = statements.get(len(chunk), lock=lock and self.dialect.row_locks)
-            values = [statements.encode("id", identity) for identity in chunk]
-            rows = await session.connection.fetch(compiled.sql, compiled.bind(values))
+            chunk = ids[start : start + IDS]
+            compiled, values = statements.get(chunk, lock=lock and self.dialect.row_locks)
+            rows = await session.connection.fetch(compiled.sql, values)
             for document in statements.documents(rows):
                 found[cast(UUID, document["id"])] = document
         return found
@@ -378,8 +376,7 @@ class SqlAdapter(Adapter[SqlSession]):
         statements, dialect = self.statements(op.collection), self.dialect
         single = len(op.ids) == 1 and op.versions is None and not session.in_unit
         if single and not unguarded(op.collection, dialect):
-            compiled = statements.delete(1)
-            values = compiled.bind([statements.encode("id", op.ids[0])])
+            compiled, values = statements.delete(op.ids)
             with referenced(dialect, op.collection):
                 return (await session.connection.execute(compiled.sql, values) > 0,)
         async with self._atomic(session, op.collection):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, cast
+from uuid import UUID
 
 from sqlalchemy import (
     ClauseElement,
@@ -35,14 +36,14 @@ from healthstore.adapters.sql.dialect import BulkInsert, Converter, Dialect
 from healthstore.adapters.sql.filters import (
     Many,
     Shape,
-    among,
+    listed,
     operands,
     prepared,
     shape,
     where_clause,
 )
 from healthstore.model.ops import Aggregate, Function, Measure
-from healthstore.model.query import Filter, Order
+from healthstore.model.query import Filter, Order, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
 
@@ -116,15 +117,16 @@ class Statements:
 
     # --- statements ------------------------------------------------------------------------
 
-    def get(self, count: int, *, lock: bool = False) -> Compiled:
-        """Select documents by ``count`` ids (see :func:`~healthstore.adapters.sql.filters.pad`)."""
+    def get(self, ids: Sequence[UUID], *, lock: bool = False) -> tuple[Compiled, Sequence[Any]]:
+        """Select documents by their ids."""
 
         def build() -> ClauseElement:
-            ids = [_parameter(place, self._table.c.id) for place in range(count)]
-            statement = select(*self._table.c).where(among(self._table.c.id, ids))
+            statement = select(*self._table.c).where(self._where(where)[0])
             return statement.with_for_update() if lock else statement
 
-        return self._compile(("get", count, lock), build)
+        where, size, values = self._listed("id", ids)
+        compiled = self._compile(("get", size, lock), build)
+        return compiled, compiled.bind(values)
 
     def find(
         self, where: Filter, order: Sequence[Order], limit: int, *, whole: bool
@@ -226,28 +228,25 @@ class Statements:
 
         return self._compile(("patch", tuple(sets), tuple(increments), versioned), build)
 
-    def referring(self, field: str, count: int) -> Compiled:
-        """Select, and lock, the ids of rows that refer to ``count`` ids."""
+    def referring(self, field: str, ids: Sequence[UUID]) -> tuple[Compiled, Sequence[Any]]:
+        """Select, and lock, the ids of rows that refer to these ids."""
 
         def build() -> ClauseElement:
-            column = self._table.c[field]
-            ids = [_parameter(place, self._table.c.id) for place in range(count)]
-            return select(self._table.c.id).where(among(column, ids)).with_for_update()
+            return select(self._table.c.id).where(self._where(where)[0]).with_for_update()
 
-        return self._compile(("referring", field, count), build)
+        where, size, values = self._listed(field, ids)
+        compiled = self._compile(("referring", field, size), build)
+        return compiled, compiled.bind(values)
 
-    def delete(self, count: int, *, versioned: bool = False) -> Compiled:
-        """Delete documents by ``count`` ids, or one by id and version."""
+    def delete(self, ids: Sequence[UUID]) -> tuple[Compiled, Sequence[Any]]:
+        """Delete documents by their ids."""
 
         def build() -> ClauseElement:
-            table = self._table
-            ids = [_parameter(place, table.c.id) for place in range(count)]
-            clause = among(table.c.id, ids)
-            if versioned:
-                clause = and_(clause, table.c.version == _parameter(count, table.c.version))
-            return delete(table).where(clause)
+            return delete(self._table).where(self._where(where)[0])
 
-        return self._compile(("delete", count, versioned), build)
+        where, size, values = self._listed("id", ids)
+        compiled = self._compile(("delete", size), build)
+        return compiled, compiled.bind(values)
 
     # --- parts -----------------------------------------------------------------------------
 
@@ -290,6 +289,14 @@ class Statements:
     def _values(self, where: Filter) -> list[Any]:
         """Return the values of a filter, encoded, in the order in which it binds them."""
         return [self._operand(name, value) for name, value in operands(where)]
+
+    def _listed(self, field: str, ids: Sequence[UUID]) -> tuple[Test, Shape, list[Any]]:
+        """Return the test that a field has one of these ids, its shape and its values."""
+        test = listed(field, ids)
+        kept = cast("tuple[UUID, ...]", test.operand)
+        if isinstance(kept, Many):
+            return test, Many, [self._operand(field, kept)]
+        return test, len(kept), [self.encode(field, each) for each in kept]
 
     def _operand(self, name: str | None, value: Value | Many) -> Any:
         if name is None:

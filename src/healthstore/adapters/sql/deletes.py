@@ -12,7 +12,6 @@ from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.compile import Statements
 from healthstore.adapters.sql.dialect import Connection, Dialect
 from healthstore.adapters.sql.errors import Failure, Verdict, explain
-from healthstore.adapters.sql.filters import pad
 from healthstore.model.precedence import children_first
 from healthstore.model.schema import Collection, Reference
 from healthstore.model.values import Document
@@ -62,16 +61,14 @@ async def delete_rows(
     collection = statements.collection
     for reference in unguarded(collection, dialect):
         for chunk in _chunks(tuple(rows)):
-            compiled = statements.referring(reference.field, len(chunk))
-            values = compiled.bind([statements.encode("id", each) for each in chunk])
+            compiled, values = statements.referring(reference.field, chunk)
             for row in await connection.fetch(compiled.sql, values):
                 if statements.decode("id", row[0]) not in rows:
                     failure = Failure(Verdict.REFERENCED, reference.field)
                     raise explain(failure, Phase.WRITE, collection)
     for group in _groups(collection, rows):
         for chunk in _chunks(group):
-            compiled = statements.delete(len(chunk))
-            values = compiled.bind([statements.encode("id", each) for each in chunk])
+            compiled, values = statements.delete(chunk)
             await connection.execute(compiled.sql, values)
 
 
@@ -87,6 +84,6 @@ def _groups(collection: Collection, rows: Mapping[UUID, Document]) -> list[list[
     return [*groups, circle] if circle else groups
 
 
-def _chunks(ids: Sequence[UUID]) -> Iterator[tuple[UUID, ...]]:
+def _chunks(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
     for start in range(0, len(ids), IDS):
-        yield cast("tuple[UUID, ...]", pad(tuple(ids[start : start + IDS])))
+        yield ids[start : start + IDS]

@@ -30,7 +30,7 @@ from healthstore.errors import InvalidRequestError
 from healthstore.model.query import PLURAL, And, Filter, Not, Operator, Test
 from healthstore.model.values import Value
 
-__all__ = ("Many", "among", "operands", "pad", "prepared", "shape", "where_clause")
+__all__ = ("Many", "listed", "operands", "prepared", "shape", "where_clause")
 
 Shape: TypeAlias = object
 # From a field's name and a value, a length (no name), or Many values, to what stands for it.
@@ -110,7 +110,8 @@ def _membership(
     if isinstance(test.operand, Many):
         return dialect.among(column, operand(test.field, test.operand))
     values = cast("tuple[Value, ...]", test.operand)
-    return among(column, [operand(test.field, value) for value in values])
+    bound = [operand(test.field, value) for value in values]
+    return column == bound[0] if len(bound) == 1 else column.in_(bound)
 
 
 def _contains(
@@ -200,6 +201,12 @@ def shape(where: Filter) -> Shape:
     return (type(where), *(shape(item) for item in where.items))
 
 
+def listed(field: str, values: Sequence[Value]) -> Test:
+    """Return the prepared test that a field has one of at least one value."""
+    kept = _pad(tuple(values)) if len(values) <= _LISTED else Many(values)
+    return Test(field, Operator.IN, kept)
+
+
 def prepared(where: Filter, max_parameters: int) -> Filter:
     """Return the filter with short lists of values padded, and long ones as :class:`Many`.
 
@@ -210,24 +217,19 @@ def prepared(where: Filter, max_parameters: int) -> Filter:
     return ready if few else _prepared(where, 1)
 
 
-def _prepared(where: Filter, listed: int) -> Filter:
+def _prepared(where: Filter, most: int) -> Filter:
     if isinstance(where, Test):
         if where.operator not in PLURAL:
             return where
         values = cast("tuple[Value, ...]", where.operand)
-        kept = pad(values) if len(values) <= listed else Many(values)
+        kept = _pad(values) if len(values) <= most else Many(values)
         return Test(where.field, where.operator, kept)
     if isinstance(where, Not):
         return where
-    return type(where)(tuple(_prepared(item, listed) for item in where.items))
+    return type(where)(tuple(_prepared(item, most) for item in where.items))
 
 
-def pad(values: tuple[Value, ...]) -> tuple[Value, ...]:
+def _pad(values: tuple[Value, ...]) -> tuple[Value, ...]:
     """Return the values, the last one repeated until their number is a power of two."""
     size = 1 << (len(values) - 1).bit_length()
     return (*values, *(values[-1:] * (size - len(values))))
-
-
-def among(column: ColumnElement[Any], values: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
-    """Return the test that a column has one of a few values."""
-    return column == values[0] if len(values) == 1 else column.in_(values)
