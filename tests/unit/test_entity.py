@@ -15,13 +15,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     PydanticSchemaGenerationError,
     create_model,
     model_validator,
 )
 
 from healthstore import DatabaseManager, Digits, Entity, F, Ref
-from healthstore.entity import collection_of
+from healthstore.entity import collection_of, is_validated
 from healthstore.errors import ConfigurationError, RefusedValueError
 from healthstore.model.schema import Field as SchemaField
 from healthstore.model.values import FieldType, Kind
@@ -289,6 +290,20 @@ def test_encoders_for_json_are_refused() -> None:
 
     with pytest.raises(ConfigurationError, match="serializer"):
         collection_of(Encoded)
+
+
+def test_a_private_attribute_is_no_validator() -> None:
+    """An entity with one is still written without being read first; `model_post_init` counts."""
+
+    class Private(Entity, collection="privates"):
+        _seen: int = PrivateAttr(default=0)
+
+    class After(Private, collection="afters"):
+        def model_post_init(self, context: object, /) -> None:
+            super().model_post_init(context)
+
+    assert not is_validated(Private, ())
+    assert is_validated(After, ())
 
 
 async def test_a_strict_entity_is_strict_when_it_is_updated() -> None:

@@ -47,8 +47,10 @@ def has_validators(entity: type[Entity]) -> bool:
         for info in entity.model_fields.values()
         for note in unwrap(info.annotation, info.metadata)[2]
     )
+    after = entity.model_post_init
     made = entity.__init__ is not Entity.__init__ or (
-        entity.model_post_init is not Entity.model_post_init
+        # Of pydantic itself: what sets private attributes, which are no data.
+        after is not Entity.model_post_init and after.__name__ != "init_private_attributes"
     )
     return bool(decorated or found.root_validators or annotated or configured or made)
 
