@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -39,6 +40,7 @@ from healthstore.testing._lifelike import (
     email_address,
     fixed_dates,
 )
+from healthstore.testing._scales import CLOCKS, Scale, days, decimals, floats
 
 __all__ = ("Maker", "Makers", "Pool", "identity_at")
 
@@ -75,16 +77,6 @@ class Pool:
         if attempt == 0:
             self._start = self.random.randrange(len(self.choices))
         return self.choices[(self._start + attempt // self.stride) % len(self.choices)]
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """A kind's values as whole numbers: where they usually lie, and between which limits."""
-
-    usual: tuple[int, int]
-    limits: tuple[int, int]
-    number: Callable[[Any], Fraction]
-    value: Callable[[int], object]
 
 
 class Makers:
@@ -228,35 +220,26 @@ class Makers:
             raise self._unmade(name, "fake() finds no value within its limits")
         return lambda _: scale.value(self._random.randint(first, last) * step)
 
-    def _scale(self, name: str, kind: FieldType, notes: Sequence[object]) -> _Scale:
+    def _scale(self, name: str, kind: FieldType, notes: Sequence[object]) -> Scale:
         usual = by_name(NUMBERS, self._entity.__name__, name)
         if kind.kind is Kind.INTEGER:
             low, high = usual or (0, 1_000)
-            return _Scale((ceil(low), floor(high)), (-_INT64, _INT64), Fraction, int)
+            return Scale((ceil(low), floor(high)), (-_INT64, _INT64), Fraction, int)
         if kind.kind is Kind.DECIMAL:
-            return _decimals(usual or (0, 100), kind)
+            return decimals(usual or (0, 100), kind)
         if kind.kind is Kind.FLOAT:
-            return _floats(usual or (0, 100), notes)
+            return floats(usual or (0, 100), notes)
         if kind.kind is Kind.DATE:
-            days = by_name(PAST_DAYS, self._entity.__name__, name)
-            days = days or (FIRST_MOMENT.date(), NOW.date() - timedelta(days=1))
-            return _days(days)
-        return _CLOCKS[kind.kind]
+            usual_days = by_name(PAST_DAYS, self._entity.__name__, name)
+            return days(usual_days or (FIRST_MOMENT.date(), NOW.date() - timedelta(days=1)))
+        return CLOCKS[kind.kind]
 
     # --- JSON and patterns: polyfactory -----------------------------------------------------
 
     def _json(self, name: str, annotation: object) -> Maker:
         if annotation in {dict, Any, object, JsonValue} or _is_free_object(annotation):
             return lambda _: self._small_object()
-        keys = members(next(iter(get_args(annotation)), None))
-        if keys and _is_mapping(annotation):
-            return self._keyed(name, keys)
         return self._by_type(name)
-
-    def _keyed(self, name: str, keys: Sequence[object]) -> Maker:
-        """Return the maker of a mapping with few keys: polyfactory would look for more for ever."""
-        value = self._metas[name].children[1]
-        return lambda _: {self._random.choice(keys): self._factory.get_field_value(value)}
 
     def _small_object(self) -> dict[str, object]:
         return {
@@ -309,6 +292,18 @@ class Makers:
             inherited: Any = super(factory, cls)
             return {**inherited.get_provider_map(), **makers._providers()}
 
+        def get_field_value(cls: Any, meta: Any, *rest: Any, **named: Any) -> object:
+            # Of few keys or members it would look for more than there are, for ever.
+            if meta.children and _has_few_values(meta.children[0].annotation):
+                if _is_a(meta.annotation, Mapping):
+                    return {
+                        cls.get_field_value(meta.children[0]): cls.get_field_value(meta.children[1])
+                    }
+                if _is_a(meta.annotation, AbstractSet):
+                    return {cls.get_field_value(meta.children[0])}
+            inherited: Any = super(factory, cls)
+            return inherited.get_field_value(meta, *rest, **named)
+
         namespace: dict[str, object] = {
             "__model__": self._entity,
             "__check_model__": False,
@@ -317,6 +312,7 @@ class Makers:
             "__randomize_collection_length__": True,
             "__min_collection_length__": 1,
             "__max_collection_length__": 3,
+            "get_field_value": classmethod(get_field_value),
             "get_provider_map": classmethod(get_provider_map),
         }
         factory: Any = type(f"{self._entity.__name__}Fake", (ModelFactory,), namespace)
@@ -402,88 +398,19 @@ def _required_tests(collection: Collection) -> dict[str, list[Test]]:
     return tests
 
 
-def _is_mapping(annotation: object) -> bool:
+def _is_a(annotation: object, kind: type) -> bool:
     origin = get_origin(annotation)
-    return isinstance(origin, type) and issubclass(origin, Mapping)
+    return isinstance(origin, type) and issubclass(origin, kind)
+
+
+def _has_few_values(annotation: object) -> bool:
+    return annotation is bool or bool(members(annotation))
 
 
 def _is_free_object(annotation: object) -> bool:
     arguments = get_args(annotation)
     return (
-        _is_mapping(annotation) and len(arguments) == 2 and arguments[1] in {JsonValue, Any, object}
+        _is_a(annotation, Mapping)
+        and len(arguments) == 2
+        and arguments[1] in {JsonValue, Any, object}
     )
-
-
-# --- scales --------------------------------------------------------------------------------
-
-
-def _decimals(usual: tuple[float, float], kind: FieldType) -> _Scale:
-    most = 10**kind.digits - 1
-    step = 10**kind.places
-    low, high = max(-most, ceil(usual[0] * step)), min(most, floor(usual[1] * step))
-    return _Scale(
-        (low, high) if low <= high else (0, most),
-        (-most, most),
-        lambda value: Fraction(value) * step,
-        lambda number: of_units(number, kind.places),
-    )
-
-
-def _floats(usual: tuple[float, float], notes: Sequence[object]) -> _Scale:
-    limits = [
-        Fraction(cast(float, value))
-        for note in notes
-        for name in ("ge", "gt", "le", "lt")
-        if (value := getattr(note, name, None)) is not None
-    ]
-    step = 100
-    while len(limits) > 1 and (max(limits) - min(limits)) * step < 10 and step < 10**12:
-        step *= 10
-    return _Scale(
-        (ceil(usual[0] * step), floor(usual[1] * step)),
-        (-(10**15), 10**15),
-        lambda value: Fraction(value) * step,
-        lambda number: number / step,
-    )
-
-
-def _days(usual: tuple[date, date]) -> _Scale:
-    return _Scale(
-        (usual[0].toordinal(), usual[1].toordinal()),
-        (date(1, 1, 2).toordinal(), date(9999, 12, 30).toordinal()),
-        lambda value: Fraction(value.toordinal()),
-        date.fromordinal,
-    )
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _seconds(value: timedelta) -> Fraction:
-    return Fraction(value // timedelta(microseconds=1), 1_000_000)
-
-
-def _instant(moment: datetime) -> int:
-    return int((moment.replace(tzinfo=UTC) - _EPOCH).total_seconds())
-
-
-_CLOCKS: Mapping[Kind, _Scale] = {
-    Kind.DATETIME: _Scale(
-        (_instant(FIRST_MOMENT), _instant(NOW) - 1),
-        (-62_135_510_400, 253_402_127_999),
-        lambda value: _seconds(value - _EPOCH),
-        lambda number: _EPOCH + timedelta(seconds=number),
-    ),
-    Kind.TIME: _Scale(
-        (0, 86_399),
-        (0, 86_399),
-        lambda value: Fraction(value.hour * 3_600 + value.minute * 60 + value.second),
-        lambda number: time(number // 3_600, number // 60 % 60, number % 60),
-    ),
-    Kind.DURATION: _Scale(
-        (60, 36_000),
-        (-(10**12), 10**12),
-        _seconds,
-        lambda number: timedelta(seconds=number),
-    ),
-}

@@ -350,13 +350,21 @@ def test_every_annotation_can_be_made_up(entity: type[Entity]) -> None:
         assert fake(entity, 5, seed=seed) == fake(entity, 5, seed=seed)
 
 
-def test_a_mapping_with_few_keys_ends() -> None:
-    """No more keys are looked for than an enum has."""
+def test_collections_of_few_values_end() -> None:
+    """No more keys and members are looked for than there are, in models, too."""
+
+    class Ballot(BaseModel):
+        votes: dict[Priority, int]
+        seen: frozenset[bool]
 
     class Counted(Entity, collection="counted"):
         votes: dict[Role, int]
         flags: dict[Literal["on"], bool]
+        ballots: list[Ballot]
+        answers: set[bool]
 
     for each in fake(Counted, 20):
         assert each.votes
+        assert each.answers
         assert set(each.flags) == {"on"}
+        assert all(ballot.votes and ballot.seen for ballot in each.ballots)
