@@ -106,7 +106,13 @@ def _canonical(collection: Definition, node: Filter) -> Filter:
 
 
 def _canonical_test(collection: Definition, test: Test) -> Test:
-    field, operator, operand = collection.field(test.field), test.operator, test.operand
+    field, operand = collection.field(test.field), test.operand
+    try:
+        operator = Operator(test.operator)
+    except ValueError:
+        raise invalid(
+            collection, "is tested in a way that is unknown", "use an Operator", field.name
+        ) from None
     if operator in _NULL_TESTS:
         return Test(field.name, operator)
     _require_meaning(collection, field, operator, operand)

@@ -124,6 +124,7 @@ REFUSED: dict[str, tuple[FieldType, Filter]] = {
     "a search for much text": (FieldType(Kind.TEXT), ~F.a.contains("." * (MAX_PATTERN // 2 + 1))),
     "an end of much text": (FieldType(Kind.TEXT), F.a.endswith("é" * (MAX_PATTERN // 2 + 1))),
     "a list that is none": (FieldType(Kind.TEXT), Test("a", Operator.IN, "abc")),
+    "an unknown test": (FieldType(Kind.TEXT), Test("a", cast(Operator, "like"), "x")),
     "no filter": (FieldType(Kind.TEXT), cast(Filter, "a > 1")),
     "a rule with thousands of parts": (
         FieldType(Kind.INTEGER),
