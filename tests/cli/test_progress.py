@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 
+import pytest
 from tests.cli.commands import Terminal
 
 from healthstore.cli.output import Manners, Output
@@ -59,3 +61,30 @@ def test_a_terminal_gets_a_bar() -> None:
 def test_a_bar_has_no_colour_unless_wanted() -> None:
     """``--no-color`` leaves no colour in a bar."""
     assert "\x1b[3" not in said(Terminal(), Manners(no_color=True), 3_000)
+
+
+def test_the_check_of_a_file_tells_how_much_of_it_is_read() -> None:
+    """The number of its rows is not known before its end."""
+    seconds = iter(range(0, 100, 6))
+    output = Output(Manners(), stdout=io.StringIO(), stderr=io.StringIO())
+    with progress(output, clock=lambda: float(next(seconds))) as on_event:
+        on_event(PageMoved(Stage.CHECK, "weights", 1_000, 64_000, 1_000, None, 0.25))
+    assert isinstance(output.stderr, io.StringIO)
+    assert "check weights: 1,000 rows, 25% of the file" in output.stderr.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 60, 120])
+def test_a_table_stays_readable_in_a_narrow_window(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """No name and no number is cut: where a table has no room each row is a block of lines."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    screen = Terminal()
+    output = Output(Manners(no_color=True), stdout=screen)
+    columns = ("collection", "rows in A ", "rows in B ", "missing ", "extra ", "changed ", "")
+    output.table(columns, [("health_records", "1,234,567", "1,234,568", "0", "1", "0", "≠")])
+    text = re.sub(r"\x1b\[\d*m", "", screen.getvalue())
+    for word in ("health_records", "rows in A", "1,234,567", "1,234,568", "changed", "≠"):
+        assert word in text
+    assert max(map(len, text.splitlines())) <= width
+    assert ("│" in text) == (width == 120)

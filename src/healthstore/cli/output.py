@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from healthstore.cli.exits import Exit
 from healthstore.cli.failures import CommandError, Failure
 
 __all__ = ("Manners", "Output", "events_unlogged")
+
+_BROKEN = 20  # columns of the window that a broken cell needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,23 @@ class Output:
             print(text, file=self.stderr, flush=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-        """Write a table; columns whose name ends in a space are for numbers."""
+        """Write a table; columns whose name ends in a space are for numbers.
+
+        Where the window is too narrow for it, each row is a block of lines.
+        """
         if self._silent:
             return
         from rich.console import Console  # noqa: PLC0415 - slow to import, needed only here
         from rich.table import Table  # noqa: PLC0415 - as above
         from rich.text import Text  # noqa: PLC0415 - as above
 
+        rows = list(rows)
+        width = None if self.stdout.isatty() else 120
+        console = Console(file=self.stdout, no_color=self.plain, width=width, highlight=False)
+        if _least(columns, rows) > console.width:
+            for line in _blocks(columns, rows, title):
+                self.show(line)
+            return
         table = Table(title=Text(title) if title else None, title_justify="left")
         for column in columns:
             table.add_column(
@@ -78,8 +90,6 @@ class Output:
             )
         for row in rows:
             table.add_row(*map(Text, row))  # as text: brackets in a name are no markup
-        width = None if self.stdout.isatty() else 120
-        console = Console(file=self.stdout, no_color=self.plain, width=width, highlight=False)
         with self._reported():
             console.print(table)
 
@@ -156,6 +166,24 @@ def events_unlogged() -> Generator[None, None, None]:
         yield
     finally:
         log.setLevel(level)
+
+
+def _least(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return the least width of a table in which only the widest column is broken."""
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    widest = max(widths)
+    return sum(widths) - widest + min(widest, _BROKEN) + 3 * len(widths) + 1
+
+
+def _blocks(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> Iterator[str]:
+    """Yield the lines that stand for a table: the first cell of a row, and below it the others."""
+    if title:
+        yield title
+    for first, *others in rows:
+        yield first
+        for column, cell in zip(columns[1:], others, strict=True):
+            if cell:
+                yield f"  {column.strip()}: {cell}" if column.strip() else f"  {cell}"
 
 
 def _nowhere() -> TextIO:

@@ -51,9 +51,10 @@ class _Lines:
             return
         self._said = now
         of = "" if event.total is None else f" of {event.total:,}"
+        part = "" if event.share is None else f", {event.share:.0%} of the file"
         rate = event.done / max(now - self._began, 1e-9)
         self._output.note(
-            f"{event.stage} {event.collection}: {event.done:,}{of} rows, {rate:,.0f} rows/s"
+            f"{event.stage} {event.collection}: {event.done:,}{of} rows{part}, {rate:,.0f} rows/s"
         )
 
 
@@ -78,7 +79,10 @@ class _Bars:
         if key not in self._tasks:
             name = f"{event.stage} {event.collection}"
             self._tasks[key] = self._rich.add_task(name, total=event.total)
-        self._rich.update(self._tasks[key], completed=event.done, total=event.total)
+        total = event.total
+        if total is None and event.share:
+            total = round(event.done / event.share)  # as many as the rest of the file would have
+        self._rich.update(self._tasks[key], completed=event.done, total=total)
 
     def close(self) -> None:
         """Leave the bars as they are and give the terminal back."""

@@ -90,8 +90,11 @@ async def load(
         )
     report = Reporter(on_event)
     place = file_path(path)
-    source = _Source(place.name, RowFile(place, collection), collection, convert)
-    checked, _ = await walk(Stage.CHECK, collection, drawn(source.pages()), report)
+    file = RowFile(place, collection)
+    source = _Source(place.name, file, collection, convert)
+    checked, _ = await walk(
+        Stage.CHECK, collection, drawn(source.pages()), report, share=lambda: file.share
+    )
     report(Planned({collection.name: checked.count}))
     await require_whole(target)
     await target.execute(Ensure((collection,)))

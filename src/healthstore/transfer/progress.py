@@ -61,7 +61,10 @@ class CollectionStarted(TransferEvent):
 
 @dataclass(frozen=True, slots=True)
 class PageMoved(TransferEvent):
-    """A page is done: ``rows`` in it, ``size`` in bytes, ``done`` of ``total`` so far."""
+    """A page is done: ``rows`` in it, ``size`` in bytes, ``done`` of ``total`` so far.
+
+    ``share`` is the part of a file that has been read, from 0 to 1, where there is a file.
+    """
 
     stage: Stage
     collection: str
@@ -69,6 +72,7 @@ class PageMoved(TransferEvent):
     size: int
     done: int
     total: int | None
+    share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,18 @@ class RowFile:
                 hint=f"name it {', '.join(sorted(_READERS))}; .gz may follow",
             )
         self._read = read
+        self._plain: io.FileIO | None = None
+        self._size = 0
+
+    @property
+    def share(self) -> float:
+        """How much of the file has been read, from 0 to 1."""
+        if self._plain is None or not self._size:
+            return 1.0
+        try:
+            return min(self._plain.tell() / self._size, 1.0)
+        except ValueError:  # it has been closed, at its end
+            return 1.0
 
     def __iter__(self) -> Iterator[Row]:
         with self._opened() as file:
@@ -75,7 +87,9 @@ class RowFile:
     def _opened(self) -> Generator[IO[bytes], None, None]:
         try:
             require_file(self._path)
-            with io.BufferedReader(io.FileIO(self._path), _BUFFER) as plain:
+            raw = io.FileIO(self._path)
+            self._plain, self._size = raw, os.fstat(raw.fileno()).st_size
+            with io.BufferedReader(raw, _BUFFER) as plain:
                 if plain.peek(2)[:2] == _GZIP:
                     with gzip.open(plain) as unpacked:
                         yield cast(IO[bytes], io.BufferedReader(unpacked, _BUFFER))

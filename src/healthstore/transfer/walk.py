@@ -43,8 +43,12 @@ async def walk(  # noqa: PLR0913 - what all stages have in common, and how they 
     *,
     total: int | None = None,
     handle: Callable[[P], Awaitable[None]] | None = None,
+    share: Callable[[], float] | None = None,
 ) -> tuple[Digest, float]:
-    """Pass every page to ``handle``; return the digest of all and the seconds, and close."""
+    """Pass every page to ``handle``; return the digest of all and the seconds, and close.
+
+    ``share`` tells how much of a file has been read.
+    """
     started = time.perf_counter()
     digest = NOTHING
     report(CollectionStarted(stage, collection.name, total))
@@ -54,7 +58,15 @@ async def walk(  # noqa: PLR0913 - what all stages have in common, and how they 
                 await handle(page)
             digest += page.digest
             report(
-                PageMoved(stage, collection.name, len(page.rows), page.size, digest.count, total)
+                PageMoved(
+                    stage,
+                    collection.name,
+                    len(page.rows),
+                    page.size,
+                    digest.count,
+                    total,
+                    None if share is None else share(),
+                )
             )
     seconds = time.perf_counter() - started
     report(CollectionFinished(stage, collection.name, digest.count, seconds, str(digest)))

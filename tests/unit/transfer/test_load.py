@@ -41,7 +41,14 @@ from healthstore.errors import (
 from healthstore.model.ops import Delete, Ensure, Insert, Op
 from healthstore.model.schema import Collection, Field, Unique
 from healthstore.model.values import FieldType, Kind
-from healthstore.transfer import CollectionFinished, Finished, Planned, TransferEvent, load
+from healthstore.transfer import (
+    CollectionFinished,
+    Finished,
+    PageMoved,
+    Planned,
+    TransferEvent,
+    load,
+)
 
 FOODS = Collection(
     "foods",
@@ -412,3 +419,19 @@ async def test_a_pipe_is_no_file_of_rows(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with pytest.raises(InvalidRequestError, match="a pipe or a device"):
         await load(pipe, FOODS, await opened("target"), food)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_events_tell_how_much_of_the_file_is_read(tmp_path: Path, *, packed: bool) -> None:
+    """How many rows there are is not known at first, how large the file is, is."""
+    text = b"".join(b'{"code": %d, "name": "%032x"}\n' % (n, n * 7**20) for n in range(40_000))
+    file = tmp_path / f"f.jsonl{'.gz' if packed else ''}"
+    file.write_bytes(gzip.compress(text) if packed else text)
+    seen: list[TransferEvent] = []
+    await load(file, FOODS, await opened("target"), food, on_event=seen.append)
+    shares = [each.share for each in seen if isinstance(each, PageMoved) and each.total is None]
+    assert len(shares) > 3
+    assert all(each is not None and 0 < each <= 1 for each in shares)
+    assert shares == sorted(shares, key=lambda share: share or 0)
+    assert shares[-1] == 1
+    assert packed or shares[0] != 1, "a packed file of this size is read at once"
