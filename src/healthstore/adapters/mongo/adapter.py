@@ -332,6 +332,7 @@ class MongoAdapter(Adapter[Session]):
                 sort=sort_keys(op.order, codec),
                 limit=op.limit,
                 batch_size=op.limit,
+                allow_disk_use=True,  # to sort more than 100 MB
                 max_time_ms=self._milliseconds,
                 session=session.transaction,
             )
