@@ -148,6 +148,7 @@ async def test_a_planted_fault_is_found(fault: Callable[..., Layer], kinds: set[
     assert found.kind in kinds, str(found)
 
 
+@pytest.mark.slow
 async def test_programs_reach_everything_and_find_nothing_where_all_is_well() -> None:
     """Memory and its transfers agree with themselves on every kind, operator and measure."""
     reached: Counter[str] = Counter()
@@ -158,7 +159,7 @@ async def test_programs_reach_everything_and_find_nothing_where_all_is_well() ->
     wanted = {f"operator {each}" for each in Operator} | {f"measure {each}" for each in Function}
     wanted |= {f"kind {each}" for each in Kind} | {f"kind {each} or null" for each in Kind}
     wanted |= {f"reference {each}" for each in ("restrict", "cascade", "set_null")}
-    wanted |= {f"step {each}" for each in ("unit", "batch", "transfer", "upsert", "initialize")}
+    wanted |= {f"step {each}" for each in ("unit", "batch", "transfer", "upsert", "stale")}
     assert sorted(wanted - reached.keys()) == []
 
 
