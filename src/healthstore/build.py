@@ -45,7 +45,7 @@ def build_member(
     views = list(layers)
     while views and views[-1](store).part_of_store:
         store = stack(store, [views.pop()])
-    return stack(CatalogLayer(store), [*_own(settings, bus, statistics), *views])
+    return stack(store, [*_own(settings, bus, statistics), *views, CatalogLayer])
 
 
 def build_whole(

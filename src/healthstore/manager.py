@@ -440,13 +440,13 @@ class DatabaseManager:
         """
         if replace:
             require_confirmed(target, confirm, self.profile)
+        chosen = _collections(entities)
         if source == target:
             raise ConfigurationError(
                 "source and target are the same member", hint="name two", backend=source
             )
         ends = await self.member(source), await self.member(target)
         async with self._failover.filling(target):
-            chosen = _collections(entities)
             return await migrate(*ends, chosen, replace=replace, on_event=on_event)
 
     async def clear(

@@ -124,12 +124,12 @@ async def test_a_lost_file_is_an_outage_that_ends(tmp_path: Path) -> None:
     """Reads go on at the copy, writes are refused, and everything returns in order."""
     seen: list[Event] = []
     async with pair(tmp_path) as db:
-        for kind in (ConnectionLost, FailedOver, Recovered, FailedBack):
-            db.on(kind, seen.append)
         await db.initialize(User)
         users = db.repository(User)
         ann = await users.add(User(email="ann"))
         await db.migrate("primary", "standby")
+        for kind in (ConnectionLost, FailedOver, Recovered, FailedBack):
+            db.on(kind, seen.append)
         move(tmp_path, "primary.db", "away.db")
         assert await users.get(ann.id) == ann
         with pytest.raises(ReadOnlyError, match="writes are refused: primary is down"):

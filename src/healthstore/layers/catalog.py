@@ -51,7 +51,7 @@ class CatalogLayer(Layer):
     IncompleteStoreError for half a copy, before anything is sent.
     """
 
-    rank: ClassVar[int] = 97
+    rank: ClassVar[int] = 100
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)
@@ -176,7 +176,7 @@ class CatalogLayer(Layer):
 class CatalogNoticeLayer(Layer):
     """Calls ``changed`` after each operation below that may have changed the store's catalog."""
 
-    rank: ClassVar[int] = 97
+    rank: ClassVar[int] = 100
 
     def __init__(self, inner: Backend, *, changed: Callable[[], None]) -> None:
         super().__init__(inner)

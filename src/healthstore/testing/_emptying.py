@@ -32,7 +32,7 @@ def _named(op: object) -> Iterator[Collection]:
 class TouchLayer(Layer):
     """Notes the collections that operations name, so that only these must be emptied."""
 
-    rank: ClassVar[int] = 99
+    rank: ClassVar[int] = 112
     part_of_store: ClassVar[bool] = True
 
     def __init__(self, inner: Backend, touched: set[Collection] | None = None) -> None:

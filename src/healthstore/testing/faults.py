@@ -306,7 +306,7 @@ _OWN = frozenset({CATALOG.name})
 class FaultLayer(Layer):
     """Strikes with the faults of a plan, directly over an adapter."""
 
-    rank: ClassVar[int] = 97
+    rank: ClassVar[int] = 110
     part_of_store: ClassVar[bool] = True
 
     def __init__(self, inner: Backend, faults: Faults) -> None:

@@ -102,7 +102,7 @@ class RollbackLayer(Layer):
     It is rolled back when the layer closes. Lies directly over an adapter.
     """
 
-    rank: ClassVar[int] = 98
+    rank: ClassVar[int] = 111
     part_of_store: ClassVar[bool] = True
 
     def __init__(self, inner: Backend) -> None:
