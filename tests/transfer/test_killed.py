@@ -21,6 +21,8 @@ from healthstore.routing.report import Mode
 from healthstore.testing.plugin import EmptyBackend
 from healthstore.testing.provision import PROVISIONS, clear, disposable, server_url, text_of
 
+pytestmark = pytest.mark.slow  # tests/layers/test_catalog.py keeps the promise within a process
+
 ROWS = 3_000
 NAMES = ("sqlite", "postgresql", "mysql", "mariadb", "mongodb", "mongodb-rs")
 POLICY = FailoverPolicy(
