@@ -140,7 +140,9 @@ async def test_a_lost_file_is_an_outage_that_ends(tmp_path: Path) -> None:
         await until(db, "primary")
         await users.add(User(email="bob"))
         assert sorted(each.email for each in (await users.find()).items) == ["ann", "bob"]
-        assert [type(event) for event in seen] == [
+        # A check may have seen the copy half-made: then it is told that the standby is whole again.
+        outage = [each for each in seen if getattr(each, "backend", None) != "standby"]
+        assert [type(event) for event in outage] == [
             ConnectionLost,
             FailedOver,
             Recovered,
