@@ -101,8 +101,9 @@ async def test_pages_of_a_standby_go_on_there(tmp_path: Path) -> None:
         await until(db, "primary")
         rest = await notes.find(order=["number"], after=first.next)
         assert ([each.number for each in rest.items], rest.source) == ([3, 4, 5], "standby")
-        with db._failover.filling("standby"), pytest.raises(UnavailableError):
-            await notes.find(order=["number"], after=first.next)
+        async with db._failover.filling("standby"):
+            with pytest.raises(UnavailableError):
+                await notes.find(order=["number"], after=first.next)
 
 
 async def test_a_stream_ends_where_its_member_is_lost(tmp_path: Path) -> None:
