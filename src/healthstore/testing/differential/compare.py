@@ -128,7 +128,7 @@ class _Pair:
         other = await answer(self.other, self.declared, step)
         if other.error == _DECLINED and _may_decline(step, self.other):
             self.verdict.reached["step declined"] += 1
-            return None, False
+            return None, isinstance(step, programs.Initialize)
         memory = await answer(self.memory, self.declared, step)
         _note_step(self.verdict, step)
         if memory.error:
@@ -201,7 +201,10 @@ def _may_decline(step: Step, store: Store) -> bool:
     """Tell whether a step asks for more than a store has."""
     capabilities = store.guarded.capabilities
     serializable = isinstance(step, programs.Unit) and step.serializable
-    return not capabilities.transactions or (serializable and not capabilities.serializable)
+    first = isinstance(step, programs.Initialize) and not step.again  # a server may have less room
+    return (
+        first or not capabilities.transactions or (serializable and not capabilities.serializable)
+    )
 
 
 # --- what was reached --------------------------------------------------------------------------
