@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isclose
 from typing import Any, cast
 from uuid import UUID
 
@@ -19,14 +18,14 @@ from healthstore.errors import (
     OutcomeUnknownError,
 )
 from healthstore.model import ops
-from healthstore.model.ops import Function, Op
+from healthstore.model.ops import Op
 from healthstore.model.query import And, Operator, Test, parse_order
-from healthstore.model.values import Kind, Value
+from healthstore.model.values import Value
 from healthstore.repository import Repository
 from healthstore.testing.differential import programs
 from healthstore.testing.differential.declared import Declared, declare_all
 from healthstore.testing.differential.programs import Row, Step
-from healthstore.testing.differential.schemas import Schema, altered, declare
+from healthstore.testing.differential.schemas import altered, declare
 from healthstore.testing.differential.stores import Store
 
 __all__ = ("Answer", "answer", "contents", "plain")
@@ -57,20 +56,6 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Near:
-    """A float that was computed from many: equal to its neighbours."""
-
-    value: float
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Near):
-            return NotImplemented
-        return isclose(self.value, other.value, rel_tol=1e-9, abs_tol=1e-300)
-
-    __hash__ = None  # type: ignore[assignment]  # nearness is not transitive
-
-
-@dataclass(frozen=True, slots=True)
 class _ErrorPlace:
     """A part of an error's place: equal to any other as long as one of them is not known."""
 
@@ -81,13 +66,11 @@ class _ErrorPlace:
             return NotImplemented
         return self.value == other.value or None in {self.value, other.value}
 
-    __hash__ = None  # type: ignore[assignment]  # as above
+    __hash__ = None  # type: ignore[assignment]  # what is not known is equal to all
 
 
 def plain(value: object) -> object:
     """Return a form that is equal only for values of the same type that print the same."""
-    if isinstance(value, _Near):
-        return value
     if isinstance(value, Entity):
         return {type(value).__name__: plain(value.__dict__)}
     if isinstance(value, dict):
@@ -257,25 +240,7 @@ async def _count(seat: _Seat, step: programs.Count) -> object:
 async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
     where = seat.declared.where(step.schema, step.where)
     measures = {f"m{at}": each for at, each in enumerate(step.measures)}
-    rows = await seat.repository(step.schema).aggregate(where, group=step.group, **measures)
-    schema = seat.declared.schemas[step.schema]
-    computed = {name for name, each in measures.items() if _is_computed(schema, each)}
-    return [
-        {
-            name: _Near(value) if name in computed and isinstance(value, float) else value
-            for name, value in row.items()
-        }
-        for row in rows
-    ]
-
-
-def _is_computed(schema: Schema, measure: ops.Measure) -> bool:
-    attribute = None if measure.field is None else schema.attribute(measure.field)
-    return (
-        measure.function in {Function.SUM, Function.AVG}
-        and attribute is not None
-        and attribute.type.kind is Kind.FLOAT
-    )
+    return await seat.repository(step.schema).aggregate(where, group=step.group, **measures)
 
 
 async def _update(seat: _Seat, step: programs.Update) -> object:
