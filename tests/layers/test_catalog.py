@@ -148,7 +148,7 @@ async def test_a_store_serves_as_soon_as_it_is_whole(tmp_path: Path) -> None:
 class Scope(Layer):
     """A view that cannot do with any collection but its own."""
 
-    rank: ClassVar[int] = 200
+    rank: ClassVar[int] = 98
 
     async def execute(self, op: Op[R]) -> R:
         """Refuse every other collection."""
