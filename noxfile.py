@@ -38,9 +38,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Run the tests that `tests` leaves out; both together are all of them."""
+    """Run the tests that `tests` leaves out; those of the pages are run by `docs`."""
     install(session, "test")
-    pytest(session, "tests", "-m", "slow")
+    pytest(session, "tests", "-m", "slow", "--ignore=tests/docs")
 
 
 @nox.session

@@ -16,6 +16,7 @@ from healthstore.routing.policy import FailoverMode, FailoverPolicy
 from healthstore.testing.contract import ContractTests
 
 
+@pytest.mark.slow
 class TestFailover(ContractTests):
     @pytest.fixture
     async def backend(self, tmp_path: Path) -> AsyncIterator[Backend]:

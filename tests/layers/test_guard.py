@@ -12,6 +12,7 @@ from healthstore.testing.contract import ContractTests
 from healthstore.testing.plugin import EmptyBackend
 
 
+@pytest.mark.slow
 class TestGuardLayer(ContractTests):
     @pytest.fixture
     async def backend(self, healthstore_empty: EmptyBackend) -> AsyncIterator[Backend]:

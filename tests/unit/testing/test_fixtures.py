@@ -123,6 +123,7 @@ def test_a_url_names_the_backend(app: pytest.Pytester) -> None:
     assert not (app.path / "mine.db").exists()
 
 
+@pytest.mark.slow
 def test_the_entities_come_from_a_marker_or_a_fixture(app: pytest.Pytester) -> None:
     """The nearest one counts: a marker before the setting, one's own fixture before both."""
     app.makepyfile(
@@ -165,6 +166,7 @@ def test_the_entities_come_from_a_marker_or_a_fixture(app: pytest.Pytester) -> N
     run(app, "--strict-markers", "--healthstore-url=sqlite:///x.db").assert_outcomes(passed=3)
 
 
+@pytest.mark.slow
 def test_a_wrong_entity_is_named(app: pytest.Pytester) -> None:
     """The setting says module:Class, and the error says which one is not."""
     app.makepyfile(SERVICE)
@@ -250,6 +252,7 @@ def test_without_pytest_asyncio_the_fixtures_say_what_is_missing(app: pytest.Pyt
     result.stdout.fnmatch_lines(["*need pytest-asyncio*healthstore?testing?*"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
