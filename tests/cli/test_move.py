@@ -55,6 +55,17 @@ def test_stores_move_whole_and_compare_equal(filled: Run) -> None:
     assert digests[0] == digests[1]
 
 
+def test_a_backup_never_replaces_its_own_source(filled: Run, folder: Path) -> None:
+    """Nor another database: the command fails and names the way out, and every byte stays."""
+    assert filled("migrate", ONE, TWO).code == Exit.OK
+    for name in ("one.db", "two.db"):
+        before = (folder / name).read_bytes()
+        ended = filled("backup", ONE, name)
+        assert ended.code == Exit.FAILURE
+        assert "another path" in ended.err
+        assert (folder / name).read_bytes() == before
+
+
 def test_people_get_a_table(filled: Run) -> None:
     """Without ``--json`` the result is a table on standard output, and nothing else is said."""
     ended = filled("migrate", ONE, TWO)

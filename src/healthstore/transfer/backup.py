@@ -58,7 +58,7 @@ async def backup(
     ``consistency="fuzzy"`` reads without a snapshot, also where the source has transactions.
 
     Raises ConfigurationError for an unknown collection, BackupError if the file cannot be
-    written.
+    written, or if another file than a backup is there.
     """
     started = time.perf_counter()
     place = file_path(path)

@@ -17,6 +17,7 @@ from healthstore.transfer.codec import LineEncoder
 from healthstore.transfer.digest import Digest
 from healthstore.transfer.format import (
     ENTITIES,
+    FIRST,
     Header,
     closing,
     footer_line,
@@ -27,6 +28,7 @@ from healthstore.transfer.format import (
 
 __all__ = ("BackupWriter",)
 
+_OF_DATABASES = ("-journal", "-shm", "-wal")  # what SQLite lays beside a file in use
 _PACKED = frozenset({".7z", ".bz2", ".gz", ".lz4", ".xz", ".zip", ".zst"})
 
 
@@ -89,6 +91,7 @@ class BackupWriter:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            _require_replaceable(self._path)  # somebody may have made a file there meanwhile
             temporary.replace(self._path)
             _sync_directory(self._path.parent)
         return sha256
@@ -127,7 +130,8 @@ class BackupWriter:
 def _file(path: Path) -> Path:
     """Return where the file is to be, behind links; raise BackupError for what is no file.
 
-    A name that promises a packed file is refused: the format is JSON.
+    A name that promises a packed file is refused: the format is JSON. So is a file that is
+    there and no backup.
     """
     place = Path(os.path.realpath(path))
     packed = {each.suffix.lower() for each in (path, place)} & _PACKED
@@ -143,7 +147,28 @@ def _file(path: Path) -> Path:
             "the path of the backup is that of a device or a pipe, which it would replace",
             hint="name a file",
         )
+    _require_replaceable(place)
     return place
+
+
+def _require_replaceable(path: Path) -> None:
+    """Raise BackupError for a file that is there and is neither empty nor a backup."""
+    if path.exists() and not _is_replaceable(path):
+        raise BackupError(
+            f"{path.name!r} is there and is no backup, so that it is not replaced",
+            hint="nothing was written; name another path: only an older backup is replaced",
+        )
+
+
+def _is_replaceable(path: Path) -> bool:
+    # A database in use is told by its neighbours, and not opened: the system would take the locks
+    # of this process from it when the file is closed again.
+    if path.name.endswith(_OF_DATABASES):
+        return False
+    if any(path.with_name(path.name + each).exists() for each in _OF_DATABASES):
+        return False
+    with path.open("rb") as file:
+        return file.read(len(FIRST)) in {b"", FIRST}
 
 
 def _sync_directory(directory: Path) -> None:
