@@ -14,7 +14,7 @@ from pydantic_core.core_schema import ErrorType
 from healthstore.entity.declare import Entity
 from healthstore.entity.derive import Derivation, derive
 from healthstore.entity.equality import same
-from healthstore.entity.fields import NotEqualError, Writer
+from healthstore.entity.fields import NotEqualError, Writer, ZoneError
 from healthstore.entity.filters import spelled
 from healthstore.errors import InvalidRequestError, RefusedValueError, SchemaMismatchError
 from healthstore.model.query import Filter
@@ -79,8 +79,11 @@ def _written(derived: Derivation, name: str, write: Writer | None, value: object
     """Return a field's value as it is stored, or refuse what would come back changed."""
     if write is None or value is None:
         return value
+    hint = "keep JSON's own types, or give the field a type that says what its parts are"
     try:
         return write(value)
+    except ZoneError as error:
+        reason, hint = str(error), ""  # our own words, without the value
     except NotEqualError:
         reason = "would come back from the store as another value"
     except ValidationError:
@@ -89,7 +92,7 @@ def _written(derived: Derivation, name: str, write: Writer | None, value: object
         reason = "cannot be written as JSON"  # the message of the cause may quote the value
     raise RefusedValueError(
         reason,
-        hint="keep JSON's own types, or give the field a type that says what its parts are",
+        hint=hint,
         entity=derived.collection.entity,
         field=name,
     )

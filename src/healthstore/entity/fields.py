@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import is_dataclass
-from typing import Annotated, Any, TypeAlias, cast, get_origin
+from datetime import datetime, time
+from typing import Annotated, Any, NewType, TypeAlias, cast, get_origin
 
 from pydantic import (
     BaseModel,
@@ -16,11 +18,10 @@ from pydantic import (
 
 from healthstore.entity.annotations import is_typed_dict
 from healthstore.entity.declare import Entity
-from healthstore.entity.equality import same
-from healthstore.entity.validators import CONFIGURED
+from healthstore.entity.equality import parts, same
 from healthstore.errors import ConfigurationError
 
-__all__ = ("NotEqualError", "Writer", "parser_of", "writer_of")
+__all__ = ("NotEqualError", "Writer", "ZoneError", "extra", "nodes", "parser_of", "writer_of")
 
 # From a value to what is stored for it; raises ValueError if that would come back changed.
 Writer: TypeAlias = Callable[[Any], object]
@@ -30,20 +31,19 @@ class NotEqualError(ValueError):
     """A value would come back from the store as another one."""
 
 
-# What the configuration of an entity says about single values.
-_PARSING = (
-    "strict",
-    "coerce_numbers_to_str",
-    "use_enum_values",
-    "allow_inf_nan",
-    "regex_engine",
-    "arbitrary_types_allowed",
-    *CONFIGURED,
-)
+class ZoneError(ValueError):
+    """A value holds an instant without a zone, or a time with one."""
+
+
+_renamed: Any = NewType  # checkers let it have literal names only
 
 
 def parser_of(entity: type[Entity], name: str) -> TypeAdapter[Any]:
-    """Return what parses the values of one field."""
+    """Return what parses the values of one field, exactly as the entity does.
+
+    The entity's configuration is that of the dataclasses inside, too: its ``extra="forbid"``
+    decides whether one of them can be read.
+    """
     info = entity.model_fields[name]
     inner: Any = info.annotation
     notes: list[object] = list(info.metadata)
@@ -52,10 +52,10 @@ def parser_of(entity: type[Entity], name: str) -> TypeAdapter[Any]:
     annotated: Any = Annotated[(inner, *notes)] if notes else inner
     try:
         if _has_configuration(inner):
-            return TypeAdapter(annotated)
-        given = {key: value for key, value in entity.model_config.items() if key in _PARSING}
-        own = ConfigDict(hide_input_in_errors=True, ser_json_inf_nan="constants")
-        config = cast(ConfigDict, {**given, **own})
+            # Under another name it takes a configuration; a model goes on using its own.
+            annotated = _renamed(name, annotated)
+        own = ConfigDict(hide_input_in_errors=True, ser_json_inf_nan="constants", defer_build=False)
+        config = cast(ConfigDict, {**entity.model_config, **own})
         return TypeAdapter(annotated, config=config)
     except PydanticSchemaGenerationError:
         raise ConfigurationError(
@@ -74,17 +74,54 @@ def _has_configuration(inner: Any) -> bool:
     )
 
 
+def nodes(schema: object) -> Iterator[dict[str, Any]]:
+    """Yield every part of pydantic's schema that says what a value is."""
+    if isinstance(schema, dict):
+        skipped: AbstractSet[object] = frozenset()
+        if isinstance(schema.get("type"), str):  # else it lists fields by their names
+            yield schema
+            skipped = _BESIDE
+        schema = [each for key, each in schema.items() if key not in skipped]
+    if isinstance(schema, list | tuple):
+        for each in schema:
+            yield from nodes(each)
+
+
+_BESIDE = frozenset({"default", "metadata", "serialization"})
+
+
 def writer_of(adapter: TypeAdapter[Any]) -> Writer:
     """Return what writes a value as JSON's types, under the names of its own fields."""
+    found = list(nodes(adapter.core_schema))
+    kinds = {each.get("type") for each in found}
+    exact = "any" in kinds or any("allow" in extra(each) for each in found)
+    timed = not kinds.isdisjoint({"datetime", "time"})
 
     def write(value: object) -> object:
+        if timed:
+            _require_zones(value)
         written: object = adapter.dump_python(
             value, mode="json", by_alias=False, round_trip=True, warnings="none"
         )
         # JSON has no tuple, no Decimal and no datetime: only the field's type brings them back.
         back: object = adapter.validate_python(written, strict=False, by_alias=False, by_name=True)
-        if not same(back, value):
+        if not same(value, back, exact=exact):
             raise NotEqualError
         return written
 
     return write
+
+
+def extra(node: dict[str, Any]) -> tuple[object, object]:
+    """Return what a model, or what stands for one, says about fields that it does not know."""
+    config = node.get("config")
+    said = config.get("extra_fields_behavior") if isinstance(config, dict) else None
+    return node.get("extra_behavior"), said
+
+
+def _require_zones(value: object) -> None:
+    for each in parts(value):
+        if isinstance(each, datetime) and each.utcoffset() is None:
+            raise ZoneError("holds a naive datetime; give it a time zone, for example tzinfo=UTC")
+        if isinstance(each, time) and each.tzinfo is not None:
+            raise ZoneError("holds a time with a zone; keep an aware datetime instead")

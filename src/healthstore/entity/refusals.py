@@ -36,6 +36,7 @@ from pydantic.types import PathType
 
 from healthstore.entity.annotations import SCALARS, is_typed_dict, members, unwrap
 from healthstore.entity.declare import Entity
+from healthstore.entity.fields import extra, nodes
 from healthstore.errors import ConfigurationError
 from healthstore.model.values import FieldType, Kind
 
@@ -109,12 +110,30 @@ def require_kept(entity: type[Entity], name: str) -> None:
 def require_plain(
     entity: type[Entity], name: str, kind: FieldType, adapter: TypeAdapter[Any]
 ) -> None:
-    """Raise ConfigurationError for a serializer of a value that is kept as it is.
+    """Raise ConfigurationError for what would be ignored when it is written or read.
 
-    What is kept as JSON passes through its serializers, and must come back from them.
+    A serializer of a value that is kept as it is (what is kept as JSON passes through its own,
+    and must come back from them), and a dataclass's field that pydantic does not take.
     """
-    if kind.kind is not Kind.JSON and _serializes(adapter.core_schema, entity, name):
-        raise _ignored(entity, name)
+    if kind.kind is not Kind.JSON:
+        if _serializes(adapter.core_schema, entity, name):
+            raise _ignored(entity, name)
+        return
+    for mute in filter(None, map(_never_read, nodes(adapter.core_schema))):
+        raise ConfigurationError(
+            f"holds a dataclass whose field {mute!r} has init=False, and could not be read back",
+            hint="let __init__ take the field, or make it a property",
+            entity=entity.__name__,
+            field=name,
+        )
+
+
+def _never_read(node: dict[str, Any]) -> str | None:
+    """Return the field of a dataclass that is written, and refused when it is read."""
+    if node.get("type") != "dataclass" or "forbid" not in extra(node):
+        return None
+    own = next(each for each in nodes(node["schema"]) if each["type"] == "dataclass-args")
+    return next((str(each["name"]) for each in own["fields"] if each.get("init") is False), None)
 
 
 def _serializes(schema: Any, entity: type[Entity], name: str) -> bool:

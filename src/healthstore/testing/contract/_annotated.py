@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, IntFlag, StrEnum
@@ -54,6 +54,7 @@ from healthstore.entity import Digits, Entity, MaxLength, Milliseconds
 from healthstore.model.values import Kind
 
 __all__ = (
+    "CHANGED",
     "COLUMNS",
     "JSON",
     "REFUSED",
@@ -144,6 +145,31 @@ class Dog(BaseModel):
 
 class Open(BaseModel):
     model_config = ConfigDict(extra="allow")
+
+
+@checked_dataclass
+class Derived:
+    """A dataclass that takes what it is given, and works a field out of it."""
+
+    mg: int
+    ug: int = field(init=False, default=0)
+    source: Any = field(default=None, compare=False)
+    seen: int = field(init=False, default=0, compare=False)
+
+    def __post_init__(self) -> None:
+        self.ug = self.mg * 1000
+
+
+class Careless(BaseModel):
+    """A model that says that it is equal to anything."""
+
+    shown: int = 0
+    hidden: int = Field(default=0, exclude=True)
+
+    def __eq__(self, _: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]  # as Python sets it
 
 
 class Columns(Entity, collection="contract_columns"):
@@ -268,6 +294,12 @@ class Documents(Entity, collection="contract_documents"):
     mapping: Mapping[str, UUID] = Field(default={})
     words: AbstractSet[str] = frozenset()
     by_colour: dict[Colour, int] = Field(default={})
+    sizes: list[Size] = Field(default=[])
+    derived: Derived | None = None
+    careless: list[Careless] = Field(default=[])
+    instants: list[datetime] = Field(default=[])
+    by_instant: dict[datetime, int] = Field(default={})
+    clocks: dict[str, time] = Field(default={})
 
 
 def dose(**values: object) -> Dose:
@@ -301,6 +333,52 @@ JSON: tuple[tuple[str, object], ...] = (
     ("mapping", {"k": UUID(int=1)}),
     ("words", frozenset({"a", "b"})),
     ("by_colour", {Colour.BLUE: 1}),
+    ("sizes", [Size.LARGE]),
+    ("derived", Derived(5, source=["x"])),
+    ("careless", [Careless(shown=1)]),
+    ("instants", [datetime(2026, 1, 1, tzinfo=UTC)]),
+    ("by_instant", {datetime(2026, 1, 1, tzinfo=UTC): 1}),
+    ("clocks", {"a": time(1, 2, 3, 4)}),
+)
+
+_NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001 - it is to be refused
+
+
+class Word(str):
+    __slots__ = ()
+
+
+def _derived(**values: object) -> Derived:
+    made = Derived(5)
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+# (field, a value that would come back changed, a word of the reason)
+CHANGED: tuple[tuple[str, object, str], ...] = (
+    ("anything", Size.SMALL, "another value"),
+    ("anything", Grade.LOW, "another value"),
+    ("anything", Right.READ, "another value"),
+    ("anything", Word("x"), "another value"),
+    ("anything", [{"a": [Word("x")]}], "another value"),
+    ("anything", OrderedDict(a=1), "another value"),
+    ("listed", [Size.SMALL], "another value"),
+    ("listed", [{Size.SMALL: 1}], "another value"),
+    ("listed", [defaultdict(list)], "another value"),
+    ("open", Open.model_validate({"more": Size.SMALL}), "another value"),
+    ("derived", _derived(ug=1), "another value"),
+    ("derived", _derived(source=(1,)), "another value"),
+    ("derived", _derived(source=Grade.HIGH), "another value"),
+    ("derived", _derived(seen=3), "another value"),
+    ("careless", [Careless(hidden=3)], "another value"),
+    ("instants", [_NAIVE], "naive"),
+    ("by_instant", {_NAIVE: 1}, "naive"),
+    ("clocks", {"a": time(1, tzinfo=UTC)}, "zone"),
+    ("dose", dose(at=_NAIVE), "naive"),
+    ("doses", [dose(), dose(at=_NAIVE)], "naive"),
+    ("point", Point(Decimal(1), _NAIVE), "naive"),
+    ("checked", Checked(3, Point(Decimal(1), _NAIVE)), "naive"),
 )
 
 
@@ -310,6 +388,16 @@ class Secret(BaseModel):
 
 class Hidden(BaseModel):
     first: Literal[Colour.RED]
+
+
+@dataclass
+class Fixed:
+    mg: int
+    unit: str = field(init=False, default="mg")
+
+
+class Held(NamedTuple):
+    fixed: Fixed
 
 
 # (annotation, a word of what to use instead)
@@ -334,6 +422,9 @@ REFUSED: tuple[tuple[object, str], ...] = (
     (Annotated[str, PlainSerializer(lambda _: "sealed")], "computed_field"),
     (Optional[Annotated[int, PlainSerializer(str)]], "computed_field"),  # noqa: UP045 - for pyright
     (Hidden, "enum"),
+    (Fixed, "property"),
+    (list[Fixed], "property"),
+    (dict[str, Held | None], "property"),
     (None, "plain type"),
 )
 

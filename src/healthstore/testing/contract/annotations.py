@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC
 from decimal import Decimal
 from importlib.util import find_spec
@@ -12,13 +13,14 @@ from pydantic import EmailStr, create_model
 
 from healthstore.abc import Backend
 from healthstore.entity import Entity, collection_of
-from healthstore.errors import ConfigurationError
+from healthstore.errors import ConfigurationError, RefusedValueError
 from healthstore.model.ops import Count, Ensure
 from healthstore.model.query import F
 from healthstore.model.schema import Unique
 from healthstore.model.values import Kind
 from healthstore.repository import Repository
 from healthstore.testing.contract._annotated import (
+    CHANGED,
     COLUMNS,
     JSON,
     REFUSED,
@@ -89,6 +91,7 @@ class TestAnnotations(Contract):
         assert own == {name for name, *_ in COLUMNS}
         own = set(Documents.model_fields) - set(Entity.model_fields)
         assert own == {name for name, _ in JSON}
+        assert {name for name, *_ in CHANGED} <= own
 
     async def test_a_length_is_the_smallest_of_those_that_are_said(self, store: Backend) -> None:
         """No note makes the store forget another one."""
@@ -113,6 +116,30 @@ class TestAnnotations(Contract):
         assert await rows.get(other.id) == after
         assert getattr(after, name) == value
         assert await rows.get((await rows.upsert(kept)).id) is not None
+
+    @pytest.mark.parametrize(
+        ("name", "value", "reason"),
+        CHANGED,
+        ids=[f"{each[0]}{at}" for at, each in enumerate(CHANGED)],
+    )
+    async def test_what_would_come_back_changed_is_refused_when_it_is_written(
+        self, store: Backend, name: str, value: object, reason: str
+    ) -> None:
+        """A member in untyped JSON, a naive instant inside, what equality does not look at."""
+        rows = await _repository(store, Documents)
+        kept = await rows.add(Documents())
+        odd = Documents().model_copy(update={name: value})
+        writes: tuple[Callable[[], Awaitable[object]], ...] = (
+            lambda: rows.add(odd),
+            lambda: rows.upsert(odd),
+            lambda: rows.add_many([odd]),
+            lambda: rows.update(kept.id, {name: value}),
+        )
+        for write in writes:
+            with pytest.raises(RefusedValueError, match=reason) as error:
+                await write()
+            assert (error.value.entity, error.value.field) == ("Documents", name)
+        assert (await rows.find()).items == (kept,)
 
     async def test_a_private_attribute_is_no_data(self, store: Backend) -> None:
         """It is not stored, and whoever has one set can be stored."""
