@@ -1,8 +1,8 @@
 """The mark of a store that a transfer fills: a row of its catalog that describes no collection.
 
-It is written before the first document of a transfer and removed when the transfer has ended
-well. A transfer that was killed leaves it, so that every process can tell half a copy from a
-whole one.
+It is written before the first collection of a transfer is made, and removed when the transfer
+has ended well. A transfer that was killed leaves it, so that every process can tell half a copy
+from a whole one.
 """
 
 from __future__ import annotations

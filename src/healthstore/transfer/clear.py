@@ -12,11 +12,11 @@ from uuid import UUID
 
 from healthstore.abc.backend import Backend
 from healthstore.errors import ForeignKeyError
-from healthstore.model.ops import CountDocuments, Delete, Find, Op, Patch
+from healthstore.model.ops import CountDocuments, Delete, Ensure, Find, Op, Patch
 from healthstore.model.query import ALL, Filter, Operator, Test
 from healthstore.model.schema import Collection, parents_first
 from healthstore.model.values import Document
-from healthstore.transfer.filling import emptied
+from healthstore.transfer.filling import emptied, mark_of
 from healthstore.transfer.selection import Collections, catalog, choose_from
 
 __all__ = ("ClearReport", "clear", "remove_all", "require_removable")
@@ -55,6 +55,8 @@ async def clear(target: Backend, collections: Collections = None) -> ClearReport
     if collections is not None:
         names = [each if isinstance(each, str) else each.name for each in collections]
         chosen = choose_from(known, names, target.name)
+    if await mark_of(target) is not None:
+        await target.execute(Ensure(tuple(known.values())))  # completes what is half-made
     await require_removable(target, known, {each.name for each in chosen})
     counts = {each.name: await target.execute(CountDocuments(each)) for each in chosen}
     await remove_all(target, chosen)

@@ -1,4 +1,7 @@
-"""The mark of a store that is being filled: written first, removed when the store is whole."""
+"""The mark of a store that is being filled: written first, removed when the store is whole.
+
+Nothing but the catalog is made before it: no collection is there that a killed transfer made.
+"""
 
 from __future__ import annotations
 

@@ -97,7 +97,6 @@ async def load(
     )
     report(Planned({collection.name: checked.count}))
     await require_whole(target)
-    await target.execute(Ensure((collection,)))
     fill = _in_one_unit if target.capabilities.transactions else _undoable
     digest = await fill(source, target, report, checked.count)
     seconds = time.perf_counter() - started
@@ -154,6 +153,7 @@ class _Source:
 async def _in_one_unit(source: _Source, target: Backend, report: Reporter, total: int) -> Digest:
     """Add every page and commit."""
     page: FilePage | None = None
+    await target.execute(Ensure((source.collection,)))
     unit = await target.begin(UnitOptions(deadline=_UNIT_SECONDS))
     try:
 
@@ -180,6 +180,7 @@ async def _undoable(source: _Source, target: Backend, report: Reporter, total: i
     page: FilePage | None = None
     mark = Filling.begun("load", source.name, (source.collection.name,))
     async with filling(target, mark) as under_way:
+        await target.execute(Ensure((source.collection,)))
         with Undo(source.collection, target) as undo:
 
             async def add(each: FilePage) -> None:

@@ -83,7 +83,7 @@ class Target:
         self._checked = references and not (trusted and complete)
 
     async def prepare(self) -> None:
-        """Create what is missing.
+        """Look at what is there; nothing is made but the catalog, or what it says is there.
 
         Raises SchemaMismatchError for a collection of another definition, IntegrityError if
         one holds a document, and IncompleteStoreError if another transfer has not ended.
@@ -107,19 +107,19 @@ class Target:
                 "db.clear() or `healthstore clear`, for a migration also replace=True",
                 backend=backend.name,
             )
-        await backend.execute(Ensure(tuple(self._collections)))
 
     async def _require_whole(self) -> None:
         """Raise IncompleteStoreError for half a copy that is not replaced as a whole."""
         mark = await mark_of(self.backend)
         if mark is None or self._replaces is Replaces.ALL:
             return
-        if not (self._replaces and set(mark.collections) <= {each.name for each in self._removed}):
+        names = {each.name for each in (*self._removed, *self._collections)}  # some may be missing
+        if not (self._replaces and set(mark.collections) <= names):
             raise mark.error(self.backend.name)
 
     @asynccontextmanager
     async def filling(self, operation: str, source: str) -> AsyncGenerator[None, None]:
-        """Mark the store while a block fills it and reads it back.
+        """Mark the store, create what is missing, and let a block fill it and read it back.
 
         An error that ends the block says what the target holds by now, and what to do next; a
         cancellation says it in a note.
@@ -127,6 +127,7 @@ class Target:
         mark = Filling.begun(operation, source, (each.name for each in self._collections))
         async with filling(self.backend, mark, takes_over=bool(self._replaces)) as self._fill:
             try:
+                await self.backend.execute(Ensure(tuple(self._collections)))
                 if self._replaces:
                     self._fill.begun = True
                     await remove_all(self.backend, self._removed)
