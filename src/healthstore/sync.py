@@ -82,8 +82,10 @@ class Repository(Generic[M]):
         return self._inner.collection
 
     def add(self, entity: M) -> M:
-        """Store a new entity and return it.
+        """Store a new entity and return it as it is stored.
 
+        That is the object itself, or another one where reading gives equal values in another
+        form: an instant in UTC, a decimal with the field's places, what is kept as JSON.
         Raises DuplicateKeyError, ForeignKeyError, CheckError or RefusedValueError; nothing is
         stored then.
         """

@@ -17,7 +17,9 @@ unions) is kept as JSON. docs/reference/types.md lists every annotation.
 from __future__ import annotations
 
 from healthstore.entity.convert import (
+    as_stored,
     from_document,
+    from_written,
     is_validated,
     parse_fields,
     require_valid,
@@ -41,8 +43,10 @@ __all__ = (
     "MaxLength",
     "Milliseconds",
     "Ref",
+    "as_stored",
     "collection_of",
     "from_document",
+    "from_written",
     "is_validated",
     "parse_fields",
     "require_valid",

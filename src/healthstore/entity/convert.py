@@ -21,7 +21,9 @@ from healthstore.model.query import Filter
 from healthstore.model.values import Document, Value
 
 __all__ = (
+    "as_stored",
     "from_document",
+    "from_written",
     "is_validated",
     "parse_fields",
     "require_valid",
@@ -156,6 +158,27 @@ def from_document(entity: type[M], document: Document) -> M:
         entity=entity.__name__,
         field=field,
     )
+
+
+def as_stored(entity: M, document: Document) -> M:
+    """Return the entity as it is read after its document was written; itself, if it looks the same."""
+    for name, canonical in derive(type(entity)).varied:
+        value = document[name]
+        if value is None:
+            continue
+        kept = canonical and canonical(value)
+        if kept is not value and (canonical is None or repr(kept) != repr(value)):
+            return from_written(type(entity), document)
+    return entity
+
+
+def from_written(entity: type[M], document: Document) -> M:
+    """Return the entity as it is read after this document was written."""
+    kept: Document = {
+        name: None if document[name] is None else canonical(document[name])
+        for name, canonical, _ in derive(entity).collection.canonicalisers
+    }
+    return from_document(entity, kept)
 
 
 def stored_filter(entity: type[Entity], where: Filter) -> Filter:

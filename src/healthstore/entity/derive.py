@@ -19,7 +19,7 @@ from healthstore.entity.refusals import require_class, require_kept, require_pla
 from healthstore.entity.validators import ALWAYS, constrained, has_validators, prepared
 from healthstore.errors import ConfigurationError, InvalidRequestError
 from healthstore.model.schema import Check, Collection, Field, Index, Reference, Unique
-from healthstore.model.values import FieldType, Kind
+from healthstore.model.values import Canonicaliser, FieldType, Kind, canonicaliser
 
 __all__ = ("Derivation", "collection_of", "derive")
 
@@ -35,6 +35,8 @@ class Derivation:
     """The fields whose values are no texts, but are stored as such."""
     members: Mapping[str, Mapping[object, Enum]]
     """The fields that list members of an enum, which pydantic does not find by their values."""
+    varied: tuple[tuple[str, Canonicaliser | None], ...]
+    """The fields whose equal values may look different, and what gives a column's its one form."""
     parsers: Mapping[str, TypeAdapter[Any]]
     prepared: frozenset[str]
     """The fields whose validators take what the type alone does not."""
@@ -50,6 +52,10 @@ class Derivation:
         pydantic checks a model when it is made, and neither an assignment nor ``model_copy``.
         """
         return self.validated or self.constrained != ALWAYS
+
+
+# A zone, digits after the point, a sign of zero, or a fold; JSON may hold all of them.
+_VARIED = frozenset({Kind.DATETIME, Kind.DECIMAL, Kind.FLOAT, Kind.TIME, Kind.JSON})
 
 
 # A cache of pure derivations, by class: it holds nothing that a program could observe.
@@ -78,6 +84,11 @@ def derive(entity: type[Entity]) -> Derivation:
         writers=tuple((each.field.name, each.writer) for each in declared),
         texts=texts,
         members={each.field.name: each.members for each in declared if each.members},
+        varied=tuple(
+            (field.name, None if field.type.kind is Kind.JSON else canonicaliser(field.type))
+            for field in collection.fields
+            if field.type.kind in _VARIED
+        ),
         parsers={each.field.name: each.parser for each in declared},
         prepared=prepared(entity),
         validated=has_validators(entity),

@@ -10,6 +10,7 @@ from uuid import UUID
 from healthstore.abc.backend import Executor
 from healthstore.entity import (
     Entity,
+    as_stored,
     collection_of,
     from_document,
     parse_fields,
@@ -66,14 +67,17 @@ class Repository(Generic[M]):
         self._writes = Writes(entity, executor, self.collection, attempts, clock)
 
     async def add(self, entity: M) -> M:
-        """Store a new entity and return it.
+        """Store a new entity and return it as it is stored.
 
+        That is the object itself, or another one where reading gives equal values in another
+        form: an instant in UTC, a decimal with the field's places, what is kept as JSON.
         Raises DuplicateKeyError, ForeignKeyError, CheckError or RefusedValueError; nothing is
         stored then.
         """
         self._require(entity)
-        await self._executor.execute(Insert(self.collection, (to_document(entity),)))
-        return entity
+        document = to_document(entity)
+        await self._executor.execute(Insert(self.collection, (document,)))
+        return as_stored(entity, document)
 
     async def add_many(self, entities: Iterable[M], *, atomic: bool = True) -> int:
         """Store new entities, all or none, and return how many.

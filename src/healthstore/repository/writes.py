@@ -13,7 +13,9 @@ from uuid import UUID
 from healthstore.abc.backend import Executor
 from healthstore.entity import (
     Entity,
+    as_stored,
     from_document,
+    from_written,
     is_validated,
     require_valid,
     to_document,
@@ -134,12 +136,12 @@ class Writes(Generic[M]):
             try:
                 if stored is None:
                     await self.executor.execute(Insert(self.collection, (document,)))
-                    return entity
+                    return as_stored(entity, document)
                 merged = self._merged(stored, document)
                 versions = (cast(int, stored["version"]),)
                 op = Replace(self.collection, (merged,), versions)
                 if (await self.executor.execute(op))[0]:
-                    return from_document(self.entity, merged)
+                    return from_written(self.entity, merged)
             except DuplicateKeyError as error:
                 # The key was taken between the two steps; any other clash is the caller's.
                 if stored is not None or set(error.fields) != set(key) or self.attempts == 1:

@@ -59,6 +59,7 @@ __all__ = (
     "JSON",
     "REFUSED",
     "TWICE",
+    "TWINS",
     "Columns",
     "Documents",
     "Early",
@@ -354,6 +355,22 @@ def _derived(**values: object) -> Derived:
         setattr(made, name, value)
     return made
 
+
+# (field, a value that is equal to what is stored, and looks different)
+TWINS: tuple[tuple[str, object], ...] = (
+    ("at", datetime(2026, 7, 1, 12, tzinfo=BERLIN)),
+    ("at", TWICE.replace(fold=1)),
+    ("at_ms", "2026-07-01T12:00:00+02:00"),
+    ("mass", Decimal(1)),
+    ("mass", Decimal("-0")),
+    ("cost", Decimal("1.5E+1")),
+    ("ratio", -0.0),
+    ("clock", time(1, fold=1)),
+    ("instants", [datetime(2026, 7, 1, 12, tzinfo=BERLIN)]),
+    ("doses", [dose(at=TWICE)]),
+    ("anything", {"b": 1, "a": -0.0}),
+    ("text", "plain"),
+)
 
 # (field, a value that would come back changed, a word of the reason)
 CHANGED: tuple[tuple[str, object, str], ...] = (

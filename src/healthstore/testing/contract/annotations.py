@@ -12,7 +12,7 @@ import pytest
 from pydantic import EmailStr, create_model
 
 from healthstore.abc import Backend
-from healthstore.entity import Entity, collection_of
+from healthstore.entity import Entity, collection_of, uuid7
 from healthstore.errors import ConfigurationError, RefusedValueError
 from healthstore.model.ops import Count, Ensure
 from healthstore.model.query import F
@@ -25,6 +25,7 @@ from healthstore.testing.contract._annotated import (
     JSON,
     REFUSED,
     TWICE,
+    TWINS,
     Columns,
     Documents,
     Early,
@@ -116,6 +117,28 @@ class TestAnnotations(Contract):
         assert await rows.get(other.id) == after
         assert getattr(after, name) == value
         assert await rows.get((await rows.upsert(kept)).id) is not None
+
+    @pytest.mark.parametrize(
+        ("name", "value"), TWINS, ids=[f"{each[0]}{at}" for at, each in enumerate(TWINS)]
+    )
+    async def test_what_a_write_returns_is_what_is_read(
+        self, store: Backend, name: str, value: object
+    ) -> None:
+        """`add`, `upsert` and `update` return the stored form: its zone, its places, its sign."""
+        entity: type[Columns | Documents] = Columns if name in Columns.model_fields else Documents
+        rows = await _repository(store, entity)
+        given = _with(entity, **{name: value})
+        before = repr(given)
+        added = await rows.add(given)
+        inserted = await rows.upsert(given.model_copy(update={"id": uuid7()}))
+        replaced = await rows.upsert(given)
+        updated = await rows.update(inserted.id, {name: value})
+        assert repr(given) == before
+        (found, other) = await rows.get_many([given.id, inserted.id])
+        assert repr(replaced) == repr(found)
+        assert repr(updated) == repr(other)
+        shown = repr(getattr(found, name))
+        assert [repr(getattr(each, name)) for each in (added, inserted)] == [shown, shown]
 
     @pytest.mark.parametrize(
         ("name", "value", "reason"),
