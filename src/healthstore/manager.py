@@ -446,6 +446,7 @@ class DatabaseManager:
                 "source and target are the same member", hint="name two", backend=source
             )
         ends = await self.member(source), await self.member(target)
+        self._settings.require_different_stores()
         async with self._failover.filling(target):
             return await migrate(*ends, chosen, replace=replace, on_event=on_event)
 

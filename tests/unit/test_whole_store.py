@@ -9,8 +9,9 @@ import pytest
 
 from healthstore import DatabaseManager, Entity, F, MaxLength
 from healthstore.abc import Layer
-from healthstore.errors import VerificationError
+from healthstore.errors import ConfigurationError, VerificationError
 from healthstore.model.ops import Aggregate, CountDocuments, Effect, Find, Op
+from healthstore.routing.policy import FailoverMode, FailoverPolicy
 from healthstore.testing.faults import Faults
 
 if TYPE_CHECKING:
@@ -116,3 +117,21 @@ async def test_a_rebuilt_member_is_seen_whole(tmp_path: Path) -> None:
         slow = tuple(each.model_copy(update={"slow_seconds": 9.0}) for each in settings.members)
         await db.reload(settings.model_copy(update={"members": slow}))
         assert (await db.backup(tmp_path / "b.json")).rows == 3
+
+
+async def test_one_file_that_was_made_under_two_names_is_not_copied_onto_itself(
+    tmp_path: Path,
+) -> None:
+    """When the members are made it cannot be known; before anything is removed it is."""
+    one, two = tmp_path / "one.db", tmp_path / "two.db"
+    policy = FailoverPolicy(mode=FailoverMode.NONE)
+    db = DatabaseManager(members={n.stem: f"sqlite:///{n}" for n in (one, two)}, policy=policy)
+    async with DatabaseManager(f"sqlite:///{one}") as alone:
+        await alone.initialize(Note)
+        await alone.repository(Note).add(Note(tenant="a"))
+    two.hardlink_to(one)
+    async with db:
+        with pytest.raises(ConfigurationError, match="the same database"):
+            await db.migrate("one", "two", replace=True)
+    async with DatabaseManager(f"sqlite:///{one}") as alone:
+        assert await alone.repository(Note).count() == 1

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from os.path import realpath
 
 from healthstore.abc.registry import BUILT_IN, kind_of
 from healthstore.abc.url import BackendURL, Host
@@ -26,7 +26,10 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """What makes two URLs the same store: equal values are one database."""
+    """What makes two URLs the same store: equal values are one database.
+
+    A file is the same under each of its names; until it is there, it is known by its path.
+    """
 
     family: str
     places: tuple[str, ...]
@@ -56,9 +59,17 @@ def store(url: BackendURL) -> Store | None:
     family = built_in.target if built_in else url.scheme
     port = built_in.port if built_in else None
     if not url.hosts and port is None:  # no server: the database is a file, or there is none
-        return Store(family, (), realpath(url.database)) if url.database else None
+        return Store(family, (), _file(url.database)) if url.database else None
     places = sorted({_place(each, port) for each in url.hosts or (Host("localhost"),)})
     return Store(family, tuple(places), url.database or url.user or "")
+
+
+def _file(path: str) -> str:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a text, which need not be a path
+    except (OSError, ValueError):
+        return os.path.realpath(path)
+    return f"{found.st_dev}:{found.st_ino}"
 
 
 def _place(host: Host, port: int | None) -> str:

@@ -198,7 +198,7 @@ class Settings(Table):
             )
         _require_names(self.members)
         urls = {each.name: each.backend_url() for each in self.members}
-        _require_different_stores(urls)
+        self.require_different_stores()
         if self.profile is Profile.PRODUCTION:
             _require_durable(urls, self.policy)
         if self.policy.mode is FailoverMode.STANDBY_READONLY and len(self.members) == 1:
@@ -209,6 +209,19 @@ class Settings(Table):
         for name, url in urls.items():
             _require_short_probes(name, url, self.policy)
         return self
+
+    def require_different_stores(self) -> None:
+        """Raise ConfigurationError if two members are one database.
+
+        When they are open that may be known better: two paths may lead to one new file.
+        """
+        stores = {each.name: store(each.backend_url()) for each in self.members}
+        for left, right in combinations(stores, 2):
+            if stores[left] is not None and stores[left] == stores[right]:
+                raise ConfigurationError(
+                    f"members {left!r} and {right!r} are the same database",
+                    hint="leave one of them out: a copy of its own data protects nobody",
+                )
 
 
 def settings_of(
@@ -314,16 +327,6 @@ def _require_names(members: Iterable[MemberSettings]) -> None:
                 f"two members are called {each.name!r}", hint="give one of them another name"
             )
         names.add(each.name)
-
-
-def _require_different_stores(urls: Mapping[str, BackendURL]) -> None:
-    stores = {name: store(url) for name, url in urls.items()}
-    for left, right in combinations(stores, 2):
-        if stores[left] is not None and stores[left] == stores[right]:
-            raise ConfigurationError(
-                f"members {left!r} and {right!r} are the same database",
-                hint="leave one of them out: a copy of its own data protects nobody",
-            )
 
 
 def _require_durable(urls: Mapping[str, BackendURL], policy: FailoverPolicy) -> None:

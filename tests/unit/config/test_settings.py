@@ -273,3 +273,15 @@ def test_settings_of_urls_do_not_load_what_reads_sources() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert not {"dotenv", "tomllib", "healthstore.config.read"} & set(done.stdout.split())
+
+
+def test_a_file_is_one_database_under_each_of_its_names(tmp_path: Path) -> None:
+    """A hard link is no copy, and a symbolic link is none; a file that is not there is another."""
+    file, hard, soft = (tmp_path / name for name in ("app.db", "hard.db", "soft.db"))
+    file.touch()
+    hard.hardlink_to(file)
+    soft.symlink_to(hard)
+    for left, right in ((file, hard), (hard, soft), (soft, file)):
+        with pytest.raises(ConfigurationError, match="the same database"):
+            settings_of([f"sqlite:///{left}", f"sqlite:///{right}"])
+    settings_of([f"sqlite:///{file}", f"sqlite:///{tmp_path}/other.db"])
