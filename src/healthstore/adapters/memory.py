@@ -226,10 +226,7 @@ class _Session:
         for table in self.tables.values():
             for reference in table.collection.references:
                 if reference.collection == name and identity in table.children[reference.field]:
-                    raise ForeignKeyError(
-                        f"a document of {table.collection.name} still refers to it",
-                        hint="delete that one first",
-                    )
+                    raise evaluate.still_referenced(self.tables[name].collection)
 
 
 class MemoryAdapter(Adapter[_Session]):

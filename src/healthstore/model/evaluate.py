@@ -16,6 +16,7 @@ from uuid import UUID
 
 from healthstore.errors import (
     CheckError,
+    ForeignKeyError,
     InvalidRequestError,
     NotNullError,
     OutOfRangeError,
@@ -41,6 +42,7 @@ __all__ = (
     "plan_aggregate",
     "sort_documents",
     "sorted_whole",
+    "still_referenced",
 )
 
 Predicate: TypeAlias = Callable[[Document], bool]
@@ -199,6 +201,15 @@ def broken_check(collection: Collection, name: str) -> CheckError:
         f"the check {name!r} does not hold",
         hint="give values that the entity's check allows",
         entity=collection.entity,
+    )
+
+
+def still_referenced(collection: Collection | None) -> ForeignKeyError:
+    """Return the error for a delete that a reference restricts; not every database says which."""
+    return ForeignKeyError(
+        "another document still refers to it",
+        hint="delete the referring documents first",
+        entity=collection.entity if collection else None,
     )
 
 

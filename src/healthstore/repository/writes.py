@@ -153,6 +153,12 @@ class Writes(Generic[M]):
         raise self._too_many()
 
     def _require_key(self, key: tuple[str, ...], document: Document) -> None:
+        if not key:
+            raise InvalidRequestError(
+                "upsert has no key to look for",
+                hint="name the fields of a unique key, or leave `on` away: it is the id",
+                entity=self.collection.entity,
+            )
         keys = {("id",), *(tuple(sorted(each.fields)) for each in self.collection.uniques)}
         for name in key:
             self.collection.field(name)

@@ -18,6 +18,7 @@ from healthstore.adapters.mongo.codec import Codec
 from healthstore.adapters.mongo.session import Session
 from healthstore.errors import ForeignKeyError
 from healthstore.model.catalog import CATALOG, from_definition
+from healthstore.model.evaluate import still_referenced
 from healthstore.model.filling import collections_only
 from healthstore.model.schema import Collection, Reference
 
@@ -148,10 +149,7 @@ async def _require_unreferenced(
                 {referrer.field: {"$in": list(chunk)}}, {"_id": True}, session=session.transaction
             )
             if held is not None:
-                raise ForeignKeyError(
-                    f"a document of {referrer.collection} still refers to it",
-                    hint="delete that one first",
-                )
+                raise still_referenced(None)
 
 
 def _chunks(items: Sequence[UUID]) -> Iterator[Sequence[UUID]]:

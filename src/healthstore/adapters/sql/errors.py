@@ -29,7 +29,7 @@ from healthstore.errors import (
     SerializationError,
     UnavailableError,
 )
-from healthstore.model.evaluate import broken_check, out_of_range
+from healthstore.model.evaluate import broken_check, out_of_range, still_referenced
 from healthstore.model.schema import Collection
 
 __all__ = ("Failure", "Verdict", "clearest", "explain", "misconfigured", "own_name")
@@ -140,10 +140,8 @@ def _foreign_key(failure: Failure, phase: Phase, collection: Collection | None) 
     )
 
 
-def _referenced(_: Failure, __: Phase, ___: Collection | None) -> HealthstoreError:
-    return ForeignKeyError(
-        "another document still refers to it", hint="delete the referring documents first"
-    )
+def _referenced(_: Failure, __: Phase, collection: Collection | None) -> HealthstoreError:
+    return still_referenced(collection)
 
 
 def _check(failure: Failure, _: Phase, collection: Collection | None) -> HealthstoreError:

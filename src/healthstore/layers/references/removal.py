@@ -9,9 +9,8 @@ from typing import TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from healthstore.abc.backend import Executor
-from healthstore.errors import ForeignKeyError
 from healthstore.layers.references.relations import Referrer, Relations, own_references
-from healthstore.model.evaluate import check_version
+from healthstore.model.evaluate import check_version, still_referenced
 from healthstore.model.ops import Delete, Find, Get, Patch
 from healthstore.model.precedence import children_first, circular
 from healthstore.model.query import And, Filter, Operator, Test
@@ -66,11 +65,7 @@ class Removal:
             level = {name: ids for name, ids in found.items() if ids}
         for name, holding in self._holding.items():
             if not holding <= self._gone[name].keys():
-                raise ForeignKeyError(
-                    f"a document of {name} still refers to it",
-                    hint="delete that one first",
-                    entity=self._op.collection.entity,
-                )
+                raise still_referenced(self._op.collection)
 
     async def _roots(self) -> Sequence[UUID]:
         """Take up the documents that were named, and return their ids."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
@@ -258,6 +258,16 @@ class TestEntities(Contract):
             with pytest.raises(InvalidRequestError):
                 await call()
         assert await notes.get(kept.id) == kept
+
+    async def test_an_upsert_without_a_key_says_so(self, store: Backend) -> None:
+        """An empty list names no field: the error says that, and what to write."""
+        notes = await _notes(store)
+        empty: tuple[Sequence[str], ...] = ([], ())
+        for none in empty:
+            with pytest.raises(InvalidRequestError, match="no key") as error:
+                await notes.upsert(_Note(email="a@x"), on=none)
+            assert "id" in error.value.hint
+        assert await notes.count() == 0
 
     async def test_an_operation_can_be_pickled(self, store: Backend) -> None:
         """Requests, definitions, pages and entities go to another process as they are."""
