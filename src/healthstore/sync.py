@@ -120,6 +120,8 @@ class Repository(Generic[M]):
         ``order`` names fields, ``-name`` for descending; the id decides among equals. To read
         on, pass the page's ``next`` as ``after``, with the same filters and order: pages
         neither repeat nor skip a document, whatever is added or deleted meanwhile.
+        Another order is refused. Another filter is not, so that it may move with the clock: the
+        position is a place in the order, and the next page is what satisfies that filter behind.
 
         A page comes from the member that the page before came from, or UnavailableError is
         raised: then begin again. With ``stale`` it may come from another one, which may lag.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from healthstore import DatabaseManager, Entity
+import pytest
+
+from healthstore import DatabaseManager, Entity, F
+from healthstore.errors import InvalidRequestError
 
 
 class Essay(Entity, collection="essays"):
@@ -22,3 +25,16 @@ async def test_a_position_holds_only_what_is_sorted_by() -> None:
         assert len(page.next) < 2_000
         found = [each async for each in repository.stream(order=["-text", "part"], page_size=2)]
     assert [each.id for each in found] == sorted(each.id for each in essays)
+
+
+async def test_a_position_is_a_place_in_one_order() -> None:
+    """Another filter goes on behind it; another order has no such place."""
+    async with DatabaseManager("memory://") as db:
+        await db.initialize(Essay)
+        repository = db.repository(Essay)
+        await repository.add_many([Essay(text=end, part=at) for at, end in enumerate("abcde")])
+        page = await repository.find(F.part < 3, order=["text"], limit=2)
+        rest = await repository.find(F.part != 3, order=["text"], after=page.next)
+        assert [each.text for each in rest.items] == ["c", "e"]
+        with pytest.raises(InvalidRequestError, match="does not belong"):
+            await repository.find(F.part < 3, order=["-text"], after=page.next)

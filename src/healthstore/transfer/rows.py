@@ -125,12 +125,12 @@ def _json_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
             row = decode(line)
             _check_names(line.decode())
         except _TwiceError:
-            hint = "leave one of them; nothing of the file was stored"
+            hint = "leave one of them"
             raise bad_row(number, "has two values of one name", collection, hint=hint) from None
         except (RecursionError, ValueError):
             hint = (
                 "write one object on each line; NaN, infinities, numbers beyond those of 64-bit "
-                "floats and lone surrogates are no JSON; nothing of the file was stored"
+                "floats and lone surrogates are no JSON"
             )
             raise bad_row(number, "is no JSON object", collection, hint=hint) from None
         yield number, row
@@ -238,10 +238,13 @@ def _require_few(blank: int, line: int, collection: Collection) -> None:
 def bad_row(
     line: int, problem: str, collection: Collection, field: str | None = None, hint: str = ""
 ) -> RefusedValueError:
-    """Return the error for a row that cannot be taken: its line, and what is wrong."""
+    """Return the error for a row that cannot be taken: its line, and what is wrong.
+
+    Its hint says also that nothing was stored: whatever reads a file takes all of it or nothing.
+    """
     return RefusedValueError(
         f"line {line}: {problem}",
-        hint=hint or "correct that row; nothing of the file was stored",
+        hint=f"{hint or 'correct that row'}; nothing of the file was stored",
         entity=collection.entity,
         field=field,
     )
