@@ -166,8 +166,12 @@ def as_stored(entity: M, document: Document) -> M:
         value = document[name]
         if value is None:
             continue
-        kept = canonical and canonical(value)
-        if kept is not value and (canonical is None or repr(kept) != repr(value)):
+        if canonical is None:  # JSON's own types are written as they are
+            changed = value != entity.__dict__[name]
+        else:
+            kept = canonical(value)
+            changed = kept is not value and repr(kept) != repr(value)
+        if changed:
             return from_written(type(entity), document)
     return entity
 
