@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,3 +77,15 @@ def run(folder: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     root.setLevel(level)
     for name in {"broken", "clinic", "needy"} & set(sys.modules):
         del sys.modules[name]
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let the test, and the programs it starts, be interrupted where a job or nohup forbids it."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -67,6 +67,7 @@ def test_a_migration_replaces_in_one_command(filled: Run) -> None:
     assert filled("migrate", ONE, TWO, "--replace", *named).code == Exit.OK
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_transfer_says_what_it_left_and_what_to_do() -> None:
     """Ctrl-C while documents are written."""
 

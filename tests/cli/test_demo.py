@@ -329,18 +329,6 @@ def _segments(folder: Path) -> set[str]:
     return found
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Let the programs that a test starts be interrupted, also where a job or nohup forbids it."""
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
-        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
-    }
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @needs_postgresql
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(

@@ -97,10 +97,12 @@ def test_an_interrupt_cancels_the_call(portal: Portal, raised: type[BaseExceptio
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # interrupted before its call
 def test_an_interrupt_between_any_two_steps_is_raised_and_breaks_nothing(portal: Portal) -> None:
     """No lock stays locked: each of many alarms comes out, and the calls go on."""
-    caller, heard, over = threading.get_ident(), threading.Event(), [False]
+    caller, over = threading.get_ident(), [False]
+    ready, heard = threading.Event(), threading.Event()
     random = Random(1)  # noqa: S311 - moments, no secrets
 
     def storm() -> None:
+        ready.wait(10)
         for _ in range(300):
             heard.clear()
             time.sleep(random.uniform(0.0005, 0.003))
@@ -113,6 +115,7 @@ def test_an_interrupt_between_any_two_steps_is_raised_and_breaks_nothing(portal:
     with beside(storm, TooLongError):
         while not over[0]:
             try:
+                ready.set()
                 while not over[0]:
                     assert portal.call(one()) == 1
             except TooLongError:
