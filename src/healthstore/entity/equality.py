@@ -26,7 +26,9 @@ def same(one: object, other: object, *, exact: bool = False) -> bool:
         return False
     if type(one) in _LEAVES:
         return one == other
-    compare = next((_PARTS[each] for each in _PARTS if isinstance(one, each)), None)
+    compare = _PARTS.get(type(one))
+    if compare is None:  # slow to ask
+        compare = next((_PARTS[each] for each in _PARTS if isinstance(one, each)), None)
     if compare is None and is_dataclass(one):
         compare = _same_attributes
     return one == other if compare is None else compare(one, other, exact)
@@ -109,6 +111,7 @@ def _attributes(one: Any) -> dict[str, object]:
 
 _PARTS: Mapping[type, Callable[[Any, Any, bool], bool]] = {
     datetime: _same_instant,
+    dict: _same_items,
     BaseModel: _same_data,
     Mapping: _same_items,
     list: _same_members,
