@@ -272,10 +272,9 @@ class Makers:
 
     @cached_property
     def _metas(self) -> Mapping[str, Any]:
-        metas = {each.name: each for each in self._factory.get_model_fields()}
+        metas = {each.name: _present(each) for each in self._factory.get_model_fields()}
         for each in metas.values():
             each.required = True  # else it may leave the field to its default
-            each.annotation = unwrapped_optional(each.annotation)
         return metas
 
     @cached_property
@@ -401,6 +400,16 @@ def _required_tests(collection: Collection) -> dict[str, list[Test]]:
 def _is_a(annotation: object, kind: type) -> bool:
     origin = get_origin(annotation)
     return isinstance(origin, type) and issubclass(origin, kind)
+
+
+def _present(meta: Any) -> Any:
+    """Return what polyfactory knows of a field when it is not None."""
+    annotation = unwrapped_optional(meta.annotation)
+    for child in meta.children or ():
+        if child.annotation == annotation:  # with its own parts: of a tuple, each member's
+            return child
+    meta.annotation = annotation
+    return meta
 
 
 def _has_few_values(annotation: object) -> bool:

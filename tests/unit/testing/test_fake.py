@@ -343,11 +343,26 @@ def test_short_unique_texts_are_walked_through() -> None:
         fake(Coded, 36 + 36**2 + 1, one=None)
 
 
-@pytest.mark.parametrize("entity", [Columns, Documents])
-def test_every_annotation_can_be_made_up(entity: type[Entity]) -> None:
+@pytest.mark.parametrize(
+    ("entity", "given"),
+    [
+        (Columns, {}),
+        (Documents, {"careless": []}),  # what it excludes must be its default: nobody can tell
+    ],
+)
+def test_every_annotation_can_be_made_up(entity: type[Entity], given: dict[str, Any]) -> None:
     """Addresses, paths, literals and models are valid, and the same for the same seed."""
     for seed in range(3):
-        assert fake(entity, 5, seed=seed) == fake(entity, 5, seed=seed)
+        assert fake(entity, 5, seed=seed, **given) == fake(entity, 5, seed=seed, **given)
+
+
+def test_an_optional_tuple_is_made_of_its_parts() -> None:
+    """A field that may be None is made up as one that may not."""
+
+    class Reading(Entity, collection="readings"):
+        pressure: tuple[int, str] | None = None
+
+    assert any(each.pressure is not None for each in fake(Reading, 20))
 
 
 def test_collections_of_few_values_end() -> None:
