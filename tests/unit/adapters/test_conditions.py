@@ -112,6 +112,7 @@ MY: list[tuple[BaseException, Condition, Outcome]] = [
 LITE: list[tuple[BaseException, Condition, Outcome]] = [
     *((lite(each), DAMAGED, U) for each in (10, 1034, 10 | 3 << 8, 11, 26)),
     (lite(1032), DOWN, N),
+    *((lite(each), SUSPECT, U) for each in (1802, 6922)),
     (lite(14), SUSPECT, N),
     *((lite(each), READ_ONLY, N) for each in (8, 8 | 1 << 8, 13)),
     (lite(7), OVERLOADED, N),

@@ -225,6 +225,8 @@ _CODES: Mapping[int, Verdict] = {
     sqlite3.SQLITE_IOERR: Verdict.DAMAGED,
     sqlite3.SQLITE_CORRUPT: Verdict.DAMAGED,
     sqlite3.SQLITE_NOTADB: Verdict.DAMAGED,
+    1802: Verdict.LOST,  # SQLITE_IOERR_FSTAT: the file was taken away at this moment
+    6922: Verdict.LOST,  # SQLITE_IOERR_VNODE: the same, as macOS tells it
     1032: Verdict.REFUSED,  # SQLITE_READONLY_DBMOVED: the file is gone, and nothing was written
     sqlite3.SQLITE_INTERRUPT: Verdict.DEADLINE,
     sqlite3.SQLITE_AUTH: Verdict.CONFIGURATION,
