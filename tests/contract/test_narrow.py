@@ -18,6 +18,7 @@ class NarrowAdapter(MemoryAdapter):
     capabilities: ClassVar[Capabilities] = NARROW  # type: ignore[misc] - an adapter may set it once for all
 
 
+@pytest.mark.slow
 class TestNarrow(ContractTests):
     @pytest.fixture
     async def backend(self) -> AsyncIterator[Backend]:
