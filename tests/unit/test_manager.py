@@ -61,8 +61,9 @@ QUICK = Probe(**QUICK_FIGURES)  # type: ignore[arg-type] - floats all
 
 
 def move(folder: Path, name: str, to: str) -> None:
-    """Move a database with its log."""
-    for suffix in ("", "-wal", "-shm"):
+    """Move a database with its log: it goes first and comes back last, so never without it."""
+    suffixes = ("-shm", "-wal", "") if name == "away.db" else ("", "-wal", "-shm")
+    for suffix in suffixes:
         if (folder / f"{name}{suffix}").exists():
             (folder / f"{name}{suffix}").rename(folder / f"{to}{suffix}")
 
