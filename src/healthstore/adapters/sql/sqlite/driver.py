@@ -265,7 +265,8 @@ def _create(path: Path) -> None:
 
 def _require_served(connection: _SqliteConnection, served: Identity | None) -> None:
     if served is not None and connection.identity != served:
-        raise replaced()
+        # Taken away since it was opened, it may come back: that is an outage, no damage.
+        raise gone() if connection.identity is None else replaced()
 
 
 async def _ended(inner: aiosqlite.Connection) -> None:
