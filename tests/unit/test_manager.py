@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import pytest
 from pydantic import SecretStr
+from tests.unit.outages import QUICK, QUICK_FIGURES, move, pair, until
 
 from healthstore import (
     ConfigReloaded,
@@ -51,41 +52,11 @@ from healthstore.errors import (
 from healthstore.routing.policy import Mock
 from healthstore.testing.faults import Faults
 
-QUICK_FIGURES = {
-    "interval": 0.05,
-    "fast_interval": 0.02,
-    "connect_timeout": 0.5,
-    "query_timeout": 0.5,
-}
-QUICK = Probe(**QUICK_FIGURES)  # type: ignore[arg-type] - floats all
-
-
-def move(folder: Path, name: str, to: str) -> None:
-    """Move a database with its log: it goes first and comes back last, so never without it."""
-    suffixes = ("-shm", "-wal", "") if name == "away.db" else ("", "-wal", "-shm")
-    for suffix in suffixes:
-        if (folder / f"{name}{suffix}").exists():
-            (folder / f"{name}{suffix}").rename(folder / f"{to}{suffix}")
-
 
 class User(Entity, collection="users"):
     """Somebody."""
 
     email: Annotated[str, Unique(), MaxLength(100)]
-
-
-def pair(folder: Path, **policy: object) -> DatabaseManager:
-    """Return a manager of two SQLite files, checked quickly."""
-    chosen = FailoverPolicy(**{"probe": QUICK, **policy})  # type: ignore[arg-type] - tests pass what they mean
-    members = {name: f"sqlite:///{folder}/{name}.db" for name in ("primary", "standby")}
-    return DatabaseManager(members=members, policy=chosen)
-
-
-async def until(db: DatabaseManager, reads: str | None) -> None:
-    """Wait until somebody serves reads."""
-    async with asyncio.timeout(10):
-        while db.reads != reads:  # noqa: ASYNC110 - the route is a value
-            await asyncio.sleep(0.005)
 
 
 async def test_health_has_the_shape_that_services_publish(tmp_path: Path) -> None:

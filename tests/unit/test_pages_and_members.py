@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from typing import TYPE_CHECKING, Annotated
 
 import pytest
+from tests.unit.outages import move, pair, until
 
-from healthstore import DatabaseManager, Entity, F, FailoverPolicy, Mock, Probe, Unique
+from healthstore import DatabaseManager, Entity, F, Mock, Unique
 from healthstore.errors import InvalidRequestError, UnavailableError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-QUICK = Probe(interval=0.05, fast_interval=0.02, connect_timeout=0.5, query_timeout=0.5)
 
 
 class Note(Entity, collection="notes"):
     """What a service writes down."""
 
     number: Annotated[int, Unique()]
-
-
-def pair(folder: Path, **policy: object) -> DatabaseManager:
-    """Return a manager of two SQLite files, checked quickly."""
-    chosen = FailoverPolicy(**{"probe": QUICK, **policy})  # type: ignore[arg-type] - tests pass what they mean
-    members = {name: f"sqlite:///{folder}/{name}.db" for name in ("primary", "standby")}
-    return DatabaseManager(members=members, policy=chosen)
-
-
-def move(folder: Path, name: str, to: str) -> None:
-    """Move a database with its log: it goes first and comes back last, so never without it."""
-    suffixes = ("-shm", "-wal", "") if name == "away.db" else ("", "-wal", "-shm")
-    for suffix in suffixes:
-        if (folder / f"{name}{suffix}").exists():
-            (folder / f"{name}{suffix}").rename(folder / f"{to}{suffix}")
-
-
-async def until(db: DatabaseManager, reads: str | None) -> None:
-    """Wait until somebody serves reads."""
-    async with asyncio.timeout(10):
-        while db.reads != reads:  # noqa: ASYNC110 - the route is a value
-            await asyncio.sleep(0.005)
 
 
 async def fill(db: DatabaseManager) -> None:
