@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 
 from healthstore.errors import ConfigurationError, UnknownFieldError
 from healthstore.model.description import definition, described_field
+from healthstore.model.json import canonical_json
 from healthstore.model.query import And, Filter, Not, Operator, Or, Test
 from healthstore.model.schema import Check, Collection, Field, Index, OnDelete, Reference, Unique
 from healthstore.model.shape import filter_shape
@@ -22,7 +23,6 @@ from healthstore.model.values import (
     Json,
     Kind,
     Value,
-    canonical_json,
 )
 from healthstore.model.wire import from_tagged
 

@@ -27,16 +27,18 @@ kind         canonical Python value  limits
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, Inexact, InvalidOperation
 from enum import Enum, StrEnum
 from math import isfinite
-from typing import TypeAlias, cast
+from typing import TypeAlias
 from uuid import UUID, SafeUUID
 
 from healthstore.model.decimals import UNROUNDED, of_units
+from healthstore.model.json import INT64_MAX, INT64_MIN, Json, canonical_json
+from healthstore.model.text import require_text
 
 __all__ = (
     "Canonicaliser",
@@ -45,23 +47,18 @@ __all__ = (
     "Json",
     "Kind",
     "Value",
-    "canonical_json",
     "canonicaliser",
     "from_microseconds",
-    "sorted_json",
     "to_microseconds",
     "uuid_of",
 )
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Value: TypeAlias = "Json | bytes | Decimal | datetime | date | time | timedelta | UUID"
 # One stored row: a value for every declared field, by name.
 Document: TypeAlias = dict[str, Value]
 Canonicaliser: TypeAlias = Callable[[object], Value]
 
-INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_DIGITS = 28  # leaves 6 of Decimal128's 34 digits as head-room for exact sums on MongoDB
-MAX_JSON_DEPTH = 64
 SORTED_TEXT = 1_000
 """The code points of a text that count when it is sorted; MariaDB and MySQL limit sort keys."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -161,23 +158,12 @@ def _text(field: FieldType) -> Canonicaliser:
             if not isinstance(value, str) or isinstance(value, Enum):
                 raise _wrong(value, "str")
             value = str(value)
-        _check_text(value)
+        require_text(value)
         if longest is not None and len(value) > longest:
             raise ValueError(f"holds {len(value)} characters; at most {longest} are allowed")
         return value
 
     return canonical
-
-
-def _check_text(value: str) -> None:
-    if "\x00" in value:
-        raise ValueError("holds U+0000, which PostgreSQL cannot store")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            # `from None`: the codec's message quotes the text.
-            raise ValueError("holds a lone surrogate, which is not valid Unicode") from None
 
 
 def _integer(_: FieldType) -> Canonicaliser:
@@ -331,59 +317,6 @@ def _bytes(_: FieldType) -> Canonicaliser:
 
 def _json(_: FieldType) -> Canonicaliser:
     return canonical_json
-
-
-def canonical_json(value: object) -> Json:
-    """Return a JSON value with sorted keys, checked to round-trip on every backend.
-
-    Raises ``TypeError`` or ``ValueError`` for anything else; the message names the path.
-    """
-    return _canonical_json(value, 0)
-
-
-def _canonical_json(value: object, depth: int) -> Json:  # noqa: C901, PLR0911 - a case per type
-    kind = type(value)
-    if kind is not str and kind is not dict and isinstance(value, Enum):  # slow to ask
-        return _canonical_json(value.value, depth)
-    if isinstance(value, str):
-        _check_text(value)
-        return str(value)
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        if not INT64_MIN <= value <= INT64_MAX:
-            raise ValueError("holds an integer beyond signed 64 bits")
-        return int(value)
-    if isinstance(value, float):
-        if not isfinite(value):
-            raise ValueError("holds NaN or infinity; only finite numbers can be kept")
-        return float(value) + 0.0
-    if depth >= MAX_JSON_DEPTH:
-        raise ValueError(f"is nested deeper than {MAX_JSON_DEPTH} levels")
-    if isinstance(value, list | tuple):
-        return [_canonical_json(item, depth + 1) for item in value]
-    if kind is dict or isinstance(value, Mapping):
-        return _canonical_object(cast("Mapping[object, object]", value), depth)
-    raise _wrong(value, "a JSON value")
-
-
-def _canonical_object(value: Mapping[object, object], depth: int) -> dict[str, Json]:
-    keys: list[str] = []
-    for key in value:
-        if not isinstance(key, str):
-            raise _wrong(key, "str as the key of a JSON object")
-        _check_text(key)
-        keys.append(str(key))
-    return {key: _canonical_json(value[key], depth + 1) for key in sorted(keys)}
-
-
-def sorted_json(value: Json) -> Json:
-    """Return a JSON value, known to be valid, with the keys of every object sorted."""
-    if type(value) is dict:
-        return {key: sorted_json(value[key]) for key in sorted(value)}
-    if type(value) is list:
-        return [sorted_json(item) for item in value]
-    return value
 
 
 def _enum(field: FieldType) -> Canonicaliser:

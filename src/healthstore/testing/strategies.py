@@ -10,9 +10,10 @@ from typing import cast
 from hypothesis import strategies as st
 
 from healthstore.model.decimals import of_units
+from healthstore.model.json import sorted_json
 from healthstore.model.query import And, Filter, Not, Operator, Or, Order, Test, parse_order
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, FieldType, Json, Kind, Value, sorted_json
+from healthstore.model.values import Document, FieldType, Json, Kind, Value
 
 __all__ = ("documents", "filters", "json_values", "orders", "texts", "values")
 

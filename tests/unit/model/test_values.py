@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from healthstore.model.json import canonical_json, sorted_json
 from healthstore.model.values import (
     FieldType,
     Kind,
     Value,
-    canonical_json,
     canonicaliser,
     from_microseconds,
-    sorted_json,
     to_microseconds,
 )
 from healthstore.testing.strategies import json_values, values

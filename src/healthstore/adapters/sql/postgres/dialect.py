@@ -34,8 +34,9 @@ from healthstore.adapters.sql.convert import constant, enum_check, same
 from healthstore.adapters.sql.dialect import Converter, Dialect
 from healthstore.adapters.sql.errors import Failure, Verdict, clearest
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
+from healthstore.model.json import sorted_json
 from healthstore.model.schema import Collection
-from healthstore.model.values import FieldType, Json, Kind, sorted_json
+from healthstore.model.values import FieldType, Json, Kind
 
 __all__ = ("POSTGRESQL",)
 

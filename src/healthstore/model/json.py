@@ -1,0 +1,112 @@
+"""JSON values in canonical form: checked to come back equal from every backend, keys sorted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from math import isfinite
+from typing import Final, TypeAlias, cast
+
+import msgspec
+
+from healthstore.model.text import require_text
+
+__all__ = ("Json", "canonical_json", "copied_json", "sorted_json")
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+MAX_DEPTH = 64
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+_encode_as_is = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+# What makes a text suspicious: it may hold what no backend, or not every one, gives back.
+_NUL = b"\\u0000"
+_NEGATIVE_ZERO = b"-0.0"
+_LONG_NUMBER: Final = b"0" * 19  # the digits of 2**63
+_DIGITS_AS_ZERO = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
+
+
+def canonical_json(value: object) -> Json:
+    """Return a JSON value with sorted keys, checked to round-trip on every backend.
+
+    It shares no mutable part with the one that was given. Raises ``TypeError`` or ``ValueError``
+    for anything else; the message never holds a value.
+
+    Most values are written, read and compared in C, in a third of the time of a walk: what
+    comes back equal from an unsuspicious text is canonical. All others are walked.
+    """
+    back = _read_back(value)
+    return _walked(value, 0) if back is _DOUBTFUL else cast(Json, back)
+
+
+_DOUBTFUL: Final = object()
+
+
+def _read_back(value: object) -> object:
+    """Return what comes back when a value is written and read, or that this is doubtful."""
+    try:
+        text = _encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return _DOUBTFUL  # the walk says what is wrong with it
+    if _suspicious(text):
+        return _DOUBTFUL
+    back: object = _decode(text)
+    return back if back == value else _DOUBTFUL
+
+
+def _suspicious(text: bytes) -> bool:
+    return (
+        _NUL in text
+        or _NEGATIVE_ZERO in text
+        or text.count(b"[") + text.count(b"{") > MAX_DEPTH
+        or _LONG_NUMBER in text.translate(_DIGITS_AS_ZERO)
+    )
+
+
+def _walked(value: object, depth: int) -> Json:  # noqa: C901, PLR0911 - a case per type
+    kind = type(value)
+    if kind is not str and kind is not dict and isinstance(value, Enum):  # slow to ask
+        return _walked(value.value, depth)
+    if isinstance(value, str):
+        require_text(value)
+        return str(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        if not INT64_MIN <= value <= INT64_MAX:
+            raise ValueError("holds an integer beyond signed 64 bits")
+        return int(value)
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise ValueError("holds NaN or infinity; only finite numbers can be kept")
+        return float(value) + 0.0
+    if depth >= MAX_DEPTH:
+        raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, list | tuple):
+        return [_walked(item, depth + 1) for item in value]
+    if kind is dict or isinstance(value, Mapping):
+        return _walked_object(cast("Mapping[object, object]", value), depth)
+    raise TypeError(f"expects a JSON value, not {kind.__name__}")
+
+
+def _walked_object(value: Mapping[object, object], depth: int) -> dict[str, Json]:
+    keys: list[str] = []
+    for key in value:
+        if not isinstance(key, str):
+            raise TypeError(f"expects str as the key of a JSON object, not {type(key).__name__}")
+        require_text(key)
+        keys.append(str(key))
+    return {key: _walked(value[key], depth + 1) for key in sorted(keys)}
+
+
+def sorted_json(value: Json) -> Json:
+    """Return a JSON value, known to be valid, with the keys of every object sorted."""
+    return cast(Json, _decode(_encode(value)))
+
+
+def copied_json(value: Json) -> Json:
+    """Return a copy of a canonical JSON value that shares no mutable part with it."""
+    return cast(Json, _decode(_encode_as_is(value)))
