@@ -31,6 +31,7 @@ from healthstore.errors import (
     SerializationError,
 )
 from healthstore.model import evaluate
+from healthstore.model.json import copied_json
 from healthstore.model.ops import CountDocuments, Delete, Effect, Find, Get, Insert, Replace
 from healthstore.model.query import ALL, And, Filter, Operator, Order, Test
 from healthstore.model.schema import Collection
@@ -431,16 +432,8 @@ def _copied(collection: Collection, document: Document | None) -> Document | Non
     copied = dict(document)
     for each in collection.fields:
         if each.type.kind is Kind.JSON:
-            copied[each.name] = _copied_json(cast(Json, document[each.name]))
+            copied[each.name] = copied_json(cast(Json, document[each.name]))
     return copied
-
-
-def _copied_json(value: Json) -> Json:
-    if type(value) is dict:
-        return {key: _copied_json(item) for key, item in value.items()}
-    if type(value) is list:
-        return [_copied_json(item) for item in value]
-    return value
 
 
 def _conflict() -> SerializationError:

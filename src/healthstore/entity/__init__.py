@@ -16,16 +16,7 @@ unions) is kept as JSON. docs/reference/types.md lists every annotation.
 
 from __future__ import annotations
 
-from healthstore.entity.convert import (
-    as_stored,
-    from_document,
-    from_written,
-    is_validated,
-    parse_fields,
-    require_valid,
-    stored_filter,
-    to_document,
-)
+from healthstore.entity.convert import is_validated, parse_fields, stored_filter
 from healthstore.entity.declare import (
     Digits,
     Entity,
@@ -36,6 +27,8 @@ from healthstore.entity.declare import (
     uuid7,
 )
 from healthstore.entity.derive import collection_of
+from healthstore.entity.reading import as_stored, from_document, from_written, require_valid
+from healthstore.entity.writing import to_document
 
 __all__ = (
     "Digits",

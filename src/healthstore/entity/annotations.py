@@ -41,6 +41,7 @@ from pydantic import (
     IPvAnyAddress,
     IPvAnyInterface,
     IPvAnyNetwork,
+    JsonValue,
     NameEmail,
     PastDate,
     PastDatetime,
@@ -62,6 +63,7 @@ __all__ = (
     "field_type",
     "is_typed_dict",
     "members",
+    "untyped",
     "unwrap",
 )
 
@@ -118,6 +120,20 @@ JSON: frozenset[object] = frozenset(
     }
 )
 """The types, with or without arguments, that are kept as JSON; models and dataclasses, too."""
+
+
+_UNTYPED: Mapping[object, type] = {
+    **dict.fromkeys((dict[str, Any], dict[str, object], dict[str, JsonValue]), dict),
+    **dict.fromkeys((list[Any], list[object], list[JsonValue]), list),
+}
+
+
+def untyped(annotation: object) -> type | None:
+    """Return dict or list for an annotation that says no more of a JSON value than this."""
+    try:
+        return _UNTYPED.get(annotation)
+    except TypeError:  # an annotation of a value that cannot be hashed
+        return None
 
 
 def unwrap(annotation: object, notes: Iterable[object]) -> tuple[object, bool, Notes]:

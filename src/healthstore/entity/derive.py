@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
 
-from healthstore.entity.annotations import SCALARS, Notes, field_type, members, unwrap
+from healthstore.entity.annotations import (
+    SCALARS,
+    Notes,
+    field_type,
+    members,
+    untyped,
+    unwrap,
+)
 from healthstore.entity.declare import Entity, Ref
-from healthstore.entity.fields import Writer, parser_of, writer_of
+from healthstore.entity.fields import Writer, own_types, parser_of, writer_of
 from healthstore.entity.filters import spelled
 from healthstore.entity.refusals import require_class, require_kept, require_plain
 from healthstore.entity.validators import ALWAYS, constrained, has_validators, prepared
 from healthstore.errors import ConfigurationError, InvalidRequestError
 from healthstore.model.schema import Check, Collection, Field, Index, Reference, Unique
-from healthstore.model.values import Canonicaliser, FieldType, Kind, canonicaliser
+from healthstore.model.values import Canonicaliser, Kind, canonicaliser
 
 __all__ = ("Derivation", "collection_of", "derive")
 
@@ -30,13 +37,16 @@ class Derivation:
 
     collection: Collection
     names: AbstractSet[str]
-    writers: tuple[tuple[str, Writer | None], ...]
+    columns: tuple[tuple[str, Canonicaliser, bool], ...]
+    """For each field its name, what makes the entity's value canonical, and whether it may be None."""
+    readers: tuple[tuple[str, Callable[[Any], object]], ...]
+    """The fields whose stored values are not those of the entity, and what reads them."""
     texts: Mapping[str, Writer]
     """The fields whose values are no texts, but are stored as such."""
     members: Mapping[str, Mapping[object, Enum]]
     """The fields that list members of an enum, which pydantic does not find by their values."""
-    varied: tuple[tuple[str, Canonicaliser | None], ...]
-    """The fields whose equal values may look different, and what gives a column's its one form."""
+    varied: tuple[tuple[str, bool], ...]
+    """The fields whose equal values may look different, and whether they are kept as JSON."""
     parsers: Mapping[str, TypeAdapter[Any]]
     prepared: frozenset[str]
     """The fields whose validators take what the type alone does not."""
@@ -44,6 +54,8 @@ class Derivation:
     """Whether the class has validators of its own."""
     constrained: frozenset[str]
     """The fields that are not free to hold each value of their kind."""
+    plain: bool
+    """Whether an entity holds nothing beside its fields, and members of enums as such."""
 
     @property
     def rechecked(self) -> bool:
@@ -52,6 +64,11 @@ class Derivation:
         pydantic checks a model when it is made, and neither an assignment nor ``model_copy``.
         """
         return self.validated or self.constrained != ALWAYS
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what was stored can be read field by field: pydantic would find nothing."""
+        return not self.rechecked and self.plain
 
 
 # A zone, digits after the point, a sign of zero, or a fold; JSON may hold all of them.
@@ -81,11 +98,12 @@ def derive(entity: type[Entity]) -> Derivation:
     return Derivation(
         collection,
         names=frozenset(collection.names),
-        writers=tuple((each.field.name, each.writer) for each in declared),
+        columns=tuple((each.field.name, each.canonical, each.field.nullable) for each in declared),
+        readers=tuple((each.field.name, each.read) for each in declared if each.read is not None),
         texts=texts,
         members={each.field.name: each.members for each in declared if each.members},
         varied=tuple(
-            (field.name, None if field.type.kind is Kind.JSON else canonicaliser(field.type))
+            (field.name, field.type.kind is Kind.JSON)
             for field in collection.fields
             if field.type.kind in _VARIED
         ),
@@ -93,6 +111,7 @@ def derive(entity: type[Entity]) -> Derivation:
         prepared=prepared(entity),
         validated=has_validators(entity),
         constrained=constrained(entity, collection),
+        plain=not entity.__private_attributes__ and not entity.model_config.get("use_enum_values"),
     )
 
 
@@ -104,6 +123,8 @@ class _Declared:
     notes: Notes
     parser: TypeAdapter[Any]
     writer: Writer | None
+    canonical: Canonicaliser
+    read: Callable[[Any], object] | None
     members: Mapping[object, Enum]
 
 
@@ -114,20 +135,33 @@ def _declared(entity: type[Entity], name: str) -> _Declared:
     kind = field_type(annotation, notes, entity, name)
     parser = parser_of(entity, name)
     require_plain(entity, name, kind, parser)
+    by_value = {each.value: each for each in members(annotation) if isinstance(each, Enum)}
+    writer, canonical = None, canonicaliser(kind)
+    read: Callable[[Any], object] | None = None
+    parse = partial(parser.validate_python, strict=False, by_alias=False, by_name=True)
+    if by_value:
+        read = _lookup(by_value)
+    elif kind.kind is Kind.JSON and not notes and (family := untyped(annotation)):
+        canonical, read = own_types(family), _seen(family, parse)
+    elif kind.kind is Kind.JSON or (kind.kind is Kind.TEXT and annotation not in SCALARS):
+        writer = writer_of(parser)
+        canonical, read = _after(writer, canonical), parse
     # An enum's own class finds its members by their values; a literal of members does not.
-    listed = () if isinstance(annotation, type) else members(annotation)
-    return _Declared(
-        Field(name, kind, nullable=nullable),
-        notes,
-        parser,
-        writer_of(parser) if _is_written(kind, annotation) else None,
-        {each.value: each for each in listed if isinstance(each, Enum)},
-    )
+    listed = {} if isinstance(annotation, type) else by_value
+    field = Field(name, kind, nullable=nullable)
+    return _Declared(field, notes, parser, writer, canonical, read, listed)
 
 
-def _is_written(kind: FieldType, annotation: object) -> bool:
-    """Tell whether values are stored in another form than they have in the entity."""
-    return kind.kind is Kind.JSON or (kind.kind is Kind.TEXT and annotation not in SCALARS)
+def _after(write: Writer, canonical: Canonicaliser) -> Canonicaliser:
+    return lambda value: canonical(write(value))
+
+
+def _seen(family: type, parse: Callable[[Any], object]) -> Callable[[Any], object]:
+    return lambda value: value if type(value) is family else parse(value)
+
+
+def _lookup(by_value: Mapping[object, Enum]) -> Callable[[Any], object]:
+    return lambda value: by_value.get(value, value)
 
 
 def _collection(

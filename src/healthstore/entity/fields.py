@@ -14,27 +14,25 @@ from pydantic import (
     Field,
     PydanticSchemaGenerationError,
     TypeAdapter,
+    ValidationError,
 )
+from pydantic_core import PydanticSerializationError
 
 from healthstore.entity.annotations import is_typed_dict
 from healthstore.entity.declare import Entity
 from healthstore.entity.equality import parts, same
 from healthstore.errors import ConfigurationError
+from healthstore.model.json import exact_json
+from healthstore.model.refusals import AdvisedError
+from healthstore.model.values import Canonicaliser, Value
 
-__all__ = ("NotEqualError", "Writer", "ZoneError", "extra", "nodes", "parser_of", "writer_of")
+__all__ = ("Writer", "extra", "nodes", "own_types", "parser_of", "writer_of")
 
-# From a value to what is stored for it; raises ValueError if that would come back changed.
+# From a value to what is stored for it; raises AdvisedError if that would come back changed.
 Writer: TypeAlias = Callable[[Any], object]
 
 
-class NotEqualError(ValueError):
-    """A value would come back from the store as another one."""
-
-
-class ZoneError(ValueError):
-    """A value holds an instant without a zone, or a time with one."""
-
-
+_ADVICE = "keep JSON's own types, or give the field a type that says what its parts are"
 _renamed: Any = NewType  # checkers let it have literal names only
 
 
@@ -102,16 +100,39 @@ def writer_of(adapter: TypeAdapter[Any]) -> Writer:
     def write(value: object) -> object:
         if timed:
             _require_zones(value)
-        written: object = adapter.dump_python(
-            value, mode="json", by_alias=False, round_trip=True, warnings="none"
-        )
+        try:
+            written: object = adapter.dump_python(
+                value, mode="json", by_alias=False, round_trip=True, warnings="none"
+            )
+        except (PydanticSerializationError, ValueError, TypeError, RecursionError):
+            # `from None`: the message of the cause may quote the value.
+            raise AdvisedError("cannot be written as JSON", _ADVICE) from None
         # JSON has no tuple, no Decimal and no datetime: only the field's type brings them back.
-        back: object = adapter.validate_python(written, strict=False, by_alias=False, by_name=True)
+        try:
+            back: object = adapter.validate_python(
+                written, strict=False, by_alias=False, by_name=True
+            )
+        except ValidationError:
+            raise AdvisedError("cannot be read back from what is stored", _ADVICE) from None
         if not (plain and value == back) and not same(value, back, exact=exact):
-            raise NotEqualError
+            raise AdvisedError("would come back from the store as another value", _ADVICE)
         return written
 
     return write
+
+
+def own_types(family: type) -> Canonicaliser:
+    """Return what makes a dict or a list canonical that holds values of JSON's own types."""
+
+    def canonical(value: object) -> Value:
+        if not isinstance(value, family):
+            raise AdvisedError(f"expects {family.__name__}, not {type(value).__name__}", _ADVICE)
+        try:
+            return exact_json(value)
+        except (TypeError, ValueError) as error:
+            raise AdvisedError(str(error), _ADVICE) from None
+
+    return canonical
 
 
 def extra(node: dict[str, Any]) -> tuple[object, object]:
@@ -124,6 +145,8 @@ def extra(node: dict[str, Any]) -> tuple[object, object]:
 def _require_zones(value: object) -> None:
     for each in parts(value):
         if isinstance(each, datetime) and each.utcoffset() is None:
-            raise ZoneError("holds a naive datetime; give it a time zone, for example tzinfo=UTC")
+            raise AdvisedError(
+                "holds a naive datetime; give it a time zone, for example tzinfo=UTC"
+            )
         if isinstance(each, time) and each.tzinfo is not None:
-            raise ZoneError("holds a time with a zone; keep an aware datetime instead")
+            raise AdvisedError("holds a time with a zone; keep an aware datetime instead")

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from pydantic import ValidationError
-from pydantic_core import PydanticSerializationError
-
 from healthstore.entity.fields import Writer
 from healthstore.model.query import And, Filter, Not, Or, Test, require_moderate
 from healthstore.model.values import Value
@@ -42,5 +39,5 @@ def _text(write: Writer, operand: Value) -> Value:
         return operand
     try:
         return cast(Value, write(operand))
-    except (ValueError, ValidationError, PydanticSerializationError):
+    except ValueError:
         return operand  # of another type: the guard says so

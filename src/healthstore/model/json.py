@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Mapping
 from enum import Enum
 from math import isfinite
-from typing import Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
 from healthstore.model.text import require_text
 
-__all__ = ("Json", "canonical_json", "copied_json", "sorted_json")
+__all__ = (
+    "INT64_MAX",
+    "INT64_MIN",
+    "Json",
+    "canonical_json",
+    "copied_json",
+    "exact_json",
+    "sorted_json",
+)
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -40,6 +49,35 @@ def canonical_json(value: object) -> Json:
     """
     back = _read_back(value)
     return _walked(value, 0) if back is _DOUBTFUL else cast(Json, back)
+
+
+def exact_json(value: object) -> Json:
+    """Return the same as :func:`canonical_json` for a value that is made of JSON's own types.
+
+    Raises ``ValueError`` where another one, a tuple or an enum's member say, would come back as
+    one of those.
+    """
+    kept = _read_back(value)
+    if kept is _DOUBTFUL:
+        kept = _walked(value, 0)
+        equal = kept == value
+    else:
+        equal = True
+    if not (equal and _has_own_types(value)):
+        raise ValueError("would come back from the store as another value")
+    return cast(Json, kept)
+
+
+def _has_own_types(value: Any) -> bool:
+    """Tell whether no value is of a class that is derived from one of JSON's types.
+
+    The marshal module writes nothing else, and is as fast as msgspec, which writes some.
+    """
+    try:
+        marshal.dumps(value, 2)  # a later version looks for what is there twice
+    except ValueError:
+        return False
+    return True
 
 
 _DOUBTFUL: Final = object()

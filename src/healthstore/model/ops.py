@@ -103,6 +103,8 @@ class Insert(Op[int]):
     ``checked_references``, each referenced document must exist; without it, the caller
     answers for that (a transfer adds parents first, from a store that had checked them), and a
     backend that checks references itself may skip its own work.
+    ``canonical`` documents were made by :func:`healthstore.entity.to_document`, or are as they
+    were read: the guard does not look at each value again.
     """
 
     effect = Effect.WRITE
@@ -110,6 +112,7 @@ class Insert(Op[int]):
     documents: tuple[Document, ...]
     atomic: bool = True
     checked_references: bool = True
+    canonical: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from healthstore.errors import InvalidRequestError, NotNullError, RefusedValueError
 from healthstore.model.definition import Definition
 
-__all__ = ("invalid", "missing_value", "refused")
+__all__ = ("AdvisedError", "invalid", "missing_value", "refused")
+
+
+class AdvisedError(ValueError):
+    """A reason against a value, in words without the value, and what to do about it."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 def invalid(
@@ -17,9 +25,10 @@ def invalid(
 
 def refused(collection: Definition, name: str, error: Exception) -> RefusedValueError:
     """Return the error for a value that not every backend keeps; the reason has no value in it."""
+    hint = "give a value that every backend can keep exactly"
     return RefusedValueError(
         str(error),
-        hint="give a value that every backend can keep exactly",
+        hint=error.hint if isinstance(error, AdvisedError) else hint,
         entity=collection.entity,
         field=name,
     )

@@ -18,7 +18,7 @@ from healthstore.entity import (
     to_document,
     utc_now,
 )
-from healthstore.errors import InvalidRequestError
+from healthstore.errors import HealthstoreError, InvalidRequestError
 from healthstore.model.arguments import listed
 from healthstore.model.ops import (
     Aggregate,
@@ -74,9 +74,8 @@ class Repository(Generic[M]):
         Raises DuplicateKeyError, ForeignKeyError, CheckError or RefusedValueError; nothing is
         stored then.
         """
-        self._require(entity)
-        document = to_document(entity)
-        await self._executor.execute(Insert(self.collection, (document,)))
+        document = self._document_of(entity)
+        await self._executor.execute(Insert(self.collection, (document,), canonical=True))
         return as_stored(entity, document)
 
     async def add_many(self, entities: Iterable[M], *, atomic: bool = True) -> int:
@@ -85,15 +84,12 @@ class Repository(Generic[M]):
         A backend without transactions refuses that; with ``atomic=False`` others than the
         failing one may stay, and the error's outcome is unknown.
         """
-        documents: list[Document] = []
-        for entity in listed(entities, "what is to be added", "add_many([first, second])"):
-            self._require(entity)
-            documents.append(to_document(entity))
+        given = listed(entities, "what is to be added", "add_many([first, second])")
+        documents = tuple(map(self._document_of, given))
         if not documents:
             return 0
-        return await self._executor.execute(
-            Insert(self.collection, tuple(documents), atomic=atomic)
-        )
+        op = Insert(self.collection, documents, atomic=atomic, canonical=True)
+        return await self._executor.execute(op)
 
     async def get(self, identity: UUID) -> M | None:
         """Return the entity with this id, or None."""
@@ -264,6 +260,13 @@ class Repository(Generic[M]):
 
     def _entity_of(self, document: Document) -> M:
         return from_document(self._entity, document)
+
+    def _document_of(self, entity: M) -> Document:
+        self._require(entity)
+        try:
+            return to_document(entity)
+        except HealthstoreError as error:
+            raise error.at(backend=self._executor.name) from None
 
     def _require(self, entity: object) -> None:
         if type(entity) is not self._entity:

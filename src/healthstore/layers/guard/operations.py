@@ -105,18 +105,18 @@ def _check_get(op: Get, _: Capabilities) -> Get:
 
 
 def _check_insert(op: Insert, capabilities: Capabilities) -> Insert:
-    documents = checked_documents(op.collection, op.documents, capabilities)
+    documents = checked_documents(op, capabilities)
     if type(op.atomic) is not bool:
         raise invalid(op.collection, "atomic is neither True nor False", "pass a bool")
     if op.atomic and len(documents) > 1:
         _require_transactions("adding several documents atomically", op.collection, capabilities)
     if op.checked_references:
         _require_references(op.collection, capabilities)
-    return Insert(op.collection, documents, op.atomic, op.checked_references)
+    return Insert(op.collection, documents, op.atomic, op.checked_references, canonical=True)
 
 
 def _check_replace(op: Replace, capabilities: Capabilities) -> Replace:
-    documents = checked_documents(op.collection, op.documents, capabilities)
+    documents = checked_documents(op, capabilities)
     if len(documents) > 1:
         _require_transactions("replacing several documents", op.collection, capabilities)
     _require_references(op.collection, capabilities)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
-import msgspec
-
 from healthstore.abc.backend import Capabilities
 from healthstore.errors import RefusedValueError
-from healthstore.model.ops import Delete, Patch, Replace
+from healthstore.model.documents import canonical_document, document_size
+from healthstore.model.ops import Delete, Insert, Patch, Replace
 from healthstore.model.refusals import invalid, missing_value, refused
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value, canonicaliser
@@ -24,70 +23,29 @@ __all__ = (
 )
 
 MAX_IDS = 10_000
-# A document whose texts have fewer code points than this is small, whatever they are.
-_SURELY_SMALL = 100_000
 
 
-def checked_documents(
-    collection: Collection, documents: Sequence[Document], capabilities: Capabilities
-) -> tuple[Document, ...]:
-    """Return canonical documents, each with every field, no two with one id."""
-    checked = tuple(_document(collection, document, capabilities) for document in documents)
-    _require_distinct(collection, [document["id"] for document in checked])
-    return checked
-
-
-def _document(collection: Collection, document: Document, capabilities: Capabilities) -> Document:
-    checked: Document = {}
-    name = ""
-    try:
-        for name, canonical, nullable in collection.canonicalisers:
-            value = document[name]
-            if value is not None:
-                checked[name] = canonical(value)
-            elif nullable:
-                checked[name] = None
-            else:
-                raise missing_value(collection, name)
-    except KeyError:
-        raise invalid(
-            collection, "is missing", "a document has every field; use None", name
-        ) from None
-    except (TypeError, ValueError) as error:
-        raise refused(collection, name, error) from None
-    if len(document) != len(checked):
-        for given in document:
-            collection.field(given)  # raises for the one that is not known
-    require_small(collection, checked, capabilities)
-    return checked
+def checked_documents(op: Insert | Replace, capabilities: Capabilities) -> tuple[Document, ...]:
+    """Return canonical documents, each with every field and small enough, no two with one id."""
+    collection, documents = op.collection, op.documents
+    if not (isinstance(op, Insert) and op.canonical is True):
+        documents = tuple(canonical_document(collection, each) for each in documents)
+    for each in documents:
+        require_small(collection, each, capabilities)
+    if len(documents) > 1:
+        _require_distinct(collection, [each["id"] for each in documents])
+    return documents
 
 
 def require_small(collection: Collection, document: Document, capabilities: Capabilities) -> None:
-    """Refuse a document that MongoDB could not keep; measured exactly only if it may be large."""
-    length = 0
-    for value in document.values():
-        if isinstance(value, str | bytes):
-            length += len(value)
-        elif isinstance(value, dict | list):
-            length += _json_size(value)
-    if 4 * length <= _SURELY_SMALL:
-        return
-    size = sum(
-        len(value.encode()) if isinstance(value, str) else len(value)
-        for value in document.values()
-        if isinstance(value, str | bytes)
-    )
-    size += sum(_json_size(value) for value in document.values() if isinstance(value, dict | list))
+    """Refuse a document that MongoDB could not keep."""
+    size = document_size(document.values())
     if size > capabilities.max_document_bytes:
         raise RefusedValueError(
             f"a document takes about {size} bytes; at most {capabilities.max_document_bytes} are kept",
             hint="store large content elsewhere, and its address here",
             entity=collection.entity,
         )
-
-
-def _json_size(value: Value) -> int:
-    return len(msgspec.json.encode(value))
 
 
 def checked_value(collection: Collection, name: str, value: object) -> Value:

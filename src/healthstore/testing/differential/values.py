@@ -10,11 +10,10 @@ from typing import Any, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from healthstore.model.json import INT64_MAX, INT64_MIN
 from healthstore.model.values import (
     FIRST_DAY,
     FIRST_INSTANT,
-    INT64_MAX,
-    INT64_MIN,
     LAST_DAY,
     LAST_INSTANT,
     FieldType,

@@ -1,0 +1,67 @@
+"""From an entity to its document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import cast
+
+from healthstore.entity.declare import Entity
+from healthstore.entity.derive import Derivation, derive
+from healthstore.entity.equality import same
+from healthstore.entity.reading import require_valid
+from healthstore.errors import InvalidRequestError, RefusedValueError
+from healthstore.model.documents import canonical_document
+from healthstore.model.values import Document
+
+__all__ = ("to_document",)
+
+
+def to_document(entity: Entity) -> Document:
+    """Return the entity's document, in canonical form.
+
+    Raises InvalidRequestError if it lacks a field or has one that is not declared, and
+    RefusedValueError for a value that would come back changed, or not at all.
+    """
+    derived = derive(type(entity))
+    values = entity.__dict__
+    if values.keys() != derived.names or entity.__pydantic_extra__:
+        values = _declared_fields(entity, derived)
+    document = canonical_document(derived.collection, values, derived.columns)
+    if derived.rechecked:
+        _require_stable(entity, document)
+    elif cast(int, document["version"]) < 1:
+        raise RefusedValueError(
+            "is not 1 or more",
+            hint="leave it to the library",
+            entity=derived.collection.entity,
+            field="version",
+        )
+    return document
+
+
+def _declared_fields(entity: Entity, derived: Derivation) -> dict[str, object]:
+    """Return the values of the fields; refuse a missing one, and a value that no field keeps."""
+    given = {**entity.__dict__, **(entity.__pydantic_extra__ or {})}
+    missing = [name for name in derived.collection.names if name not in given]
+    if missing:
+        raise InvalidRequestError(
+            f"has no value for {', '.join(missing)}",
+            hint="give each field a value; model_construct() gives none",
+            entity=derived.collection.entity,
+            field=missing[0],
+        )
+    for name in given:
+        if not isinstance(getattr(type(entity), name, None), cached_property):
+            derived.collection.field(name)  # raises for the one that is not known
+    return {name: given[name] for name in derived.collection.names}
+
+
+def _require_stable(entity: Entity, document: Mapping[str, object]) -> None:
+    """Refuse an entity whose validators would make something else of it when it is read."""
+    if not same(require_valid(type(entity), document), entity):
+        raise RefusedValueError(
+            "the entity's validators change it when it is read again",
+            hint="let validators accept their own result unchanged",
+            entity=type(entity).__name__,
+        )
