@@ -24,7 +24,8 @@ __all__ = (
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
-INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
 MAX_DEPTH = 64
 
 _encode = msgspec.json.Encoder(order="sorted").encode
