@@ -40,12 +40,13 @@ from healthstore.errors import (
     HealthstoreError,
     Outcome,
     OutcomeUnknownError,
+    OutOfRangeError,
     SerializationError,
     UnavailableError,
 )
 from healthstore.layers.retry import RetryLayer
 from healthstore.layers.timeout import TimeoutLayer
-from healthstore.model.ops import Batch, Ensure, Find, Insert, Op, Patch, Replace
+from healthstore.model.ops import Batch, Ensure, Find, Get, Insert, Op, Patch, Replace
 from healthstore.model.schema import Collection, Index
 
 SQL = ("postgresql", "mysql", "mariadb")
@@ -537,6 +538,46 @@ async def test_an_exhausted_pool_is_no_outage(new_database: NewDatabase, name: s
         busy.cancel()
         with pytest.raises(asyncio.CancelledError):
             await busy
+
+
+# --- a change that is a transaction by itself ---------------------------------------------------
+
+
+@sql
+async def test_a_change_of_one_row_that_fails_leaves_its_connection_free(
+    new_database: NewDatabase, name: str
+) -> None:
+    """On MySQL it is a transaction in one text, of which the server runs the part before an error."""
+    async with prepared(options(await new_database(name), pool_size=1)) as store:
+        assert isinstance(store, SqlAdapter)
+        identity = await add(store, "second")
+        with pytest.raises(DuplicateKeyError):
+            await store.execute(Patch(NOTES, (identity,), (("text", "first"),)))
+        with pytest.raises(OutOfRangeError):
+            await store.execute(Patch(NOTES, (identity,), (), (("version", 2**63 - 1),)))
+        pool = store.pool()
+        assert pool is not None
+        assert (pool.open, pool.in_use) == (1, 0)
+        (changed,) = await store.execute(Patch(NOTES, (identity,), (), (("version", 1),)))
+        assert changed == {"id": identity, "version": 2, "text": "second"}
+
+
+@pytest.mark.parametrize("reached", [False, True], ids=["before", "after"])
+@sql
+async def test_a_reset_around_the_change_of_one_row_is_an_unknown_outcome(
+    new_database: NewDatabase, name: str, *, reached: bool
+) -> None:
+    """Begin, change and commit travel together: any of them may have been the last."""
+    async with broken(await new_database(name)) as (between, store, untouched):
+        identity = await add(store, "kept")
+        await store.execute(Patch(NOTES, (identity,), (), (("version", 1),)))
+        (between.reset_on_reply if reached else between.reset_on_request)()
+        with pytest.raises(OutcomeUnknownError):
+            await store.execute(Patch(NOTES, (identity,), (), (("version", 1),)))
+        (stored,) = await untouched.execute(Get(NOTES, (identity,)))
+        assert stored is not None
+        # MySQL's first answer is that to the beginning.
+        assert stored["version"] in ({2, 3} if reached else {2})
 
 
 # --- SQLite ------------------------------------------------------------------------------------

@@ -296,6 +296,16 @@ class SqlAdapter(Adapter[SqlSession]):
         ids = [cast(UUID, each["id"]) for each in op.documents]
         statements = self.statements(op.collection)
         names = [name for name in op.collection.names if name != "id"]
+        if len(ids) == 1 and (self.dialect.detects_conflicts or not session.in_unit):
+            compiled = statements.update(names, versioned=op.versions is not None)
+            values = [
+                *self._set(statements, op.documents[0], names),
+                statements.encode("id", ids[0]),
+            ]
+            values.extend(op.versions or ())
+            matched = await session.connection.execute(compiled.sql, compiled.bind(values))
+            if matched or op.versions is None:
+                return (matched == 1,)
         compiled = statements.update(names, versioned=False)
         async with self._atomic(session, op.collection):
             there = await self._locked(session, op.collection, ids)
@@ -314,10 +324,10 @@ class SqlAdapter(Adapter[SqlSession]):
         return [statements.encode(name, document[name]) for name in names]
 
     async def patch(self, session: SqlSession, op: Patch) -> tuple[Document | None, ...]:
-        """Change one row by a guarded UPDATE … RETURNING; others are read and locked first."""
+        """Change one row by a guarded UPDATE that returns it; others are read and locked first."""
         native = (
-            self.dialect.returning
-            and len(op.ids) == 1
+            len(op.ids) == 1
+            and not (session.in_unit and self.dialect.read_back)
             and all(self.dialect.adds(op.collection.field(name).type) for name, _ in op.increments)
         )
         if native and (changed := await self._patch_one(session, op)) is not None:

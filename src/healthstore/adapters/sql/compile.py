@@ -210,23 +210,35 @@ class Statements:
 
     def patch(self, sets: Sequence[str], increments: Sequence[str], *, versioned: bool) -> Compiled:
         """Set and increment one document, guarded, and return it."""
+        key = ("patch", tuple(sets), tuple(increments), versioned)
+        place = len(sets) + len(increments)  # of the id, after the values
 
         def build() -> ClauseElement:
             table = self._table
             values: dict[str, ColumnElement[Any]] = {}
-            for place, name in enumerate((*sets, *increments)):
-                parameter = _parameter(place, table.c[name])
+            for each, name in enumerate((*sets, *increments)):
+                parameter = _parameter(each, table.c[name])
                 values[name] = parameter if name in sets else table.c[name] + parameter
-            place = len(values)
             clause: ColumnElement[bool] = table.c.id == _parameter(place, table.c.id)
             if versioned:
                 clause = and_(clause, table.c.version == _parameter(place + 1, table.c.version))
             for name in increments:
                 if self.collection.nullable(name):
                     clause = and_(clause, table.c[name].is_not(None))
-            return update(table).where(clause).values(values).returning(*table.c)
+            statement = update(table).where(clause).values(values)
+            return statement if self._dialect.read_back else statement.returning(*table.c)
 
-        return self._compile(("patch", tuple(sets), tuple(increments), versioned), build)
+        def read() -> ClauseElement:
+            table = self._table
+            changed = func.row_count() == literal_column("1")
+            return select(*table.c).where(table.c.id == _parameter(place, table.c.id), changed)
+
+        changing = self._compile(key, build)
+        if not self._dialect.read_back:
+            return changing
+        reading = self._compile(("changed", place), read)
+        sql = self._dialect.read_back.format(update=changing.sql, select=reading.sql)
+        return Compiled(sql, changing.places + reading.places)
 
     def referring(self, field: str, ids: Sequence[UUID]) -> tuple[Compiled, Sequence[Any]]:
         """Select, and lock, the ids of rows that refer to these ids."""

@@ -127,8 +127,11 @@ class Dialect:
     """Whether ORDER BY must say that null is smallest."""
     sorts_whole: bool
     """Whether texts of any length are sorted whole, and faster than by their heads."""
-    returning: bool
-    """Whether UPDATE … RETURNING exists."""
+    read_back: str
+    """How an UPDATE and the SELECT of its row become one text that is a transaction by itself.
+
+    Empty where UPDATE … RETURNING exists.
+    """
     row_locks: bool
     """Whether SELECT … FOR UPDATE exists."""
     detects_conflicts: bool

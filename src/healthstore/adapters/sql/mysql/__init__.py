@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: two dialects, told apart by the server's version, and one driver on aiomysql.
+"""MySQL and MariaDB: two dialects, told apart by the server's version, and one driver.
 
 Each connection sets what a server may have set otherwise: strict mode, UTC, binary collation,
 autocommit, and matched instead of changed rows. A connection that cannot be set is refused.

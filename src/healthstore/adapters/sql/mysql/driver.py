@@ -1,21 +1,22 @@
-"""The driver of MySQL and MariaDB: connections of aiomysql."""
+"""The driver of MySQL and MariaDB: aiomysql logs in, :mod:`.wire` does the rest."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import aiomysql
 import pymysql
-from pymysql.constants import CLIENT, FIELD_TYPE, SERVER_STATUS
-from pymysql.converters import escape_string
+from pymysql.constants import CLIENT, COMMAND
 
 from healthstore.abc.url import BackendURL
 from healthstore.adapters.sql.dialect import BulkInsert, Connection, Row
+from healthstore.adapters.sql.mysql.wire import Answer, Wire
 from healthstore.adapters.sql.pool import hang_up
 
 __all__ = ("dial",)
@@ -23,26 +24,24 @@ __all__ = ("dial",)
 _STATEMENT_BYTES = 1 << 20  # of one bulk insert; a server's max_allowed_packet is 16 MiB or more
 _KILL_SECONDS = 0.2
 
-# How the driver reads columns: the rest stays text or bytes.
-_READERS: Mapping[int, Callable[[str], object]] = {
-    FIELD_TYPE.TINY: int,
-    FIELD_TYPE.SHORT: int,
-    FIELD_TYPE.LONG: int,
-    FIELD_TYPE.LONGLONG: int,
-    FIELD_TYPE.INT24: int,
-    FIELD_TYPE.DOUBLE: float,
-    FIELD_TYPE.FLOAT: float,
-    FIELD_TYPE.NEWDECIMAL: Decimal,
-    FIELD_TYPE.DECIMAL: Decimal,
-}
 
-# How the driver writes values into a statement. Backslashes escape: sql_mode is ours.
+def _text(value: str) -> str:
+    # Backslashes escape: sql_mode is ours.
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\0") + "'"
+
+
+def _float(value: float) -> str:
+    text = repr(value)
+    return text if "e" in text else f"{text}e0"  # without an exponent it would be a decimal
+
+
+# How the driver writes values into a statement.
 _LITERALS: Mapping[type, Callable[[Any], str]] = {
     type(None): lambda _: "NULL",
-    str: lambda value: f"'{escape_string(value)}'",
+    str: _text,
     bytes: lambda value: f"x'{value.hex()}'",
     int: str,
-    float: lambda value: f"{value!r}e0" if "e" not in repr(value) else repr(value),
+    float: _float,
     Decimal: lambda value: f"{value:f}",
     tuple: lambda values: ",".join(map(_literal, values)),
 }
@@ -52,69 +51,58 @@ def _literal(value: object) -> str:
     return _LITERALS[type(value)](value)
 
 
+def _literals(column: Sequence[Any]) -> Iterable[str]:
+    """Return the literals of values, most often of one type."""
+    kinds = set(map(type, column))
+    return map(_LITERALS[kinds.pop()] if len(kinds) == 1 else _literal, column)
+
+
 class _MySqlConnection:
-    """A connection of aiomysql; values are written into the statement by our own converters."""
+    """A connection that aiomysql has logged in, and that is ours from then on.
+
+    Values are written into the statement by our own converters. A cursor of the driver would ask
+    for the text of each warning, with a round trip: in strict mode what would change a value is
+    an error, and what is left is noise, such as a zero date for the MIN() of nothing on the way
+    through MySQL's temporary table.
+    """
 
     def __init__(self, inner: aiomysql.Connection, kill: Callable[[int], Awaitable[None]]) -> None:
         self._inner = inner
+        self._wire = Wire(inner._reader, inner._writer, inner.server_status)  # noqa: SLF001 - as said
         self._kill = kill
         self._open = True
-        self._busy = False
 
     async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
-        await self._query(sql % tuple(map(_literal, parameters)))
-        result: Any = self._inner._result  # noqa: SLF001 - as in _query
-        return cast("Sequence[Row]", result.rows or ())
+        answers = await self._query(sql % tuple(map(_literal, parameters)))
+        return next((each.rows for each in answers if each.rows), ())
 
     async def execute(self, sql: str, parameters: Row) -> int:
-        return await self._query(sql % tuple(map(_literal, parameters)))
+        (answer,) = await self._query(sql % tuple(map(_literal, parameters)))
+        return answer.matched
 
     async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
         for row in rows:
             await self._query(sql % tuple(map(_literal, row)))
 
     async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
-        parts: list[str] = []
-        size = 0
-        literals = _LITERALS
-        for row in rows:
-            part = f"({','.join([literals[type(value)](value) for value in row])})"
-            if parts and size + len(part) > _STATEMENT_BYTES:
-                await self._query(insert.head + ",".join(parts))
-                parts, size = [], 0
-            parts.append(part)
-            size += len(part)
-        await self._query(insert.head + ",".join(parts))
+        for statement in _inserts(insert.head, rows):
+            await self._query(statement)
 
     async def run(self, sql: str) -> None:
         await self._query(sql)
 
     async def ping(self) -> None:
-        await self._inner.ping(reconnect=False)
+        await self._query("", COMMAND.COM_PING)
 
     @property
     def reusable(self) -> bool:
-        status = self._inner.server_status
-        in_transaction = status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
-        return self._open and not in_transaction and self._is_quiet()
-
-    def _is_quiet(self) -> bool:
-        """Tell whether the server has neither closed the connection nor sent anything unasked.
-
-        It sends only a farewell unasked, which the driver would take for the next answer.
-        """
-        if self._inner.closed:
-            return False
-        reader: Any = self._inner._reader  # noqa: SLF001 - the driver itself does not look
-        ended = reader.at_eof() or reader.exception() is not None
-        return not ended and not reader._buffer  # noqa: SLF001 - as above
+        return self._open and self._wire.is_ready() and not self._wire.in_transaction
 
     async def discard(self) -> None:
-        self._open = False
+        was_open, self._open = self._open, False
         self._inner.close()
-        if self._busy:
+        if was_open and self._wire.waiting:
             # The server goes on with a statement whose client is gone, and would commit it.
-            self._busy = False
             try:
                 async with asyncio.timeout(_KILL_SECONDS):
                     await self._kill(self._inner.thread_id())
@@ -131,29 +119,42 @@ class _MySqlConnection:
         writer, self._inner._writer = self._inner._writer, None  # noqa: SLF001 - as said
         hang_up(writer and writer.transport)
 
-    async def _query(self, sql: str) -> int:
-        """Run a statement and return the number of rows that it matched.
+    async def _query(self, sql: str, command: int = COMMAND.COM_QUERY) -> Sequence[Answer]:
+        """Run one or several statements in one round trip.
 
-        Without a cursor of the driver: it asks for the text of each warning, with a round trip.
-        In strict mode what would change a value is an error; what is left is noise, such as a
-        zero date for the MIN() of nothing on the way through MySQL's temporary table.
+        If one fails, those after it are not run, and a transaction that began here is undone.
         """
-        if not self._is_quiet():
+        wire = self._wire
+        if not (self._open and wire.is_ready()):
             # It is known before anything is sent: whatever it is, it was not applied.
             await self.discard()
             raise pymysql.err.InterfaceError("the server has closed the connection")
-        self._busy = True
+        was_in_transaction = wire.in_transaction
+        wire.send(sql.encode(), command)
         try:
-            matched = await self._inner.query(sql)
-        except (OSError, EOFError, pymysql.err.InternalError, RuntimeError):
-            # A protocol out of step never comes back into step (aio-libs/aiomysql#614).
-            await self.discard()
-            raise
+            return await wire.answers()
         except Exception:
-            self._busy = False  # the server has answered
+            if not wire.is_ready():
+                # A protocol out of step never comes back into step (aio-libs/aiomysql#614).
+                await self.discard()
+            elif wire.in_transaction and not was_in_transaction:
+                with suppress(pymysql.err.MySQLError):  # lost: that undoes it, too
+                    await self._query("ROLLBACK")
             raise
-        self._busy = False
-        return cast(int, matched)
+
+
+def _inserts(head: str, rows: Sequence[Row]) -> Iterator[str]:
+    """Return the statements that insert rows: as few as the size of a statement allows."""
+    columns = map(_literals, zip(*rows, strict=True))
+    parts: list[str] = []
+    size = 0
+    for part in map(",".join, zip(*columns, strict=True)):
+        if parts and size + len(part) > _STATEMENT_BYTES:
+            yield f"{head}({'),('.join(parts)})"
+            parts, size = [], 0
+        parts.append(part)
+        size += len(part)
+    yield f"{head}({'),('.join(parts)})"
 
 
 class _EncryptedConnection(aiomysql.Connection):  # type: ignore[misc]  # aiomysql is not typed
@@ -181,8 +182,7 @@ async def dial(
     inner = await log_in()
     connection = _MySqlConnection(inner, partial(_kill, log_in))
     try:
-        for statement in prelude(inner.get_server_info()):
-            await connection.run(statement)
+        await connection.run(";".join(prelude(inner.get_server_info())))
     except BaseException:
         await asyncio.shield(connection.discard())
         raise
@@ -202,7 +202,6 @@ async def _log_in(url: BackendURL, tls: ssl.SSLContext | None) -> aiomysql.Conne
         charset="utf8mb4",
         autocommit=True,
         client_flag=CLIENT.FOUND_ROWS,
-        conv=_READERS,
         ssl=None if socket else tls,
         # With a timeout it waits by asyncio.wait_for, which before Python 3.12 drops a
         # cancellation that comes together with the result (python/cpython#86296): a deadline

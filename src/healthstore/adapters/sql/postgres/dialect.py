@@ -281,7 +281,7 @@ POSTGRESQL = Dialect(
     ends=lambda column, text, length: func.right(column, length) == text,
     rank_nulls=True,
     sorts_whole=True,
-    returning=True,
+    read_back="",
     row_locks=True,
     detects_conflicts=True,
     adds=lambda field: field.numeric,

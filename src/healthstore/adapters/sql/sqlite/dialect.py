@@ -299,7 +299,7 @@ SQLITE = Dialect(
     ends=lambda column, text, length: func.substr(column, -length) == text,
     rank_nulls=False,
     sorts_whole=True,
-    returning=True,
+    read_back="",
     row_locks=False,
     detects_conflicts=True,
     adds=_adds,
