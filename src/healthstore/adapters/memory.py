@@ -417,12 +417,7 @@ class MemoryAdapter(Adapter[_Session]):
             parent = document[reference.field]
             table = session.tables.get(reference.collection)
             if parent is not None and (table is None or parent not in table.rows):
-                raise ForeignKeyError(
-                    f"the document of {reference.collection} that it refers to does not exist",
-                    hint="add that one first",
-                    entity=collection.entity,
-                    field=reference.field,
-                )
+                raise evaluate.missing_parent(collection, reference)
 
 
 def _copied(collection: Collection, document: Document | None) -> Document | None:

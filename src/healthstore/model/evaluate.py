@@ -25,7 +25,7 @@ from healthstore.errors import (
 from healthstore.model.decimals import EXACT, of_units
 from healthstore.model.ops import Aggregate, Find, Function, Group, Measure, Patch
 from healthstore.model.query import And, Filter, Not, Operator, Order, Test
-from healthstore.model.schema import Collection
+from healthstore.model.schema import Collection, Reference
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value, canonicaliser
 
 __all__ = (
@@ -37,6 +37,7 @@ __all__ = (
     "finish_aggregate",
     "group_order",
     "matches",
+    "missing_parent",
     "out_of_range",
     "patched",
     "plan_aggregate",
@@ -201,6 +202,16 @@ def broken_check(collection: Collection, name: str) -> CheckError:
         f"the check {name!r} does not hold",
         hint="give values that the entity's check allows",
         entity=collection.entity,
+    )
+
+
+def missing_parent(collection: Collection, reference: Reference) -> ForeignKeyError:
+    """Return the error for a document whose reference leads to nothing."""
+    return ForeignKeyError(
+        f"the document of {reference.collection} that it refers to does not exist",
+        hint="add that one first",
+        entity=collection.entity,
+        field=reference.field,
     )
 
 

@@ -16,11 +16,10 @@ from uuid import UUID
 
 from healthstore.adapters.mongo.codec import Codec
 from healthstore.adapters.mongo.session import Session
-from healthstore.errors import ForeignKeyError
 from healthstore.model.catalog import CATALOG, from_definition
-from healthstore.model.evaluate import still_referenced
+from healthstore.model.evaluate import missing_parent, still_referenced
 from healthstore.model.filling import collections_only
-from healthstore.model.schema import Collection, Reference
+from healthstore.model.schema import Collection
 
 __all__ = ("LOCK", "References", "Referrer", "lock_parents", "remove")
 
@@ -91,7 +90,13 @@ async def lock_parents(
             session.locked.update((name, each) for each in found)
             missing.update((name, each) for each in chunk if each not in found)
     if missing:
-        raise _no_parent(collection, references, documents, missing)
+        first = next(
+            reference
+            for document in documents
+            for reference in references
+            if (reference.collection, document[reference.field]) in missing
+        )
+        raise missing_parent(collection, first)
 
 
 async def _lock(session: Session, name: str, parents: Sequence[UUID]) -> frozenset[UUID]:
@@ -103,26 +108,6 @@ async def _lock(session: Session, name: str, parents: Sequence[UUID]) -> frozens
         return frozenset(parents)
     found = await driver.find(condition, {"_id": True}, session=session.transaction).to_list()
     return frozenset(each["_id"] for each in found)
-
-
-def _no_parent(
-    collection: Collection,
-    references: Iterable[Reference],
-    documents: Iterable[Mapping[str, Any]],
-    missing: set[tuple[str, UUID]],
-) -> ForeignKeyError:
-    first = next(
-        reference
-        for document in documents
-        for reference in references
-        if (reference.collection, document[reference.field]) in missing
-    )
-    return ForeignKeyError(
-        f"the document of {first.collection} that it refers to does not exist",
-        hint="add that one first",
-        entity=collection.entity,
-        field=first.field,
-    )
 
 
 async def remove(

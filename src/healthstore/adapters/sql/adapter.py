@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from healthstore.abc.adapter import Adapter
@@ -22,7 +22,7 @@ from healthstore.adapters.sql.prober import Probing, SqlProber
 from healthstore.adapters.sql.schema import create, names
 from healthstore.adapters.sql.session import SqlSession, begin
 from healthstore.adapters.sql.tables import table_of
-from healthstore.errors import HealthstoreError, SerializationError
+from healthstore.errors import ForeignKeyError, HealthstoreError, SerializationError
 from healthstore.model import evaluate
 from healthstore.model.ops import (
     Aggregate,
@@ -33,13 +33,16 @@ from healthstore.model.ops import (
     Get,
     Group,
     Insert,
+    Op,
     Patch,
     Replace,
 )
-from healthstore.model.schema import Collection
+from healthstore.model.schema import Collection, Reference
 from healthstore.model.values import Document, Value
 
 __all__ = ("SqlAdapter", "SqlSession")
+
+R = TypeVar("R")
 
 
 class SqlAdapter(Adapter[SqlSession]):
@@ -276,6 +279,46 @@ class SqlAdapter(Adapter[SqlSession]):
         return found
 
     # --- writing ---------------------------------------------------------------------------
+
+    async def run(self, session: SqlSession, op: Op[R]) -> R:
+        """Run one operation; of a reference to nothing say which, if the database does not."""
+        try:
+            return await super().run(session, op)
+        except Exception as error:
+            if self.dialect.names_references or not isinstance(op, Insert | Replace | Patch):
+                raise
+            collection = op.collection
+            known = (
+                error
+                if isinstance(error, HealthstoreError)
+                else self.ours(error, Phase.STEP, collection)
+            )
+            if not isinstance(known, ForeignKeyError) or known.field is not None:
+                raise
+            written = (dict(op.sets),) if isinstance(op, Patch) else op.documents
+            reference = await self._broken(session, collection, written)
+            if reference is None:  # its parent has come meanwhile
+                raise
+            raise evaluate.missing_parent(collection, reference) from None
+
+    async def _broken(
+        self, session: SqlSession, collection: Collection, documents: Sequence[Document]
+    ) -> Reference | None:
+        """Return the first reference of these values to a document that is not there, or None."""
+        led = [
+            (each, (each.collection, parent))
+            for document in documents
+            for each in collection.references
+            if (parent := cast("UUID | None", document.get(each.field))) is not None
+        ]
+        # Documents of one request may refer to each other; of a failed one none is stored.
+        there = {(collection.name, document.get("id")) for document in documents}
+        for name in {each.collection for each in collection.references}:
+            wanted = {parent for _, (place, parent) in led if place == name}
+            key = Collection(name, (collection.field("id"), collection.field("version")))
+            found = await self._by_id(session, key, tuple(wanted))
+            there.update((name, identity) for identity in found)
+        return next((each for each, parent in led if parent not in there), None)
 
     async def insert(self, session: SqlSession, op: Insert) -> int:
         """Insert rows, in one transaction."""

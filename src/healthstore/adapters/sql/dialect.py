@@ -154,6 +154,8 @@ class Dialect:
     """The query for the names of all foreign keys; None where one may lead to no table yet."""
     checks_statements: bool
     """Whether foreign keys are checked at the end of a statement, not row by row."""
+    names_references: bool
+    """Whether an error tells which foreign key was broken."""
     begin: Mapping[tuple[Isolation, bool], tuple[str, ...]]
     """The statements that begin a unit, by isolation and read-only."""
     begin_write: str

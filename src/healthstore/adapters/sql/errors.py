@@ -29,7 +29,7 @@ from healthstore.errors import (
     SerializationError,
     UnavailableError,
 )
-from healthstore.model.evaluate import broken_check, out_of_range, still_referenced
+from healthstore.model.evaluate import broken_check, missing_parent, out_of_range, still_referenced
 from healthstore.model.schema import Collection
 
 __all__ = ("Failure", "Verdict", "clearest", "explain", "misconfigured", "own_name")
@@ -129,15 +129,11 @@ def _foreign_key(failure: Failure, phase: Phase, collection: Collection | None) 
         return _referenced(failure, phase, collection)
     if reference is None and collection is not None and len(collection.references) == 1:
         reference = collection.references[0]
-    if reference is None:
+    if collection is None or reference is None:
         return ForeignKeyError(
             "a document that it refers to does not exist", hint="add that one first"
         )
-    return ForeignKeyError(
-        f"the document of {reference.collection} that it refers to does not exist",
-        hint="add that one first",
-        field=reference.field,
-    )
+    return missing_parent(collection, reference)
 
 
 def _referenced(_: Failure, __: Phase, collection: Collection | None) -> HealthstoreError:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Annotated
+from uuid import UUID, uuid4
 
 import pytest
 
 from healthstore.abc import Backend
+from healthstore.entity import Entity, MaxLength, Ref, collection_of
 from healthstore.errors import DuplicateKeyError, ForeignKeyError, Outcome
 from healthstore.model.ops import Batch, CountDocuments, Delete, Ensure, Get, Insert, Patch, Replace
 from healthstore.model.query import F
 from healthstore.model.schema import Collection, Field, Index, Reference, Unique
 from healthstore.model.values import Document, FieldType, Kind, Value
+from healthstore.repository import Repository
 from healthstore.testing.contract._promises import Contract, needs_references
 from healthstore.testing.contract._samples import add, family, identity, ids, member, person, stored
 
@@ -61,6 +65,54 @@ def _keyed(name: str) -> tuple[Collection, Collection]:
         references=(Reference("parent", parents.name), Reference("other", parents.name)),
     )
     return parents, children
+
+
+class _Doctor(Entity, collection="contract_doctors"):
+    pass
+
+
+class _Clinic(Entity, collection="contract_clinics"):
+    pass
+
+
+class _Visit(Entity, collection="contract_visits"):
+    """Two references to one collection, one to another and one to its own, none in order of names."""
+
+    number: Annotated[str, Unique(), MaxLength(40)]
+    seen_by: Annotated[UUID, Ref(_Doctor)]
+    sent_by: Annotated[UUID | None, Ref(_Doctor)] = None
+    clinic: Annotated[UUID | None, Ref(_Clinic)] = None
+    earlier: Annotated[UUID | None, Ref("self")] = None
+    note: str = ""
+
+
+# How a document that refers to nothing may come to be written; the document before is stored.
+_Write = Callable[[Repository[_Visit], _Visit, str], Awaitable[object]]
+
+
+def _another(visit: _Visit, **changes: object) -> _Visit:
+    """Return a visit like this one, with an id and a number of its own."""
+    own = {"id": uuid4(), "number": f"{uuid4()}"}
+    return _Visit.model_validate({**visit.model_dump(), **own, **changes})
+
+
+async def _add_many(visits: Repository[_Visit], visit: _Visit, field: str) -> None:
+    own = uuid4()
+    wrong = _another(visit, id=own, **{"earlier": own, field: uuid4()})
+    await visits.add_many([_another(visit), wrong, _another(visit, earlier=own)])
+
+
+WRITES: Mapping[str, _Write] = {
+    "add": lambda visits, visit, field: visits.add(_another(visit, **{field: uuid4()})),
+    "add_many": _add_many,
+    "update": lambda visits, visit, field: visits.update(visit.id, {field: uuid4()}),
+    "upsert new": lambda visits, visit, field: visits.upsert(
+        _another(visit, **{field: uuid4()}), on="number"
+    ),
+    "upsert stored": lambda visits, visit, field: visits.upsert(
+        _another(visit, **{"number": visit.number, field: uuid4()}), on="number"
+    ),
+}
 
 
 class TestReferences(Contract):
@@ -123,6 +175,47 @@ class TestReferences(Contract):
             assert error.value.hint
             assert error.value.outcome is Outcome.NOT_APPLIED
             assert await stored(store, children) == before
+
+    @pytest.mark.parametrize("write", WRITES)
+    @needs_references
+    async def test_the_broken_reference_is_named(self, store: Backend, write: str) -> None:
+        """Of several references, the error of each way to write names the one to nothing."""
+        entities: tuple[type[Entity], ...] = (_Doctor, _Clinic, _Visit)
+        await store.execute(Ensure(tuple(map(collection_of, entities))))
+        doctor = await Repository(_Doctor, store).add(_Doctor())
+        clinic = await Repository(_Clinic, store).add(_Clinic())
+        visits = Repository(_Visit, store)
+        visit = _Visit(number=f"{uuid4()}", seen_by=doctor.id, sent_by=doctor.id, clinic=clinic.id)
+        visit = await visits.add(visit.model_copy(update={"earlier": visit.id}))
+        before = await visits.count()
+        parents = {
+            "seen_by": "contract_doctors",
+            "sent_by": "contract_doctors",
+            "clinic": "contract_clinics",
+            "earlier": "contract_visits",
+        }
+        for field, parent in parents.items():
+            for inside in (False, True):
+                with pytest.raises(ForeignKeyError) as error:
+                    await self._written(store, WRITES[write], visit, field, inside=inside)
+                assert (error.value.entity, error.value.field) == ("_Visit", field)
+                assert parent in error.value.message
+                assert error.value.outcome is Outcome.NOT_APPLIED
+                assert error.value.hint
+        assert await visits.get(visit.id) == visit
+        assert await visits.count() == before
+
+    async def _written(
+        self, store: Backend, write: _Write, visit: _Visit, field: str, *, inside: bool
+    ) -> None:
+        if not inside:
+            await write(Repository(_Visit, store), visit, field)
+            return
+        unit = await store.begin()
+        try:
+            await write(Repository(_Visit, unit), visit, field)
+        finally:
+            await unit.rollback()
 
     @needs_references
     async def test_a_document_that_is_referred_to_stays(self, store: Backend) -> None:

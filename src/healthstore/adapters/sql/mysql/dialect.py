@@ -310,6 +310,7 @@ def _dialect(collation: str, *, null_hides_reference: bool) -> Dialect:
         existing_references="SELECT constraint_name FROM information_schema.table_constraints "
         "WHERE constraint_schema = DATABASE() AND constraint_type = 'FOREIGN KEY'",
         checks_statements=False,
+        names_references=True,
         begin={
             (isolation, read_only): (
                 f"SET TRANSACTION ISOLATION LEVEL {level}",

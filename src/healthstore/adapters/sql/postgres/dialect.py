@@ -298,6 +298,7 @@ POSTGRESQL = Dialect(
     existing_references="SELECT conname FROM pg_catalog.pg_constraint "
     "WHERE contype = 'f' AND connamespace = current_schema()::regnamespace",
     checks_statements=True,
+    names_references=True,
     begin={
         (isolation, read_only): (
             f"BEGIN ISOLATION LEVEL {level} {'READ ONLY' if read_only else 'READ WRITE'}",

@@ -312,6 +312,7 @@ SQLITE = Dialect(
     existing_indexes="SELECT name, 1 FROM sqlite_master WHERE type = 'index'",
     existing_references=None,
     checks_statements=True,
+    names_references=False,
     begin={
         (isolation, read_only): ("BEGIN", "SELECT 1 FROM sqlite_master LIMIT 1")
         if read_only
