@@ -34,7 +34,7 @@ class Capabilities:
     serializable: bool = True
     """Units can run at ``Isolation.SERIALIZABLE``; ``SNAPSHOT`` comes with transactions."""
     max_document_bytes: int = 8 * 1024 * 1024
-    """Size of the largest document, about as MongoDB counts it."""
+    """Bytes of the largest document; :mod:`healthstore.model.size` says what counts."""
 
 
 class Isolation(StrEnum):

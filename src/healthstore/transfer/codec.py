@@ -168,7 +168,7 @@ class LineDecoder:
     """Reads documents of one collection from lines: complete, canonical, and as declared."""
 
     def __init__(self, collection: Collection) -> None:
-        self._collection = collection
+        self.collection = collection
         forms: list[tuple[str, Any, Any]] = []
         self._columns: list[tuple[str, Callable[[Any], object] | None, Canonicaliser]] = []
         for index, each in enumerate(collection.fields):
@@ -202,18 +202,18 @@ class LineDecoder:
         for index in self._required:
             if None in columns[index]:
                 raise ValueError("null")
-        names = self._collection.names
+        names = self.collection.names
         rows: list[Document] = [
             dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)
         ]
         try:
-            for row in rows if self._collection.checks else ():
-                check_document(self._collection, row)
+            for row in rows if self.collection.checks else ():
+                check_document(self.collection, row)
         except HealthstoreError as error:
             raise ValueError("check") from error
         if self._versioned and any(cast(int, row["version"]) < 1 for row in rows):
             problem = RefusedValueError("is below 1", field="version")
-            raise ValueError("version") from problem.at(entity=self._collection.entity)
+            raise ValueError("version") from problem.at(entity=self.collection.entity)
         # What two members of one name mean is left open; of what was written here there is one.
         if self._written(rows) != list(lines):
             raise ValueError("spelling")
@@ -221,20 +221,20 @@ class LineDecoder:
 
     def explain(self, line: bytes) -> HealthstoreError:
         """Return what is wrong with a line, by field and without any value."""
-        entity = self._collection.entity
+        entity = self.collection.entity
         try:
             row = msgspec.json.decode(line)
         except MALFORMED:  # also UnicodeDecodeError, which quotes the line
             row = None
         if not isinstance(row, dict):
             return RefusedValueError("is no JSON object", entity=entity)
-        for each in self._collection.fields:
+        for each in self.collection.fields:
             if each.name not in row:
                 return RefusedValueError("is missing", entity=entity, field=each.name)
             problem = _problem(each, row[each.name])
             if problem:
                 return RefusedValueError(problem, entity=entity, field=each.name)
-        if len(row) > len(self._collection.fields):
+        if len(row) > len(self.collection.fields):
             return RefusedValueError("has a field that the schema does not have", entity=entity)
         try:
             self.rows([line])

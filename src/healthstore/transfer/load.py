@@ -25,6 +25,7 @@ from healthstore.model.evaluate import check_document
 from healthstore.model.filling import Filling
 from healthstore.model.ops import Ensure, Insert
 from healthstore.model.schema import Collection
+from healthstore.model.size import require_small
 from healthstore.model.values import Document
 from healthstore.transfer._offload import to_the_end
 from healthstore.transfer.blame import blamed
@@ -91,7 +92,7 @@ async def load(
     report = Reporter(on_event)
     place = file_path(path)
     file = RowFile(place, collection)
-    source = _Source(place.name, file, collection, convert)
+    source = _Source(place.name, file, collection, convert, target.capabilities.max_document_bytes)
     checked, _ = await walk(
         Stage.CHECK, collection, drawn(source.pages()), report, share=lambda: file.share
     )
@@ -105,10 +106,13 @@ async def load(
 
 
 class _Source:
-    """A file's rows as documents: complete, canonical, and as the collection declares."""
+    """A file's rows as documents: complete, canonical, as declared, and of ``most`` bytes."""
 
-    def __init__(self, name: str, file: RowFile, collection: Collection, convert: Convert) -> None:
+    def __init__(
+        self, name: str, file: RowFile, collection: Collection, convert: Convert, most: int
+    ) -> None:
         self.name = name
+        self._most = most
         self.collection = collection
         self._file = file
         self._convert = convert
@@ -139,6 +143,7 @@ class _Source:
         try:
             document = _canonical(self.collection, self._convert(values))
             check_document(self.collection, document)
+            require_small(self.collection, document, self._most)
         except HealthstoreError as error:
             raise bad_row(
                 line, error.message, self.collection, field=error.field, hint=error.hint

@@ -12,8 +12,10 @@ from uuid import UUID
 
 import msgspec
 
-from healthstore.errors import BackupCorruptError, BackupError
+from healthstore.errors import BackupCorruptError, BackupError, RefusedValueError
 from healthstore.model.schema import Collection
+from healthstore.model.size import require_small, surely_small
+from healthstore.model.values import Document
 from healthstore.transfer.codec import MALFORMED, LineDecoder
 from healthstore.transfer.digest import NOTHING, Digest, Digester, Page
 from healthstore.transfer.format import (
@@ -47,15 +49,17 @@ class BackupReader:
 
     :meth:`check` comes first and reads the file twice: every byte against the SHA-256, then
     every document. Then ``header``, ``collections`` and ``digests`` are known, and
-    :meth:`pages` reads the documents of a collection again.
+    :meth:`pages` reads the documents of a collection again. No document may take more than
+    ``most`` bytes.
     """
 
     header: Header
     collections: tuple[Collection, ...]
     digests: dict[str, Digest]
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most: int) -> None:
         self._path = path
+        self._most = most
         self._file: IO[bytes]
         self._line = 0
         self._footer_at = 0
@@ -245,13 +249,26 @@ class BackupReader:
             rows = decoder.rows(lines)
         except MALFORMED:
             raise self._explained(decoder, lines) from None
-        for number, row in enumerate(rows):
+        first = self._line - len(lines) + 1
+        for number, row in enumerate(rows, first):
             identity = cast(UUID, row["id"]).int
             if identity <= last_id:
-                line = self._line - len(lines) + 1 + number
-                raise _corrupt(f"line {line}: its id is that of a line before, or out of order")
+                raise _corrupt(f"line {number}: its id is that of a line before, or out of order")
             last_id = identity
+            if not surely_small(len(lines[number - first]), self._most):
+                self._require_small(decoder.collection, row, number)
         return last_id, digester.page(rows)
+
+    def _require_small(self, collection: Collection, row: Document, line: int) -> None:
+        """Refuse what the target does not keep; an error of a whole file names the line."""
+        try:
+            require_small(collection, row, self._most)
+        except RefusedValueError as error:
+            raise BackupError(
+                f"line {line}: {error.message}, and the target keeps none",
+                hint="nothing was restored; restore it where larger documents are kept",
+                entity=collection.entity,
+            ) from None
 
     def _explained(self, decoder: LineDecoder, lines: Sequence[bytes]) -> BackupCorruptError:
         """Return the error for the first of these lines that holds no document."""

@@ -66,7 +66,7 @@ async def restore(
     Then the documents are added, and every collection is read back. Memory is bounded.
 
     Raises BackupCorruptError for a file that is not as it was written, BackupError for one that
-    cannot be read, ConfigurationError for a collection that is not in it, IntegrityError if the
+    cannot be read or holds a larger document than the target keeps, ConfigurationError for a collection that is not in it, IntegrityError if the
     target holds documents already, IncompleteStoreError if another transfer into it has not
     ended, VerificationError if what was read back differs. The target is marked meanwhile, and
     after a failure half-way: then it does not serve.
@@ -74,7 +74,7 @@ async def restore(
     started = time.perf_counter()
     report = Reporter(on_event)
     place = file_path(path)
-    with BackupReader(place) as reader:
+    with BackupReader(place, target.capabilities.max_document_bytes) as reader:
         await _check(reader, report)
         available = {each.name: each for each in reader.collections}
         names = {each.name for each in choose_from(available, collections, place.name)}

@@ -15,11 +15,13 @@ from healthstore.errors import (
     HealthstoreError,
     IntegrityError,
     Outcome,
+    RefusedValueError,
     VerificationError,
 )
 from healthstore.model.filling import Filling
 from healthstore.model.ops import Ensure, Find, Get, Insert, Replace
 from healthstore.model.schema import Collection, parents_first
+from healthstore.model.size import require_small, surely_small
 from healthstore.model.values import Document
 from healthstore.transfer.clear import remove_all, require_removable
 from healthstore.transfer.digest import Digest, Page
@@ -159,6 +161,7 @@ class Target:
             later = Later(collection, file, postponed, held=held, ahead=self._ahead)
 
             async def handle(page: Page) -> None:
+                self._require_small(collection, page)
                 await self._insert(collection, later.without(page.rows))
 
             digest, seconds = await walk(
@@ -172,6 +175,17 @@ class Target:
             else:
                 await self._settle(collection, later)
         return Moved(collection.name, digest.count, str(digest), seconds), digest
+
+    def _require_small(self, collection: Collection, page: Page) -> None:
+        """Refuse what the store does not keep: its own error may be that of a lost connection."""
+        most = self.backend.capabilities.max_document_bytes
+        if surely_small(page.size, most):
+            return
+        for row in page.rows:
+            try:
+                require_small(collection, row, most)
+            except RefusedValueError as error:
+                raise error.at(backend=self.backend.name) from None
 
     async def _insert(self, collection: Collection, rows: tuple[Document, ...]) -> None:
         if not rows:

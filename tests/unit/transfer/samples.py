@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -178,6 +179,14 @@ async def opened(name: str = "memory", *contents: tuple[Collection, Sequence[Doc
     store = MemoryAdapter(name)
     await store.open()
     await fill(store, *contents)
+    return store
+
+
+async def narrow(most: int) -> MemoryAdapter:
+    """Return an open, empty store that keeps no larger documents."""
+    store = MemoryAdapter("narrow")
+    store.capabilities = replace(store.capabilities, max_document_bytes=most)
+    await store.open()
     return store
 
 

@@ -21,8 +21,10 @@ from tests.unit.transfer.samples import (
     PEOPLE,
     READINGS,
     Watched,
+    everything,
     exact,
     identity,
+    narrow,
     opened,
     person,
     reading,
@@ -614,6 +616,32 @@ async def test_a_dangling_reference_is_found_before_the_target_is_touched(
         await restore(file, target)
     assert caught.value.field == field
     assert target.seen == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"text": "'" * 5_001},
+        {"blob": bytes(5_001)},
+        {"data": [1] * 500},
+        {"data": {"a": "\n" * 2_500}},
+    ],
+)
+async def test_a_document_too_large_is_found_before_the_target_is_touched(
+    tmp_path: Path, values: Document
+) -> None:
+    """Its line is named, whatever makes it large; what just fits is restored."""
+    file = tmp_path / "b.json"
+    rows = [everything(0), {**everything(1), **values}]
+    await backup(await opened("source", (EVERYTHING, rows)), file)
+    target = Watched(await narrow(5_000))
+    with pytest.raises(
+        BackupError, match=r"line 6: a document takes more than 5000 bytes"
+    ) as caught:
+        await restore(file, target)
+    assert (type(caught.value), caught.value.entity) == (BackupError, "everything")
+    assert target.seen == []
+    assert (await restore(file, await narrow(8_000))).rows == 2
 
 
 async def test_references_in_any_order_are_whole(tmp_path: Path) -> None:

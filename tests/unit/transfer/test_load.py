@@ -19,6 +19,7 @@ from tests.unit.transfer.samples import (
     READINGS,
     Watched,
     identity,
+    narrow,
     opened,
     person,
     stored,
@@ -245,6 +246,18 @@ async def test_a_check_of_the_collection_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(RefusedValueError, match="line 1: the check 'pulse_is_human'"):
         await load(path, READINGS, await opened(), convert)
+
+
+async def test_a_row_too_large_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    """What the target keeps at most holds for the rows of a file."""
+    file = tmp_path / "foods.jsonl"
+    rows = [{"code": at, "data": [1] * size} for at, size in enumerate((10, 100, 10))]
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    target = Watched(await narrow(800))
+    with pytest.raises(RefusedValueError, match="line 2: a document takes more than 800 bytes"):
+        await load(file, FOODS, target, food)
+    assert target.seen == []
+    assert (await load(file, FOODS, await narrow(2_000), food)).rows == 3
 
 
 async def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:

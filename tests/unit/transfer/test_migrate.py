@@ -20,6 +20,7 @@ from tests.unit.transfer.samples import (
     everything,
     fill,
     identity,
+    narrow,
     node,
     opened,
     person,
@@ -36,6 +37,7 @@ from healthstore.errors import (
     ForeignKeyError,
     IntegrityError,
     Outcome,
+    RefusedValueError,
     SchemaMismatchError,
     UnavailableError,
     VerificationError,
@@ -343,6 +345,18 @@ async def test_a_copy_that_differs_is_reported() -> None:
     assert not any(isinstance(each, Finished) for each in events)
     unchecked = await migrate(source, await opened("other"), verify=False)
     assert not unchecked.verified
+
+
+async def test_a_document_that_the_target_does_not_keep_is_refused() -> None:
+    """It is not sent there, where the answer could be anything."""
+    large = {**everything(1), "blob": bytes(6_000)}
+    source = await opened("source", (EVERYTHING, [everything(0), large]))
+    target = Watched(await narrow(5_000))
+    with pytest.raises(RefusedValueError, match="more than 5000 bytes") as caught:
+        await migrate(source, target)
+    assert (caught.value.entity, caught.value.backend) == ("everything", "narrow")
+    assert not any(isinstance(op, Insert) and op.collection == EVERYTHING for op in target.seen)
+    assert (await migrate(source, await narrow(8_000))).verified
 
 
 async def test_a_failure_says_what_the_target_holds() -> None:

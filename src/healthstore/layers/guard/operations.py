@@ -18,7 +18,6 @@ from healthstore.layers.guard.values import (
     checked_ids,
     checked_value,
     checked_versions,
-    require_small,
 )
 from healthstore.model.catalog import CATALOG
 from healthstore.model.filters import checked_filter, checked_operand, checked_order
@@ -41,6 +40,7 @@ from healthstore.model.ops import (
 from healthstore.model.query import And, after
 from healthstore.model.refusals import invalid
 from healthstore.model.schema import Collection
+from healthstore.model.size import require_small
 from healthstore.model.values import Kind
 
 __all__ = ("MAX_LIMIT", "check")
@@ -151,7 +151,7 @@ def _check_patch(op: Patch, capabilities: Capabilities) -> Patch:
         (name, checked_operand(collection, collection.field(name), step))
         for name, step in op.increments
     )
-    require_small(collection, dict(sets), capabilities)
+    require_small(collection, dict(sets), capabilities.max_document_bytes)
     return Patch(collection, ids, sets, increments, checked_versions(op, len(ids)))
 
 

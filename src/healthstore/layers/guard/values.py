@@ -7,11 +7,11 @@ from typing import cast
 from uuid import UUID
 
 from healthstore.abc.backend import Capabilities
-from healthstore.errors import RefusedValueError
-from healthstore.model.documents import canonical_document, document_size
+from healthstore.model.documents import canonical_document
 from healthstore.model.ops import Delete, Insert, Patch, Replace
 from healthstore.model.refusals import invalid, missing_value, refused
 from healthstore.model.schema import Collection
+from healthstore.model.size import require_small
 from healthstore.model.values import Document, Value, canonicaliser
 
 __all__ = (
@@ -19,7 +19,6 @@ __all__ = (
     "checked_ids",
     "checked_value",
     "checked_versions",
-    "require_small",
 )
 
 MAX_IDS = 10_000
@@ -31,21 +30,10 @@ def checked_documents(op: Insert | Replace, capabilities: Capabilities) -> tuple
     if not (isinstance(op, Insert) and op.canonical is True):
         documents = tuple(canonical_document(collection, each) for each in documents)
     for each in documents:
-        require_small(collection, each, capabilities)
+        require_small(collection, each, capabilities.max_document_bytes)
     if len(documents) > 1:
         _require_distinct(collection, [each["id"] for each in documents])
     return documents
-
-
-def require_small(collection: Collection, document: Document, capabilities: Capabilities) -> None:
-    """Refuse a document that MongoDB could not keep."""
-    size = document_size(document.values())
-    if size > capabilities.max_document_bytes:
-        raise RefusedValueError(
-            f"a document takes about {size} bytes; at most {capabilities.max_document_bytes} are kept",
-            hint="store large content elsewhere, and its address here",
-            entity=collection.entity,
-        )
 
 
 def checked_value(collection: Collection, name: str, value: object) -> Value:

@@ -43,6 +43,7 @@ from healthstore.testing.contract.patches import TestPatches
 from healthstore.testing.contract.probing import TestProbing
 from healthstore.testing.contract.references import TestReferences
 from healthstore.testing.contract.schema import TestSchema
+from healthstore.testing.contract.sizes import TestSizes
 from healthstore.testing.contract.uniques import TestUniques
 from healthstore.testing.contract.units import TestUnits
 from healthstore.testing.contract.validators import TestValidators
@@ -72,6 +73,7 @@ __all__ = (
     "TestProbing",
     "TestReferences",
     "TestSchema",
+    "TestSizes",
     "TestUniques",
     "TestUnits",
     "TestValidators",
@@ -102,6 +104,7 @@ class ContractTests(
     TestProbing,
     TestReferences,
     TestSchema,
+    TestSizes,
     TestUniques,
     TestUnits,
     TestValueLists,

@@ -27,7 +27,7 @@ from healthstore.model.ops import (
     Replace,
     Sum,
 )
-from healthstore.model.query import ALL, F, Filter, Operator, Test
+from healthstore.model.query import F, Filter, Operator, Test
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, FieldType, Kind, Value
 from healthstore.testing.contract._promises import Contract, laws, needs_transactions
@@ -324,16 +324,6 @@ class TestValues(Contract):
                 await store.execute(op)
             assert (error.value.entity, error.value.field) == ("Person", "email")
         assert await stored(store, PEOPLE) == [row]
-
-    async def test_a_document_that_is_too_large_is_refused(self, store: Backend) -> None:
-        """A document beyond the declared size is refused before anything is sent."""
-        await store.execute(Ensure((EVERYTHING,)))
-        most = store.capabilities.max_document_bytes
-        for row in (everything(text="x" * (most + 1)), everything(data=["é" * (most // 2 + 1)])):
-            with pytest.raises(RefusedValueError) as error:
-                await store.execute(Insert(EVERYTHING, (row,)))
-            assert error.value.hint
-        assert await stored(store, EVERYTHING, ALL) == []
 
     async def test_a_value_is_found_by_any_of_its_spellings(self, store: Backend) -> None:
         """A filter's value is made canonical like a stored one."""

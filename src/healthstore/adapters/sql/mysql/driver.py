@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from binascii import b2a_base64
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -25,9 +26,25 @@ _STATEMENT_BYTES = 1 << 20  # of one bulk insert; a server's max_allowed_packet 
 _KILL_SECONDS = 0.2
 
 
+# A statement must fit into max_allowed_packet, and a document may take half of its least, with up
+# to 500 fields. What an escape or hex would double is written as base64, unless it is short.
+_SHORT = 8 * 1024
+
+
 def _text(value: str) -> str:
     # Backslashes escape: sql_mode is ours.
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\0") + "'"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\0")
+    if len(value) <= _SHORT or 3 * (len(escaped) - len(value)) <= len(value):
+        return f"'{escaped}'"
+    return f"CONVERT({_base64(value.encode())} USING utf8mb4)"
+
+
+def _bytes(value: bytes) -> str:
+    return f"x'{value.hex()}'" if len(value) <= _SHORT else _base64(value)
+
+
+def _base64(value: bytes) -> str:
+    return f"FROM_BASE64('{b2a_base64(value, newline=False).decode('ascii')}')"
 
 
 def _float(value: float) -> str:
@@ -39,7 +56,7 @@ def _float(value: float) -> str:
 _LITERALS: Mapping[type, Callable[[Any], str]] = {
     type(None): lambda _: "NULL",
     str: _text,
-    bytes: lambda value: f"x'{value.hex()}'",
+    bytes: _bytes,
     int: str,
     float: _float,
     Decimal: lambda value: f"{value:f}",
