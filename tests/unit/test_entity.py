@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum, IntEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NewType, Optional, Self
 
 import pytest
 from pydantic import (
@@ -17,11 +17,14 @@ from pydantic import (
     Field,
     PrivateAttr,
     PydanticSchemaGenerationError,
+    SecretStr,
+    ValidationError,
     create_model,
     model_validator,
 )
+from typing_extensions import TypeAliasType
 
-from healthstore import DatabaseManager, Digits, Entity, F, Ref
+from healthstore import DatabaseManager, Digits, Entity, F, MaxLength, Ref
 from healthstore.entity import collection_of, is_validated
 from healthstore.errors import ConfigurationError, RefusedValueError
 from healthstore.model.schema import Field as SchemaField
@@ -260,6 +263,110 @@ def test_a_type_statement_names_a_type() -> None:
         "kg", FieldType(Kind.DECIMAL, digits=6, places=2), nullable=True
     )
     assert collection.field("pair").type.kind is Kind.JSON
+
+
+# Aliases that name types by texts, and, but for the last, types that come later.
+Words = TypeAliasType("Words", "str")
+MaybeCount = TypeAliasType("MaybeCount", "int | None")
+Weight = TypeAliasType("Weight", "Annotated[Tons, MaxLength(3)] | None")
+Tons = NewType("Tons", "Words")  # type: ignore[valid-newtype]  # a text is what is tried
+Tree = TypeAliasType("Tree", "dict[str, Tree] | list[Tree] | str | None")
+Sealed = TypeAliasType("Sealed", "list[SecretStr]")
+Price = TypeAliasType("Price", Annotated["Decimal", Digits(6, 2)])
+
+
+@pytest.mark.parametrize(
+    ("alias", "kind", "nullable"),
+    [
+        (Words, FieldType(Kind.TEXT), False),
+        (MaybeCount, FieldType(Kind.INTEGER), True),
+        (Weight, FieldType(Kind.TEXT, max_length=3), True),
+        (Tons, FieldType(Kind.TEXT), False),
+        (Tree, FieldType(Kind.JSON), True),
+        (Price, FieldType(Kind.DECIMAL, digits=6, places=2), False),
+        (Optional[Price], FieldType(Kind.DECIMAL, digits=6, places=2), True),  # noqa: UP045 - tried
+    ],
+)
+def test_an_alias_may_name_its_type_by_a_text(
+    alias: Any, kind: FieldType, *, nullable: bool
+) -> None:
+    """A text in an alias means what it means in its module, in whole and in part."""
+    entity = _with_field(alias)
+    assert collection_of(entity).field("value") == SchemaField("value", kind, nullable=nullable)
+
+
+def test_what_is_refused_is_refused_behind_a_text() -> None:
+    """A text hides nothing; one that its module does not know is told, with what to do."""
+    with pytest.raises(ConfigurationError, match="SecretStr"):
+        collection_of(_with_field(Sealed))
+
+    class Inner(BaseModel):
+        x: int
+
+    local = TypeAliasType("local", "Inner")
+    with pytest.raises(ConfigurationError) as error:
+        collection_of(_with_field(local, Inner=Inner))
+    assert "alias" in error.value.message
+    assert "alias" in error.value.hint
+    assert error.value.field == "value"
+
+
+def _with_field(annotation: Any, **known: object) -> type[Entity]:
+    """Return the class of an entity with a field of this annotation."""
+    kwargs = {"collection": "annotated"}
+    entity = create_model("Made", __base__=Entity, __cls_kwargs__=kwargs, value=(annotation, ...))
+    entity.model_rebuild(force=True, _types_namespace={**globals(), **known})
+    return entity
+
+
+@pytest.mark.parametrize(
+    ("annotation", "digits", "places"),
+    [
+        (Annotated[Decimal, Field(max_digits=2), Digits(6, 2)], 6, 2),
+        (Annotated[Decimal, Digits(6, 2), Field(max_digits=2)], 6, 2),
+        (Annotated[Decimal, Digits(6, 2), Field(max_digits=9, decimal_places=4)], 6, 2),
+        (Annotated[Decimal, Field(max_digits=9, decimal_places=1), Digits(6, 2)], 6, 2),
+        (Annotated[Decimal, Digits(6, 2), Digits(6, 2)], 6, 2),
+        (Annotated[Decimal, Field(max_digits=9, decimal_places=4)], 9, 4),
+    ],
+)
+def test_digits_say_how_a_decimal_is_kept(annotation: Any, digits: int, places: int) -> None:
+    """In any order; what pydantic's own limits add narrows the values, not the column."""
+    kind = FieldType(Kind.DECIMAL, digits=digits, places=places)
+    assert collection_of(_with_field(annotation)).field("value").type == kind
+
+
+def test_two_digits_that_differ_are_refused() -> None:
+    """Neither is ignored, whether it stands in the annotation or in an alias that it names."""
+    for annotation in (
+        Annotated[Decimal, Digits(6, 2), Digits(8, 4)],
+        Annotated[Price, Digits(8, 4)],
+    ):
+        with pytest.raises(ConfigurationError, match="two Digits") as error:
+            collection_of(_with_field(annotation))
+        assert error.value.field == "value"
+
+
+class Narrow(Entity, collection="narrow"):
+    """Decimals whose limits are not the same in both places."""
+
+    few: Annotated[Decimal, Digits(6, 2), Field(max_digits=3)]
+    wide: Annotated[Decimal, Field(max_digits=9, decimal_places=4), Digits(6, 2)]
+
+
+async def test_each_limit_of_a_decimal_holds(db: DatabaseManager) -> None:
+    """What pydantic allows and the column does not is refused, and the other way round."""
+    await db.initialize(Narrow)
+    kept = await db.repository(Narrow).add(Narrow(few=Decimal("1.25"), wide=Decimal("1234.56")))
+    with pytest.raises(ValidationError):
+        Narrow(few=Decimal("12.25"), wide=Decimal(1))
+    for changes in ({"few": Decimal("12.25")}, {"wide": Decimal("1.2345")}):
+        with pytest.raises(RefusedValueError):
+            await db.repository(Narrow).update(kept.id, changes)
+    wrong = Narrow(few=Decimal(1), wide=Decimal("1.2345"))
+    with pytest.raises(RefusedValueError):
+        await db.repository(Narrow).add(wrong)
+    assert await db.repository(Narrow).get(kept.id) == kept
 
 
 def test_a_type_that_pydantic_cannot_build_is_refused() -> None:

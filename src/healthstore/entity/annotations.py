@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, MutableSequence, MutableSet
 from collections.abc import Set as AbstractSet
@@ -22,6 +23,7 @@ from types import NoneType, UnionType
 from typing import (
     Annotated,
     Any,
+    ForwardRef,
     Literal,
     NewType,
     TypeAlias,
@@ -29,6 +31,7 @@ from typing import (
     cast,
     get_args,
     get_origin,
+    get_type_hints,
 )
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -177,12 +180,27 @@ def _flat(notes: Iterable[object]) -> Iterator[object]:
 def _named(annotation: object) -> object:
     """Return what a new type, or an alias such as ``type Kg = …``, is another name of."""
     if isinstance(annotation, NewType):
-        return annotation.__supertype__
+        return _resolved(annotation.__supertype__, annotation.__module__)
     alias: Any = get_origin(annotation) or annotation
     if hasattr(alias, "__value__") and hasattr(alias, "__type_params__"):
-        value: Any = alias.__value__
+        value: Any = _resolved(alias.__value__, alias.__module__)
         return value[get_args(annotation)] if get_args(annotation) else value
     return annotation
+
+
+def _resolved(value: object, module: str) -> object:
+    """Return a type, with those that it names by texts looked up in the module of its alias.
+
+    What is not found there stays a text: :func:`field_type` refuses it.
+    """
+
+    def alias() -> None: ...
+
+    alias.__annotations__ = {"value": value}
+    try:
+        return get_type_hints(alias, vars(sys.modules[module]), include_extras=True)["value"]
+    except (KeyError, NameError, SyntaxError, TypeError):
+        return value
 
 
 def _parts(union: object) -> Iterator[object]:
@@ -242,6 +260,13 @@ def field_type(
     if found is None and _is_json(annotation):
         found = FieldType(Kind.JSON)
     found = found or _custom(annotation)
+    if found is None and isinstance(annotation, str | ForwardRef):
+        raise ConfigurationError(
+            "has an alias that names by a text what its module does not know",
+            hint="name the type itself in the alias, or define it and the alias in a module",
+            entity=entity.__name__,
+            field=name,
+        )
     if found is None:
         raise ConfigurationError(
             "has a type that not every backend can keep",
@@ -250,7 +275,15 @@ def field_type(
             entity=entity.__name__,
             field=name,
         )
-    return _limited(found, notes)
+    listed = tuple(notes)
+    if len({note for note in listed if isinstance(note, Digits)}) > 1:
+        raise ConfigurationError(
+            "has two Digits that differ",
+            hint="leave one out: it may stand in an alias that the annotation names",
+            entity=entity.__name__,
+            field=name,
+        )
+    return _limited(found, listed)
 
 
 def _of_members(listed: tuple[object, ...]) -> FieldType | None:
@@ -267,28 +300,28 @@ def _of_members(listed: tuple[object, ...]) -> FieldType | None:
     return None
 
 
-def _limited(found: FieldType, notes: Iterable[object]) -> FieldType:
-    """Return the type with the limits that the notes set; of several lengths the smallest."""
+def _limited(found: FieldType, notes: Notes) -> FieldType:
+    """Return the type with the limits that the notes set; of several of one kind the smallest.
+
+    Digits says how a Decimal is kept; then what pydantic's Field() says only narrows its values.
+    """
+    if any(isinstance(note, Milliseconds) for note in notes):
+        found = replace(found, milliseconds=True)
     for note in notes:
         if isinstance(note, Digits):
-            found = replace(found, digits=note.digits, places=note.places)
-        elif isinstance(note, Milliseconds):
-            found = replace(found, milliseconds=True)
-        elif found.kind is Kind.TEXT:
-            lengths = (found.max_length, getattr(note, "max_length", None))
-            longest = min((each for each in lengths if each is not None), default=None)
-            found = replace(found, max_length=longest)
-        elif found.kind is Kind.DECIMAL:  # pydantic's own Field(max_digits=…, decimal_places=…)
-            digits, places = (
-                getattr(note, "max_digits", None),
-                getattr(note, "decimal_places", None),
-            )
-            found = replace(
-                found,
-                digits=found.digits if digits is None else digits,
-                places=found.places if places is None else places,
-            )
+            return replace(found, digits=note.digits, places=note.places)
+    if found.kind is Kind.TEXT:
+        return replace(found, max_length=_least(notes, "max_length", found.max_length))
+    if found.kind is Kind.DECIMAL:
+        digits = _least(notes, "max_digits")
+        return replace(found, digits=digits or 0, places=_least(notes, "decimal_places") or 0)
     return found
+
+
+def _least(notes: Notes, limit: str, *others: int | None) -> int | None:
+    """Return the smallest limit of this name, None if there is none."""
+    limits = (*others, *(getattr(note, limit, None) for note in notes))
+    return min((each for each in limits if each is not None), default=None)
 
 
 def _is_json(annotation: object) -> bool:
