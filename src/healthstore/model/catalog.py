@@ -7,7 +7,7 @@ backed up without them, and described to a person.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID, uuid5
 
@@ -140,16 +140,35 @@ def differences(stored: Collection, wanted: Collection) -> tuple[str, ...]:
             found.append(f"field {name} is gone")
         elif old != new:
             found.append(f"field {name} was {_words(old)}, is {_words(new)}")
-    parts: Iterable[tuple[str, object, object]] = (
-        ("unique keys", stored.uniques, wanted.uniques),
-        ("indexes", stored.indexes, wanted.indexes),
-        ("references", stored.references, wanted.references),
-    )
-    found.extend(f"the {what} differ" for what, old, new in parts if old != new)
+    found.extend(_part_differences(stored, wanted))
     found.extend(_check_differences(stored, wanted))
-    if not found and stored != wanted:
-        found.append(_order_differs(stored, wanted))
+    found.extend(_order_differences(stored, wanted))
+    if stored.name != wanted.name:
+        found.append(f"the name was {stored.name}, is {wanted.name}")
     return tuple(found)
+
+
+def _part_differences(stored: Collection, wanted: Collection) -> Iterator[str]:
+    """Tell which unique keys, indexes and references are new, gone or other ones."""
+    before, now = _parts(stored), _parts(wanted)
+    for part in (*before, *(each for each in now if each not in before)):
+        if part not in before:
+            yield f"{part} is new"
+        elif part not in now:
+            yield f"{part} is gone"
+        elif before[part] != now[part]:
+            yield f"{part} was {before[part]}, is {now[part]}"
+
+
+def _parts(collection: Collection) -> dict[str, str]:
+    """Return what unique keys, indexes and references are called, and what else they say."""
+    parts = {f"unique key ({', '.join(each.fields)})": "" for each in collection.uniques}
+    parts |= {f"index ({', '.join(each.keys)})": "" for each in collection.indexes}
+    parts |= {
+        f"reference {each.field}": f"to {each.collection} with on_delete {each.on_delete}"
+        for each in collection.references
+    }
+    return parts
 
 
 def _check_differences(stored: Collection, wanted: Collection) -> Iterator[str]:
@@ -168,12 +187,26 @@ def _check_differences(stored: Collection, wanted: Collection) -> Iterator[str]:
                 yield f"check {name} was {was}, is {wanted_now}"
 
 
-def _order_differs(stored: Collection, wanted: Collection) -> str:
-    if stored.names != wanted.names:
-        return "the fields have another order"
-    if stored.checks != wanted.checks:
-        return "the checks have another order"
-    return f"the name was {stored.name}, is {wanted.name}"
+def _order_differences(stored: Collection, wanted: Collection) -> Iterator[str]:
+    """Tell of which parts, as far as both definitions have them, the order is another one."""
+    orders: Mapping[str, tuple[Sequence[object], Sequence[object]]] = {
+        "fields": (stored.names, wanted.names),
+        "unique keys": (stored.uniques, wanted.uniques),
+        "indexes": (stored.indexes, wanted.indexes),
+        "references": (_fields(stored.references), _fields(wanted.references)),
+        "checks": (_names(stored.checks), _names(wanted.checks)),
+    }
+    for what, (before, now) in orders.items():
+        if [each for each in before if each in now] != [each for each in now if each in before]:
+            yield f"the {what} have another order"
+
+
+def _fields(references: Iterable[Reference]) -> list[str]:
+    return [each.field for each in references]
+
+
+def _names(checks: Iterable[Check]) -> list[str]:
+    return [each.name for each in checks]
 
 
 def _words(each: Field) -> str:

@@ -173,9 +173,38 @@ CHANGED = {
     "fewer fields": (things(*RICH.fields[2:4]), "field weight is gone"),
     "another kind": (things(Field("name", FieldType(Kind.BYTES))), "field name was kind text"),
     "null allowed": (things(replace(RICH.fields[2], nullable=True)), "nullable True"),
-    "no uniques": (replace(RICH, uniques=()), "the unique keys differ"),
-    "no indexes": (replace(RICH, indexes=()), "the indexes differ"),
-    "no references": (replace(RICH, references=()), "the references differ"),
+    "no unique keys": (replace(RICH, uniques=()), "unique key (name) is gone"),
+    "another unique key": (
+        replace(RICH, uniques=(*RICH.uniques, Unique("weight"))),
+        "unique key (weight) is new",
+    ),
+    "a wider unique key": (
+        replace(RICH, uniques=(Unique("name", "weight"), RICH.uniques[1])),
+        "unique key (name, weight) is new",
+    ),
+    "no indexes": (replace(RICH, indexes=()), "index (name, -at) is gone"),
+    "an index the other way round": (
+        replace(RICH, indexes=(Index("-name", "at"),)),
+        "index (-name, at) is new",
+    ),
+    "a unique key that was an index": (
+        replace(RICH, indexes=(), uniques=(*RICH.uniques, Unique("name", "at"))),
+        "unique key (name, at) is new",
+    ),
+    "no references": (replace(RICH, references=()), "reference owner is gone"),
+    "a reference to something else": (
+        replace(RICH, references=(Reference("owner", "people", "cascade"),)),
+        "reference owner was to people with on_delete set_null, is to people with on_delete",
+    ),
+    "keys in another order": (
+        replace(RICH, uniques=RICH.uniques[::-1]),
+        "the unique keys have another order",
+    ),
+    "checks in another order": (
+        replace(RICH, checks=RICH.checks[::-1]),
+        "the checks have another order",
+    ),
+    "another name": (replace(RICH, name="others"), "the name was things, is others"),
     "no checks": (replace(RICH, checks=()), "check big is gone"),
     "another order": (
         replace(RICH, fields=(ID, VERSION, *reversed(RICH.fields[2:]))),
@@ -190,6 +219,17 @@ def test_differences_are_told_in_words(case: str) -> None:
     wanted, words = CHANGED[case]
     assert wanted != RICH
     assert any(words in sentence for sentence in differences(RICH, wanted))
+
+
+@pytest.mark.parametrize("case", CHANGED)
+@pytest.mark.parametrize("other", CHANGED)
+def test_no_difference_is_empty_or_vague(case: str, other: str) -> None:
+    """Between any two definitions that differ, what differs is named, in either direction."""
+    one, two = CHANGED[case][0], CHANGED[other][0]
+    found = differences(one, two)
+    assert bool(found) is (one != two)
+    assert len(set(found)) == len(found)
+    assert not any(sentence.endswith(" differ") for sentence in found)
 
 
 def test_equal_definitions_have_no_difference() -> None:

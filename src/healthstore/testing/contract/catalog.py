@@ -96,8 +96,8 @@ _OTHERS: dict[str, tuple[Callable[[Collection], Collection], str]] = {
         "check",
     ),
     "a check less": (lambda made: replace(made, checks=()), "check"),
-    "another unique key": (lambda made: replace(made, uniques=()), "unique keys"),
-    "one more index": (lambda made: replace(made, indexes=(Index("rank"),)), "indexes"),
+    "another unique key": (lambda made: replace(made, uniques=()), "unique key ("),
+    "one more index": (lambda made: replace(made, indexes=(Index("rank"),)), "index (rank) is new"),
     "the fields in another order": (
         lambda made: replace(made, fields=(*_KEY, _FIELDS[-1], _FIELDS[-2])),
         "order",

@@ -33,8 +33,13 @@ def _fresh(name: str = "made") -> str:
     return f"{name}_{uuid4().hex[:12]}"
 
 
-def _things(name: str, *fields: Field, uniques: tuple[Unique, ...] = ()) -> Collection:
-    return Collection(name, (_ID, _VERSION, *fields), uniques, entity="Thing")
+def _things(
+    name: str,
+    *fields: Field,
+    uniques: tuple[Unique, ...] = (),
+    indexes: tuple[Index, ...] = (),
+) -> Collection:
+    return Collection(name, (_ID, _VERSION, *fields), uniques, indexes, entity="Thing")
 
 
 class TestSchema(Contract):
@@ -65,7 +70,11 @@ class TestSchema(Contract):
                 _things(name, Field("a", _LABEL, nullable=True), stored.fields[3]),
                 "field a was",
             ),
-            (_things(name, *stored.fields[2:], uniques=(Unique("a"),)), "the unique keys differ"),
+            (
+                _things(name, *stored.fields[2:], uniques=(Unique("a"),)),
+                "unique key (a) is new",
+            ),
+            (_things(name, *stored.fields[2:], indexes=(Index("-b"),)), "index (-b) is new"),
         )
         for wanted, words in changed:
             other = _things(_fresh())
