@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import takewhile
 
 from healthstore.abc.backend import Backend
 from healthstore.abc.layer import Layer, stack
 from healthstore.abc.registry import connect
 from healthstore.config.settings import MemberSettings
+from healthstore.errors import ConfigurationError
 from healthstore.events import EventBus
 from healthstore.layers.catalog import CatalogLayer, CatalogNoticeLayer
 from healthstore.layers.guard import GuardLayer
@@ -39,13 +41,27 @@ def build_member(
 ) -> Backend:
     """Return the member for its settings, not opened: what serves repositories.
 
-    ``layers`` are laid directly over the adapter, the outermost first.
+    ``layers`` are laid directly over the adapter, the outermost first. Raises ConfigurationError
+    for one that is part of the store and lies over one that is not, or does not say so itself.
     """
-    store = connect(settings.backend_url(), settings.name)
-    views = list(layers)
-    while views and views[-1](store).part_of_store:
-        store = stack(store, [views.pop()])
-    return stack(store, [*_own(settings, bus, statistics), *views, CatalogLayer])
+    parts = list(takewhile(_is_part, reversed(layers)))[::-1]
+    views = layers[: len(layers) - len(parts)]
+    store = stack(connect(settings.backend_url(), settings.name), parts)
+    member = stack(store, [*_own(settings, bus, statistics), *views, CatalogLayer])
+    for layer in takewhile(lambda each: not isinstance(each, CatalogLayer), _layers(member)):
+        if layer.part_of_store:
+            raise ConfigurationError(
+                f"{type(layer).__name__} is part of the store, but lies over what is not, or is "
+                "built by a function that does not say so",
+                hint="put it last, as the class itself or as functools.partial of it",
+            )
+    return member
+
+
+def _is_part(build: Build) -> bool:
+    """Tell whether what is built is part of the store: its class says so, also in a partial."""
+    made = build.func if isinstance(build, partial) else build
+    return bool(getattr(made, "part_of_store", False))
 
 
 def build_whole(

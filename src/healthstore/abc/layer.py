@@ -30,7 +30,8 @@ class Layer:
 
     ``rank`` is the layer's place in a stack: the outermost has the lowest rank. A layer of a
     program is a view of a store, which transfers see whole: they go around it, unless it is
-    ``part_of_store``, as one is that stands in for a database in tests.
+    ``part_of_store``, as one is that stands in for a database in tests: that lies under every
+    view, and is given to a manager as its class or a ``functools.partial`` of it.
     """
 
     rank: ClassVar[int]

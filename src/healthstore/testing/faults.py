@@ -22,6 +22,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
+from functools import partial
 from math import inf
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -109,10 +110,14 @@ class Faults:
         self._planned: list[Fault] = []
         self._members: set[str] = set()
 
-    def layer(self, inner: Backend) -> FaultLayer:
-        """Lay this plan over an adapter: ``DatabaseManager(url, layers=[faults.layer])``."""
-        self._members.add(inner.name)
-        return FaultLayer(inner, self)
+    @property
+    def layer(self) -> Callable[[Backend], FaultLayer]:
+        """What lays this plan over an adapter: ``DatabaseManager(url, layers=[faults.layer])``."""
+        return partial(FaultLayer, faults=self)
+
+    def lies_over(self, member: str) -> None:
+        """Know a member whose operations may be struck."""
+        self._members.add(member)
 
     def fail(  # noqa: PLR0913 - each has a default
         self,
@@ -312,6 +317,7 @@ class FaultLayer(Layer):
     def __init__(self, inner: Backend, faults: Faults) -> None:
         super().__init__(inner)
         self._faults = faults
+        faults.lies_over(inner.name)
 
     async def execute(self, op: Op[R]) -> R:
         """Run the operation below, unless a fault strikes."""

@@ -68,18 +68,19 @@ async def require_removable(
     target: Backend, known: Mapping[str, Collection], names: Some[str]
 ) -> None:
     """Raise ForeignKeyError if documents of other collections refer to these."""
-    for each in known.values():
-        fields = [ref.field for ref in each.references if ref.collection in names]
-        for field in fields if each.name not in names else ():
-            where = Test(field, Operator.NOT_NULL)
-            if await target.execute(Find(each, where, limit=1)):
-                raise ForeignKeyError(
-                    f"documents of {each.name} refer to what is to be removed",
-                    hint=f"nothing was removed; clear {each.name}, too",
-                    entity=each.entity,
-                    field=field,
-                    backend=target.name,
-                )
+    kept = [each for each in known.values() if each.name not in names]
+    leading = [
+        (each, ref.field) for each in kept for ref in each.references if ref.collection in names
+    ]
+    for each, field in leading:
+        if await target.execute(Find(each, Test(field, Operator.NOT_NULL), limit=1)):
+            raise ForeignKeyError(
+                f"documents of {each.name} refer to what is to be removed",
+                hint=f"nothing was removed; clear {each.name}, too",
+                entity=each.entity,
+                field=field,
+                backend=target.name,
+            )
 
 
 async def remove_all(target: Backend, collections: Sequence[Collection]) -> None:
