@@ -366,7 +366,7 @@ class DatabaseManager:
         if name == self.active:
             return await bring_back(self._failover, dry_run=dry_run)
         switch = Switch(
-            self._failover, self.member, self.active, name, with_documents=verify, force=force
+            self._failover, self._two, self.active, name, with_documents=verify, force=force
         )
         read_only = self._settings_of(name).read_only
         obstacles = [f"{name} is configured read-only"] if read_only else []
@@ -418,6 +418,19 @@ class DatabaseManager:
         member = await self._failover.member(name)
         return build_whole(member, self._settings_of(name), self._bus, self._statistics)
 
+    async def _two(self, left: str, right: str) -> tuple[Backend, Backend]:
+        """Return two members, opened, as transfers use them.
+
+        Raises ConfigurationError if they are one database: a store agrees with itself.
+        """
+        if left == right:
+            raise ConfigurationError(
+                f"both are the same member, {left!r}", hint="name two", backend=left
+            )
+        ends = await self.member(left), await self.member(right)
+        self._settings.require_different_stores()
+        return ends
+
     def _settings_of(self, name: str) -> MemberSettings:
         return {each.name: each for each in self._settings.members}[name]
 
@@ -441,12 +454,7 @@ class DatabaseManager:
         if replace:
             require_confirmed(target, confirm, self.profile)
         chosen = _collections(entities)
-        if source == target:
-            raise ConfigurationError(
-                "source and target are the same member", hint="name two", backend=source
-            )
-        ends = await self.member(source), await self.member(target)
-        self._settings.require_different_stores()
+        ends = await self._two(source, target)
         async with self._failover.filling(target):
             return await migrate(*ends, chosen, replace=replace, on_event=on_event)
 
@@ -477,12 +485,8 @@ class DatabaseManager:
         on_event: Progress | None = None,
     ) -> VerificationReport:
         """Compare two members, document by document; the report says where they differ."""
-        return await verify(
-            await self.member(left),
-            await self.member(right),
-            _collections(entities),
-            on_event=on_event,
-        )
+        ends = await self._two(left, right)
+        return await verify(*ends, _collections(entities), on_event=on_event)
 
     async def backup(
         self,

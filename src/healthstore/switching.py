@@ -39,13 +39,13 @@ class SwitchReport:
 class Switch:
     """A change of the active member from ``source`` to ``target``.
 
-    ``member`` lends an open member by name. The target must have every document of the source
+    ``two`` lends two open members by name. The target must have every document of the source
     or, not ``with_documents``, the same counts, versions and latest changes. With ``force``, a
     source that is not up is not compared.
     """
 
     failover: Failover
-    member: Callable[[str], Awaitable[Backend]]
+    two: Callable[[str, str], Awaitable[tuple[Backend, Backend]]]
     source: str
     target: str
     with_documents: bool
@@ -76,7 +76,7 @@ class Switch:
         return SwitchReport(self.source, self.target, possible=True, seconds=seconds)
 
     async def _require_fit(self, obstacles: Iterable[str]) -> None:
-        await self.member(self.target)
+        await self.failover.member(self.target)
         found = [*await self.failover.changes.obstacles(self.target, force=self.force), *obstacles]
         if found:
             raise UnavailableError("; ".join(found), hint="look at its health", backend=self.target)
@@ -84,7 +84,7 @@ class Switch:
     async def _require_current(self, *, with_documents: bool) -> None:
         if self.force and not self.failover.serves(self.source):
             return
-        ends = await self.member(self.source), await self.member(self.target)
+        ends = await self.two(self.source, self.target)
         differences = await lag(*ends)
         if not differences and with_documents:
             report = await verify(*ends)

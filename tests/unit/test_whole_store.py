@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar, cast
 
 import pytest
@@ -17,6 +18,8 @@ from healthstore.testing.faults import Faults
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from healthstore.abc import Backend
+
 R = TypeVar("R")
 
 
@@ -29,7 +32,7 @@ class Note(Entity, collection="notes"):
 class ScopeLayer(Layer):
     """Shows the rows of tenant ``a`` only."""
 
-    rank: ClassVar[int] = 96
+    rank: ClassVar[int] = 98
 
     async def execute(self, op: Op[R]) -> R:
         """Run the operation below; a read finds no row of another tenant."""
@@ -119,7 +122,7 @@ async def test_a_rebuilt_member_is_seen_whole(tmp_path: Path) -> None:
         assert (await db.backup(tmp_path / "b.json")).rows == 3
 
 
-async def test_one_file_that_was_made_under_two_names_is_not_copied_onto_itself(
+async def test_one_file_that_was_made_under_two_names_is_no_copy_of_itself(
     tmp_path: Path,
 ) -> None:
     """When the members are made it cannot be known; before anything is removed it is."""
@@ -131,7 +134,47 @@ async def test_one_file_that_was_made_under_two_names_is_not_copied_onto_itself(
         await alone.repository(Note).add(Note(tenant="a"))
     two.hardlink_to(one)
     async with db:
-        with pytest.raises(ConfigurationError, match="the same database"):
-            await db.migrate("one", "two", replace=True)
+        for compared in (
+            lambda: db.migrate("one", "two", replace=True),
+            lambda: db.verify("one", "two"),
+            lambda: db.switch("two"),
+            lambda: db.switch("two", verify=False),
+        ):
+            with pytest.raises(ConfigurationError, match="the same database"):
+                await compared()
+        report = await db.switch("two", dry_run=True)
+        assert not report.possible
+        assert "the same database" in report.reasons[0]
+        assert db.active == "one"
+        with pytest.raises(ConfigurationError, match="the same member"):
+            await db.verify("one", "one")
     async with DatabaseManager(f"sqlite:///{one}") as alone:
         assert await alone.repository(Note).count() == 1
+
+
+class NestedLayer(Layer):
+    """What stands in for a database, as a test could have it."""
+
+    rank: ClassVar[int] = 96
+    part_of_store: ClassVar[bool] = True
+    built: ClassVar[list[str]] = []
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self.built.append(inner.name)
+
+
+def hidden(inner: Backend) -> Layer:
+    """Return a layer that is part of the store, and do not say so."""
+    return NestedLayer(inner)
+
+
+def test_what_is_part_of_the_store_says_so_and_lies_under_the_rest() -> None:
+    """Otherwise a transfer would go around it; a manager builds each layer once."""
+    NestedLayer.built.clear()
+    DatabaseManager("memory://", layers=[ScopeLayer, partial(NestedLayer)])
+    assert NestedLayer.built == ["memory"]
+    for layers in ([NestedLayer, ScopeLayer], [hidden]):
+        with pytest.raises(ConfigurationError, match="NestedLayer is part of the store") as error:
+            DatabaseManager("memory://", layers=layers)
+        assert error.value.hint
