@@ -42,7 +42,6 @@ BACKENDS = {
 }
 DRIVERS = {
     "aiomysql",
-    "aiosqlite",
     "asyncpg",
     "bson",
     "pymongo",

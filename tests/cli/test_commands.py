@@ -137,7 +137,7 @@ def test_help_is_light() -> None:
     assert done.returncode == Exit.OK
     for command in COMMANDS:
         assert f"\n  {command} " in done.stdout
-    heavy = {"aiomysql", "aiosqlite", "asyncpg", "pymongo", "rich", "sqlalchemy", "sqlite3"}
+    heavy = {"aiomysql", "asyncpg", "pymongo", "rich", "sqlalchemy", "sqlite3"}
     heavy |= {"asyncio", "pydantic"}  # what reads settings and opens stores
     assert not heavy & set(done.stderr.split())
 

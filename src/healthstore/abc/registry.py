@@ -43,10 +43,7 @@ _POSTGRESQL = BuiltIn("healthstore.adapters.sql.postgres:connect", "postgresql",
 _MYSQL = BuiltIn("healthstore.adapters.sql.mysql:connect", "mysql", ("aiomysql", "pymysql"), 3306)
 _MARIADB = BuiltIn(_MYSQL.target, "mariadb", _MYSQL.distributions, _MYSQL.port)
 _SQLITE = BuiltIn(
-    "healthstore.adapters.sql.sqlite:connect",
-    "sqlite",
-    ("aiosqlite",),
-    library="sqlite3:sqlite_version",
+    "healthstore.adapters.sql.sqlite:connect", "sqlite", library="sqlite3:sqlite_version"
 )
 _MONGODB = BuiltIn("healthstore.adapters.mongo:connect", "mongodb", ("pymongo", "bson"), 27017)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from math import inf
 
 import pytest
 
@@ -19,6 +20,7 @@ class Line:
     def __init__(self) -> None:
         self.reusable = True
         self.closed = False
+        self.pings = 0
 
     async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
         """Return nothing."""
@@ -38,7 +40,8 @@ class Line:
         """Do nothing."""
 
     async def ping(self) -> None:
-        """Do nothing."""
+        """Answer."""
+        self.pings += 1
 
     async def discard(self) -> None:
         """Close."""
@@ -136,3 +139,33 @@ async def test_a_refused_lending_takes_no_place() -> None:
         with pytest.raises(UnavailableError):
             await pool.acquire()
     assert pool.figures() == PoolFigures(1, 0, 0, 0)
+
+
+@pytest.mark.parametrize(("trusted", "asked"), [(0.0, 1), (inf, 0)])
+async def test_an_idle_connection_is_tried_unless_it_is_trusted(trusted: float, asked: int) -> None:
+    """A server may have hung up meanwhile; a file does not."""
+    pool = Pool(new, PoolOptions(size=1, trusted_seconds=trusted))
+    first = await pool.acquire()
+    await pool.release(first)
+    assert await pool.acquire() is first
+    assert isinstance(first, Line)
+    assert first.pings == asked
+    await pool.release(first)
+
+
+async def test_whoever_waits_is_served_first() -> None:
+    """A connection that comes back goes to who has waited longest, not to who comes next."""
+    pool = Pool(new, PoolOptions(size=1))
+    held, order = await pool.acquire(), list[str]()
+
+    async def take(name: str) -> None:
+        connection = await pool.acquire()
+        order.append(name)
+        await pool.release(connection)
+
+    waiting = asyncio.create_task(take("waiting"))
+    await asyncio.sleep(0)
+    await pool.release(held)
+    await take("late")
+    await waiting
+    assert order == ["waiting", "late"]

@@ -20,7 +20,7 @@ from healthstore.adapters.sql.floats import UnevenError
 from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber
 from healthstore.adapters.sql.schema import create, names
-from healthstore.adapters.sql.session import SqlSession, begin
+from healthstore.adapters.sql.session import Lent, SqlSession, begin
 from healthstore.adapters.sql.tables import table_of
 from healthstore.errors import ForeignKeyError, HealthstoreError, SerializationError
 from healthstore.model import evaluate
@@ -130,17 +130,15 @@ class SqlAdapter(Adapter[SqlSession]):
 
     # --- sessions --------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def session(self, effect: Effect) -> AsyncGenerator[SqlSession, None]:
+    def session(self, effect: Effect) -> AbstractAsyncContextManager[SqlSession]:
         """Lend a connection; a change of the schema excludes every other one."""
-        pool = self.readers if effect is Effect.READ else self.writers
-        async with pool.lend() as connection:
-            session = SqlSession(connection, pool)
-            if effect is not Effect.ADMIN:
-                yield session
-                return
-            async with session.exclusive(self.dialect):
-                yield session
+        lent = Lent(self.readers if effect is Effect.READ else self.writers)
+        return self._changing(lent) if effect is Effect.ADMIN else lent
+
+    @asynccontextmanager
+    async def _changing(self, lent: Lent) -> AsyncGenerator[SqlSession, None]:
+        async with lent as session, session.exclusive(self.dialect):
+            yield session
 
     async def begin_session(self, options: UnitOptions) -> SqlSession:
         """Take a connection and begin a transaction on it."""

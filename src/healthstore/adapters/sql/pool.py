@@ -22,18 +22,20 @@ from healthstore.errors import Condition, UnavailableError
 
 __all__ = ("Pool", "PoolOptions", "hang_up", "within")
 
-# A connection that was idle for longer is tried before use: HikariCP's aliveBypassWindowMs.
-_TRUSTED_SECONDS = 0.5
 _PING_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """``size`` connections; seconds to wait for a free one, and to connect."""
+    """``size`` connections; seconds to wait for a free one, and to connect.
+
+    One that was idle for longer than ``trusted_seconds`` is tried before it is lent.
+    """
 
     size: int = 10
     acquire_seconds: float = 10.0
     connect_seconds: float = 5.0
+    trusted_seconds: float = 0.5  # HikariCP's aliveBypassWindowMs
 
     @classmethod
     def read(cls, options: Mapping[str, Any]) -> PoolOptions:
@@ -70,35 +72,27 @@ class Pool:
         connection = await self.acquire()
         try:
             yield connection
-        except Exception:
+        except BaseException as error:
+            await self.take_back(connection, error)
+            raise
+        await self.take_back(connection, None)
+
+    async def take_back(self, connection: Connection, error: BaseException | None) -> None:
+        """Release a connection, or discard it after a cancellation: a statement may still run."""
+        if error is None or isinstance(error, Exception):
             await self.release(connection)
-            raise
-        except BaseException:
-            # Cancelled: a statement may still run on it.
+        else:
             await self.discard(connection)
-            raise
-        await self.release(connection)
 
     async def acquire(self) -> Connection:
         """Return a working connection; it must be released or discarded.
 
         Raises UnavailableError when none becomes free in time.
         """
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(self._options.acquire_seconds):
-                await self._free.acquire()
-        except TimeoutError:
-            error = UnavailableError(
-                f"no connection became free within {self._options.acquire_seconds} s",
-                hint="look for a transaction that is held open, or for a call beside the one that it "
-                "is in: inside, use tx.repository()"
-                + ("; or raise pool_size" if self._options.size > 1 else ""),
-            )
-            error.condition = Condition.OVERLOADED
-            raise error from None
-        finally:
-            self._waiting -= 1
+        if self._free.locked():
+            await self._wait()
+        else:
+            await self._free.acquire()  # at once
         self._lent += 1
         try:
             if self._before is not None:
@@ -139,6 +133,23 @@ class Pool:
         while self._idle:
             self._idle.pop()[1].abandon()
 
+    async def _wait(self) -> None:
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._options.acquire_seconds):
+                await self._free.acquire()
+        except TimeoutError:
+            error = UnavailableError(
+                f"no connection became free within {self._options.acquire_seconds} s",
+                hint="look for a transaction that is held open, or for a call beside the one that it "
+                "is in: inside, use tx.repository()"
+                + ("; or raise pool_size" if self._options.size > 1 else ""),
+            )
+            error.condition = Condition.OVERLOADED
+            raise error from None
+        finally:
+            self._waiting -= 1
+
     def _give_up(self) -> None:
         self._lent -= 1
         self._free.release()
@@ -151,7 +162,7 @@ class Pool:
             if not connection.reusable:
                 await asyncio.shield(connection.discard())
                 continue
-            if now - since < _TRUSTED_SECONDS:
+            if now - since < self._options.trusted_seconds:
                 return connection
             if await self._answers(connection):
                 return connection

@@ -13,7 +13,7 @@ from healthstore.adapters.sql.dialect import Connection, Dialect
 from healthstore.adapters.sql.errors import explain
 from healthstore.adapters.sql.pool import Pool
 
-__all__ = ("SqlSession", "begin")
+__all__ = ("Lent", "SqlSession", "begin")
 
 _ROLLBACK_SECONDS = 0.2  # then the connection is closed, which rolls back as well
 
@@ -98,6 +98,29 @@ class SqlSession:
             await self.pool.discard(self.connection)
             raise
         await self.pool.release(self.connection)
+
+
+class Lent:
+    """Lends a session for one operation, as an asynchronous context: with no transaction open.
+
+    A class, as it is on the way of every call: a generator costs 2 µs more.
+    """
+
+    __slots__ = ("_connection", "_pool")
+
+    _connection: Connection
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> SqlSession:
+        """Take a connection."""
+        self._connection = await self._pool.acquire()
+        return SqlSession(self._connection, self._pool)
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Give it back."""
+        await self._pool.take_back(self._connection, error)
 
 
 async def begin(pool: Pool, dialect: Dialect, options: UnitOptions) -> SqlSession:

@@ -1,4 +1,4 @@
-"""SQLite: the dialect, and a driver on aiosqlite.
+"""SQLite: the dialect, and a driver on sqlite3.
 
 One connection writes and others read (write-ahead log); ``synchronous=FULL`` makes every
 acknowledged commit durable; tables are STRICT, so a column holds one type.

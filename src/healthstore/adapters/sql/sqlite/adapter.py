@@ -6,10 +6,10 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from healthstore.abc.adapter import silence_values
 from healthstore.abc.backend import Capabilities
 from healthstore.abc.options import common_options
 from healthstore.abc.prober import Vitals
@@ -18,10 +18,12 @@ from healthstore.adapters.sql import prober
 from healthstore.adapters.sql.adapter import SqlAdapter, SqlSession
 from healthstore.adapters.sql.dialect import Connection, Row
 from healthstore.adapters.sql.pool import Pool, PoolOptions
+from healthstore.adapters.sql.session import Lent
 from healthstore.adapters.sql.sqlite.dialect import SQLITE
 from healthstore.adapters.sql.sqlite.driver import (
     File,
     gone,
+    in_one_trip,
     on_its_file,
     open_file,
     replaced,
@@ -32,10 +34,11 @@ from healthstore.errors import (
     Outcome,
     OutcomeUnknownError,
 )
-from healthstore.model.ops import Effect
+from healthstore.model.ops import Effect, Op
 
 __all__ = ("SqliteAdapter", "connect")
 
+R = TypeVar("R")
 _READERS = 4
 # A prober that waits for a lock must answer before whoever asked it gives up.
 _PROBER_BUSY_SECONDS = 0.2
@@ -96,8 +99,8 @@ class SqliteAdapter(SqlAdapter):
 
     async def connect(self) -> None:
         """Open the file and check that it can be written durably."""
-        silence_values("aiosqlite")
-        options = self._pool_options
+        # A file does not hang up: nothing is tried before it is lent.
+        options = replace(self._pool_options, trusted_seconds=inf)
         self.writers = Pool(self.dial_pooled, replace(options, size=1), self._require_file)
         self.readers = Pool(self.dial_pooled, options, self._require_file)
         await self.ping_writer()
@@ -128,13 +131,23 @@ class SqliteAdapter(SqlAdapter):
         super().abandon()
         self._file.identity = None
 
-    @asynccontextmanager
-    async def session(self, effect: Effect) -> AsyncGenerator[SqlSession, None]:
-        """Lend a connection; what was written to a file that is gone is reported as unknown."""
-        async with super().session(effect) as session:
-            yield session
-        if effect is not Effect.READ:
+    async def run(self, session: SqlSession, op: Op[R]) -> R:
+        """Run one operation in one trip to the connection's thread.
+
+        What was written to a file that is gone is reported as unknown.
+        """
+        found = await in_one_trip(
+            session.connection, lambda: super(SqliteAdapter, self).run(session, op)
+        )
+        if op.effect is not Effect.READ and not session.in_transaction:
             self._require_kept(session)
+        return found
+
+    @asynccontextmanager
+    async def _changing(self, lent: Lent) -> AsyncGenerator[SqlSession, None]:
+        async with super()._changing(lent) as session:
+            yield session
+        self._require_kept(session)
 
     async def commit_session(self, session: SqlSession) -> None:
         """Commit; see :class:`SqlAdapter`."""

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ColumnElement, cast, func, literal_column, select
-from sqlalchemy.dialects.sqlite import aiosqlite as sqlalchemy_aiosqlite
+from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.types import BLOB, INTEGER, REAL, TEXT, TypeEngine
 
 from healthstore.abc.backend import Isolation
@@ -240,10 +240,9 @@ _CODES: Mapping[int, Verdict] = {
 # SQLite has one code for every mistake in a statement; its messages are never translated.
 _MISSING = re.compile("no such (table|column)")
 _CLASSES: Mapping[type[BaseException], Verdict] = {
-    OverflowError: Verdict.RANGE,
-    sqlite3.ProgrammingError: Verdict.UNAVAILABLE,  # "Cannot operate on a closed database."
+    sqlite3.DataError: Verdict.RANGE,
+    sqlite3.ProgrammingError: Verdict.UNAVAILABLE,  # the connection is closed
     sqlite3.OperationalError: Verdict.DAMAGED,  # a text that is not UTF-8
-    ValueError: Verdict.UNAVAILABLE,  # aiosqlite's "no active connection"
 }
 
 
@@ -251,8 +250,9 @@ def _classify(error: BaseException, phase: Phase, collection: Collection | None)
     del phase
     code = code_of(error)
     if code is None:
-        # Nobody else writes into the file.
-        damaged = is_ours(error) or isinstance(error, UnicodeDecodeError)
+        # Nobody else writes into the file: what cannot be read from it was damaged.
+        unreadable = is_ours(error) and not isinstance(error, sqlite3.Error)
+        damaged = unreadable or isinstance(error, UnicodeDecodeError)
         verdict = Verdict.DAMAGED if damaged else _CLASSES.get(type(error), Verdict.OTHER)
         return Failure(verdict, type(error).__name__)
     if code == sqlite3.SQLITE_ERROR and _MISSING.match(str(error)):
@@ -284,8 +284,8 @@ def _constraint(message: str, verdict: Verdict, collection: Collection) -> str |
 
 
 SQLITE = Dialect(
-    compiler=sqlalchemy_aiosqlite.dialect(),
-    ddl_compiler=sqlalchemy_aiosqlite.dialect(),
+    compiler=pysqlite.dialect(),
+    ddl_compiler=pysqlite.dialect(),
     column_type=_column_type,
     table_options={"sqlite_strict": True},
     encoders=_ENCODERS,

@@ -1,20 +1,20 @@
-"""The driver of SQLite: the file that is served, and connections of aiosqlite to it."""
+"""The driver of SQLite: the file that is served, and connections to it, each in a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar, cast
-
-import aiosqlite
+from time import monotonic, sleep
+from typing import Any, TypeAlias, TypeVar, cast
 
 from healthstore.adapters.sql.dialect import BulkInsert, Connection, Row
 from healthstore.adapters.sql.errors import misconfigured
+from healthstore.adapters.sql.sqlite.thread import CallThread
 from healthstore.errors import Condition, UnavailableError
 
 __all__ = (
@@ -23,6 +23,7 @@ __all__ = (
     "File",
     "code_of",
     "gone",
+    "in_one_trip",
     "on_its_file",
     "open_file",
     "replaced",
@@ -35,9 +36,9 @@ READ_FLOAT = "healthstore_float"
 _BUSY_PAUSE = 0.005  # seconds between looking whether a lock is gone
 _BUSY_MILLISECONDS = 100  # of SQLite's own wait for a lock, which nothing can cut short
 _OLDEST = (3, 37)  # STRICT tables
-_END_SECONDS = 1.0
+_END_SECONDS = 1.0  # of waiting for a thread that may hang in the file system
 _PRIVATE = 0o600
-_STEP = 0.001  # seconds between two looks at a thread
+_STEP = 0.001  # seconds between two interruptions of what does not end
 
 
 Identity: TypeAlias = tuple[int, int]
@@ -60,108 +61,176 @@ class File:
 
 
 class _SqliteConnection:
-    """A connection of aiosqlite, which runs in a thread of its own."""
+    """A connection of sqlite3, in a thread of its own.
 
-    def __init__(self, inner: aiosqlite.Connection, file: File, busy_seconds: float) -> None:
-        self._inner = inner
-        self._open = True
-        self._running = False  # also true after a cancellation: the thread goes on
-        self._busy_seconds = busy_seconds
+    A trip to that thread and back costs several times what a short statement does, so a whole
+    request makes one: see :meth:`through`.
+    """
+
+    def __init__(self, file: File, busy_seconds: float) -> None:
         self.file = file
         self.identity: Identity | None = None
+        self._busy_seconds = busy_seconds
+        self._thread = CallThread("healthstore-sqlite")
+        self._inner: sqlite3.Connection | None = None
+        self._open = True
+        self._spoiled = False
+        # Trips to the thread are numbered: the last one that was asked for, the one that it is
+        # on, the last one that ended, and the last one that is to end before its next statement.
+        self._asked = self._trip = self._ended = self._stopped = 0
+
+    async def open(self, uri: str, served: Identity | None) -> None:
+        """Open the file, which must be the one that is served, if one is."""
+        inner = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=256)
+        self._inner = inner
+        self.identity = self.file.look()
+        if served is not None and self.identity != served:
+            # Taken away since it was opened, it may come back: that is an outage, no damage.
+            raise gone() if self.identity is None else replaced()
+        inner.create_function(READ_BLOB, 1, bytes.fromhex, deterministic=True)
+        inner.create_function(READ_FLOAT, 1, float.fromhex, deterministic=True)
+        await _prelude(self)
+
+    async def through(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine to its end in the connection's thread: one trip, whatever it asks for.
+
+        It may await nothing but this connection. After a cancellation it ends before its next
+        statement.
+        """
+        if self._thread.inside:
+            return await work()
+        if not self._open:
+            raise _closed()
+        self._asked += 1
+        trip = self._asked
+        try:
+            return await self._thread.call(partial(self._finish, work, trip))
+        except asyncio.CancelledError:
+            self._stopped = trip
+            raise
+
+    def _finish(self, work: Callable[[], Coroutine[Any, Any, T]], trip: int) -> T:
+        self._trip = trip
+        coroutine = work()
+        try:
+            coroutine.send(None)
+        except StopIteration as end:
+            return cast(T, end.value)
+        finally:
+            coroutine.close()
+            self._ended = trip
+        raise AssertionError("what runs in a connection's thread waits for nothing else")
 
     async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
-        return list(await self._patiently(partial(self._inner.execute_fetchall, sql, parameters)))
+        return await self._do(lambda inner: inner.execute(sql, parameters).fetchall())
 
     async def execute(self, sql: str, parameters: Row) -> int:
-        # RETURNING tells the number of rows without a second trip to the thread.
-        return len(await self.fetch(f"{sql} RETURNING 1", parameters))
+        return await self._do(lambda inner: inner.execute(sql, parameters).rowcount)
 
     async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
-        cursor = await self._patiently(partial(self._inner.executemany, sql, rows))
-        await cursor.close()
+        await self._do(lambda inner: inner.executemany(sql, rows))
 
     async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
         await self.execute_many(insert.single, rows)
 
     async def run(self, sql: str) -> None:
-        await self._patiently(partial(self._inner.execute_fetchall, sql))
+        await self.fetch(sql, ())
 
-    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def ping(self) -> None:
+        await self.run("SELECT 1 FROM sqlite_master LIMIT 1")
+
+    async def _do(self, statement: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a statement in the connection's thread."""
+        if self._thread.inside:
+            return self._patiently(statement)
+        return await self.through(lambda: self._do(statement))
+
+    def _patiently(self, statement: Callable[[sqlite3.Connection], T]) -> T:
         """Repeat what found the file locked, for as long as ``busy_seconds``.
 
         SQLite's own wait cannot be interrupted, and does not happen at all when two connections
         switch a new file to the write-ahead log (https://sqlite.org/c3ref/busy_handler.html).
         """
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._busy_seconds
+        inner = self._inner
+        if inner is None:
+            raise _closed()
+        until = monotonic() + self._busy_seconds
         while True:
+            if self._trip <= self._stopped:
+                raise _interrupted()
             try:
-                return await self._to_its_end(work())
+                return statement(inner)
+            except OverflowError:
+                raise sqlite3.DataError("a number of more than 64 bits") from None
             except sqlite3.OperationalError as error:
                 busy = (code_of(error) or 0) & 0xFF == sqlite3.SQLITE_BUSY
-                if not busy or self._inner.in_transaction or loop.time() >= until:
+                if not busy or inner.in_transaction or monotonic() >= until:
                     raise
-            await asyncio.sleep(_BUSY_PAUSE)
-
-    async def _to_its_end(self, work: Awaitable[T]) -> T:
-        self._running = True
-        try:
-            result = await work
-        except Exception:
-            self._running = False
-            raise
-        self._running = False
-        return result
-
-    async def ping(self) -> None:
-        await self._to_its_end(self._inner.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1"))
+            sleep(_BUSY_PAUSE)
 
     @property
     def reusable(self) -> bool:
-        served = self.identity == self.file.identity
-        return served and self._open and not self._inner.in_transaction
+        if self._inner is None or not self._open or self._spoiled:
+            return False
+        return self.identity == self.file.identity and not self._inner.in_transaction
 
     async def discard(self) -> None:
         """Stop what runs, and close; the thread ends when the statement has.
 
         The last connection that closes moves the write-ahead log into the file, and removes it.
         """
+        if self._thread.inside:
+            self._spoiled = True  # whoever lent it closes it, outside
+            return
         if not self._open:
             return
         self._open = False
         try:
             await self._interrupt()
-            await self._inner.close()
-        except (sqlite3.Error, ValueError) as error:
-            # Nothing more can be done with it: the file is closed when the thread ends.
-            del error
+            await self._thread.call(self._close)
+        finally:
+            self.abandon()
 
     async def abort(self) -> None:
         """Stop what runs; a thread that hangs in the file system closes when it comes back."""
-        if not self._open:
-            return
-        self._open = False
-        with suppress(sqlite3.Error, TimeoutError, ValueError):  # ValueError: it was never opened
+        with suppress(TimeoutError):
             async with asyncio.timeout(_END_SECONDS):
-                await self._interrupt()
-        self._inner.stop()
-        await _ended(self._inner)
+                await self.discard()
 
     def abandon(self) -> None:
         """Let the thread close the file, and end."""
         self._open = False
-        self._inner.stop()
+        self._thread.end(self._close)
 
     async def _interrupt(self) -> None:
-        """Stop what runs, if something does.
+        """Stop what runs, if something does."""
+        self._stopped = self._asked
+        while self._ended < self._asked:
+            # A statement that begins forgets an interruption: hence again and again.
+            if self._inner is not None:
+                self._inner.interrupt()
+            await asyncio.sleep(_STEP)
 
-        SQLite remembers an interruption until the next statement begins, and one that it
-        remembers when it closes keeps it from moving the write-ahead log into the file.
-        """
-        if self._running:
-            await self._inner.interrupt()
-            await self._inner.execute_fetchall("SELECT 1")
+    def _close(self) -> None:
+        """Close the file, in the thread; if that fails, nothing more can be done with it."""
+        inner, self._inner = self._inner, None
+        if inner is None:
+            return
+        # An interruption that is remembered keeps the log from moving into the file.
+        for last in (partial(inner.execute, "SELECT 1"), inner.close):
+            with suppress(sqlite3.Error):
+                last()
+
+
+def _closed() -> sqlite3.ProgrammingError:
+    return sqlite3.ProgrammingError("the connection is closed")
+
+
+def _interrupted() -> sqlite3.OperationalError:
+    """Return what SQLite raises when a statement is interrupted, for one that did not begin."""
+    error = sqlite3.OperationalError("interrupted")
+    error.sqlite_errorcode = sqlite3.SQLITE_INTERRUPT
+    return error
 
 
 def code_of(error: BaseException) -> int | None:
@@ -186,6 +255,11 @@ def replaced() -> UnavailableError:
     )
     error.condition = Condition.DAMAGED
     return error
+
+
+async def in_one_trip(connection: Connection, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine that asks a connection, and waits for nothing else, in one trip to its thread."""
+    return await cast("_SqliteConnection", connection).through(work)
 
 
 def on_its_file(connection: Connection) -> bool:
@@ -225,26 +299,12 @@ async def open_file(file: File, busy_seconds: float) -> Connection:
     if served is None:
         mode = "rwc"
         _create(path)
-    inner = aiosqlite.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        isolation_level=None,
-        cached_statements=256,
-    )
-    # A program that forgets close() must still end: aiosqlite's thread is no daemon
-    # (omnilib/aiosqlite#369).
-    inner._thread.daemon = True  # noqa: SLF001 - there is no public way
-    connection = _SqliteConnection(inner, file, busy_seconds)
+    connection = _SqliteConnection(file, busy_seconds)
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
     try:
-        await inner
-        connection.identity = file.look()
-        _require_served(connection, served)
-        await inner.create_function(READ_BLOB, 1, bytes.fromhex, deterministic=True)
-        await inner.create_function(READ_FLOAT, 1, float.fromhex, deterministic=True)
-        await _prelude(connection)
+        await connection.through(partial(connection.open, uri, served))
     except BaseException:
         await asyncio.shield(connection.discard())
-        await asyncio.shield(_ended(inner))
         raise
     file.identity = file.identity or connection.identity
     return connection
@@ -261,24 +321,6 @@ def _create(path: Path) -> None:
     with suppress(OSError):
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, _PRIVATE))
         path.chmod(_PRIVATE)  # the umask may have taken rights of the owner
-
-
-def _require_served(connection: _SqliteConnection, served: Identity | None) -> None:
-    if served is not None and connection.identity != served:
-        # Taken away since it was opened, it may come back: that is an outage, no damage.
-        raise gone() if connection.identity is None else replaced()
-
-
-async def _ended(inner: aiosqlite.Connection) -> None:
-    """Wait until a connection's thread has ended, unless it hangs in the file system.
-
-    One that is left behind would report to an event loop that may be closed by then.
-    """
-    loop = asyncio.get_running_loop()
-    until = loop.time() + _END_SECONDS
-    thread = inner._thread  # noqa: SLF001 - there is no public way
-    while thread.is_alive() and loop.time() < until:  # noqa: ASYNC110 - a thread has no event
-        await asyncio.sleep(_STEP)
 
 
 async def _prelude(connection: Connection) -> None:
