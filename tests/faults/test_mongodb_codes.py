@@ -17,6 +17,7 @@ from healthstore.errors import (
     Outcome,
     OutcomeUnknownError,
     ReadOnlyError,
+    RefusedValueError,
     UnavailableError,
 )
 from healthstore.model.ops import Find
@@ -49,6 +50,8 @@ async def fake_store(fake: FakeMongo) -> Backend:
         (13436, OutcomeUnknownError, Condition.DOWN, Outcome.UNKNOWN),
         (6, OutcomeUnknownError, Condition.SUSPECT, Outcome.UNKNOWN),
         (9001, OutcomeUnknownError, Condition.SUSPECT, Outcome.UNKNOWN),
+        (10334, RefusedValueError, Condition.OK, Outcome.NOT_APPLIED),
+        (17419, RefusedValueError, Condition.OK, Outcome.NOT_APPLIED),
         (462, UnavailableError, Condition.OVERLOADED, Outcome.NOT_APPLIED),
         (8_000_000, BackendError, Condition.SUSPECT, Outcome.UNKNOWN),
     ],

@@ -101,6 +101,7 @@ _BY_CODE: dict[int, Meaning] = {
     13435: Meaning.NOT_PRIMARY,  # NotPrimaryNoSecondaryOk
     13436: Meaning.GOING_AWAY,  # NotPrimaryOrSecondary
     14031: Meaning.FULL,  # OutOfDiskSpace
+    17419: Meaning.TOO_LARGE,  # an update would make a document too large
 }
 _BY_SQLSTATE: dict[str, int] = {
     "23P01": 11000,
