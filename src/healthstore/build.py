@@ -1,9 +1,10 @@
 """From settings to members, and from members to one backend: the order of the layers.
 
-A member is Retry over Monitor over the program's own layers over Catalog over its adapter.
+A member is Retry over Monitor over the program's own layers over Catalog over Coalesce over its
+adapter.
 Failover gives each request one deadline for all its attempts. The guard lies over whatever a
-repository talks to. Transfers go to the store itself, around the program's layers and Catalog:
-Timeout over Retry over Monitor. See :mod:`healthstore.abc.layer` for ranks.
+repository talks to. Transfers go to the store itself, around the program's layers, Catalog and
+Coalesce: Timeout over Retry over Monitor. See :mod:`healthstore.abc.layer` for ranks.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from healthstore.config.settings import MemberSettings
 from healthstore.errors import ConfigurationError
 from healthstore.events import EventBus
 from healthstore.layers.catalog import CatalogLayer, CatalogNoticeLayer
+from healthstore.layers.coalesce import CoalesceLayer
 from healthstore.layers.guard import GuardLayer
 from healthstore.layers.monitor import MonitorLayer
 from healthstore.layers.read_only import ReadOnlyLayer
@@ -47,7 +49,9 @@ def build_member(
     parts = list(takewhile(_is_part, reversed(layers)))[::-1]
     views = layers[: len(layers) - len(parts)]
     store = stack(connect(settings.backend_url(), settings.name), parts)
-    member = stack(store, [*_own(settings, bus, statistics), *views, CatalogLayer])
+    coalesced = partial(CoalesceLayer, seconds=timeout_of(settings))
+    inmost: list[Build] = [CatalogLayer, *([coalesced] if settings.coalesce else [])]
+    member = stack(store, [*_own(settings, bus, statistics), *views, *inmost])
     for layer in takewhile(lambda each: not isinstance(each, CatalogLayer), _layers(member)):
         if layer.part_of_store:
             raise ConfigurationError(

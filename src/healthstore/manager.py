@@ -22,6 +22,7 @@ from healthstore.errors import (
     InvalidRequestError,
 )
 from healthstore.events import ConfigReloaded, Event, EventBus, EventStream
+from healthstore.layers.coalesce import Apart
 from healthstore.logs import LEVELS, log_event
 from healthstore.model.arguments import listed
 from healthstore.model.ops import Ensure, Ensured
@@ -86,8 +87,9 @@ class DatabaseManager:
     member fails; by default reads go on at the next one and writes are refused. ``layers`` are
     laid directly over each member's adapter, for repositories: transfers see every row around
     them. ``mock_fill`` fills the mock, if the policy has one, when the entities are initialized.
-    ``settings`` are all of that but the last two, made elsewhere, and ``reread`` reads them again
-    for :meth:`reload`. Use the manager with ``async with``, or call :meth:`open` and
+    Without ``coalesce``, requests of several tasks are never sent together. ``settings`` are all
+    of that but ``layers`` and ``mock_fill``, made elsewhere, and ``reread`` reads them again for
+    :meth:`reload`. Use the manager with ``async with``, or call :meth:`open` and
     :meth:`close`. Raises ConfigurationError for anything that cannot be used.
     """
 
@@ -101,8 +103,11 @@ class DatabaseManager:
         reread: Callable[[], Settings] | None = None,
         layers: Sequence[Build] = (),
         mock_fill: MockFill | None = None,
+        coalesce: bool = True,
     ) -> None:
-        given = settings or settings_of(urls, members or {}, policy=policy, profile=profile)
+        given = settings or settings_of(
+            urls, members or {}, policy=policy, profile=profile, coalesce=coalesce
+        )
         self._settings = given
         self._reread = reread
         self._layers = tuple(layers)
@@ -239,9 +244,12 @@ class DatabaseManager:
 
     # --- data ------------------------------------------------------------------------------
 
-    def repository(self, entity: type[M]) -> Repository[M]:
-        """Return the entity's repository; who serves it may change from call to call."""
-        return Repository(entity, self._guarded)
+    def repository(self, entity: type[M], *, coalesce: bool = True) -> Repository[M]:
+        """Return the entity's repository; who serves it may change from call to call.
+
+        Without ``coalesce``, its requests are never sent together with those of other tasks.
+        """
+        return Repository(entity, self._guarded if coalesce else Apart(self._guarded))
 
     async def initialize(self, *entities: type[Entity]) -> Ensured:
         """Create on the active member what the entities need, and check what is there.

@@ -282,8 +282,9 @@ class DatabaseManager:
     member fails; by default reads go on at the next one and writes are refused. ``layers`` are
     laid directly over each member's adapter, for repositories: transfers see every row around
     them. ``mock_fill`` fills the mock, if the policy has one, when the entities are initialized.
-    ``settings`` are all of that but the last two, made elsewhere, and ``reread`` reads them again
-    for :meth:`reload`. Use the manager with ``with``, or call :meth:`open` and
+    Without ``coalesce``, requests of several tasks are never sent together. ``settings`` are all
+    of that but ``layers`` and ``mock_fill``, made elsewhere, and ``reread`` reads them again for
+    :meth:`reload`. Use the manager with ``with``, or call :meth:`open` and
     :meth:`close`. Raises ConfigurationError for anything that cannot be used.
     """
 
@@ -297,6 +298,7 @@ class DatabaseManager:
         reread: Callable[[], Settings] | None = None,
         layers: Sequence[Build] = (),
         mock_fill: MockFill | None = None,
+        coalesce: bool = True,
     ) -> None:
         self._portal = Portal()
         self._inner = AsyncDatabaseManager(
@@ -308,6 +310,7 @@ class DatabaseManager:
             reread=reread,
             layers=layers,
             mock_fill=_filled_by(mock_fill, self._portal),
+            coalesce=coalesce,
         )
 
     @classmethod
@@ -424,9 +427,12 @@ class DatabaseManager:
         """What the data is for."""
         return self._inner.profile
 
-    def repository(self, entity: type[M]) -> Repository[M]:
-        """Return the entity's repository; who serves it may change from call to call."""
-        return Repository(self._inner.repository(entity), self._portal)
+    def repository(self, entity: type[M], *, coalesce: bool = True) -> Repository[M]:
+        """Return the entity's repository; who serves it may change from call to call.
+
+        Without ``coalesce``, its requests are never sent together with those of other tasks.
+        """
+        return Repository(self._inner.repository(entity, coalesce=coalesce), self._portal)
 
     def initialize(self, *entities: type[Entity]) -> Ensured:
         """Create on the active member what the entities need, and check what is there.

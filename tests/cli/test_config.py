@@ -179,6 +179,7 @@ async def test_the_schema_is_of_the_file_that_is_read(folder: Path) -> None:
         "profile",
         "mock",
         "slow_seconds",
+        "coalesce",
         "members",
         "pool",
         "failover",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from healthstore.abc.prober import PoolFigures, Prober
 from healthstore.model.ops import Op
@@ -35,6 +35,8 @@ class Capabilities:
     """Units can run at ``Isolation.SERIALIZABLE``; ``SNAPSHOT`` comes with transactions."""
     max_document_bytes: int = 8 * 1024 * 1024
     """Bytes of the largest document; :mod:`healthstore.model.size` says what counts."""
+    coalesced: frozenset[type[Op[Any]]] = frozenset()
+    """The operations of which several, sent as one, take little longer than one by itself."""
 
 
 class Isolation(StrEnum):

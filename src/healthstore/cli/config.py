@@ -25,6 +25,7 @@ _TEMPLATE = """\
 profile = "development"         # or "test", "production": the last refuses what may lose data
 # mock = "off"                  # or "reads", "on": data of its own when no member serves
 # slow_seconds = 0.5            # operations that take longer are reported
+# coalesce = true               # requests of several tasks that wait at once are sent together
 
 # The first member serves the repositories, the others follow in this order.
 [[members]]

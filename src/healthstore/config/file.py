@@ -63,6 +63,7 @@ class General(Table):
     profile: Profile = Profile.DEVELOPMENT
     mock: Mock = Mock.OFF
     slow_seconds: Annotated[float, Field(ge=0, le=86_400)] = 0.5
+    coalesce: bool = True
 
 
 class Pool(Table):

@@ -50,6 +50,8 @@ _POOL = {
     "pool.connect_timeout": "connect_timeout",
     "pool.timeout": "timeout",
 }
+# What stands outside of every table, for each member that says nothing else.
+_EVERYWHERE = frozenset({"coalesce", "slow_seconds"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +310,8 @@ def _complete(given: dict[str, Given], values: Mapping[str, Given]) -> None:
         said = setting in given or {setting, *OPTIONS[setting].native} & url.options.keys()
         if key in values and not said:
             given[setting] = values[key]
-    if "slow_seconds" in values:
-        given.setdefault("slow_seconds", values["slow_seconds"])
+    for key in _EVERYWHERE & values.keys():
+        given.setdefault(key, values[key])
 
 
 def _member(name: str, given: Fields) -> MemberSettings:

@@ -79,7 +79,8 @@ class MemberOptions(Table):
     ``None`` leaves it to the URL's own options or the backend's default. ``tls``: ``verify``
     checks the certificate and the host's name, ``encrypt`` neither; ``tls_ca`` is the path of
     the authority's certificate. A ``read_only`` member never becomes the active one by itself.
-    Operations of ``slow_seconds`` or more are reported as slow.
+    Operations of ``slow_seconds`` or more are reported as slow. With ``coalesce``, requests of
+    several tasks that wait at once are sent together, where the backend gains by it.
     """
 
     pool_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
@@ -90,6 +91,7 @@ class MemberOptions(Table):
     tls_ca: Path | None = None
     read_only: bool = False
     slow_seconds: Annotated[float, Field(ge=0, le=86_400)] = 0.5
+    coalesce: bool = True
     password: SecretStr | None = None
 
 
@@ -229,6 +231,8 @@ def settings_of(
     members: Mapping[str, str] | None = None,
     policy: FailoverPolicy | None = None,
     profile: Profile | str = Profile.DEVELOPMENT,
+    *,
+    coalesce: bool = True,
 ) -> Settings:
     """Return the settings of members given as URLs.
 
@@ -251,7 +255,7 @@ def settings_of(
         {
             "profile": profile,
             "members": tuple(
-                MemberSettings(name=name, url=SecretStr(text))
+                MemberSettings(name=name, url=SecretStr(text), coalesce=coalesce)
                 for name, (_, text) in zip(names, drafts, strict=True)
             ),
             "policy": policy or FailoverPolicy(),

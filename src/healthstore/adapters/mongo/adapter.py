@@ -69,8 +69,10 @@ __all__ = ("MongoAdapter",)
 
 R = TypeVar("R")
 
-STANDALONE = Capabilities(transactions=False, references=False, serializable=False)
-TRANSACTIONAL = Capabilities(serializable=False)
+STANDALONE = Capabilities(
+    transactions=False, references=False, serializable=False, coalesced=frozenset({Get})
+)
+TRANSACTIONAL = Capabilities(serializable=False, coalesced=frozenset({Delete, Get, Insert}))
 # MongoDB 6.0, the first with all that is used here.
 _OLDEST_WIRE_VERSION = 17
 # Seconds that a cancelled write gets to end: normally it takes a millisecond, and a deadline

@@ -20,6 +20,7 @@ from healthstore.adapters.sql.mysql.dialect import MARIADB, MYSQL
 from healthstore.adapters.sql.mysql.driver import dial
 from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.errors import ConfigurationError
+from healthstore.model.ops import Get, Insert
 from healthstore.model.values import SORTED_TEXT
 
 __all__ = ("MySqlAdapter", "connect")
@@ -58,7 +59,7 @@ def _utf8mb4(text: str) -> str:
 class MySqlAdapter(SqlAdapter):
     """A MySQL or MariaDB database behind a pool of connections."""
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(coalesced=frozenset({Get, Insert}))
 
     def __init__(self, name: str, url: BackendURL, options: Mapping[str, Any]) -> None:
         super().__init__(name)

@@ -19,6 +19,7 @@ from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.adapters.sql.postgres.dialect import POSTGRESQL
 from healthstore.adapters.sql.postgres.driver import dial
 from healthstore.errors import ConfigurationError
+from healthstore.model.ops import Delete, Get, Insert
 
 __all__ = ("PostgresAdapter", "connect")
 
@@ -56,7 +57,7 @@ def _read_sslmode(text: str) -> object:
 class PostgresAdapter(SqlAdapter):
     """A PostgreSQL database behind a pool of connections."""
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(coalesced=frozenset({Delete, Get, Insert}))
 
     def __init__(self, name: str, url: BackendURL, options: Mapping[str, Any]) -> None:
         super().__init__(name)

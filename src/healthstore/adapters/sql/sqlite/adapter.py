@@ -34,7 +34,7 @@ from healthstore.errors import (
     Outcome,
     OutcomeUnknownError,
 )
-from healthstore.model.ops import Effect, Op
+from healthstore.model.ops import Delete, Effect, Get, Insert, Op, Patch
 
 __all__ = ("SqliteAdapter", "connect")
 
@@ -80,7 +80,7 @@ class SqliteAdapter(SqlAdapter):
     is opened anew: its write-ahead log may belong to the first.
     """
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(coalesced=frozenset({Delete, Get, Insert, Patch}))
 
     def __init__(
         self,

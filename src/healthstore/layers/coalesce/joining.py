@@ -1,0 +1,160 @@
+"""How several requests become one, and which part of its answer is whose: nothing here waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from healthstore.model.json import copied_json
+from healthstore.model.ops import Batch, Delete, Get, Insert, Op, Patch
+from healthstore.model.values import Document, Value
+
+__all__ = ("FORMS", "Form")
+
+# A request for more than this goes by itself: whoever waits with it would wait for all of it.
+_OWN_IDS = 100
+_OWN_DOCUMENTS = 100
+# What leaves together; beyond it, a round trip is a small part of the time.
+_IDS = 256
+_LENGTH = 2 << 20  # of texts: MariaDB refuses a statement of over 16 MB, and escapes take some
+_DOCUMENT = 2 << 10  # what a document counts for at least, so that 1,024 leave together
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One kind of operation, and how requests of that kind travel together.
+
+    ``lane`` tells which requests can: those for which it is equal; None for one that goes by
+    itself. ``size`` is what a request adds to a joint one, of which ``limit`` is the most.
+    ``joined`` makes the joint request, and ``parted`` gives each one its part of the answer.
+    """
+
+    lane: Callable[[Any], Hashable | None]
+    size: Callable[[Any], int]
+    limit: int
+    joined: Callable[[Sequence[Any]], Op[Any]]
+    parted: Callable[[Sequence[Any], Any], Iterable[Any]]
+
+
+# --- reading by id ---------------------------------------------------------------------------
+
+
+def _lane_of_get(op: Get) -> Hashable | None:
+    return id(op.collection) if 0 < len(op.ids) <= _OWN_IDS else None
+
+
+def _joined_gets(ops: Sequence[Get]) -> Get:
+    return Get(
+        ops[0].collection, tuple(dict.fromkeys(chain.from_iterable(each.ids for each in ops)))
+    )
+
+
+def _parted_documents(
+    ops: Sequence[Get], answer: Sequence[Document | None]
+) -> Iterable[tuple[Document | None, ...]]:
+    """Yield for each request its documents; of one that several asked for, each gets a copy."""
+    ids = _joined_gets(ops).ids
+    found = dict(zip(ids, answer, strict=True))
+    if len(ids) == sum(len(each.ids) for each in ops):
+        for each in ops:
+            yield tuple([found[identity] for identity in each.ids])
+        return
+    given: set[UUID] = set()
+    for each in ops:
+        documents: list[Document | None] = []
+        for identity in each.ids:
+            document = found[identity]
+            documents.append(_copied(document) if identity in given else document)
+            given.add(identity)
+        yield tuple(documents)
+
+
+def _copied(document: Document | None) -> Document | None:
+    """Return a copy that shares no mutable part: only JSON values are mutable."""
+    if document is None:
+        return None
+    return {
+        name: copied_json(value) if isinstance(value, dict | list) else value
+        for name, value in document.items()
+    }
+
+
+# --- adding ----------------------------------------------------------------------------------
+
+
+def _lane_of_insert(op: Insert) -> Hashable | None:
+    if op.atomic and op.checked_references and 0 < len(op.documents) <= _OWN_DOCUMENTS:
+        return id(op.collection)
+    return None
+
+
+def _length(op: Insert) -> int:
+    return sum(max(_DOCUMENT, sum(map(_length_of, each.values()))) for each in op.documents)
+
+
+def _length_of(value: Value) -> int:
+    if isinstance(value, str | bytes):
+        return len(value)
+    return len(_encode(value)) if isinstance(value, dict | list) else 0
+
+
+def _joined_inserts(ops: Sequence[Insert]) -> Insert:
+    return Insert(ops[0].collection, tuple(chain.from_iterable(each.documents for each in ops)))
+
+
+def _parted_counts(ops: Sequence[Insert], answer: int) -> Iterable[int]:
+    del answer
+    return [len(each.documents) for each in ops]
+
+
+# --- removing --------------------------------------------------------------------------------
+
+
+def _lane_of_delete(op: Delete) -> Hashable | None:
+    single = len(op.ids) == 1 and op.versions is None and op.checked_references
+    return id(op.collection) if single else None
+
+
+def _joined_deletes(ops: Sequence[Delete]) -> Delete:
+    return Delete(ops[0].collection, tuple(dict.fromkeys(each.ids[0] for each in ops)))
+
+
+def _parted_removals(ops: Sequence[Delete], answer: Sequence[bool]) -> Iterable[tuple[bool]]:
+    """Yield for each request whether it removed the document: of several for one, the first."""
+    left = dict(zip(_joined_deletes(ops).ids, answer, strict=True))
+    return [(left.pop(each.ids[0], False),) for each in ops]
+
+
+# --- changing --------------------------------------------------------------------------------
+
+
+def _lane_of_patch(op: Patch) -> Hashable | None:
+    return id(op.collection) if len(op.ids) == 1 else None
+
+
+def _joined_patches(ops: Sequence[Patch]) -> Batch:
+    return Batch(tuple(ops))
+
+
+def _one(op: Op[Any]) -> int:
+    del op
+    return 1
+
+
+def _parts(ops: Sequence[Patch], answer: Sequence[Any]) -> Iterable[Any]:
+    del ops
+    return answer
+
+
+FORMS: Mapping[type[Op[Any]], Form] = {
+    Get: Form(_lane_of_get, lambda op: len(op.ids), _IDS, _joined_gets, _parted_documents),
+    Insert: Form(_lane_of_insert, _length, _LENGTH, _joined_inserts, _parted_counts),
+    Delete: Form(_lane_of_delete, _one, _IDS, _joined_deletes, _parted_removals),
+    Patch: Form(_lane_of_patch, _one, _IDS, _joined_patches, _parts),
+}

@@ -1,0 +1,69 @@
+"""The contract in company: each request leaves together with those of other tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from typing import Any, ClassVar, TypeVar
+from uuid import uuid4
+
+import pytest
+from tests.layers.company import AbleLayer
+
+from healthstore.abc import Backend, Executor, Layer, Unit
+from healthstore.layers.catalog import CatalogLayer
+from healthstore.layers.coalesce import CoalesceLayer
+from healthstore.model.ops import Delete, Get, Insert, Op, Patch
+from healthstore.testing.contract import ContractTests
+from healthstore.testing.plugin import EmptyBackend
+
+R = TypeVar("R")
+
+# Of 64 tasks, each with a request of its own; of what takes several statements, fewer.
+OTHERS = {Get: 63, Delete: 63, Insert: 5, Patch: 5}
+
+
+class CrowdLayer(Layer):
+    """Sends with each operation others like it, which find or change nothing."""
+
+    rank: ClassVar[int] = 90
+
+    async def execute(self, op: Op[R]) -> R:
+        """Run the operation behind two others of its lane, and before many."""
+        others = [asyncio.create_task(self.inner.execute(each)) for each in like(op)]
+        try:
+            if others:
+                await asyncio.sleep(0)
+            return await self.inner.execute(op)
+        finally:
+            await asyncio.gather(*others, return_exceptions=True)
+
+    def over(self, unit: Unit) -> Executor:
+        """Return the unit itself: it is used by one task."""
+        return unit
+
+
+def like(op: Op[Any]) -> Iterator[Op[Any]]:
+    """Yield operations of the same lane that leave everything as it is."""
+    for _ in range(OTHERS.get(type(op), 0)):
+        if isinstance(op, Insert):
+            if op.documents:
+                one = {**op.documents[0], "id": uuid4()}
+                yield replace(op, documents=(one, one))  # one id twice: always refused
+        else:
+            assert isinstance(op, Delete | Get | Patch)
+            yield replace(op, ids=(uuid4(),))
+
+
+@pytest.mark.slow
+class TestInCompany(ContractTests):
+    @pytest.fixture(
+        params=("memory", "sqlite", "postgresql", "mysql", "mariadb", "mongodb", "mongodb-rs")
+    )
+    async def backend(
+        self, request: pytest.FixtureRequest, healthstore_empty: EmptyBackend
+    ) -> AsyncIterator[Backend]:
+        """Lend an opened, empty backend on which all that can be is sent together."""
+        async with healthstore_empty(request.param) as backend:
+            yield CrowdLayer(CatalogLayer(CoalesceLayer(AbleLayer(backend))))

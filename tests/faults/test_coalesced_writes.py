@@ -1,0 +1,158 @@
+"""A real server fails in the middle of a joint request: each caller gets the truth about its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from tests.faults.conftest import NewDatabase
+from tests.faults.ledger import Ledger
+from tests.faults.notes import NOTES, count, has, lent, note, prepared
+from tests.faults.proxy import Proxy, proxy
+from tests.faults.servers import PrivateServer
+from tests.faults.stores import callers, pair
+
+from healthstore.abc import Backend, BackendURL
+from healthstore.errors import (
+    HealthstoreError,
+    Outcome,
+    OutcomeUnknownError,
+    UnavailableError,
+)
+from healthstore.events import FailedBack, FailedOver
+from healthstore.layers.coalesce import CoalesceLayer
+from healthstore.model.ops import Insert
+
+CALLERS = 64
+SERVERS = ("postgresql", "mysql", "mariadb")
+
+
+@asynccontextmanager
+async def behind(url: str) -> AsyncIterator[tuple[Backend, CoalesceLayer, Proxy]]:
+    """Lend a store, and the layer over another way to it, which leads through a proxy."""
+    server = BackendURL.parse(url).hosts[0]
+    async with (
+        prepared(url) as store,
+        proxy(server.name, server.port or 0) as between,
+        lent(between.url(url)) as proxied,
+    ):
+        yield store, CoalesceLayer(proxied), between
+
+
+async def added(store: Backend, number: int) -> tuple[list[UUID], list[Any]]:
+    """Add notes, each in a task of its own; return their ids and the answers and errors."""
+    made = [note(f"note {place}") for place in range(number)]
+    ops = [Insert(NOTES, (each,)) for each in made]
+    answers = await asyncio.gather(*map(store.execute, ops), return_exceptions=True)
+    return [each["id"] for each in made if isinstance(each["id"], UUID)], answers
+
+
+def together(ids: Sequence[UUID], answers: Sequence[Any]) -> dict[UUID, HealthstoreError]:
+    """Return the errors of those that failed, each of them another object."""
+    failed = {
+        identity: answer
+        for identity, answer in zip(ids, answers, strict=True)
+        if isinstance(answer, BaseException)
+    }
+    assert len({id(each) for each in failed.values()}) == len(failed)
+    assert len(failed) > 10, "a joint request must have been struck"
+    return failed
+
+
+@pytest.mark.parametrize("name", SERVERS)
+async def test_a_commit_whose_answer_is_lost_is_unknown_to_each(
+    name: str, new_database: NewDatabase
+) -> None:
+    """The connection is reset behind the commit: all of it is there, and nobody was told so."""
+    async with behind(await new_database(name)) as (store, joint, between):
+        between.reset_on_reply(b"COMMIT")
+        ids, answers = await added(joint, CALLERS)
+        await between.struck()
+        for identity, error in together(ids, answers).items():
+            assert isinstance(error, OutcomeUnknownError)
+            assert error.outcome is Outcome.UNKNOWN
+            assert await has(store, identity)
+        assert await count(store) == 1 + CALLERS
+
+
+@pytest.mark.parametrize("name", SERVERS)
+async def test_a_commit_that_never_arrives_is_unknown_to_each(
+    name: str, new_database: NewDatabase
+) -> None:
+    """The connection is reset before the commit: nothing of it is there, which nobody can know."""
+    async with behind(await new_database(name)) as (store, joint, between):
+        between.reset_on_request(b"COMMIT")
+        ids, answers = await added(joint, CALLERS)
+        await between.struck()
+        failed = together(ids, answers)
+        for identity, answer in zip(ids, answers, strict=True):
+            assert await has(store, identity) is (answer == 1)
+        assert all(type(each) is OutcomeUnknownError for each in failed.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [
+        ("postgresql", b"BEGIN"),
+        ("mysql", b"START TRANSACTION"),
+        ("mariadb", b"START TRANSACTION"),
+    ],
+)
+async def test_what_is_lost_before_the_commit_is_not_applied(
+    name: str, begin: bytes, new_database: NewDatabase
+) -> None:
+    """The connection is reset when the transaction begins: each caller may repeat its write."""
+    async with behind(await new_database(name)) as (store, joint, between):
+        between.reset_on_request(begin)
+        ids, answers = await added(joint, CALLERS)
+        await between.struck()
+        for identity, error in together(ids, answers).items():
+            assert isinstance(error, UnavailableError)
+            assert error.outcome is Outcome.NOT_APPLIED
+            assert not await has(store, identity)
+
+
+async def test_joint_writes_survive_a_kill(
+    private_postgresql: PrivateServer, tmp_path: Path
+) -> None:
+    """64 callers add while the server is killed: what was acknowledged is there, once."""
+    url = await private_postgresql.database()
+    async with asyncio.timeout(25), pair(url, tmp_path) as store:
+        ledger = Ledger(store)
+        async with callers(ledger.add, CALLERS) as writes:
+            await ledger.more(1_000)
+            private_postgresql.kill()
+            await store.happened(FailedOver)
+            await private_postgresql.restart()
+            await store.happened(FailedBack)
+            await ledger.more(500)
+        assert ledger.refused, "writes must have been refused while the server was away"
+        await ledger.require_kept()
+        writes.require_bounded(store.timeout)
+
+
+async def test_joint_writes_survive_lost_replies(
+    private_postgresql: PrivateServer, tmp_path: Path
+) -> None:
+    """64 callers add while connections are reset around the commit: no double, and no loss."""
+    url = await private_postgresql.database()
+    async with (
+        asyncio.timeout(25),
+        proxy("127.0.0.1", private_postgresql.port) as between,
+        pair(between.url(url), tmp_path) as store,
+    ):
+        ledger = Ledger(store)
+        async with callers(ledger.add, CALLERS) as writes:
+            for strike in (between.reset_on_reply, between.reset_on_request) * 5:
+                await ledger.more(100)
+                strike(b"COMMIT")
+                await between.struck()
+            await ledger.more(100)
+        assert len(ledger.unknown) > 10, "joint requests must have been struck"
+        await ledger.require_kept()
+        writes.require_bounded(store.timeout)
