@@ -35,7 +35,7 @@ from healthstore.model.json import copied_json
 from healthstore.model.ops import CountDocuments, Delete, Effect, Find, Get, Insert, Replace
 from healthstore.model.query import ALL, And, Filter, Operator, Order, Test
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, Json, Kind, Value
+from healthstore.model.values import Document, Json, Value
 
 __all__ = ("MemoryAdapter", "connect")
 
@@ -425,9 +425,8 @@ def _copied(collection: Collection, document: Document | None) -> Document | Non
     if document is None:
         return None
     copied = dict(document)
-    for each in collection.fields:
-        if each.type.kind is Kind.JSON:
-            copied[each.name] = copied_json(cast(Json, document[each.name]))
+    for name in collection.mutable:
+        copied[name] = copied_json(cast(Json, document[name]))
     return copied
 
 

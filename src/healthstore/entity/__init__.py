@@ -27,7 +27,13 @@ from healthstore.entity.declare import (
     uuid7,
 )
 from healthstore.entity.derive import collection_of
-from healthstore.entity.reading import as_stored, from_document, from_written, require_valid
+from healthstore.entity.reading import (
+    as_stored,
+    from_document,
+    from_written,
+    reader_of,
+    require_valid,
+)
 from healthstore.entity.writing import to_document
 
 __all__ = (
@@ -42,6 +48,7 @@ __all__ = (
     "from_written",
     "is_validated",
     "parse_fields",
+    "reader_of",
     "require_valid",
     "stored_filter",
     "to_document",

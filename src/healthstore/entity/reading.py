@@ -16,27 +16,37 @@ from healthstore.errors import RefusedValueError, SchemaMismatchError
 from healthstore.model.documents import canonical_document
 from healthstore.model.values import Document
 
-__all__ = ("as_stored", "from_document", "from_written", "place", "reason", "require_valid")
+__all__ = (
+    "as_stored",
+    "from_document",
+    "from_written",
+    "place",
+    "reader_of",
+    "reason",
+    "require_valid",
+)
 
 M = TypeVar("M", bound=Entity)
 
 
 def from_document(entity: type[M], document: Document) -> M:
-    """Return the entity for a stored document.
+    """Return the entity for a stored document; see :func:`reader_of`."""
+    return reader_of(entity)(document)
 
-    Raises SchemaMismatchError if the document does not satisfy the entity's own validators.
+
+def reader_of(entity: type[M]) -> Callable[[Document], M]:
+    """Return what makes an entity of a stored document.
+
+    It raises SchemaMismatchError if the document does not satisfy the entity's own validators.
+    What was stored is canonical. So pydantic is asked only about entities that have validators
+    or constraints of their own; any other is made as it would make it, in a fifth of the time.
     """
-    return cast("Callable[[Document], M]", _reader(entity))(document)
+    return cast("Callable[[Document], M]", _reader(entity))
 
 
 # A cache of pure functions, by class: it holds nothing that a program could observe.
 @cache
 def _reader(entity: type[M]) -> Callable[[Document], M]:
-    """Return what makes an entity of a document.
-
-    What was stored is canonical. So pydantic is asked only about entities that have validators
-    or constraints of their own; any other is made as it would make it, in a fifth of the time.
-    """
     derived = derive(entity)
 
     def validated(document: Document) -> M:

@@ -16,11 +16,14 @@ from typing import Literal, Self, TypeAlias
 
 from healthstore.errors import InvalidRequestError, UnknownFieldError
 from healthstore.model.query import Filter
-from healthstore.model.values import Canonicaliser, FieldType, canonicaliser
+from healthstore.model.values import Canonicaliser, FieldType, Kind, canonicaliser
 
 __all__ = ("Check", "Definition", "Field", "Index", "OnDelete", "Reference", "Unique")
 
 OnDelete: TypeAlias = Literal["restrict", "cascade", "set_null"]
+
+
+_SIZED = frozenset({Kind.TEXT, Kind.BYTES, Kind.JSON})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,16 @@ class Definition:
     def names(self) -> tuple[str, ...]:
         """The names of the fields, in order of declaration."""
         return tuple(each.name for each in self.fields)
+
+    @cached_property
+    def sized(self) -> tuple[str, ...]:
+        """The names of the fields whose values may be large."""
+        return tuple(each.name for each in self.fields if each.type.kind in _SIZED)
+
+    @cached_property
+    def mutable(self) -> tuple[str, ...]:
+        """The names of the fields whose values can change in place."""
+        return tuple(each.name for each in self.fields if each.type.kind is Kind.JSON)
 
     @cached_property
     def canonicalisers(self) -> tuple[tuple[str, Canonicaliser, bool], ...]:

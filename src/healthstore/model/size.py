@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from healthstore.errors import RefusedValueError
 from healthstore.model.definition import Definition
-from healthstore.model.values import Document, Json
+from healthstore.model.values import Json, Value
 
 __all__ = ("require_small", "surely_small")
 
@@ -24,11 +24,14 @@ def surely_small(size: int, most: int) -> bool:
     return size * _MOST_OF_A_BYTE <= most
 
 
-def require_small(collection: Definition, document: Document, most: int) -> None:
-    """Raise RefusedValueError if a document, or a part of one, takes more than ``most`` bytes."""
+def require_small(collection: Definition, values: Sequence[Value], most: int) -> None:
+    """Raise RefusedValueError if the values of a document take more than ``most`` bytes.
+
+    Those that are not in ``collection.sized`` need not be given.
+    """
     texts = size = 0
     nested: list[Json] = []
-    for value in document.values():
+    for value in values:
         if isinstance(value, str):
             texts += len(value)
         elif isinstance(value, bytes):
@@ -38,7 +41,7 @@ def require_small(collection: Definition, document: Document, most: int) -> None
     written = sum(len(_encode(each)) for each in nested)
     if size + 4 * texts + _MOST_OF_A_BYTE * written <= most:
         return
-    size += sum(len(each.encode()) for each in document.values() if isinstance(each, str))
+    size += sum(len(each.encode()) for each in values if isinstance(each, str))
     if size + written > most or _exceeds(nested, most - size):
         raise RefusedValueError(
             f"a document takes more than {most} bytes, as MongoDB counts them or as JSON",

@@ -33,7 +33,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, Inexact, InvalidOperation
 from enum import Enum, StrEnum
 from math import isfinite
-from typing import TypeAlias
+from typing import TypeAlias, cast
 from uuid import UUID, SafeUUID
 
 from healthstore.model.decimals import UNROUNDED, of_units
@@ -201,7 +201,7 @@ def _float(_: FieldType) -> Canonicaliser:
                 raise _wrong(value, "float")
         if not isfinite(value):
             raise ValueError("is NaN or infinite; only finite numbers can be kept")
-        return value + 0.0  # -0.0 + 0.0 is 0.0
+        return value or 0.0  # -0.0 is false
 
     return canonical
 
@@ -235,24 +235,31 @@ def _datetime(field: FieldType) -> Canonicaliser:
     milliseconds = field.milliseconds
 
     def canonical(value: object) -> Value:
-        if not isinstance(value, datetime):
-            raise _wrong(value, "an aware datetime")
-        if value.tzinfo is None or value.utcoffset() is None:
-            raise ValueError("is a naive datetime; give it a time zone, for example tzinfo=UTC")
-        try:
-            if value.tzinfo is not UTC:
-                value = value.astimezone(UTC)
-            if type(value) is not datetime or value.fold:
-                value = EPOCH + (value - EPOCH)
-        except OverflowError:
-            raise ValueError("is outside 0001-01-02 to 9999-12-30 UTC") from None
-        if not FIRST_INSTANT <= value <= LAST_INSTANT:
+        plain = type(value) is datetime and value.tzinfo is UTC and not value.fold
+        instant = cast(datetime, value) if plain else _instant(value)
+        if not FIRST_INSTANT <= instant <= LAST_INSTANT:
             raise ValueError("is outside 0001-01-02 to 9999-12-30 UTC")
-        if milliseconds and value.microsecond % 1000:
+        if milliseconds and instant.microsecond % 1000:
             raise ValueError("has microseconds, but the field keeps milliseconds")
-        return value
+        return instant
 
     return canonical
+
+
+def _instant(value: object) -> datetime:
+    """Return a plain datetime in UTC for an aware one."""
+    if not isinstance(value, datetime):
+        raise _wrong(value, "an aware datetime")
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise ValueError("is a naive datetime; give it a time zone, for example tzinfo=UTC")
+    try:
+        if value.tzinfo is not UTC:
+            value = value.astimezone(UTC)
+        if type(value) is not datetime or value.fold:
+            value = EPOCH + (value - EPOCH)
+    except OverflowError:
+        raise ValueError("is outside 0001-01-02 to 9999-12-30 UTC") from None
+    return value
 
 
 def _date(_: FieldType) -> Canonicaliser:

@@ -12,14 +12,15 @@ from healthstore.entity import (
     Entity,
     as_stored,
     collection_of,
-    from_document,
     parse_fields,
+    reader_of,
     stored_filter,
     to_document,
     utc_now,
 )
 from healthstore.errors import HealthstoreError, InvalidRequestError
 from healthstore.model.arguments import listed
+from healthstore.model.collector import collector_paused
 from healthstore.model.ops import (
     Aggregate,
     CountDocuments,
@@ -64,6 +65,7 @@ class Repository(Generic[M]):
         self._entity = entity
         self._executor = executor
         self.collection = collection_of(entity)
+        self._entity_of = reader_of(entity)
         self._writes = Writes(entity, executor, self.collection, attempts, clock)
 
     async def add(self, entity: M) -> M:
@@ -85,7 +87,8 @@ class Repository(Generic[M]):
         failing one may stay, and the error's outcome is unknown.
         """
         given = listed(entities, "what is to be added", "add_many([first, second])")
-        documents = tuple(map(self._document_of, given))
+        with collector_paused():
+            documents = tuple(map(self._document_of, given))
         if not documents:
             return 0
         op = Insert(self.collection, documents, atomic=atomic, canonical=True)
@@ -93,7 +96,8 @@ class Repository(Generic[M]):
 
     async def get(self, identity: UUID) -> M | None:
         """Return the entity with this id, or None."""
-        return (await self.get_many([identity]))[0]
+        (found,) = await self._executor.execute(Get(self.collection, (identity,)))
+        return None if found is None else self._entity_of(found)
 
     async def get_many(self, ids: Sequence[UUID]) -> list[M | None]:
         """Return the entities with these ids, in this order; None where there is none."""
@@ -140,7 +144,8 @@ class Repository(Generic[M]):
         )
         found = await self._executor.execute(op)
         here = found.origin if isinstance(found, Found) else Origin(self._executor.name)
-        items = tuple(self._entity_of(document) for document in found[:limit])
+        with collector_paused():
+            items = tuple(map(self._entity_of, found[:limit]))
         last: str | None = None
         if len(found) > limit:
             last = write_position(self.collection, orders, found[limit - 1], here)
@@ -257,9 +262,6 @@ class Repository(Generic[M]):
 
     def _where(self, filters: tuple[Filter, ...]) -> Filter:
         return stored_filter(self._entity, And(filters))
-
-    def _entity_of(self, document: Document) -> M:
-        return from_document(self._entity, document)
 
     def _document_of(self, entity: M) -> Document:
         self._require(entity)

@@ -90,7 +90,7 @@ class Writes(Generic[M]):
     ) -> M:
         """Write what the entity's validators make of the changed document."""
         op = Patch(self.collection, (identity,), increments=(*increments.items(), ("version", 1)))
-        plan = cast(Patch, check(op, self.executor.capabilities, self.executor.name))
+        plan = cast(Patch, check(op, self.executor))
         for attempt in range(self.attempts):
             (stored,) = await self.executor.execute(Get(self.collection, (identity,)))
             if stored is None:

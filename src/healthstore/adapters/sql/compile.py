@@ -42,6 +42,7 @@ from healthstore.adapters.sql.filters import (
     shape,
     where_clause,
 )
+from healthstore.model.collector import collector_paused
 from healthstore.model.ops import Aggregate, Function, Measure
 from healthstore.model.query import Filter, Order, Test
 from healthstore.model.schema import Collection
@@ -74,41 +75,25 @@ class Statements:
         self._compiled: dict[Shape, Compiled] = {}
         self._encoders = _converters(collection, dialect.encoders)
         self._decoders = _converters(collection, dialect.decoders)
+        self._encoding = _at_places(self._encoders)
+        self._decoding = _at_places(self._decoders)
         self._values_of = itemgetter(*collection.names)
         self.bulk = self._bulk()
 
     # --- rows ------------------------------------------------------------------------------
 
-    def rows(self, documents: Sequence[Document]) -> list[tuple[Any, ...]]:
+    def rows(self, documents: Iterable[Document]) -> list[list[Any]]:
         """Return documents as the driver takes them, values in the order of the columns."""
-        return self._convert(map(self._values_of, documents), self._encoders)
+        with collector_paused():
+            rows = [[*values] for values in map(self._values_of, documents)]
+            return _converted(rows, self._encoding)
 
     def documents(self, rows: Iterable[Sequence[Any]]) -> tuple[Document, ...]:
         """Return the documents of a driver's rows."""
         names = self.collection.names
-        return tuple(
-            dict(zip(names, row, strict=True)) for row in self._convert(rows, self._decoders)
-        )
-
-    def _convert(
-        self, rows: Iterable[Sequence[Any]], converters: Mapping[str, Converter | None]
-    ) -> list[tuple[Any, ...]]:
-        """Convert column by column: that takes two thirds of the time of row by row."""
-        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
-        if not columns:
-            return []
-        for place, (each, convert) in enumerate(
-            zip(self.collection.fields, converters.values(), strict=True)
-        ):
-            if convert is None:
-                continue
-            if each.nullable:
-                columns[place] = [
-                    None if value is None else convert(value) for value in columns[place]
-                ]
-            else:
-                columns[place] = list(map(convert, columns[place]))
-        return list(zip(*columns, strict=True))
+        with collector_paused():
+            values = _converted([[*row] for row in rows], self._decoding)
+            return tuple([dict(zip(names, row, strict=True)) for row in values])
 
     def encode(self, name: str, value: Value) -> Any:
         """Return one value as the driver takes it."""
@@ -333,6 +318,25 @@ def _converters(
     collection: Collection, table: Mapping[Kind, Callable[[FieldType], Converter | None]]
 ) -> dict[str, Converter | None]:
     return {each.name: table[each.type.kind](each.type) for each in collection.fields}
+
+
+def _at_places(
+    converters: Mapping[str, Converter | None],
+) -> tuple[tuple[int, Converter], ...]:
+    """Return the converters that there are, with the places of their columns."""
+    listed = enumerate(converters.values())
+    return tuple((place, convert) for place, convert in listed if convert is not None)
+
+
+def _converted(
+    rows: list[list[Any]], converters: Iterable[tuple[int, Converter]]
+) -> list[list[Any]]:
+    """Convert the values of rows in place, and return the rows."""
+    for row in rows:
+        for place, convert in converters:
+            if (value := row[place]) is not None:
+                row[place] = convert(value)
+    return rows
 
 
 _FUNCTIONS: dict[Function, Callable[[ColumnElement[Any]], ColumnElement[Any]]] = {

@@ -23,7 +23,7 @@ class GuardLayer(Layer):
 
     async def execute(self, op: Op[R]) -> R:
         """Check the operation, run it below, and finish what adapters leave to the core."""
-        checked = check(op, self.capabilities, self.name)
+        checked = check(op, self)
         if isinstance(op, Aggregate) and isinstance(checked, Aggregate):
             rows = await self.inner.execute(plan_aggregate(checked))
             try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
-from healthstore.abc.backend import Capabilities
+from healthstore.abc.backend import Executor
 from healthstore.errors import (
     CapabilityError,
     ConfigurationError,
@@ -48,7 +48,7 @@ __all__ = ("MAX_LIMIT", "check")
 MAX_LIMIT = 10_001  # one more than a page may hold: it tells whether there is another page
 
 
-def check(op: Op[Any], capabilities: Capabilities, backend: str) -> Op[Any]:
+def check(op: Op[Any], store: Executor) -> Op[Any]:
     """Return the operation in canonical form.
 
     Raises a HealthstoreError that names the backend if it asks for what has no meaning, or for
@@ -59,18 +59,18 @@ def check(op: Op[Any], capabilities: Capabilities, backend: str) -> Op[Any]:
         raise InvalidRequestError(
             f"{type(op).__name__} is no operation",
             hint="see healthstore.model.ops",
-            backend=backend,
+            backend=store.name,
         )
     try:
-        return checker(op, capabilities)
+        return checker(op, store)
     except HealthstoreError as error:
-        raise error.at(backend=backend) from None
+        raise error.at(backend=store.name) from None
 
 
-def _check_batch(op: Batch, capabilities: Capabilities) -> Batch:
+def _check_batch(op: Batch, store: Executor) -> Batch:
     if not op.operations:
         raise InvalidRequestError("a batch has no operation", hint="leave it out")
-    if not capabilities.transactions:
+    if not store.capabilities.transactions:
         raise _needs_transactions("a batch", None)
     for each in op.operations:
         if isinstance(each, Ensure | Batch | Aggregate):
@@ -78,11 +78,11 @@ def _check_batch(op: Batch, capabilities: Capabilities) -> Batch:
                 f"{type(each).__name__} cannot be part of a batch",
                 hint="execute it by itself, or begin a unit",
             )
-    checked = tuple(_CHECKS[type(each)](each, capabilities) for each in op.operations)
+    checked = tuple(_CHECKS[type(each)](each, store) for each in op.operations)
     return Batch(cast("tuple[Operation, ...]", checked))
 
 
-def _check_ensure(op: Ensure, capabilities: Capabilities) -> Ensure:
+def _check_ensure(op: Ensure, store: Executor) -> Ensure:
     names = [collection.name for collection in op.collections]
     for name in names:
         if names.count(name) > 1:
@@ -96,38 +96,38 @@ def _check_ensure(op: Ensure, capabilities: Capabilities) -> Ensure:
                 hint="give the entity's collection another name",
                 entity=each.entity,
             )
-        _require_references(each, capabilities)
+        _require_references(each, store)
     return op
 
 
-def _check_get(op: Get, _: Capabilities) -> Get:
-    return replace(op, ids=checked_ids(op.collection, op.ids, distinct=False))
+def _check_get(op: Get, _: Executor) -> Get:
+    return Get(op.collection, checked_ids(op.collection, op.ids, distinct=False))
 
 
-def _check_insert(op: Insert, capabilities: Capabilities) -> Insert:
-    documents = checked_documents(op, capabilities)
+def _check_insert(op: Insert, store: Executor) -> Insert:
+    documents = checked_documents(op, store)
     if type(op.atomic) is not bool:
         raise invalid(op.collection, "atomic is neither True nor False", "pass a bool")
     if op.atomic and len(documents) > 1:
-        _require_transactions("adding several documents atomically", op.collection, capabilities)
+        _require_transactions("adding several documents atomically", op.collection, store)
     if op.checked_references:
-        _require_references(op.collection, capabilities)
+        _require_references(op.collection, store)
     return Insert(op.collection, documents, op.atomic, op.checked_references, canonical=True)
 
 
-def _check_replace(op: Replace, capabilities: Capabilities) -> Replace:
-    documents = checked_documents(op, capabilities)
+def _check_replace(op: Replace, store: Executor) -> Replace:
+    documents = checked_documents(op, store)
     if len(documents) > 1:
-        _require_transactions("replacing several documents", op.collection, capabilities)
-    _require_references(op.collection, capabilities)
+        _require_transactions("replacing several documents", op.collection, store)
+    _require_references(op.collection, store)
     return Replace(op.collection, documents, checked_versions(op, len(documents)))
 
 
-def _check_patch(op: Patch, capabilities: Capabilities) -> Patch:
+def _check_patch(op: Patch, store: Executor) -> Patch:
     collection = op.collection
     ids = checked_ids(collection, op.ids, distinct=True)
     if len(ids) > 1:
-        _require_transactions("changing several documents", collection, capabilities)
+        _require_transactions("changing several documents", collection, store)
     changed = [name for name, _ in (*op.sets, *op.increments)]
     for name in changed:
         if collection.field(name).name == "id" or changed.count(name) > 1:
@@ -140,7 +140,7 @@ def _check_patch(op: Patch, capabilities: Capabilities) -> Patch:
     if not changed:
         raise invalid(collection, "a patch changes no field", "set or increment one")
     if any(reference.field in changed for reference in collection.references):
-        _require_references(collection, capabilities)
+        _require_references(collection, store)
     sets = tuple((name, checked_value(collection, name, value)) for name, value in op.sets)
     for name, _ in op.increments:
         if not collection.field(name).type.numeric:
@@ -151,18 +151,18 @@ def _check_patch(op: Patch, capabilities: Capabilities) -> Patch:
         (name, checked_operand(collection, collection.field(name), step))
         for name, step in op.increments
     )
-    require_small(collection, dict(sets), capabilities.max_document_bytes)
+    require_small(collection, [value for _, value in sets], store.capabilities.max_document_bytes)
     return Patch(collection, ids, sets, increments, checked_versions(op, len(ids)))
 
 
-def _check_delete(op: Delete, capabilities: Capabilities) -> Delete:
+def _check_delete(op: Delete, store: Executor) -> Delete:
     ids = checked_ids(op.collection, op.ids, distinct=True)
     if len(ids) > 1:
-        _require_transactions("deleting several documents", op.collection, capabilities)
+        _require_transactions("deleting several documents", op.collection, store)
     return replace(op, ids=ids, versions=checked_versions(op, len(ids)))
 
 
-def _check_find(op: Find, _: Capabilities) -> Find:
+def _check_find(op: Find, _: Executor) -> Find:
     collection = op.collection
     if type(op.limit) is not int or not 1 <= op.limit <= MAX_LIMIT:
         raise invalid(
@@ -184,11 +184,11 @@ def _check_find(op: Find, _: Capabilities) -> Find:
     return Find(collection, where, order, op.limit, origin=op.origin)
 
 
-def _check_count(op: CountDocuments, _: Capabilities) -> CountDocuments:
+def _check_count(op: CountDocuments, _: Executor) -> CountDocuments:
     return CountDocuments(op.collection, checked_filter(op.collection, op.where))
 
 
-def _check_aggregate(op: Aggregate, _: Capabilities) -> Aggregate:
+def _check_aggregate(op: Aggregate, _: Executor) -> Aggregate:
     collection = op.collection
     if not op.measures:
         raise invalid(collection, "an aggregate computes nothing", "name a measure: n=Count()")
@@ -226,7 +226,7 @@ _RANKING = frozenset({Function.MIN, Function.MAX})
 # MySQL, PostgreSQL and MongoDB do not agree on the minimum of these.
 _UNRANKED = frozenset({Kind.JSON, Kind.BYTES, Kind.BOOLEAN, Kind.UUID})
 
-_CHECKS: dict[type, Callable[[Any, Capabilities], Op[Any]]] = {
+_CHECKS: dict[type, Callable[[Any, Executor], Op[Any]]] = {
     Aggregate: _check_aggregate,
     Batch: _check_batch,
     CountDocuments: _check_count,
@@ -240,8 +240,8 @@ _CHECKS: dict[type, Callable[[Any, Capabilities], Op[Any]]] = {
 }
 
 
-def _require_transactions(what: str, collection: Collection, capabilities: Capabilities) -> None:
-    if not capabilities.transactions:
+def _require_transactions(what: str, collection: Collection, store: Executor) -> None:
+    if not store.capabilities.transactions:
         raise _needs_transactions(what, collection)
 
 
@@ -254,8 +254,8 @@ def _needs_transactions(what: str, collection: Collection | None) -> CapabilityE
     )
 
 
-def _require_references(collection: Collection, capabilities: Capabilities) -> None:
-    if collection.references and not capabilities.references:
+def _require_references(collection: Collection, store: Executor) -> None:
+    if collection.references and not store.capabilities.references:
         raise CapabilityError(
             "this backend cannot enforce references: it does not have the capability `references`",
             hint="use a backend that can (MongoDB: a replica set), or an entity without Ref",

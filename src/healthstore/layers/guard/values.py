@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 from uuid import UUID
 
-from healthstore.abc.backend import Capabilities
+from healthstore.abc.backend import Executor
 from healthstore.model.documents import canonical_document
 from healthstore.model.ops import Delete, Insert, Patch, Replace
 from healthstore.model.refusals import invalid, missing_value, refused
@@ -24,13 +24,14 @@ __all__ = (
 MAX_IDS = 10_000
 
 
-def checked_documents(op: Insert | Replace, capabilities: Capabilities) -> tuple[Document, ...]:
+def checked_documents(op: Insert | Replace, store: Executor) -> tuple[Document, ...]:
     """Return canonical documents, each with every field and small enough, no two with one id."""
     collection, documents = op.collection, op.documents
     if not (isinstance(op, Insert) and op.canonical is True):
         documents = tuple(canonical_document(collection, each) for each in documents)
+    sized, most = collection.sized, store.capabilities.max_document_bytes
     for each in documents:
-        require_small(collection, each, capabilities.max_document_bytes)
+        require_small(collection, [each[name] for name in sized], most)
     if len(documents) > 1:
         _require_distinct(collection, [each["id"] for each in documents])
     return documents
@@ -54,9 +55,12 @@ def checked_ids(collection: Collection, ids: Sequence[UUID], *, distinct: bool) 
     if len(ids) > MAX_IDS:
         raise invalid(collection, f"more than {MAX_IDS} ids in one request", "split the list")
     given: Sequence[object] = ids
-    if None in given:
+    if all(type(identity) is UUID for identity in given):
+        checked = tuple(ids)
+    elif None in given:
         raise refused(collection, "id", TypeError("expects UUID, not None"))
-    checked = tuple(cast(UUID, checked_value(collection, "id", identity)) for identity in ids)
+    else:
+        checked = tuple(cast(UUID, checked_value(collection, "id", each)) for each in ids)
     if distinct:
         _require_distinct(collection, checked)
     return checked
