@@ -14,7 +14,7 @@ from healthstore.entity.reading import reason
 from healthstore.errors import RefusedValueError
 from healthstore.model.query import Filter
 from healthstore.model.refusals import refused
-from healthstore.model.values import Canonicaliser, Value
+from healthstore.model.values import Value
 
 __all__ = ("is_validated", "parse_fields", "stored_filter")
 
@@ -37,14 +37,13 @@ def parse_fields(entity: type[Entity], changes: Mapping[str, object]) -> dict[st
     :func:`require_valid`. Raises UnknownFieldError or RefusedValueError.
     """
     derived = derive(entity)
-    columns = {name: canonical for name, canonical, _ in derived.columns}
     parsed: dict[str, object] = {}
     for name, value in changes.items():
         derived.collection.field(name)
         parsed[name] = value
         if name not in derived.prepared:
             made = _parsed(derived, name, value)
-            parsed[name] = None if made is None else _canonical(derived, name, columns[name], made)
+            parsed[name] = None if made is None else _canonical(derived, name, made)
     return cast("dict[str, Value]", parsed)
 
 
@@ -56,8 +55,8 @@ def _parsed(derived: Derivation, name: str, value: object) -> object:
     raise RefusedValueError(said, entity=derived.collection.entity, field=name)
 
 
-def _canonical(derived: Derivation, name: str, canonical: Canonicaliser, value: object) -> Value:
+def _canonical(derived: Derivation, name: str, value: object) -> Value:
     try:
-        return canonical(value)
+        return derived.values[name](value)
     except (TypeError, ValueError) as error:
         raise refused(derived.collection, name, error) from None

@@ -39,6 +39,8 @@ class Derivation:
     names: AbstractSet[str]
     columns: tuple[tuple[str, Canonicaliser, bool], ...]
     """For each field its name, what makes the entity's value canonical, and whether it may be None."""
+    values: Mapping[str, Canonicaliser]
+    """For each field what makes the entity's value canonical."""
     readers: tuple[tuple[str, Callable[[Any], object]], ...]
     """The fields whose stored values are not those of the entity, and what reads them."""
     texts: Mapping[str, Writer]
@@ -99,6 +101,7 @@ def derive(entity: type[Entity]) -> Derivation:
         collection,
         names=frozenset(collection.names),
         columns=tuple((each.field.name, each.canonical, each.field.nullable) for each in declared),
+        values={each.field.name: each.canonical for each in declared},
         readers=tuple((each.field.name, each.read) for each in declared if each.read is not None),
         texts=texts,
         members={each.field.name: each.members for each in declared if each.members},

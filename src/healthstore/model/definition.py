@@ -119,7 +119,12 @@ class Definition:
     @cached_property
     def canonicalisers(self) -> tuple[tuple[str, Canonicaliser, bool], ...]:
         """For each field its name, the function that makes a value canonical, and nullable."""
-        return tuple((each.name, canonicaliser(each.type), each.nullable) for each in self.fields)
+        return tuple((each.name, self.values[each.name], each.nullable) for each in self.fields)
+
+    @cached_property
+    def values(self) -> Mapping[str, Canonicaliser]:
+        """For each field the function that makes a value canonical that is not null."""
+        return MappingProxyType({each.name: canonicaliser(each.type) for each in self.fields})
 
     @cached_property
     def operands(self) -> Mapping[str, Canonicaliser]:

@@ -239,7 +239,7 @@ def patched(op: Patch, document: Document) -> Document:
         with localcontext(EXACT):
             total = cast(Any, value) + cast(Any, step)
         try:
-            after[name] = canonicaliser(op.collection.field(name).type)(total)
+            after[name] = op.collection.values[name](total)
         except ValueError:
             raise out_of_range(op.collection, name, "an increment") from None
     return after

@@ -12,7 +12,7 @@ from healthstore.model.ops import Delete, Insert, Patch, Replace
 from healthstore.model.refusals import invalid, missing_value, refused
 from healthstore.model.schema import Collection
 from healthstore.model.size import require_small
-from healthstore.model.values import Document, Value, canonicaliser
+from healthstore.model.values import Document, Value
 
 __all__ = (
     "checked_documents",
@@ -45,7 +45,7 @@ def checked_value(collection: Collection, name: str, value: object) -> Value:
             raise missing_value(collection, name)
         return None
     try:
-        return canonicaliser(field.type)(value)
+        return collection.values[name](value)
     except (TypeError, ValueError) as error:
         raise refused(collection, name, error) from None
 
