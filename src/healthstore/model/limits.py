@@ -62,6 +62,7 @@ def require_keepable(collection: Definition) -> None:
         _check_indexable(key.fields, collection)
     for reference in collection.references:
         _check_reference(reference, collection)
+    _check_own_references(collection)
     _check_sizes(collection)
     _check_row(collection)
     for check in collection.checks:
@@ -296,6 +297,26 @@ def _check_indexable(names: Iterable[str], collection: Definition) -> None:
             f"the fields of an index take up to {size} bytes; databases allow {_MAX_INDEX_BYTES}",
             hint="shorten MaxLength, or index fewer fields",
             entity=collection.entity,
+        )
+
+
+def _check_own_references(collection: Definition) -> None:
+    """Refuse a second required reference to the own collection.
+
+    MySQL never deletes a document that refers to itself by both (its error 6575).
+    """
+    required = [
+        each.field
+        for each in collection.references
+        if each.collection == collection.name and not collection.nullable(each.field)
+    ]
+    if len(required) > 1:
+        raise ConfigurationError(
+            f"{', '.join(required)} are required references to the own collection; "
+            "not every backend could delete a document that refers to itself by two",
+            hint="let all of them but one be None",
+            entity=collection.entity,
+            field=required[1],
         )
 
 

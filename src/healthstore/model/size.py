@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 
 from healthstore.errors import RefusedValueError
 from healthstore.model.definition import Definition
-from healthstore.model.values import Json, Value
+from healthstore.model.values import Document, Json
 
 __all__ = ("require_small", "surely_small")
 
@@ -24,11 +24,9 @@ def surely_small(size: int, most: int) -> bool:
     return size * _MOST_OF_A_BYTE <= most
 
 
-def require_small(collection: Definition, values: Sequence[Value], most: int) -> None:
-    """Raise RefusedValueError if the values of a document take more than ``most`` bytes.
-
-    Those that are not in ``collection.sized`` need not be given.
-    """
+def require_small(collection: Definition, document: Document, most: int) -> None:
+    """Raise RefusedValueError if a document, or a part of one, takes more than ``most`` bytes."""
+    values = [document[name] for name in collection.sized if name in document]
     texts = size = 0
     nested: list[Json] = []
     for value in values:

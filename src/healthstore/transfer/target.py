@@ -183,7 +183,7 @@ class Target:
             return
         for row in page.rows:
             try:
-                require_small(collection, [row[name] for name in collection.sized], most)
+                require_small(collection, row, most)
             except RefusedValueError as error:
                 raise error.at(backend=self.backend.name) from None
 

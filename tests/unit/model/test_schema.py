@@ -71,6 +71,11 @@ WRONG = {
     "reference that is no UUID": lambda: things(
         Field("a", TEXT), references=(Reference("a", "others"),)
     ),
+    "two required references to itself": lambda: things(
+        Field("a", FieldType(Kind.UUID)),
+        Field("b", FieldType(Kind.UUID)),
+        references=(Reference("a", "things", "cascade"), Reference("b", "things", "restrict")),
+    ),
     "set_null of a required field": lambda: things(
         Field("a", FieldType(Kind.UUID)), references=(Reference("a", "others", "set_null"),)
     ),
@@ -91,7 +96,7 @@ WRONG = {
     ),
     "references that need more indexes than there may be": lambda: things(
         *(Field(f"f{at}", FieldType(Kind.UUID)) for at in range(51)),
-        references=tuple(Reference(f"f{at}", "things") for at in range(51)),
+        references=tuple(Reference(f"f{at}", "others") for at in range(51)),
     ),
     "an enum of nothing but the empty text": lambda: things(
         Field("a", FieldType(Kind.ENUM, choices=("",)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
@@ -29,9 +29,9 @@ def checked_documents(op: Insert | Replace, store: Executor) -> tuple[Document, 
     collection, documents = op.collection, op.documents
     if not (isinstance(op, Insert) and op.canonical is True):
         documents = tuple(canonical_document(collection, each) for each in documents)
-    sized, most = collection.sized, store.capabilities.max_document_bytes
+    most = store.capabilities.max_document_bytes
     for each in documents:
-        require_small(collection, [each[name] for name in sized], most)
+        require_small(collection, each, most)
     if len(documents) > 1:
         _require_distinct(collection, [each["id"] for each in documents])
     return documents

@@ -76,6 +76,13 @@ _BY_NAME = {each.name: each for each in _GRAPH}
 _THREAD = _linked("thread", ("parent", "thread", "cascade"), ("reply_to", "thread", "set_null"))
 _RING = _linked("ring", ("next", "ring", "restrict"))
 _RANK = _linked("rank", ("boss", "rank", "restrict"), required=("boss",))
+_BOUND = _linked(
+    "bound",
+    ("boss", "bound", "cascade"),
+    ("deputy", "bound", "restrict"),
+    ("mentor", "bound", "cascade"),
+    required=("boss",),
+)
 _OFFICE = _linked("office", ("head", "staff", "set_null"))
 _STAFF = _linked("staff", ("office", "office", "cascade"), required=("office",))
 _TWICE = (
@@ -293,6 +300,21 @@ class TestDeletes(Contract):
         assert await stored(store, collection) == [own, child]
         assert await store.execute(Delete(collection, ids([child]))) == (True,)
         assert await store.execute(Delete(collection, ids([own]))) == (True,)
+
+    @needs_references
+    async def test_a_document_may_refer_to_itself_in_several_ways(self, store: Backend) -> None:
+        """One reference is required and the others are not: it goes, and so does its circle."""
+        await store.execute(Ensure((_BOUND,)))
+        links = ("boss", "deputy", "mentor")
+        alone = _row(_BOUND, 1, **dict.fromkeys(links, identity(1)))
+        pair = (
+            _row(_BOUND, 2, **dict.fromkeys(links, identity(2))),
+            _row(_BOUND, 3, **dict.fromkeys(links, identity(2))),
+        )
+        await add(store, _BOUND, alone, *pair)
+        assert await store.execute(Delete(_BOUND, ids([alone]))) == (True,)
+        assert await store.execute(Delete(_BOUND, ids(pair[:1]))) == (True,)
+        assert await store.execute(CountDocuments(_BOUND)) == 0
 
     @needs_references
     @pytest.mark.parametrize("collection", [_RING, _RANK], ids=["optional", "required"])
