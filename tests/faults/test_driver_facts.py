@@ -32,6 +32,7 @@ from tests.faults.servers import PrivateServer
 
 from healthstore.abc import Backend, BackendURL
 from healthstore.abc.registry import connect
+from healthstore.adapters.mongo.adapter import MongoAdapter
 from healthstore.adapters.sql.adapter import SqlAdapter
 from healthstore.errors import (
     Condition,
@@ -578,6 +579,26 @@ async def test_a_reset_around_the_change_of_one_row_is_an_unknown_outcome(
         assert stored is not None
         # MySQL's first answer is that to the beginning.
         assert stored["version"] in ({2, 3} if reached else {2})
+
+
+# --- how MongoDB's answers are read -------------------------------------------------------------
+
+
+async def test_a_read_is_woken_when_the_driver_gives_up_its_server(
+    new_database: NewDatabase,
+) -> None:
+    """The driver's watch over servers interrupts who waits; that works where we read by ourselves."""
+    async with broken(direct(await new_database("mongodb"))) as (between, store, _):
+        assert isinstance(store, MongoAdapter)
+        (pool,) = store._pools._made
+        between.drop_reply(b"aggregate")
+        reading = asyncio.create_task(count(store))
+        await between.struck()
+        assert len(pool.active_contexts) == 1
+        await pool._reset(close=False, pause=False, interrupt_connections=True)
+        with within(1):
+            assert await reading == 1  # the driver reads once more, on another connection
+        assert not pool.active_contexts
 
 
 # --- SQLite ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, cast
@@ -127,6 +128,17 @@ def test_no_escaped_key_reads_as_a_path(value: dict[str, None]) -> None:
     keys = list(escape(value))
     assert len(keys) == len(value) == len(set(keys))
     assert not any(key == "" or "." in key or key.startswith("$") for key in keys)
+
+
+@given(JSON)
+def test_json_is_never_changed_in_place(value: object) -> None:
+    """What the caller holds stays as it is, whatever its keys."""
+    before = deepcopy(value)
+    escaped = escape(value)
+    assert value == before
+    stored = deepcopy(escaped)
+    unescape(escaped)
+    assert escaped == stored
 
 
 def test_large_integers_in_json_are_plain() -> None:

@@ -321,10 +321,10 @@ class MongoAdapter(Adapter[Session]):
         codec = await self._codec(session, op.collection)
         if op.limit < 1:
             return ()  # to MongoDB, 0 means no limit
-        found = tuple(map(codec.decode, await self._rows(session, op, codec)))
+        found = codec.decode_all(await self._rows(session, op, codec))
         if evaluate.sorted_whole(op, found):
             return found
-        return tuple(map(codec.decode, await self._rows_by_head(session, op, codec)))
+        return codec.decode_all(await self._rows_by_head(session, op, codec))
 
     async def _rows(self, session: Session, op: Find, codec: Codec) -> list[Stored]:
         return await (

@@ -19,7 +19,7 @@ Decimals pass as bits: the driver's own conversion takes four times as long.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from operator import itemgetter
@@ -30,6 +30,7 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
 from healthstore.errors import SchemaMismatchError
+from healthstore.model.collector import collector_paused
 from healthstore.model.decimals import EXACT, of_units, to_units
 from healthstore.model.schema import Collection
 from healthstore.model.values import (
@@ -127,39 +128,67 @@ _PLAIN = {"2E": ".", "24": "$", "25": "%", "00": ""}
 
 
 def escape(value: Any) -> Any:
-    """Return a JSON value with keys that can be part of a path.
+    """Return a JSON value with keys that can be part of a path; itself, if they can be.
 
     ``.`` becomes ``%2E``, a leading ``$`` ``%24``, ``%`` ``%25``, and the empty key ``%00``:
     otherwise a server takes them for paths and operators. :func:`unescape` takes it back.
     """
-    if type(value) is dict:
-        return {
-            key if key.isidentifier() else _RISKY.sub(_escaped, key): escape(item)
-            for key, item in cast("dict[str, Any]", value).items()
-        }
-    if type(value) is list:
-        return [escape(item) for item in cast("Iterable[Any]", value)]
-    return value
-
-
-def _escaped(found: Any) -> str:
-    return _ESCAPES[found[0]]
+    return _rebuilt(value, _are_plain, _escaped_key, None)
 
 
 def unescape(value: Any) -> Any:
     """Return the JSON value that :func:`escape` was given, of plain Python types."""
-    if type(value) is dict:
-        return {
-            _ESCAPED.sub(_unescaped, key) if "%" in key else key: unescape(item)
-            for key, item in cast("dict[str, Any]", value).items()
-        }
-    if type(value) is list:
-        return [unescape(item) for item in cast("Iterable[Any]", value)]
-    return int(value) if type(value) is Int64 else value
+    return _rebuilt(value, _are_unescaped, _unescaped_key, Int64)
 
 
-def _unescaped(found: Any) -> str:
-    return _PLAIN[found[1]]
+def _rebuilt(
+    value: Any,
+    pass_as_they_are: Callable[[Mapping[str, Any]], bool],
+    rewrite: Callable[[str], str],
+    number: type | None,
+) -> Any:
+    """Return a JSON value with its keys rewritten, and numbers of that type as plain ones.
+
+    What need not change is not made anew: that is most of what is stored.
+    """
+    kind = type(value)
+    if kind is dict:
+        items: Iterable[tuple[Any, Any]] = value.items()
+    elif kind is list:
+        items = enumerate(value)
+    else:
+        return int(value) if kind is number else value
+    changed: list[tuple[Any, Any]] = []
+    for key, item in items:
+        of = type(item)
+        if of is dict or of is list or of is number:
+            other = _rebuilt(item, pass_as_they_are, rewrite, number)
+            if other is not item:
+                changed.append((key, other))
+    if changed:
+        value = value.copy()
+        for key, item in changed:
+            value[key] = item
+    if kind is dict and value and not pass_as_they_are(value):
+        return {rewrite(key): item for key, item in value.items()}
+    return value
+
+
+def _are_plain(keys: Mapping[str, Any]) -> bool:
+    # Together they are no identifier if one of them holds a dot, a dollar or a percent sign.
+    return "".join(keys).isidentifier() and "" not in keys
+
+
+def _are_unescaped(keys: Mapping[str, Any]) -> bool:
+    return "%" not in "".join(keys)
+
+
+def _escaped_key(key: str) -> str:
+    return _RISKY.sub(lambda found: _ESCAPES[found[0]], key)
+
+
+def _unescaped_key(key: str) -> str:
+    return _ESCAPED.sub(lambda found: _PLAIN[found[1]], key)
 
 
 # (to BSON, from BSON) for each kind; None where the driver does it.
@@ -184,7 +213,9 @@ class Codec:
         "_pull",
         "_read_by_key",
         "_readers",
+        "_reading",
         "_writers",
+        "_writing",
         "collection",
     )
 
@@ -194,45 +225,50 @@ class Codec:
         self._keys = tuple(map(key_of, self._names))
         self._pick: Callable[[Document], tuple[Value, ...]] = itemgetter(*self._names)
         self._pull: Callable[[Stored], tuple[Any, ...]] = itemgetter(*self._keys)
-        writers: list[tuple[str, Convert]] = []
-        readers: list[tuple[str, Convert]] = []
+        self._writers: dict[str, Convert | None] = {}
+        self._readers: dict[str, Convert | None] = {}
         for each in collection.fields:
-            write, read = (make(each.type) for make in _CONVERTERS.get(each.type.kind, _AS_IS))
-            if write is not None:
-                writers.append((key_of(each.name), write))
-            if read is not None:
-                readers.append((each.name, read))
-        self._writers = tuple(writers)
-        self._readers = tuple(readers)
-        by_name = dict(readers)
-        self._read_by_key = {key_of(name): (name, by_name.get(name)) for name in self._names}
+            write, read = _CONVERTERS.get(each.type.kind, _AS_IS)
+            self._writers[each.name] = write(each.type)
+            self._readers[each.name] = read(each.type)
+        self._writing = _at_places(self._writers)
+        self._reading = _at_places(self._readers)
+        self._read_by_key = {key_of(name): (name, self._readers[name]) for name in self._names}
 
     def encode(self, document: Document) -> Stored:
         """Return a canonical document as it is stored."""
-        stored: Stored = dict(zip(self._keys, self._pick(document), strict=True))
-        for key, write in self._writers:
-            value = stored[key]
-            if value is not None:
-                stored[key] = write(value)
-        return stored
+        return self.encode_all((document,))[0]
+
+    def encode_all(self, documents: Iterable[Document]) -> list[Stored]:
+        """Return canonical documents as they are stored."""
+        keys = self._keys
+        with collector_paused():
+            rows = _converted(map(self._pick, documents), self._writing)
+            return [dict(zip(keys, row, strict=True)) for row in rows]
 
     def decode(self, stored: Stored) -> Document:
         """Return the canonical document; raise SchemaMismatchError if a field is missing."""
+        return self.decode_all((stored,))[0]
+
+    def decode_all(self, rows: Sequence[Stored]) -> tuple[Document, ...]:
+        """Return the canonical documents; raise SchemaMismatchError if a field is missing."""
+        names = self._names
         try:
-            document: Document = dict(zip(self._names, self._pull(stored), strict=True))
+            with collector_paused():
+                found = _converted(map(self._pull, rows), self._reading)
+                return tuple([dict(zip(names, row, strict=True)) for row in found])
         except KeyError:
-            missing = next(name for name in self._names if key_of(name) not in stored)
+            missing = next(
+                (name for row in rows for name in self._names if key_of(name) not in row), None
+            )
+            if missing is None:
+                raise
             raise SchemaMismatchError(
                 "a stored document lacks the field: healthstore did not write it",
                 hint="complete it, or move the collection away",
                 entity=self.collection.entity,
                 field=missing,
             ) from None
-        for name, read in self._readers:
-            value = document[name]
-            if value is not None:
-                document[name] = read(value)
-        return document
 
     def part(self, stored: Stored) -> Document:
         """Return the canonical values of those fields that a projection gives."""
@@ -245,19 +281,31 @@ class Codec:
 
     def write(self, name: str, value: Value) -> Any:
         """Return one field's canonical value as it is stored."""
-        if value is None:
-            return None
-        field = self.collection.field(name).type
-        write = _CONVERTERS.get(field.kind, _AS_IS)[0](field)
-        return value if write is None else write(value)
+        write = self._writers[name]
+        return value if value is None or write is None else write(value)
 
     def read(self, name: str, stored: Any) -> Value:
         """Return the canonical value of one field, or of a sum, minimum or maximum of it."""
-        if stored is None:
-            return None
-        field = self.collection.field(name).type
-        read = _CONVERTERS.get(field.kind, _AS_IS)[1](field)
-        return cast(Value, stored if read is None else read(stored))
+        read = self._readers[name]
+        return cast(Value, stored if stored is None or read is None else read(stored))
 
 
 _AS_IS: tuple[Callable[[FieldType], Convert | None], ...] = (lambda _: None, lambda _: None)
+
+
+def _at_places(converters: Mapping[str, Convert | None]) -> tuple[tuple[int, Convert], ...]:
+    """Return the converters that there are, with the places of their fields."""
+    listed = enumerate(converters.values())
+    return tuple((place, convert) for place, convert in listed if convert is not None)
+
+
+def _converted(
+    rows: Iterable[tuple[Any, ...]], converters: Iterable[tuple[int, Convert]]
+) -> list[list[Any]]:
+    """Return rows of values with each value converted."""
+    found = [[*row] for row in rows]
+    for row in found:
+        for place, convert in converters:
+            if (value := row[place]) is not None:
+                row[place] = convert(value)
+    return found

@@ -53,7 +53,7 @@ async def read(session: Session, codec: Codec, ids: Sequence[UUID]) -> dict[UUID
     else:
         condition = {"_id": {"$in": list(ids)}}
         rows = await driver.find(condition, batch_size=len(ids) or 1, session=transaction).to_list()
-    return {row["_id"]: codec.decode(row) for row in rows}
+    return {cast(UUID, each["id"]): each for each in codec.decode_all(rows)}
 
 
 async def versions(
@@ -81,7 +81,7 @@ async def versions(
 async def insert(session: Session, codec: Codec, op: Insert) -> None:
     """Add documents; without a transaction those before a failing one may stay."""
     driver = session.collection(op.collection.name)
-    rows = list(map(codec.encode, op.documents))
+    rows = codec.encode_all(op.documents)
     with _explained(op.collection, op.documents):
         if len(rows) == 1:
             await driver.insert_one(rows[0], session=session.transaction)
