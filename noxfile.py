@@ -15,11 +15,6 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 CONTRACT_TESTS = ["tests/contract", "tests/faults", "tests/servers", "tests/transfer"]
 TYPED = ["src", "tests/typing", "tests/servers", "benchmarks", "noxfile.py"]
-BENCHMARKS = [
-    "benchmarks.against_drivers",
-    "benchmarks.overhead",
-    "benchmarks.failover",
-]  # in the order in which they run
 NEEDS_DATA = {"real_health_data.py"}  # examples that read the data set of HEALTHSTORE_DATA
 
 nox.needs_version = ">=2025.2.9"
@@ -128,10 +123,9 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Print the ratios of each benchmark; nothing is asserted."""
-    install(session)
-    for module in BENCHMARKS:
-        session.run("python", "-m", module, *session.posargs)
+    """Measure healthstore and its peers: `nox -s bench -- postgresql --quick`, or `-- --help`."""
+    install(session, "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 # ---------------------------------------------------------------- the pieces they share

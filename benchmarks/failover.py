@@ -1,6 +1,6 @@
 """How long readers wait when their server is lost.
 
-    python -m benchmarks.failover [--server postgresql] [--runs 20] [--hangs 5] [--json FILE]
+    python -m benchmarks failover [--server postgresql] [--runs 20] [--hangs 5] [--json FILE]
 
 Starts a server of its own with `scripts/test-servers`, copies a small table to a SQLite
 standby, and reads without pause in several tasks while the server is killed (`kill -9` of all
@@ -16,7 +16,7 @@ import asyncio
 import json
 import statistics
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
@@ -28,6 +28,8 @@ from tests.faults.servers import KINDS, PrivateServer
 from healthstore import DatabaseManager, Entity, MaxLength
 from healthstore.errors import HealthstoreError
 from healthstore.events import FailedOver
+
+__all__ = ("main",)
 
 READERS = 4
 BEFORE, AFTER = 0.5, 0.5  # seconds of reading before the fault, and after the failover
@@ -114,7 +116,7 @@ def told(name: str, found: list[float], bound: str) -> dict[str, object]:
     return {"fault": name, "p50": p50, "p99": p99, "worst": worst, "runs": len(found)}
 
 
-async def main(kind: str, runs: int, hangs: int) -> list[dict[str, object]]:
+async def _measure_both(kind: str, runs: int, hangs: int) -> list[dict[str, object]]:
     """Measure both faults and print the figures."""
     server = PrivateServer(kind)
     server.up()
@@ -133,13 +135,17 @@ async def main(kind: str, runs: int, hangs: int) -> list[dict[str, object]]:
     ]
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def main(arguments: Sequence[str]) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks failover", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--server", choices=sorted(KINDS), default="postgresql")
-    parser.add_argument("--runs", type=int, default=20, help="kills")
-    parser.add_argument("--hangs", type=int, default=5, help="stops")
+    parser.add_argument("--runs", type=int, default=20, help="kills (20)")
+    parser.add_argument("--hangs", type=int, default=5, help="stops (5)")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
-    arguments = parser.parse_args()
-    figures = asyncio.run(main(arguments.server, arguments.runs, arguments.hangs))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1), "utf-8")
+    options = parser.parse_args(arguments)
+    figures = asyncio.run(_measure_both(options.server, options.runs, options.hangs))
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1), "utf-8")
+    return 0

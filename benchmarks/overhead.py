@@ -1,6 +1,6 @@
 """What the manager, failover and monitoring add to a single-row call on the memory backend.
 
-    python -m benchmarks.overhead [--calls 2000]
+    python -m benchmarks overhead [--calls 2000]
 
 Prints microseconds per call of `get` and `add` through a repository: on the bare adapter under
 the guard, with each part laid over it, and through a whole DatabaseManager; and the time of
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Annotated
@@ -30,6 +30,8 @@ from healthstore.model.ops import Ensure
 from healthstore.routing.failover import Failover
 from healthstore.routing.policy import FailoverMode, FailoverPolicy
 from healthstore.statistics import Statistics
+
+__all__ = ("main",)
 
 TURNS = 40
 BUDGET = 8.0  # microseconds that manager, failover and monitor may add together
@@ -71,7 +73,7 @@ async def timed(call: Callable[[], Awaitable[object]], calls: int) -> float:
     return (perf_counter() - started) / calls * 1e6
 
 
-async def main(calls: int) -> None:
+async def _measure(calls: int) -> None:
     """Measure and print."""
     stacks: dict[str, Backend] = {
         "adapter": MemoryAdapter(),
@@ -114,7 +116,11 @@ async def main(calls: int) -> None:
     print(f"await db.health(): {health / 1000:.4f} ms (budget 1)")
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--calls", type=int, default=2_000, help="calls per turn")
-    asyncio.run(main(parser.parse_args().calls))
+def main(arguments: Sequence[str]) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks overhead", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--calls", type=int, default=2_000, help="calls per turn (2000)")
+    asyncio.run(_measure(parser.parse_args(arguments).calls))
+    return 0
