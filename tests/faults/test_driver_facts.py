@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
-from uuid import UUID
+from typing import cast
+from uuid import UUID, uuid4
 
 import pytest
 from tests.faults.conftest import NewDatabase
@@ -34,11 +37,15 @@ from healthstore.abc import Backend, BackendURL
 from healthstore.abc.registry import connect
 from healthstore.adapters.mongo.adapter import MongoAdapter
 from healthstore.adapters.sql.adapter import SqlAdapter
+from healthstore.adapters.sql.dialect import BulkInsert, Row
+from healthstore.adapters.sql.mysql import connection
+from healthstore.adapters.sql.mysql.literals import as_file
 from healthstore.errors import (
     Condition,
     DeadlineExceededError,
     DuplicateKeyError,
     HealthstoreError,
+    NotNullError,
     Outcome,
     OutcomeUnknownError,
     OutOfRangeError,
@@ -47,8 +54,19 @@ from healthstore.errors import (
 )
 from healthstore.layers.retry import RetryLayer
 from healthstore.layers.timeout import TimeoutLayer
-from healthstore.model.ops import Batch, Ensure, Find, Get, Insert, Op, Patch, Replace
-from healthstore.model.schema import Collection, Index
+from healthstore.model.ops import (
+    Batch,
+    CountDocuments,
+    Ensure,
+    Find,
+    Get,
+    Insert,
+    Op,
+    Patch,
+    Replace,
+)
+from healthstore.model.schema import Collection, Field, Index, Unique
+from healthstore.model.values import Document, FieldType, Kind
 
 SQL = ("postgresql", "mysql", "mariadb")
 SERVERS = (*SQL, "mongodb")
@@ -599,6 +617,108 @@ async def test_a_read_is_woken_when_the_driver_gives_up_its_server(
         with within(1):
             assert await reading == 1  # the driver reads once more, on another connection
         assert not pool.active_contexts
+
+
+# --- rows that go as a file ----------------------------------------------------------------------
+
+ROWS = Collection(
+    "rows",
+    (
+        Field("id", FieldType(Kind.UUID)),
+        Field("version", FieldType(Kind.INTEGER)),
+        Field("text", FieldType(Kind.TEXT, max_length=100)),
+        Field("blob", FieldType(Kind.BYTES), nullable=True),
+        Field("amount", FieldType(Kind.DECIMAL, digits=28, places=10), nullable=True),
+        Field("ratio", FieldType(Kind.FLOAT), nullable=True),
+        Field("at", FieldType(Kind.DATETIME), nullable=True),
+        Field("data", FieldType(Kind.JSON), nullable=True),
+    ),
+    uniques=(Unique("text"),),
+    entity="Row",
+)
+WORDS = (
+    "",
+    "\\N",
+    "a\\tb\\",
+    "tab\tline\nreturn\rend",
+    "'quoted' \"text\" `x` %s",
+    "Ärzte 🩺",
+    " ",
+    "NULL",
+)
+each_way = pytest.mark.parametrize("least", [1, 10**9], ids=["file", "statements"])
+
+
+def _row(number: int) -> Document:
+    """Return a row; every other one has nulls."""
+    word = WORDS[number % len(WORDS)]
+    given: Document = {
+        "blob": bytes(range(256)) + b"\\\t\n" if number % 4 else b"",
+        "amount": Decimal("-999999999999999999.9999999999"),
+        "ratio": 5e-324 if number % 3 else 0.1,
+        "at": datetime(1, 1, 2, 3, 4, 5, 6, tzinfo=UTC),
+        "data": {"a": [word, 1.5e300, 2**62], "b": {"c": None}},
+    }
+    row = given if number % 2 else dict.fromkeys(given)
+    return {"id": uuid4(), "version": 1, "text": f"{number}{word}", **row}
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch, least: int) -> Generator[None]:
+    """Let bulk inserts of that many rows go as a file, and see that they did, or did not."""
+    made: list[int] = []
+
+    def counted(insert: BulkInsert, rows: Sequence[Row]) -> tuple[str, Iterator[bytes]]:
+        made.append(len(rows))
+        return as_file(insert, rows)
+
+    monkeypatch.setattr(connection, "_LOADED_ROWS", least)
+    monkeypatch.setattr(connection, "as_file", counted)
+    yield
+    assert bool(made) == (least == 1)
+
+
+@each_way
+@pytest.mark.parametrize("name", ["mysql", "mariadb"])
+async def test_rows_are_stored_the_same_as_a_file_and_as_statements(
+    new_database: NewDatabase, name: str, loads: None, least: int
+) -> None:
+    """What separates fields and lines in a file may stand in the values."""
+    async with lent(await new_database(name)) as store:
+        await store.execute(Ensure((ROWS,)))
+        rows = tuple(map(_row, range(64)))
+        assert await store.execute(Insert(ROWS, rows)) == 64
+        found = await store.execute(Get(ROWS, tuple(cast(UUID, row["id"]) for row in rows)))
+        assert list(found) == list(rows)
+
+
+@each_way
+@pytest.mark.parametrize("name", ["mysql", "mariadb"])
+@pytest.mark.parametrize("wrong", ["key", "id", "null"])
+async def test_a_file_with_a_row_that_is_refused_leaves_nothing(
+    new_database: NewDatabase, name: str, loads: None, least: int, wrong: str
+) -> None:
+    """A load only warns, and leaves such a row out or changes it; the error is that of an insert."""
+    async with lent(await new_database(name)) as store:
+        await store.execute(Ensure((ROWS,)))
+        rows = [_row(number) for number in range(20)]
+        bad: dict[str, tuple[Document, type[HealthstoreError]]] = {
+            "key": ({**_row(30), "text": rows[7]["text"]}, DuplicateKeyError),
+            "id": ({**_row(30), "id": rows[7]["id"]}, DuplicateKeyError),
+            "null": ({**_row(30), "text": None}, NotNullError),
+        }
+        row, error = bad[wrong]
+        with pytest.raises(error) as caught:
+            await store.execute(Insert(ROWS, (*rows, row)))
+        assert caught.value.outcome is Outcome.NOT_APPLIED
+        if isinstance(caught.value, DuplicateKeyError):
+            assert caught.value.fields == ({"key": "text"}.get(wrong, "id"),)
+        assert await store.execute(CountDocuments(ROWS)) == 0
+        unit = await store.begin()
+        await unit.execute(Insert(ROWS, (_row(40),)))
+        await unit.execute(Insert(ROWS, tuple(rows)))
+        await unit.commit()
+        assert await store.execute(CountDocuments(ROWS)) == 21
 
 
 # --- SQLite ------------------------------------------------------------------------------------

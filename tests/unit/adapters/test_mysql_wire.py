@@ -11,7 +11,8 @@ import pymysql
 import pytest
 from pymysql.constants import FIELD_TYPE, SERVER_STATUS
 
-from healthstore.adapters.sql.mysql.wire import Answer, Wire
+from healthstore.adapters.sql.mysql.line import Answer
+from healthstore.adapters.sql.mysql.wire import Wire
 
 _UTF8, _BINARY = 45, 63
 _FULL = 0xFF_FFFF
@@ -91,8 +92,8 @@ async def asked(
     """Ask something, and feed an answer in pieces; the stream ends after it."""
     reader, written = asyncio.StreamReader(), Written()
     wire = Wire(reader, cast(Any, written), 2)
-    wire.send(b"SELECT 1")
-    waiting = asyncio.ensure_future(wire.answers(upload))
+    waiting = asyncio.ensure_future(wire.ask(b"SELECT 1", upload=upload))
+    await asyncio.sleep(0)
     size = size or len(data) or 1
     for start in range(0, len(data), size):
         await asyncio.sleep(0)
@@ -214,8 +215,11 @@ async def test_only_what_was_offered_is_sent_as_a_file() -> None:
 async def test_a_long_statement_goes_in_several_packets() -> None:
     """A packet holds less than 16 MiB; one of exactly that length is followed by an empty one."""
     written = Written()
-    wire = Wire(asyncio.StreamReader(), cast(Any, written), 2)
+    ended = asyncio.StreamReader()
+    ended.feed_eof()
+    wire = Wire(ended, cast(Any, written), 2)
     statement = b"x" * (_FULL - 1)
-    wire.send(statement)
+    with pytest.raises(pymysql.err.OperationalError):
+        await wire.ask(statement)
     assert bytes(written.sent) == packets(b"\x03" + statement, first=0)
     assert bytes(written.sent).endswith(b"\0\0\0\x01")

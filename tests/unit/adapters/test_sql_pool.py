@@ -100,6 +100,52 @@ async def test_an_exhausted_pool_is_no_dead_server() -> None:
     assert pool.figures() == PoolFigures(1, 1, 0, 0)
 
 
+async def test_a_queue_that_moves_refuses_nobody() -> None:
+    """Two thousand wait for five connections, each for longer than one may stay taken; in order."""
+    pool = Pool(new, PoolOptions(size=5, acquire_seconds=0.5))
+    served: list[int] = []
+
+    async def use(number: int) -> None:
+        async with pool.lend():
+            served.append(number)
+            await asyncio.sleep(0.002)
+
+    await asyncio.gather(*map(use, range(2_000)))
+    assert served == list(range(2_000))
+    assert pool.figures() == PoolFigures(5, 5, 0, 0)
+
+
+async def test_only_those_who_waited_in_full_are_refused() -> None:
+    """Who came later gets the connection that comes back, and its whole time before."""
+    pool = Pool(new, PoolOptions(size=1, acquire_seconds=0.2))
+    held = await pool.acquire()
+    first = asyncio.create_task(pool.acquire())
+    await asyncio.sleep(0.15)
+    second = asyncio.create_task(pool.acquire())
+    with pytest.raises(UnavailableError):
+        await first
+    assert not second.done()
+    await pool.release(held)
+    assert await second is held
+    await pool.release(held)
+    assert pool.figures() == PoolFigures(1, 1, 0, 0)
+
+
+async def test_a_place_that_comes_with_a_cancellation_goes_to_the_next() -> None:
+    """Nobody takes a place away with him."""
+    pool = Pool(new, PoolOptions(size=1, acquire_seconds=5))
+    held = await pool.acquire()
+    first, second = (asyncio.create_task(pool.acquire()) for _ in range(2))
+    await asyncio.sleep(0)
+    await pool.release(held)
+    first.cancel()  # its place has come, and it has not noticed yet
+    assert await second is held
+    await asyncio.wait({first})
+    assert first.cancelled()
+    assert pool.figures() == PoolFigures(1, 1, 1, 0)
+    await pool.release(held)
+
+
 async def test_a_server_that_does_not_answer_is_a_suspicion() -> None:
     """Connecting is bounded, handshake included; the place in the pool is free again."""
 

@@ -27,7 +27,7 @@ _PING_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """``size`` connections; seconds to wait for a free one, and to connect.
+    """``size`` connections; seconds without any becoming free, and to connect.
 
     One that was idle for longer than ``trusted_seconds`` is tried before it is lent.
     """
@@ -44,7 +44,12 @@ class PoolOptions:
 
 
 class Pool:
-    """Lends connections; the last one returned is lent first."""
+    """Lends connections; the last one returned is lent first, and to whoever waits longest.
+
+    Who waits is refused when no connection has become free for ``acquire_seconds``: somebody
+    holds them all. A queue that moves refuses nobody, however long it is; what bounds a wait
+    then is the deadline of the call.
+    """
 
     def __init__(
         self,
@@ -56,7 +61,10 @@ class Pool:
         self._connect = connect
         self._options = options
         self._before = before
-        self._free = asyncio.Semaphore(options.size)
+        self._free = options.size
+        self._freed_at = float("-inf")
+        self._queue: deque[tuple[float, asyncio.Future[None]]] = deque()  # since when, and who
+        self._watch: asyncio.TimerHandle | None = None
         self._idle: deque[tuple[float, Connection]] = deque()
         self._closed = False
         self._lent = self._waiting = 0
@@ -89,10 +97,10 @@ class Pool:
 
         Raises UnavailableError when none becomes free in time.
         """
-        if self._free.locked():
-            await self._wait()
+        if self._free:
+            self._free -= 1
         else:
-            await self._free.acquire()  # at once
+            await self._wait()
         self._lent += 1
         try:
             if self._before is not None:
@@ -101,6 +109,47 @@ class Pool:
         except BaseException:
             self._give_up()
             raise
+
+    async def _wait(self) -> None:
+        """Wait until somebody gives up a connection to the first of the queue."""
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[None] = loop.create_future()
+        self._queue.append((loop.time(), place))
+        if self._watch is None:
+            self._watch_queue(loop)
+        self._waiting += 1
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled() and place.exception() is None:
+                self._pass_on()  # it came together with the cancellation
+            raise
+        finally:
+            self._waiting -= 1
+
+    def _watch_queue(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Refuse those who wait while nothing moves, and look again when the next may have to be."""
+        self._watch = None
+        now = loop.time()
+        while self._queue:
+            since, place = self._queue[0]
+            until = max(since, self._freed_at) + self._options.acquire_seconds
+            if not place.done() and until > now:
+                self._watch = loop.call_at(until, self._watch_queue, loop)
+                return
+            self._queue.popleft()
+            if not place.done():
+                place.set_exception(self._exhausted())
+
+    def _exhausted(self) -> UnavailableError:
+        error = UnavailableError(
+            f"no connection became free within {self._options.acquire_seconds} s",
+            hint="look for a transaction that is held open, or for a call beside the one that it "
+            "is in: inside, use tx.repository()"
+            + ("; or raise pool_size" if self._options.size > 1 else ""),
+        )
+        error.condition = Condition.OVERLOADED
+        return error
 
     async def release(self, connection: Connection) -> None:
         """Take a connection back, unless it is broken or still in a transaction."""
@@ -133,26 +182,19 @@ class Pool:
         while self._idle:
             self._idle.pop()[1].abandon()
 
-    async def _wait(self) -> None:
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(self._options.acquire_seconds):
-                await self._free.acquire()
-        except TimeoutError:
-            error = UnavailableError(
-                f"no connection became free within {self._options.acquire_seconds} s",
-                hint="look for a transaction that is held open, or for a call beside the one that it "
-                "is in: inside, use tx.repository()"
-                + ("; or raise pool_size" if self._options.size > 1 else ""),
-            )
-            error.condition = Condition.OVERLOADED
-            raise error from None
-        finally:
-            self._waiting -= 1
-
     def _give_up(self) -> None:
         self._lent -= 1
-        self._free.release()
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Give a place to the first who waits, or keep it."""
+        self._freed_at = asyncio.get_running_loop().time()
+        while self._queue:
+            _, place = self._queue.popleft()
+            if not place.done():  # who was cancelled stays in the queue until it is looked at
+                place.set_result(None)
+                return
+        self._free += 1
 
     async def _trusted(self) -> Connection | None:
         """Return an idle connection that works, or None."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from math import ceil
-from typing import Any
+from ssl import SSLContext
+from typing import Any, TypeAlias, cast
 
 from healthstore.abc.backend import Capabilities
 from healthstore.abc.options import common_options, encryption
@@ -16,10 +19,11 @@ from healthstore.adapters.sql import prober
 from healthstore.adapters.sql.adapter import SqlAdapter
 from healthstore.adapters.sql.dialect import Connection, Dialect
 from healthstore.adapters.sql.errors import misconfigured
+from healthstore.adapters.sql.mysql.connection import dial
 from healthstore.adapters.sql.mysql.dialect import MARIADB, MYSQL
-from healthstore.adapters.sql.mysql.driver import dial
+from healthstore.adapters.sql.mysql.line import Line
 from healthstore.adapters.sql.pool import Pool, PoolOptions
-from healthstore.errors import ConfigurationError
+from healthstore.errors import ConfigurationError, MissingDriverError
 from healthstore.model.ops import Get, Insert
 from healthstore.model.values import SORTED_TEXT
 
@@ -36,9 +40,15 @@ _SQL_MODE = (
 
 
 def connect(url: BackendURL, name: str) -> MySqlAdapter:
-    """Return the adapter for ``mysql://`` or ``mariadb://user:password@host:port/database``."""
-    if url.driver not in {"", "aiomysql", "pymysql"}:
-        raise ConfigurationError(f"MySQL has no driver {url.driver!r}", hint="write mysql://…")
+    """Return the adapter for ``mysql://`` or ``mariadb://user:password@host:port/database``.
+
+    ``mysql+asyncmy://`` takes another driver. Raises MissingDriverError if it is not installed.
+    """
+    module = _DRIVERS.get(url.driver)
+    if module is None:
+        raise ConfigurationError(
+            f"MySQL has no driver {url.driver!r}", hint="write mysql://… or mysql+asyncmy://…"
+        )
     options: dict[str, Any] = url.read_options(
         {**common_options(url), "ssl": (read_tls, None), "charset": (_utf8mb4, "utf8mb4")}
     )
@@ -47,7 +57,27 @@ def connect(url: BackendURL, name: str) -> MySqlAdapter:
         raise ConfigurationError(
             "the URL names no database", hint=f"write {url.scheme}://user@host/database"
         )
-    return MySqlAdapter(name, url, options)
+    return MySqlAdapter(name, url, options, _load(module, url))
+
+
+# From the name in a URL to a module beside this one.
+_DRIVERS = {"": "aiomysql", "aiomysql": "aiomysql", "pymysql": "aiomysql", "asyncmy": "asyncmy"}
+
+_Open: TypeAlias = Callable[[BackendURL, "SSLContext | None"], Awaitable[Line]]
+
+
+def _load(driver: str, url: BackendURL) -> _Open:
+    """Return how a driver logs in."""
+    try:
+        return cast(_Open, import_module(f"healthstore.adapters.sql.mysql.{driver}").log_in)
+    except ModuleNotFoundError as error:
+        if error.name != driver:
+            raise
+        raise MissingDriverError(
+            f"the driver {driver!r} is not installed",
+            hint=f"python -m pip install 'healthstore[{driver}]'",
+            backend=url.scheme,
+        ) from error
 
 
 def _utf8mb4(text: str) -> str:
@@ -61,14 +91,15 @@ class MySqlAdapter(SqlAdapter):
 
     capabilities = Capabilities(coalesced=frozenset({Get, Insert}))
 
-    def __init__(self, name: str, url: BackendURL, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, name: str, url: BackendURL, options: Mapping[str, Any], log_in: _Open
+    ) -> None:
         super().__init__(name)
         self.dialect = MYSQL
         self.probing = prober.MYSQL
         self.connect_seconds = options["connect_timeout"]
-        self._url = url
         self._options = options
-        self._tls = tls_context(options["tls"], options["tls_ca"])
+        self._log_in = partial(log_in, url, tls_context(options["tls"], options["tls_ca"]))
         self.verified = options["tls"] is Tls.VERIFY
         self._product = _PRODUCTS[0]
 
@@ -99,7 +130,7 @@ class MySqlAdapter(SqlAdapter):
 
     async def dial(self) -> Connection:
         """Open a connection and set what the server may have set otherwise."""
-        return await dial(self._url, self._tls, self._prelude)
+        return await dial(self._log_in, self._prelude)
 
     def _prelude(self, version: str) -> Sequence[str]:
         product = _product(version)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NoReturn, TypeAlias, cast
 
@@ -19,7 +18,10 @@ import pymysql
 from pymysql.constants import COMMAND, CR, FIELD_TYPE, SERVER_STATUS
 from pymysql.protocol import FieldDescriptorPacket
 
-__all__ = ("Answer", "Wire")
+from healthstore.adapters.sql.mysql.line import Answer
+from healthstore.model.collector import collector_paused
+
+__all__ = ("Wire",)
 
 _HEADER = 4  # of a packet: three bytes of length, one of its number
 _FULL = 0xFF_FFFF  # the length of a packet that the next one continues
@@ -68,15 +70,6 @@ _STRINGS = frozenset(
 )
 
 
-@dataclass(slots=True)
-class Answer:
-    """The answer to one statement: its rows, or how many it matched; and how many warnings."""
-
-    rows: list[list[Any]] = field(default_factory=list[list[Any]])
-    matched: int = 0
-    warnings: int = 0
-
-
 class Wire:
     """The streams of a connection that has logged in.
 
@@ -116,19 +109,19 @@ class Wire:
         """Whether a transaction is open."""
         return bool(self.status & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
 
-    def send(self, text: bytes, command: int = COMMAND.COM_QUERY) -> None:
-        """Send a command; its answers come with :meth:`answers`."""
+    async def ask(
+        self,
+        text: bytes,
+        command: int = COMMAND.COM_QUERY,
+        upload: Iterable[bytes] | None = None,
+    ) -> Sequence[Answer]:
+        """Send a command and return the answers; see :meth:`Line.ask`.
+
+        A server that asks for a file when there is no ``upload`` gets nothing.
+        """
         self._asked = True
         self._number = 0
         self._send(bytes((command,)) + text)
-
-    async def answers(self, upload: Iterable[bytes] | None = None) -> list[Answer]:
-        """Return the answer to each statement of the text that was sent.
-
-        ``upload`` is the file for a LOAD DATA LOCAL; a server that asks for one unasked gets
-        nothing. Raises the error of the first statement that failed, those after it have not run;
-        and what pymysql raises for a connection that is lost or out of step.
-        """
         found: list[Answer] = []
         while True:
             answer = await self._answer(upload)
@@ -165,7 +158,8 @@ class Wire:
 
     async def _upload(self, pieces: Iterable[bytes]) -> Answer:
         for piece in pieces:
-            self._send(piece)
+            for start in range(0, len(piece), _PIECE):  # an empty packet ends the file
+                self._send(piece[start : start + _PIECE])
             await self._writer.drain()
         self._send(b"")
         packet = await self._packet()
@@ -190,7 +184,8 @@ class Wire:
     async def _rows(self, layout: Sequence[Read]) -> Answer:
         rows: list[list[Any]] = []
         while True:
-            end = self._take(layout, rows)
+            with collector_paused():
+                end = self._take(layout, rows)
             if end is not None:
                 break
             await self._more()

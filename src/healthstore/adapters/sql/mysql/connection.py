@@ -1,0 +1,166 @@
+"""A connection to MySQL or MariaDB, on the line that a driver has opened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import TypeAlias
+
+import pymysql
+from pymysql.constants import COMMAND
+
+from healthstore.adapters.sql.dialect import BulkInsert, Connection, Row
+from healthstore.adapters.sql.mysql.line import Answer, Line
+from healthstore.adapters.sql.mysql.literals import as_file, inserts, literal
+
+__all__ = ("LogIn", "dial")
+
+LogIn: TypeAlias = Callable[[], Awaitable[Line]]
+
+_KILL_SECONDS = 0.2
+_LOADED_ROWS = 500  # fewer are not worth a savepoint
+_BEFORE_LOAD = "healthstore_load"
+
+
+class _MySqlConnection:
+    """A connection; values are written into the statement by our own converters.
+
+    No cursor of a driver is used: it would ask for the text of each warning, with a round trip.
+    In strict mode what would change a value is an error, and what is left is noise, such as a
+    zero date for the MIN() of nothing on the way through MySQL's temporary table.
+    """
+
+    def __init__(self, line: Line, log_in: LogIn) -> None:
+        self._line = line
+        self._log_in = log_in
+        self._open = True
+        self._loads = False
+
+    async def prepare(self, statements: Iterable[str]) -> None:
+        """Run the statements that every connection begins with."""
+        *_, answer = await self._query(";".join([*statements, "SELECT @@local_infile"]))
+        self._loads = self._line.uploads and bool(answer.rows[0][0])
+
+    async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
+        answers = await self._query(sql % tuple(map(literal, parameters)))
+        return next((each.rows for each in answers if each.rows), ())
+
+    async def execute(self, sql: str, parameters: Row) -> int:
+        (answer,) = await self._query(sql % tuple(map(literal, parameters)))
+        return answer.matched
+
+    async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
+        for row in rows:
+            await self._query(sql % tuple(map(literal, row)))
+
+    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
+        if self._loads and len(rows) >= _LOADED_ROWS and await self._load(insert, rows):
+            return
+        for statement in inserts(insert.head, rows):
+            await self._query(statement)
+
+    async def _load(self, insert: BulkInsert, rows: Sequence[Row]) -> bool:
+        """Send rows as a file, which a server reads in half the time; return whether all are in.
+
+        Where that would be an error of an insert it is a warning: a row that is left out, or a
+        value that is changed. Then nothing is kept, and an insert says what is wrong.
+        """
+        load, pieces = as_file(insert, rows)
+        text = f"SAVEPOINT {_BEFORE_LOAD}; {load}"
+        try:
+            *_, loaded = await self._query(text, upload=pieces)
+        except pymysql.err.MySQLError:
+            if not self._line.is_ready():
+                raise
+            self._loads = False  # something between may not know how
+            try:
+                await self._query(f"ROLLBACK TO SAVEPOINT {_BEFORE_LOAD}")
+            except pymysql.err.MySQLError as error:
+                del error  # a deadlock, say, has undone the whole transaction
+            else:
+                return False
+            raise
+        if loaded.matched == len(rows) and not loaded.warnings:
+            return True
+        await self._query(f"ROLLBACK TO SAVEPOINT {_BEFORE_LOAD}")
+        return False
+
+    async def run(self, sql: str) -> None:
+        await self._query(sql)
+
+    async def ping(self) -> None:
+        await self._query("", COMMAND.COM_PING)
+
+    @property
+    def reusable(self) -> bool:
+        return self._open and self._line.is_ready() and not self._line.in_transaction
+
+    async def discard(self) -> None:
+        was_open, self._open = self._open, False
+        self._line.close()
+        if was_open and self._line.waiting:
+            # The server goes on with a statement whose client is gone, and would commit it.
+            try:
+                async with asyncio.timeout(_KILL_SECONDS):
+                    await self._kill()
+            except Exception as error:  # noqa: BLE001 - a sick server ends it by its own deadline
+                del error
+
+    async def _kill(self) -> None:
+        """End the connection, and what runs on it, from another connection."""
+        other = await self._log_in()
+        try:
+            await other.ask(f"KILL {self._line.thread}".encode())
+        finally:
+            other.close()
+
+    async def abort(self) -> None:
+        self._open = False
+        self._line.close()
+
+    def abandon(self) -> None:
+        self._open = False
+        self._line.hang_up()
+
+    async def _query(
+        self,
+        sql: str,
+        command: int = COMMAND.COM_QUERY,
+        upload: Iterable[bytes] | None = None,
+    ) -> Sequence[Answer]:
+        """Run one or several statements in one round trip.
+
+        If one fails, those after it are not run, and a transaction that began here is undone.
+        """
+        line = self._line
+        if not (self._open and line.is_ready()):
+            # It is known before anything is sent: whatever it is, it was not applied.
+            await self.discard()
+            raise pymysql.err.InterfaceError("the server has closed the connection")
+        was_in_transaction = line.in_transaction
+        try:
+            return await line.ask(sql.encode(), command, upload)
+        except Exception:
+            if not line.is_ready():
+                # A protocol out of step never comes back into step (aio-libs/aiomysql#614).
+                await self.discard()
+            elif line.in_transaction and not was_in_transaction:
+                with suppress(pymysql.err.MySQLError):  # lost: that undoes it, too
+                    await self._query("ROLLBACK")
+            raise
+
+
+async def dial(log_in: LogIn, prelude: Callable[[str], Iterable[str]]) -> Connection:
+    """Return a connection on which the statements of ``prelude(version)`` have run.
+
+    Who calls sets the deadline. Raises what pymysql raises.
+    """
+    line = await log_in()
+    connection = _MySqlConnection(line, log_in)
+    try:
+        await connection.prepare(prelude(line.version))
+    except BaseException:
+        await asyncio.shield(connection.discard())
+        raise
+    return connection

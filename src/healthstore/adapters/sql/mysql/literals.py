@@ -1,0 +1,130 @@
+"""Values as text: literals of a statement, and fields of a file for LOAD DATA.
+
+A value has one of the types that the dialect's encoders give. Rows are written column by column:
+that takes a third of the time of value by value.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from healthstore.adapters.sql.dialect import BulkInsert, Row
+
+__all__ = ("as_file", "inserts", "literal")
+
+_BYTES = 1 << 20  # of one bulk insert; a server's max_allowed_packet is 16 MiB or more
+
+
+# A statement must fit into max_allowed_packet, and a document may take half of its least, with up
+# to 500 fields. What an escape or hex would double is written as base64, unless it is short.
+_SHORT = 8 * 1024
+
+
+def _text(value: str) -> str:
+    # Backslashes escape: sql_mode is ours.
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\0")
+    if len(value) <= _SHORT or 3 * (len(escaped) - len(value)) <= len(value):
+        return f"'{escaped}'"
+    return f"CONVERT({_base64(value.encode())} USING utf8mb4)"
+
+
+def _bytes(value: bytes) -> str:
+    return f"x'{value.hex()}'" if len(value) <= _SHORT else _base64(value)
+
+
+def _base64(value: bytes) -> str:
+    return f"FROM_BASE64('{b2a_base64(value, newline=False).decode('ascii')}')"
+
+
+def _float(value: float) -> str:
+    text = repr(value)
+    return text if "e" in text else f"{text}e0"  # without an exponent it would be a decimal
+
+
+# How the driver writes values into a statement.
+_LITERALS: Mapping[type, Callable[[Any], str]] = {
+    type(None): lambda _: "NULL",
+    str: _text,
+    bytes: _bytes,
+    int: str,
+    float: _float,
+    Decimal: lambda value: f"{value:f}",
+    tuple: lambda values: ",".join(map(literal, values)),
+}
+
+
+def literal(value: object) -> str:
+    """Return a value as it is written into a statement."""
+    return _LITERALS[type(value)](value)
+
+
+def _written(column: Sequence[Any], how: Mapping[type, Callable[[Any], str]]) -> Iterable[str]:
+    """Return values as text, most often of one type."""
+    kinds = set(map(type, column))
+    if len(kinds) == 1:
+        return map(how[kinds.pop()], column)
+    return (how[type(value)](value) for value in column)
+
+
+def inserts(head: str, rows: Sequence[Row]) -> Iterator[str]:
+    """Return the statements that insert rows: as few as the size of a statement allows."""
+    columns = (_written(column, _LITERALS) for column in zip(*rows, strict=True))
+    parts: list[str] = []
+    size = 0
+    for part in map(",".join, zip(*columns, strict=True)):
+        if parts and size + len(part) > _BYTES:
+            yield f"{head}({'),('.join(parts)})"
+            parts, size = [], 0
+        parts.append(part)
+        size += len(part)
+    yield f"{head}({'),('.join(parts)})"
+
+
+def _field(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+
+
+# How a file holds values: as the server reads it by default.
+_FIELDS: Mapping[type, Callable[[Any], str]] = {
+    type(None): lambda _: "\\N",
+    str: _field,
+    bytes: bytes.hex,
+    int: str,
+    float: repr,
+    Decimal: lambda value: f"{value:f}",
+}
+
+
+def as_file(insert: BulkInsert, rows: Sequence[Row]) -> tuple[str, Iterator[bytes]]:
+    """Return the statement that loads rows from a file, and the file in pieces."""
+    columns = tuple(zip(*rows, strict=True))
+    fields: list[str] = []
+    sets: list[str] = []
+    for name, column in zip(insert.columns, columns, strict=True):
+        if bytes in set(map(type, column)):
+            fields.append(f"@{name}")
+            sets.append(f"`{name}` = UNHEX(@{name})")
+        else:
+            fields.append(f"`{name}`")
+    statement = (
+        f"LOAD DATA LOCAL INFILE 'rows' INTO TABLE `{insert.table}` CHARACTER SET utf8mb4 "
+        f"({', '.join(fields)})"
+    )
+    lines = map("\t".join, zip(*(_written(each, _FIELDS) for each in columns), strict=True))
+    return f"{statement} SET {', '.join(sets)}" if sets else statement, _pieces(lines)
+
+
+def _pieces(lines: Iterable[str]) -> Iterator[bytes]:
+    parts: list[str] = []
+    size = 0
+    for line in lines:
+        parts.append(line)
+        size += len(line)
+        if size > _BYTES:
+            yield ("\n".join(parts) + "\n").encode()
+            parts, size = [], 0
+    if parts:
+        yield ("\n".join(parts) + "\n").encode()
