@@ -13,6 +13,7 @@ from uuid import UUID
 
 from pydantic import SecretStr
 from tests.faults.notes import MARGIN
+from tests.faults.turning import turning
 
 from healthstore import DatabaseManager, Entity, MaxLength, Unique
 from healthstore.config import MemberSettings, Settings
@@ -73,15 +74,18 @@ class Pair:
             self._changed.set()
 
     async def happened(self, kind: type[Event], backend: str | None = None) -> float:
-        """Wait for an event, of a member if one is named; return the seconds that it took."""
-        started = perf_counter()
-        while not any(
-            isinstance(event, kind) and backend in {None, getattr(event, "backend", None)}
-            for event in self.events
-        ):
-            self._changed.clear()
-            await self._changed.wait()
-        return perf_counter() - started
+        """Wait for an event, of a member if one is named; return the seconds that it took.
+
+        They are those that the loop had its turns in, as the times of calls are.
+        """
+        with turning() as clock:
+            while not any(
+                isinstance(event, kind) and backend in {None, getattr(event, "backend", None)}
+                for event in self.events
+            ):
+                self._changed.clear()
+                await self._changed.wait()
+            return clock.now()
 
     async def read(self) -> None:
         """Read the note that is in both."""
@@ -118,7 +122,7 @@ async def pair(
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: when it began, how long it took, and its error if it failed."""
+    """One call: when it began, how long of the loop's turns it took, its error if it failed."""
 
     began: float
     seconds: float
@@ -157,12 +161,12 @@ async def callers(
     warm, over = asyncio.Barrier(number + 1), asyncio.Event()
 
     async def call() -> None:
-        began, error = perf_counter(), None
+        began, turned, error = perf_counter(), clock.now(), None
         try:
             await work()
         except HealthstoreError as caught:
             error = caught
-        calls.append(Call(began, perf_counter() - began, error))
+        calls.append(Call(began, clock.now() - turned, error))
 
     async def run() -> None:
         await call()
@@ -171,11 +175,12 @@ async def callers(
             await call()
             await asyncio.sleep(0.01)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(number):
-            group.create_task(run())
-        await warm.wait()
-        try:
-            yield calls
-        finally:
-            over.set()
+    with turning() as clock:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(number):
+                group.create_task(run())
+            await warm.wait()
+            try:
+                yield calls
+            finally:
+                over.set()

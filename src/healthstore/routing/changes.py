@@ -42,8 +42,6 @@ class Changes:
         self.require_open()
         found = await self.roster.check(target)
         self.require_open()  # still open
-        if found is None:
-            return ["the check was disturbed by this process itself"]
         if found.condition is not Condition.OK:
             return [f"{target} is not fit to take writes: {found.reason}"]
         active = self.roster.route.active

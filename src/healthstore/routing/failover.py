@@ -35,6 +35,7 @@ from healthstore.routing.changes import Changes
 from healthstore.routing.health import Finding
 from healthstore.routing.machine import MOCK, Route, Source
 from healthstore.routing.pages import came_from, elsewhere, placed
+from healthstore.routing.patience import patiently
 from healthstore.routing.policy import FailoverPolicy, Startup
 from healthstore.routing.report import Failover as LastFailover
 from healthstore.routing.report import MemberHealth
@@ -295,9 +296,7 @@ class Failover:
         """Make a member that answers ready to serve: open it, and create what it missed."""
         if name not in self._roster.opened:
             try:
-                async with asyncio.timeout(self.policy.startup_timeout):
-                    await self._open_member(name)
-                    await self._backend(name).ping()  # which tells half a copy
+                await patiently(self.policy.startup_timeout, partial(self._open_and_ping, name))
             except TimeoutError:
                 raise UnavailableError("it answers, but could not be opened in time") from None
             except LifecycleError:
@@ -307,6 +306,10 @@ class Failover:
         while self._missed.get(name):
             await self._backend(name).execute(self._missed[name][0])
             del self._missed[name][0]
+
+    async def _open_and_ping(self, name: str) -> None:
+        await self._open_member(name)
+        await self._backend(name).ping()  # which tells half a copy
 
     def _require_here(self) -> None:
         if self._loop is not asyncio.get_running_loop() or self._process != os.getpid():

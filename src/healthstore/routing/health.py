@@ -18,6 +18,7 @@ from healthstore.errors import (
     HealthstoreError,
     UnavailableError,
 )
+from healthstore.routing.patience import patiently
 from healthstore.routing.policy import Probe
 
 __all__ = ("Checks", "Finding", "Sightings")
@@ -26,7 +27,6 @@ T = TypeVar("T")
 _log = logging.getLogger("healthstore.health")
 _ASKED = 10  # who asks for figures waits so many times longer for them than a check would
 _SMOOTHING = 0.2  # weight of the newest latency
-_LATE = 1.5  # a deadline that rings this much too late tells of a stalled loop, not of the member
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,6 @@ class Sightings:
     last_ok: datetime | None = None
     last_error: str | None = None
     figures: Figures | None = None
-
-
-class _StalledError(Exception):
-    """The event loop stood still: what the check seemed to find is worth nothing."""
 
 
 class Checks:
@@ -110,8 +106,8 @@ class Checks:
         """Make the next check come at once."""
         self._wake.set()
 
-    async def once(self, *, write: bool = False, measure: bool = False) -> Finding | None:
-        """Check the member now and report the finding; None if the loop stood still meanwhile.
+    async def once(self, *, write: bool = False, measure: bool = False) -> Finding:
+        """Check the member now, report the finding and return it.
 
         With ``write`` the check includes a durable write; with ``measure`` the figures are
         taken anew.
@@ -122,9 +118,6 @@ class Checks:
                 finding = replace(await self._check(write=write), began=began)
                 if finding.condition in _ANSWERS and (measure or self._due()):
                     await self._measure(_ASKED if measure else 1)
-            except _StalledError:
-                await self._prober.close()
-                return None
             except BaseException:
                 await self._prober.close()
                 raise
@@ -147,7 +140,7 @@ class Checks:
             started, before = loop.time(), failed
             finding = await self.once()
             took = loop.time() - started
-            failed = finding is not None and finding.condition not in _ANSWERS
+            failed = finding.condition not in _ANSWERS
             if failed and not before:
                 self._wake.set()  # the second check comes at once: one lost packet is no outage
 
@@ -223,14 +216,9 @@ _ANSWERS = frozenset(
 
 async def _within(seconds: float, step: Callable[[], Awaitable[T]], wanted: str) -> T:
     """Run a step of a check within its time."""
-    loop = asyncio.get_running_loop()
-    started = loop.time()
     try:
-        async with asyncio.timeout(seconds):
-            return await step()
+        return await patiently(seconds, step)
     except TimeoutError:
-        if loop.time() - started > seconds * _LATE:
-            raise _StalledError from None
         raise UnavailableError(f"no {wanted} within {seconds:g} s") from None
 
 

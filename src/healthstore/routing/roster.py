@@ -128,8 +128,8 @@ class Roster:
             for checks in self._checks.values():
                 group.create_task(checks.once(write=thoroughly, measure=thoroughly))
 
-    async def check(self, name: str) -> Finding | None:
-        """Check one member now, with a write; None if this process itself disturbed the check."""
+    async def check(self, name: str) -> Finding:
+        """Check one member now, with a write."""
         watched = self._checks.get(name)
         checks = watched or self._checks_of(name)
         try:

@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from time import perf_counter
 
 import pytest
+from tests.at_once import at_once
 
 from healthstore.abc.backend import UnitOptions
 from healthstore.errors import (
@@ -114,7 +114,6 @@ async def test_requests_that_hang_end_when_their_member_is_found_down() -> None:
     async with World("a", "b") as world:
         await world.until("b", "up")
         world["a"].hangs = True
-        started = perf_counter()
         read = asyncio.create_task(world.failover.execute(COUNT))
         write = asyncio.create_task(world.failover.execute(Insert(PEOPLE, (person(1),))))
         assert await read == 0
@@ -122,7 +121,6 @@ async def test_requests_that_hang_end_when_their_member_is_found_down() -> None:
             await write
         assert caught.value.outcome is Outcome.UNKNOWN
         assert caught.value.condition is Condition.DOWN
-        assert perf_counter() - started < 3 * QUICK.query_timeout + 1
         assert world.kinds()[:2] == ["ConnectionLost", "FailedOver"]
 
 
@@ -184,12 +182,10 @@ async def test_when_all_are_down_requests_fail_at_once() -> None:
         world["a"].error = world["b"].error = refused()
         await world.until("a", "down")
         await world.until("b", "down")
-        started = perf_counter()
         with pytest.raises(UnavailableError, match="no member serves reads: a is down"):
-            await world.failover.execute(COUNT)
+            at_once(world.failover.execute(COUNT))
         with pytest.raises(UnavailableError):
-            await world.failover.execute(Insert(PEOPLE, (person(1),)))
-        assert perf_counter() - started < 0.05
+            at_once(world.failover.execute(Insert(PEOPLE, (person(1),))))
 
 
 async def test_a_standby_without_a_copy_says_so() -> None:
