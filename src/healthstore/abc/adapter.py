@@ -30,19 +30,18 @@ from healthstore.abc.unit import (
 from healthstore.errors import (
     BackendError,
     CapabilityError,
-    ConfigurationError,
     DuplicateKeyError,
     HealthstoreError,
     LifecycleError,
     Outcome,
-    SchemaMismatchError,
 )
 from healthstore.model import evaluate
 from healthstore.model.catalog import (
     CATALOG,
     catalog_id,
-    differences,
     from_definition,
+    require_makeable,
+    require_same,
     to_document,
 )
 from healthstore.model.filling import collections_only
@@ -66,7 +65,7 @@ from healthstore.model.query import Filter, Operator, Test, normalise
 from healthstore.model.schema import Collection, parents_first
 from healthstore.model.values import Document
 
-__all__ = ("Adapter", "duplicate_key", "require_same", "silence_values")
+__all__ = ("Adapter", "silence_values")
 
 R = TypeVar("R")
 S = TypeVar("S")
@@ -360,7 +359,7 @@ class Adapter(ABC, Generic[S]):
         read = Get(CATALOG, tuple(catalog_id(each.name) for each in ordered))
         rows = await self.get(session, read)
         for collection, row in zip(ordered, rows, strict=True):
-            _require_makeable(collection, row, there, {each.name for each in ordered})
+            require_makeable(collection, row, there, {each.name for each in ordered})
         new = [each for each, row in zip(ordered, rows, strict=True) if row is None]
         for collection in new:
             await self._record(session, collection)
@@ -460,28 +459,6 @@ class _PingProber:
         """Do nothing: the adapter is closed by whoever opened it."""
 
 
-def _require_makeable(
-    collection: Collection, row: Document | None, there: frozenset[str], together: set[str]
-) -> None:
-    """Raise ConfigurationError unless a collection can be made, or is there and the same."""
-    for reference in collection.references:
-        if reference.collection not in there | together:
-            raise ConfigurationError(
-                f"refers to {reference.collection!r}, which is not there",
-                hint="initialize its entity too, in the same call",
-                entity=collection.entity,
-                field=reference.field,
-            )
-    if row is not None:
-        require_same(row, collection)
-    elif collection.name in there:
-        raise SchemaMismatchError(
-            f"{collection.name!r} exists, but healthstore did not make it",
-            hint="use another collection name or an empty database",
-            entity=collection.entity,
-        )
-
-
 def _defect(error: Exception, phase: Phase) -> BackendError:
     """Return the error for a mistake of ours: no manual of a database knows it."""
     return BackendError(
@@ -495,31 +472,3 @@ def silence_values(logger: str) -> None:
     """Keep a driver's logger from its DEBUG lines, which quote values: they may be health data."""
     found = logging.getLogger(logger)
     found.setLevel(max(found.getEffectiveLevel(), logging.INFO))
-
-
-def require_same(row: Document, wanted: Collection) -> None:
-    """Raise SchemaMismatchError unless a row of the catalog describes the wanted collection."""
-    if row["fingerprint"] == wanted.fingerprint:
-        return
-    # One that an earlier release wrote may spell the same definition in another way.
-    stored = from_definition(row["definition"])
-    if stored == wanted:
-        return
-    found = differences(stored, wanted)
-    raise SchemaMismatchError(
-        f"the stored collection {wanted.name!r} has another definition: {'; '.join(found)}",
-        hint="move the data to a new database, or change the entity back",
-        entity=wanted.entity,
-    )
-
-
-def duplicate_key(collection: Collection, fields: tuple[str, ...]) -> DuplicateKeyError:
-    """Return the error for a unique key that is taken."""
-    error = DuplicateKeyError(
-        f"another document has the same {', '.join(fields) or 'unique key'}",
-        hint="update that document, or choose another value",
-        entity=collection.entity,
-        field=fields[0] if len(fields) == 1 else None,
-    )
-    error.fields = fields
-    return error

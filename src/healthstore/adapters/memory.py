@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import cast
 from uuid import UUID
 
-from healthstore.abc.adapter import Adapter, duplicate_key
+from healthstore.abc.adapter import Adapter
 from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
 from healthstore.abc.options import common_options
 from healthstore.abc.unit import Phase, read_only_unit
@@ -31,6 +31,7 @@ from healthstore.errors import (
     SerializationError,
 )
 from healthstore.model import evaluate
+from healthstore.model.evaluate import duplicate_key
 from healthstore.model.json import copied_json
 from healthstore.model.ops import CountDocuments, Delete, Effect, Find, Get, Insert, Replace
 from healthstore.model.query import ALL, And, Filter, Operator, Order, Test

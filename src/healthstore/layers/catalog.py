@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
-from healthstore.abc.adapter import require_same
 from healthstore.abc.backend import Backend
 from healthstore.abc.layer import Layer
 from healthstore.abc.prober import Figures, Prober, Vitals
@@ -17,7 +16,7 @@ from healthstore.errors import (
     HealthstoreError,
     SchemaMismatchError,
 )
-from healthstore.model.catalog import CATALOG, catalog_id
+from healthstore.model.catalog import CATALOG, catalog_id, require_same
 from healthstore.model.filling import FILLING_ID, Filling
 from healthstore.model.ops import Batch, Effect, Ensure, Get, Op
 from healthstore.model.schema import Collection

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID, uuid5
 
-from healthstore.errors import ConfigurationError, UnknownFieldError
+from healthstore.errors import ConfigurationError, SchemaMismatchError, UnknownFieldError
 from healthstore.model.description import definition, described_field
 from healthstore.model.json import canonical_json
 from healthstore.model.query import And, Filter, Not, Operator, Or, Test
@@ -26,7 +26,16 @@ from healthstore.model.values import (
 )
 from healthstore.model.wire import from_tagged
 
-__all__ = ("CATALOG", "catalog_id", "definition", "differences", "from_definition", "to_document")
+__all__ = (
+    "CATALOG",
+    "catalog_id",
+    "definition",
+    "differences",
+    "from_definition",
+    "require_makeable",
+    "require_same",
+    "to_document",
+)
 
 # Any fixed namespace does: ids of catalog rows must be the same in every store.
 _NAMESPACE = UUID("0b1f6c5e-5d0e-5f0a-9c2b-7a4a4c2f6d10")
@@ -213,3 +222,41 @@ def _words(each: Field) -> str:
     described = cast(dict[str, Json], canonical_json(described_field(each)))
     described.pop("name")
     return ", ".join(f"{key} {value}" for key, value in described.items())
+
+
+def require_makeable(
+    collection: Collection, row: Document | None, there: frozenset[str], together: set[str]
+) -> None:
+    """Raise ConfigurationError unless a collection can be made, or is there and the same."""
+    for reference in collection.references:
+        if reference.collection not in there | together:
+            raise ConfigurationError(
+                f"refers to {reference.collection!r}, which is not there",
+                hint="initialize its entity too, in the same call",
+                entity=collection.entity,
+                field=reference.field,
+            )
+    if row is not None:
+        require_same(row, collection)
+    elif collection.name in there:
+        raise SchemaMismatchError(
+            f"{collection.name!r} exists, but healthstore did not make it",
+            hint="use another collection name or an empty database",
+            entity=collection.entity,
+        )
+
+
+def require_same(row: Document, wanted: Collection) -> None:
+    """Raise SchemaMismatchError unless a row of the catalog describes the wanted collection."""
+    if row["fingerprint"] == wanted.fingerprint:
+        return
+    # One that an earlier release wrote may spell the same definition in another way.
+    stored = from_definition(row["definition"])
+    if stored == wanted:
+        return
+    found = differences(stored, wanted)
+    raise SchemaMismatchError(
+        f"the stored collection {wanted.name!r} has another definition: {'; '.join(found)}",
+        hint="move the data to a new database, or change the entity back",
+        entity=wanted.entity,
+    )

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from healthstore.errors import (
     CheckError,
+    DuplicateKeyError,
     ForeignKeyError,
     InvalidRequestError,
     NotNullError,
@@ -34,6 +35,7 @@ __all__ = (
     "broken_check",
     "check_document",
     "check_version",
+    "duplicate_key",
     "finish_aggregate",
     "group_order",
     "matches",
@@ -213,6 +215,18 @@ def missing_parent(collection: Collection, reference: Reference) -> ForeignKeyEr
         entity=collection.entity,
         field=reference.field,
     )
+
+
+def duplicate_key(collection: Collection, fields: tuple[str, ...]) -> DuplicateKeyError:
+    """Return the error for a unique key that is taken."""
+    error = DuplicateKeyError(
+        f"another document has the same {', '.join(fields) or 'unique key'}",
+        hint="update that document, or choose another value",
+        entity=collection.entity,
+        field=fields[0] if len(fields) == 1 else None,
+    )
+    error.fields = fields
+    return error
 
 
 def still_referenced(collection: Collection | None) -> ForeignKeyError:

@@ -23,10 +23,8 @@ from healthstore.errors import (
     ConfigurationError,
     DeadlineExceededError,
     HealthstoreError,
-    IncompleteStoreError,
     LifecycleError,
     Outcome,
-    ReadOnlyError,
     UnavailableError,
 )
 from healthstore.events import Event
@@ -37,6 +35,7 @@ from healthstore.routing.machine import MOCK, Route, Source
 from healthstore.routing.pages import came_from, elsewhere, placed
 from healthstore.routing.patience import patiently
 from healthstore.routing.policy import FailoverPolicy, Startup
+from healthstore.routing.refusals import no_writes, nobody, without_copy
 from healthstore.routing.report import Failover as LastFailover
 from healthstore.routing.report import MemberHealth
 from healthstore.routing.roster import Roster
@@ -349,7 +348,7 @@ class Failover:
         try:
             return await self._repeated(read, partial(self._reader, origin), until)
         except ConfigurationError as error:
-            raise self._placed(error) from error.__cause__
+            raise without_copy(self._roster, error) from error.__cause__
 
     async def _write(self, op: Op[R]) -> R:
         until = self._until(op.effect)
@@ -390,7 +389,7 @@ class Failover:
 
     def _reader(self, origin: Origin | None = None) -> str:
         """Name who serves a read; one that goes on from a page is served where that came from."""
-        reads = self._roster.route.reads or self._nobody()
+        reads = self._roster.route.reads or nobody(self._roster, self.route)
         if origin is None:
             return reads
         if not self._roster.goes_on(origin):
@@ -398,7 +397,7 @@ class Failover:
         return origin.member
 
     def _writer(self) -> str:
-        return self._roster.route.writes or self._refusal()
+        return self._roster.route.writes or no_writes(self._roster, self.route)
 
     def _until(self, effect: Effect) -> float:
         """Return when a request that begins now is out of time, by the loop's clock.
@@ -434,50 +433,7 @@ class Failover:
     async def ping(self) -> None:
         """Ping the member that serves reads."""
         self._require_here()
-        await self._backend(self.route.reads or self._nobody()).ping()
-
-    # --- refusals --------------------------------------------------------------------------
-
-    def _nobody(self) -> str:
-        """Raise the error for a read that nobody serves."""
-        half = self._roster.incomplete(self.name)
-        kind = UnavailableError if half is None else IncompleteStoreError
-        raise kind(
-            f"no member serves reads: {self.route.reason}", hint=self._advice(), backend=self.name
-        )
-
-    def _refusal(self) -> str:
-        """Raise the error for a write that is not taken now."""
-        route = self.route
-        if route.reads is None:
-            self._nobody()
-        raise ReadOnlyError(
-            f"writes are refused: {route.reason}; reads go on at {route.reads}",
-            hint=self._advice(),
-            backend=route.active,
-        )
-
-    def _advice(self) -> str:
-        """Say what was found at the active member, what to do about it, and about the call."""
-        found = self._roster.trouble(self.name)
-        said = [] if found is None else [part for part in (found.reason, found.remedy) if part]
-        if self._roster.incomplete(self.name) is not None:
-            return "; ".join(said)
-        wait = "; ".join((*said, "repeat it when the active member is up again"))
-        others = [name for name in self.members if name != self.name]
-        return f"{wait}, or switch to {' or '.join(others)}" if others else wait
-
-    def _placed(self, error: ConfigurationError) -> HealthstoreError:
-        """Return the error of a read; at a standby a missing collection means: no copy there."""
-        name = error.backend
-        if name in {None, self.name, MOCK} or error.condition is not Condition.OK:
-            return error
-        return UnavailableError(
-            f"{name} stands in for {self.name} and has no copy of this",
-            hint=f"initialize and copy it: db.migrate({self.name!r}, {name!r})",
-            entity=error.entity,
-            backend=name,
-        )
+        await self._backend(self.route.reads or nobody(self._roster, self.route)).ping()
 
     # --- units -----------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Self, cast
 from uuid import UUID
 
-from healthstore.abc.adapter import duplicate_key
 from healthstore.abc.backend import Backend
+from healthstore.model.evaluate import duplicate_key
 from healthstore.model.ops import Delete, Get, Insert
 from healthstore.model.schema import Collection
 from healthstore.transfer.digest import Digester, Page

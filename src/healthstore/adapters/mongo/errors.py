@@ -14,7 +14,6 @@ from typing import Any, cast
 
 from pymongo import errors as driver
 
-from healthstore.abc.adapter import duplicate_key
 from healthstore.abc.causes import is_ours, refused, untrusted
 from healthstore.abc.unit import Phase, deadline_exceeded
 from healthstore.errors import (
@@ -31,6 +30,7 @@ from healthstore.errors import (
     SerializationError,
     UnavailableError,
 )
+from healthstore.model.evaluate import duplicate_key
 from healthstore.model.schema import Collection
 
 __all__ = ("Meaning", "code_of", "condition_of", "details_of", "meaning_of", "translated")

@@ -16,7 +16,6 @@ from bson.int64 import Int64
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, OperationFailure
 
-from healthstore.abc.adapter import duplicate_key
 from healthstore.abc.unit import Phase
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.errors import Meaning, meaning_of, translated
@@ -25,6 +24,7 @@ from healthstore.adapters.mongo.session import Session
 from healthstore.adapters.mongo.updates import guards, update
 from healthstore.errors import SerializationError
 from healthstore.model import evaluate
+from healthstore.model.evaluate import duplicate_key
 from healthstore.model.ops import Insert, Patch, Replace
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document

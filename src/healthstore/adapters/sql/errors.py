@@ -12,7 +12,6 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from healthstore.abc.adapter import duplicate_key
 from healthstore.abc.unit import Phase, deadline_exceeded
 from healthstore.errors import (
     BackendError,
@@ -29,7 +28,13 @@ from healthstore.errors import (
     SerializationError,
     UnavailableError,
 )
-from healthstore.model.evaluate import broken_check, missing_parent, out_of_range, still_referenced
+from healthstore.model.evaluate import (
+    broken_check,
+    duplicate_key,
+    missing_parent,
+    out_of_range,
+    still_referenced,
+)
 from healthstore.model.schema import Collection
 
 __all__ = ("Failure", "Verdict", "clearest", "explain", "misconfigured", "own_name")
