@@ -236,6 +236,7 @@ class TestFilters(Contract):
             Test("data", Operator.EQ, 1),
             Test("data", Operator.IN, (1,)),
             Test("data", Operator.LT, 1),
+            Test("data", Operator.CONTAINS, "x"),
             Test("number", Operator.CONTAINS, "1"),
             Test("level", Operator.STARTS, "l"),
             Test("text", Operator.IN, "abc"),
