@@ -193,6 +193,23 @@ def test_each_code_says_what_it_tells_about_the_member(
     assert TEXT not in str(ours)
 
 
+FULL: list[tuple[Translate, BaseException]] = [
+    (of_postgresql, pg("53100")),
+    *((of_mysql, my(each)) for each in (1021, 1114)),
+    (of_mysql, pymysql.err.OperationalError(1030, "Got error 28 - 'No space' from engine")),
+    (of_sqlite, lite(sqlite3.SQLITE_FULL)),
+    (of_mongodb, md(14031)),
+]
+
+
+@pytest.mark.parametrize(("translate", "error"), FULL, ids=repr)
+def test_a_full_disk_is_called_by_its_name(translate: Translate, error: BaseException) -> None:
+    """It accepts no writes, and the message says why."""
+    ours = translate(error, Phase.WRITE)
+    assert (ours.condition, ours.outcome) == (READ_ONLY, N)
+    assert "disk is full" in ours.message
+
+
 @pytest.mark.parametrize("translate", [of_postgresql, of_mysql])
 @pytest.mark.parametrize("error", [REFUSED, SEVERAL, ExceptionGroup(TEXT, [REFUSED])])
 def test_a_refused_connection_is_a_clean_no(translate: Translate, error: BaseException) -> None:

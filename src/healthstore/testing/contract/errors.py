@@ -112,7 +112,7 @@ def _everything_said(error: BaseException) -> str:
     chain: BaseException | None = error
     while chain is not None:
         said += [str(chain), repr(chain.args)]
-        chain = chain.__cause__
+        chain = chain.__cause__ or chain.__context__
     return "\n".join(said)
 
 
