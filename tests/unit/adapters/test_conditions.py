@@ -202,7 +202,11 @@ FULL: list[tuple[Translate, BaseException]] = [
 ]
 
 
-@pytest.mark.parametrize(("translate", "error"), FULL, ids=repr)
+@pytest.mark.parametrize(
+    ("translate", "error"),
+    FULL,
+    ids=lambda each: each.__name__ if callable(each) else repr(each)[:60],
+)
 def test_a_full_disk_is_called_by_its_name(translate: Translate, error: BaseException) -> None:
     """It accepts no writes, and the message says why."""
     ours = translate(error, Phase.WRITE)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healthstore.abc import Backend
+from healthstore.errors import InvalidRequestError
 from healthstore.model.evaluate import aggregate, finish_aggregate, plan_aggregate
 from healthstore.model.ops import (
     Aggregate,
@@ -166,7 +167,7 @@ class TestLongTexts(Contract):
             assert await store.execute(op) == wanted
 
     async def test_a_search_may_be_as_long_as_its_limit(self, store: Backend) -> None:
-        """Contains and ends with find MAX_PATTERN bytes: letters, wide ones and escaped ones."""
+        """MAX_PATTERN bytes are looked for, and no more: letters, wide ones and escaped ones."""
         for part in ("x" * MAX_PATTERN, WIDE * (MAX_PATTERN // 4), "." * (MAX_PATTERN // 2)):
             texts = (part, f"a{part}", f"{part}b", part[:-1] + "y", part[1:])
             label = part[0]
@@ -178,3 +179,10 @@ class TestLongTexts(Contract):
                         CountDocuments(EVERYTHING, where & (F.label == label))
                     )
                     assert count == len(selected(rows, where))
+            for beyond in (F.text.contains(part + part[0]), ~F.text.endswith(part + part[0])):
+                with pytest.raises(InvalidRequestError) as error:
+                    await store.execute(CountDocuments(EVERYTHING, beyond))
+                assert str(MAX_PATTERN) in error.value.message
+                assert (error.value.field, bool(error.value.hint)) == ("text", True)
+            longer = F.text.startswith(part + part[0])
+            assert await store.execute(CountDocuments(EVERYTHING, longer)) == 0
