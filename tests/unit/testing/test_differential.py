@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +29,7 @@ from healthstore.testing.differential import (
     shrink,
     to_json,
 )
-from healthstore.testing.differential.__main__ import main
+from healthstore.testing.differential.__main__ import _Column, _note, main
 from healthstore.testing.provision import Provision
 
 SEED = 9
@@ -193,6 +194,17 @@ async def test_a_shrunk_program_shows_the_same_difference() -> None:
     again = await run(small)
     assert again is not None
     assert again.signature == found.signature
+
+
+async def test_a_difference_is_kept_in_a_folder_that_was_not_there(tmp_path: Path) -> None:
+    """The program that differs is written where --out says, and can be read again."""
+    place = planted(DropsARow)
+    program, found = await first_difference(place)
+    folder = tmp_path / "new"
+    options = Namespace(seed=SEED, out=str(folder), attempts=5)
+    await _note(_Column(place), options, 7, program, found)
+    (kept,) = folder.iterdir()
+    assert isinstance(from_json(json.loads(kept.read_text("utf-8"))), Program)
 
 
 def test_the_command_says_what_it_did(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -155,6 +155,11 @@ async def _goes_on(column: _Column, columns: Sequence[_Column], deadline: float)
     return False
 
 
+def _keep(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+
+
 async def _note(
     column: _Column,
     options: argparse.Namespace,
@@ -174,7 +179,7 @@ async def _note(
     small, shown = await shrink(program, difference, run, attempts=options.attempts)
     name = f"differential-{column.place.name}-{options.seed}-{number}.json"
     path = Path(options.out) / name
-    await asyncio.to_thread(path.write_text, json.dumps(to_json(small), indent=1), "utf-8")
+    await asyncio.to_thread(_keep, path, json.dumps(to_json(small), indent=1))
     print(
         f"DIFFERENCE on {column.place.name}, seed {options.seed}, program {number}: {shown}\n"
         f"  {len(small.steps)} of {len(program.steps)} steps are left; once more:\n"
