@@ -79,7 +79,7 @@ async def versions(
 
 
 async def insert(session: Session, codec: Codec, op: Insert) -> None:
-    """Add documents; without a transaction those before a failing one may stay."""
+    """Add documents; without a transaction others than a failing one may stay."""
     driver = session.collection(op.collection.name)
     rows = codec.encode_all(op.documents)
     with _explained(op.collection, op.documents):

@@ -133,16 +133,17 @@ class _Pair:
         _note_step(self.verdict, step)
         if memory.error:
             self.verdict.reached[f"error {memory.error}"] += 1
-        partial = isinstance(step, programs.AddMany) and not step.atomic and len(step.rows) > 1
-        if partial and memory.error and memory.error == other.error:
-            return None, True  # which of the documents stay is not promised
-        if memory != other or memory.defect or other.defect:
-            sound = not (memory.defect or other.defect)
-            if sound and await self._refused_alike(step, memory, other):
-                self.verdict.reached["step refused for several reasons"] += 1
-                return None, False
-            return Difference(number, kind, memory, other), True
-        return None, False
+        # Which of several documents stay is not promised, whatever their error is.
+        loose = isinstance(step, programs.AddMany) and not step.atomic and len(step.rows) > 1
+        partial = bool(loose and memory.error and other.error)
+        defect = memory.defect or other.defect
+        alike = memory == other or (partial and memory.error == other.error)
+        if alike and not defect:
+            return None, partial
+        if not defect and await self._refused_alike(step, memory, other):
+            self.verdict.reached["step refused for several reasons"] += 1
+            return None, partial
+        return Difference(number, kind, memory, other), True
 
     async def _refused_alike(self, step: Step, memory: Answer, other: Answer) -> bool:
         """Tell whether both refused a write, each for one of several reasons.
