@@ -580,6 +580,17 @@ async def test_closing_ends_what_is_on_the_wire(store: CoalesceLayer, wire: Wire
     assert all(each == (None,) or type(each) is LifecycleError for each in refused)
 
 
+async def test_closing_ends_what_has_not_begun(store: CoalesceLayer, wire: Wire) -> None:
+    """A joint request that is ended before its first step leaves nobody waiting."""
+    tasks = await waiting(store, wire, *(add(note()) for _ in range(3)))
+    (lane,) = store._lanes.values()
+    store._send(lane)
+    await store.close()
+    wire.answers.set()
+    told = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(each) for each in told} == {OutcomeUnknownError}
+
+
 async def test_closing_refuses_who_waits(store: CoalesceLayer, wire: Wire) -> None:
     """What waits when the backend is closed is refused, and never sent."""
     tasks = await waiting(store, wire, *(add(note()) for _ in range(3)))

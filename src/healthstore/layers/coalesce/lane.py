@@ -23,10 +23,11 @@ class Alone(Enum):
 class Waiting:
     """A request that waits, what its caller will be told, and with whom it has left."""
 
-    __slots__ = ("answer", "batch", "op")
+    __slots__ = ("answer", "batch", "op", "size")
 
-    def __init__(self, op: Op[Any], answer: asyncio.Future[object]) -> None:
+    def __init__(self, op: Op[Any], size: int, answer: asyncio.Future[object]) -> None:
         self.op = op
+        self.size = size
         self.answer = answer
         self.batch: Batch | None = None
 
@@ -60,8 +61,8 @@ class Batch:
 class Lane:
     """The requests of one kind for one collection; it exists while one of them is under way.
 
-    ``on_wire`` counts what has left and is not answered, a joint request as one; ``sent`` what
-    left after it had waited. While ``leaving``, those who wait are about to go.
+    ``on_wire`` counts the places that are taken by what has left and is not answered; ``sent``
+    what left after it had waited. While ``leaving``, those who wait are about to go.
     """
 
     __slots__ = ("form", "key", "leaving", "on_wire", "sent", "timer", "waiting")
@@ -81,7 +82,7 @@ class Lane:
         size = passed = 0
         for each in self.waiting:
             if not each.answer.done():  # otherwise its caller has gone
-                size += self.form.size(each.op)
+                size += each.size
                 if taken and size > self.form.limit:
                     break
                 taken.append(each)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Hashable, Sequence
 from contextvars import Context, ContextVar
 from copy import copy
+from functools import partial
 from typing import Any, ClassVar, TypeVar, cast
 
 from healthstore.abc.backend import Backend, Capabilities, Executor, Unit, UnitOptions
@@ -34,7 +35,7 @@ __all__ = ("Apart", "CoalesceLayer")
 
 R = TypeVar("R")
 
-_ON_WIRE = 2  # requests of one lane, before others wait
+_PLACES = 2  # on the wire, of a lane: one for each request of one caller, all for a joint one
 _PATIENCE = 0.05  # seconds: nobody waits behind what takes longer, for a lock perhaps
 _FAREWELL = 2.0  # seconds that closing waits for what it has cancelled
 _FEW = 4  # requests that go one by one, after they failed together
@@ -104,7 +105,7 @@ class CoalesceLayer(Layer):
         if lane is None:
             lane = self._lanes[key] = Lane(key, form)
             lane.on_wire = 1
-        elif lane.on_wire < _ON_WIRE and not lane.waiting and not lane.leaving:
+        elif lane.on_wire < _PLACES and not lane.waiting and not lane.leaving:
             lane.on_wire += 1
         else:
             answer = await self._waited(lane, op)
@@ -126,7 +127,8 @@ class CoalesceLayer(Layer):
 
     async def _waited(self, lane: Lane, op: Op[Any]) -> object:
         """Wait until something is told; see :class:`Waiting`."""
-        waiting = Waiting(op, asyncio.get_running_loop().create_future())
+        answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        waiting = Waiting(op, lane.form.size(op), answer)
         lane.waiting.append(waiting)
         self._be_patient(lane)
         try:
@@ -151,7 +153,7 @@ class CoalesceLayer(Layer):
 
     def _leave(self, lane: Lane) -> None:
         lane.leaving = False
-        while lane.waiting and lane.on_wire < _ON_WIRE:
+        while lane.waiting and lane.on_wire < _PLACES:
             self._send(lane)
         if not lane.on_wire and not lane.waiting:
             self._end(lane)
@@ -178,19 +180,22 @@ class CoalesceLayer(Layer):
         requests = lane.next()
         if not requests:
             return
-        lane.on_wire += 1
         lane.sent += 1
         if len(requests) == 1:
+            lane.on_wire += 1
             requests[0].tell(lane)
             return
+        lane.on_wire += _PLACES
         batch = Batch(requests)
         self._batches.add(batch)
         # In no caller's context: a trace or a log would name one of them for all.
         batch.task = asyncio.get_running_loop().create_task(
-            self._carried(lane, batch),
+            self._carry(lane.form, batch.requests),
             name=f"healthstore: together to {self.name}",
             context=Context(),
         )
+        # Not at the end of the task itself: one that is cancelled at once never begins.
+        batch.task.add_done_callback(partial(self._landed, lane, batch), context=Context())
 
     def _end(self, lane: Lane) -> None:
         if lane.timer is not None:
@@ -200,21 +205,17 @@ class CoalesceLayer(Layer):
 
     # --- a joint request -----------------------------------------------------------------------
 
-    async def _carried(self, lane: Lane, batch: Batch) -> None:
-        """Run a joint request to its end: then every caller has been told."""
-        try:
-            await self._carry(lane.form, batch.requests)
-        except BaseException as error:
-            # Cancelled, when all callers have gone or the backend is closed; or a defect.
-            for each in batch.requests:
+    def _landed(self, lane: Lane, batch: Batch, task: asyncio.Task[None]) -> None:
+        """Tell those who have no answer, and let the next ones leave."""
+        self._batches.discard(batch)
+        # Cancelled, when all callers have gone or the backend is closed; or a defect.
+        error = None if task.cancelled() else task.exception()
+        for each in batch.requests:
+            if not each.answer.done():
                 reads = each.op.effect is Effect.READ
                 each.tell(Alone.AGAIN if reads else _unanswered(error, self.name))
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            self._batches.discard(batch)
-            lane.on_wire -= 1
-            self._leave_soon(lane)
+        lane.on_wire -= _PLACES
+        self._leave_soon(lane)
 
     async def _carry(self, form: Form, requests: Sequence[Waiting], conflicts: int = 0) -> None:
         left = [each for each in requests if not each.answer.done()]
@@ -243,9 +244,9 @@ class CoalesceLayer(Layer):
                 each.tell(_another(error))
         elif isinstance(error, IntegrityError) and len(requests) > _FEW:
             half = len(requests) // 2
-            await asyncio.gather(
-                self._carry(form, requests[:half]), self._carry(form, requests[half:])
-            )
+            async with asyncio.TaskGroup() as halves:
+                halves.create_task(self._carry(form, requests[:half]))
+                halves.create_task(self._carry(form, requests[half:]))
         elif (
             isinstance(error, SerializationError)
             and error.condition is Condition.OK
@@ -270,9 +271,9 @@ def _another(error: HealthstoreError) -> HealthstoreError:
     return own
 
 
-def _unanswered(error: BaseException, backend: str) -> HealthstoreError:
+def _unanswered(error: BaseException | None, backend: str) -> HealthstoreError:
     """Return the error for a write that a joint request has left without an answer."""
-    if isinstance(error, Exception):
+    if error is not None:
         return BackendError(
             f"a defect of healthstore: {place_of(error)}",
             hint="report it with this text and the version of healthstore",
