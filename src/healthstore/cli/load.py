@@ -44,7 +44,9 @@ async def load_file(output: Output, file: Path, name: str, target: Store) -> int
         with progress(output) as on_event:
             try:
                 report = await load(
-                    file, reader.collection, store, reader.document, on_event=on_event
+                    *(file, reader.collection, store, reader.document),
+                    canonical=True,
+                    on_event=on_event,
                 )
             except (IntegrityError, InvalidRequestError) as error:
                 raise _in_file(file, error) from None
@@ -78,11 +80,10 @@ class Reader:
 
     def document(self, row: Mapping[str, object]) -> Document:
         """Return the document of a row; raise RefusedValueError, without any value."""
-        values = {
-            name: _json(value) if name in self._json else value for name, value in row.items()
-        }
+        if self._json:
+            row = {name: _json(row[name]) if name in self._json else row[name] for name in row}
         try:
-            return to_document(self._entity.model_validate(values))
+            return to_document(self._entity.model_validate(row))
         except ValidationError as error:
             raise self._refusal(error, tuple(row)) from None
 

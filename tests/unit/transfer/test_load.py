@@ -9,6 +9,7 @@ import os
 import tracemalloc
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from tests.unit.transfer.samples import (
     PEOPLE,
     READINGS,
     Watched,
+    exact,
     identity,
     narrow,
     opened,
@@ -39,9 +41,11 @@ from healthstore.errors import (
     RefusedValueError,
     UnavailableError,
 )
+from healthstore.model.documents import canonical_document
 from healthstore.model.ops import Delete, Ensure, Insert, Op
-from healthstore.model.schema import Collection, Field, Unique
-from healthstore.model.values import FieldType, Kind
+from healthstore.model.query import Operator, Test
+from healthstore.model.schema import Check, Collection, Field, Unique
+from healthstore.model.values import Document, FieldType, Kind
 from healthstore.transfer import (
     CollectionFinished,
     Finished,
@@ -128,6 +132,36 @@ async def test_every_row_is_stored(rows: Path, target: Backend) -> None:
     report = await load(rows, FOODS, target, food)
     assert report.rows == 100
     assert [row["code"] for row in await stored(target, FOODS)] == list(range(100))
+
+
+async def test_what_is_canonical_is_taken_as_it_is(rows: Path, target: Backend) -> None:
+    """The same documents and the same digest; their definition is checked all the same."""
+    made: list[Document] = []
+
+    def canonical(values: Mapping[str, object]) -> Document:
+        made.append(canonical_document(FOODS, food(values)))
+        return made[-1]
+
+    report = await load(rows, FOODS, target, canonical, canonical=True)
+    assert exact(await stored(target, FOODS)) == exact(sorted(made[100:], key=itemgetter("id")))
+    assert report.digest == (await load(rows, FOODS, await opened(), food)).digest
+
+
+async def test_a_check_holds_for_what_is_canonical_too(tmp_path: Path) -> None:
+    """A row that breaks it is named, and nothing is stored."""
+    few = Check("few", Test("code", Operator.LE, 50))
+    numbers = Collection("numbers", (*FOODS.fields[:3],), checks=(few,))
+    path = written(tmp_path / "numbers.jsonl", [{"code": code} for code in range(100)])
+
+    def canonical(values: Mapping[str, object]) -> Document:
+        code = int(str(values["code"]))
+        return canonical_document(numbers, {"id": identity(code), "version": 1, "code": code})
+
+    store = await opened()
+    with pytest.raises(RefusedValueError, match="line 52: the check 'few' does not hold"):
+        await load(path, numbers, store, canonical, canonical=True)
+    await store.execute(Ensure((numbers,)))
+    assert await stored(store, numbers) == []
 
 
 @pytest.mark.parametrize("packed", ["", ".gz"])
