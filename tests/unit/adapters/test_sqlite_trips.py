@@ -20,6 +20,7 @@ from healthstore.adapters.sql.sqlite import SqliteAdapter
 from healthstore.adapters.sql.sqlite.driver import in_one_trip
 from healthstore.adapters.sql.sqlite.thread import CallThread
 from healthstore.errors import DuplicateKeyError, HealthstoreError
+from healthstore.model.limits import _MAX_FIELDS
 from healthstore.model.ops import (
     Aggregate,
     Batch,
@@ -142,6 +143,34 @@ async def test_a_failed_request_is_undone_in_its_trip(
         await backend.execute(Insert(NOTES, (*notes(20, 25), *notes(3, 4))))
     assert len(trips) == 1
     assert await backend.execute(CountDocuments(NOTES)) == 10
+
+
+@pytest.mark.parametrize("count", [2, 19, 20, 21, 40, 57])
+async def test_rows_that_go_together_are_all_stored(backend: SqliteAdapter, count: int) -> None:
+    """Full statements of several rows and the rest, in order; or none, whichever row is refused."""
+    written = tuple(
+        {**note, "text": f"night {place}"} for place, note in enumerate(notes(100, 100 + count))
+    )
+    for place in {0, count // 2, count - 1}:
+        refused = [*written]
+        refused[place] = notes(3, 4)[0]
+        with pytest.raises(DuplicateKeyError):
+            await backend.execute(Insert(NOTES, tuple(refused)))
+    assert await backend.execute(CountDocuments(NOTES)) == 10
+    await backend.execute(Insert(NOTES, written))
+    found = await backend.execute(Get(NOTES, ids(100, 100 + count)))
+    assert found == written
+
+
+async def test_rows_of_the_widest_collection_go_together(backend: SqliteAdapter) -> None:
+    """SQLite limits how many values a statement has."""
+    more = tuple(Field(f"f{number}", FieldType(Kind.BOOLEAN)) for number in range(_MAX_FIELDS - 3))
+    wide = Collection("wide", (*NOTES.fields, *more))
+    await backend.execute(Ensure((wide,)))
+    values: Document = {each.name: True for each in more}
+    written = tuple({**note, **values} for note in notes(0, 21))
+    await backend.execute(Insert(wide, written))
+    assert await backend.execute(Get(wide, ids(0, 21))) == written
 
 
 class Waiting(SqliteAdapter):

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, TypeAlias, TypeVar, cast
@@ -38,6 +39,9 @@ _BUSY_MILLISECONDS = 100  # of SQLite's own wait for a lock, which nothing can c
 _OLDEST = (3, 37)  # STRICT tables
 _END_SECONDS = 1.0  # of waiting for a thread that may hang in the file system
 _PRIVATE = 0o600
+# Rows of one INSERT: they take a fifth less time than as many statements, and more gain nothing.
+# Of the widest collection, which has 500 fields, they have 10,000 values; SQLite takes 32,766.
+_TOGETHER = 20
 _STEP = 0.001  # seconds between two interruptions of what does not end
 
 
@@ -131,7 +135,15 @@ class _SqliteConnection:
         await self._do(lambda inner: inner.executemany(sql, rows))
 
     async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
-        await self.execute_many(insert.single, rows)
+        whole = len(rows) - len(rows) % _TOGETHER
+        if whole:
+            row = insert.single.removeprefix(insert.head)
+            together = f"{insert.head}{', '.join([row] * _TOGETHER)}"
+            starts = range(0, whole, _TOGETHER)
+            chunks = [[*chain.from_iterable(rows[start : start + _TOGETHER])] for start in starts]
+            await self.execute_many(together, chunks)
+        if whole < len(rows):
+            await self.execute_many(insert.single, rows[whole:])
 
     async def run(self, sql: str) -> None:
         await self.fetch(sql, ())
