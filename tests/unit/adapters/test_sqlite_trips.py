@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -278,6 +278,17 @@ async def test_a_request_that_waits_for_something_else_is_a_defect(path: Path) -
 
 class Secret:
     """What nobody should keep."""
+
+
+async def test_a_closed_backend_has_no_thread(path: Path) -> None:
+    """Each has ended when close() returns, not soon after."""
+    before = set(threading.enumerate())
+    for _ in range(20):
+        backend = await opened(SqliteAdapter("sqlite", path.with_name(f"{uuid4()}.db")))
+        await asyncio.gather(*(backend.execute(CountDocuments(NOTES)) for _ in range(6)))
+        assert set(threading.enumerate()) > before
+        await backend.close()
+        assert set(threading.enumerate()) == before
 
 
 async def test_a_thread_outlives_its_loop() -> None:

@@ -202,6 +202,7 @@ class _SqliteConnection:
             await self._thread.call(self._close)
         finally:
             self.abandon()
+        self._thread.join(_END_SECONDS)  # it closed the file: it ends at once
 
     async def abort(self) -> None:
         """Stop what runs; a thread that hangs in the file system closes when it comes back."""

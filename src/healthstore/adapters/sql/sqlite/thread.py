@@ -45,6 +45,10 @@ class CallThread:
         self._queue.put(last)
         self._queue.put(None)
 
+    def join(self, seconds: float) -> None:
+        """Block until it has ended, at most for some seconds: for one that has nothing left to do."""
+        self._thread.join(seconds)
+
 
 def _serve(queue: _Queue) -> None:
     while (call := queue.get()) is not None:
