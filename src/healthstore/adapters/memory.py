@@ -31,12 +31,12 @@ from healthstore.errors import (
     SerializationError,
 )
 from healthstore.model import evaluate
+from healthstore.model.documents import copied_document
 from healthstore.model.evaluate import duplicate_key
-from healthstore.model.json import copied_json
 from healthstore.model.ops import CountDocuments, Delete, Effect, Find, Get, Insert, Replace
 from healthstore.model.query import ALL, And, Filter, Operator, Order, Test
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, Json, Value
+from healthstore.model.values import Document, Value
 
 __all__ = ("MemoryAdapter", "connect")
 
@@ -338,7 +338,8 @@ class MemoryAdapter(Adapter[_Session]):
     async def get(self, session: _Session, op: Get) -> tuple[Document | None, ...]:
         """Return copies of documents by id."""
         rows = session.table(op.collection).rows
-        return tuple(_copied(op.collection, rows.get(identity)) for identity in op.ids)
+        found = map(rows.get, op.ids)
+        return tuple(each and copied_document(op.collection, each) for each in found)
 
     async def find(self, session: _Session, op: Find) -> tuple[Document, ...]:
         """Return copies of the documents that satisfy a filter, in order."""
@@ -350,7 +351,7 @@ class MemoryAdapter(Adapter[_Session]):
             found = list(islice(filter(holds, rows), op.limit))
         else:
             found = evaluate.sort_documents(filter(holds, table.rows.values()), op.order)
-        return tuple(cast(Document, _copied(op.collection, each)) for each in found[: op.limit])
+        return tuple(copied_document(op.collection, each) for each in found[: op.limit])
 
     async def count(self, session: _Session, op: CountDocuments) -> int:
         """Count the documents that satisfy a filter."""
@@ -408,7 +409,7 @@ class MemoryAdapter(Adapter[_Session]):
                 hint="write with the entity from which it was made",
             )
         evaluate.check_document(stored, document)
-        kept = cast(Document, _copied(stored, document))
+        kept = copied_document(stored, document)
         session.put(collection, cast(UUID, kept["id"]), kept)
 
     def _require_parents(
@@ -419,16 +420,6 @@ class MemoryAdapter(Adapter[_Session]):
             table = session.tables.get(reference.collection)
             if parent is not None and (table is None or parent not in table.rows):
                 raise evaluate.missing_parent(collection, reference)
-
-
-def _copied(collection: Collection, document: Document | None) -> Document | None:
-    """Return a copy that shares no mutable part: only JSON values are mutable."""
-    if document is None:
-        return None
-    copied = dict(document)
-    for name in collection.mutable:
-        copied[name] = copied_json(cast(Json, document[name]))
-    return copied
 
 
 def _conflict() -> SerializationError:

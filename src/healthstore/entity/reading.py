@@ -14,6 +14,7 @@ from healthstore.entity.declare import Entity
 from healthstore.entity.derive import derive
 from healthstore.errors import RefusedValueError, SchemaMismatchError
 from healthstore.model.documents import canonical_document
+from healthstore.model.json import may_hold_negative_zero
 from healthstore.model.values import Document
 
 __all__ = (
@@ -121,7 +122,13 @@ def as_stored(entity: M, document: Document) -> M:
     given = entity.__dict__
     for name, json in derive(type(entity)).varied:
         kept, value = document[name], given[name]
-        if kept is not value and (kept != value if json else repr(kept) != repr(value)):
+        if kept is value:
+            continue
+        if json:
+            changed = kept != value or may_hold_negative_zero(value)
+        else:
+            changed = repr(kept) != repr(value)
+        if changed:
             return from_document(type(entity), document)
     return entity
 

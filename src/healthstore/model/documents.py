@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from healthstore.model.definition import Definition
+from healthstore.model.json import Json, copied_json
 from healthstore.model.refusals import invalid, missing_value, refused
 from healthstore.model.values import Canonicaliser, Document
 
-__all__ = ("Columns", "canonical_document")
+__all__ = ("Columns", "canonical_document", "copied_document")
 
 Columns: TypeAlias = "Iterable[tuple[str, Canonicaliser, bool]]"
 """For each field its name, what makes a value canonical, and whether None is a value."""
@@ -44,3 +45,11 @@ def canonical_document(
         for each in given:
             collection.field(each)  # raises for the one that is not known
     return document
+
+
+def copied_document(collection: Definition, document: Document) -> Document:
+    """Return a copy that shares no mutable part with a canonical document."""
+    copied = dict(document)
+    for name in collection.mutable:
+        copied[name] = copied_json(cast(Json, document[name]))
+    return copied

@@ -19,6 +19,7 @@ __all__ = (
     "canonical_json",
     "copied_json",
     "exact_json",
+    "may_hold_negative_zero",
     "sorted_json",
 )
 
@@ -149,3 +150,11 @@ def sorted_json(value: Json) -> Json:
 def copied_json(value: Json) -> Json:
     """Return a copy of a canonical JSON value that shares no mutable part with it."""
     return cast(Json, _decode(_encode_as_is(value)))
+
+
+def may_hold_negative_zero(value: object) -> bool:
+    """Tell whether a JSON value may hold -0.0, which is equal to 0.0."""
+    try:
+        return _NEGATIVE_ZERO in _encode_as_is(value)
+    except TypeError:
+        return True  # a class that is derived from one of JSON's types

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from healthstore.model.json import copied_json
+from healthstore.model.documents import copied_document
 from healthstore.model.ops import Batch, Delete, Get, Insert, Op, Patch
 from healthstore.model.values import Document, Value
 
@@ -70,19 +70,11 @@ def _parted_documents(
         documents: list[Document | None] = []
         for identity in each.ids:
             document = found[identity]
-            documents.append(_copied(document) if identity in given else document)
+            if document is not None and identity in given:
+                document = copied_document(each.collection, document)
+            documents.append(document)
             given.add(identity)
         yield tuple(documents)
-
-
-def _copied(document: Document | None) -> Document | None:
-    """Return a copy that shares no mutable part: only JSON values are mutable."""
-    if document is None:
-        return None
-    return {
-        name: copied_json(value) if isinstance(value, dict | list) else value
-        for name, value in document.items()
-    }
 
 
 # --- adding ----------------------------------------------------------------------------------

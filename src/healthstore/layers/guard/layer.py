@@ -8,8 +8,10 @@ from healthstore.abc.backend import Isolation, Unit, UnitOptions
 from healthstore.abc.layer import Layer
 from healthstore.errors import HealthstoreError, InvalidRequestError
 from healthstore.layers.guard.operations import check
+from healthstore.model.documents import copied_document
 from healthstore.model.evaluate import finish_aggregate, plan_aggregate
-from healthstore.model.ops import Aggregate, Op
+from healthstore.model.ops import Aggregate, Get, Op
+from healthstore.model.values import Document
 
 __all__ = ("GuardLayer",)
 
@@ -30,7 +32,19 @@ class GuardLayer(Layer):
                 return cast(R, finish_aggregate(checked, rows))
             except HealthstoreError as error:
                 raise error.at(backend=self.name) from None
+        if isinstance(checked, Get) and len(set(checked.ids)) < len(checked.ids):
+            return cast(R, await self._get_again(checked))
         return await self.inner.execute(cast("Op[R]", checked))
+
+    async def _get_again(self, op: Get) -> tuple[Document | None, ...]:
+        """Ask once for an id that comes twice: each answer is a document of its own."""
+        distinct = tuple(dict.fromkeys(op.ids))
+        found = await self.inner.execute(Get(op.collection, distinct))
+        by_id = dict(zip(distinct, found, strict=True))
+        return tuple(
+            document and copied_document(op.collection, document)
+            for document in map(by_id.__getitem__, op.ids)
+        )
 
     async def begin(self, options: UnitOptions = UnitOptions()) -> Unit:  # noqa: B008 - frozen
         """Begin a unit; refuse a deadline that is not positive."""

@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     PrivateAttr,
     computed_field,
     field_serializer,
@@ -20,7 +21,7 @@ from pydantic import (
 )
 
 from healthstore.abc import Backend
-from healthstore.entity import Entity, MaxLength, collection_of
+from healthstore.entity import Entity, MaxLength, collection_of, uuid7
 from healthstore.errors import (
     ConfigurationError,
     HealthstoreError,
@@ -82,6 +83,14 @@ class _Same(_Note):
     pass
 
 
+class _Free(Entity, collection="contract_free"):
+    """JSON of no type, and nothing that pydantic would have to look at."""
+
+    data: dict[str, JsonValue] = Field(default={})
+    anything: list[Any] = Field(default=[])
+    numbers: list[float] = Field(default=[])
+
+
 async def _notes(store: Backend) -> Repository[_Note]:
     await store.execute(Ensure((collection_of(_Note),)))
     return Repository(_Note, store)
@@ -104,6 +113,34 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 class TestEntities(Contract):
     """Nothing is dropped without a word, and no word quotes a value."""
+
+    async def test_entities_share_nothing(self, store: Backend) -> None:
+        """One that was asked for twice is two: a change of one does not reach the other."""
+        await store.execute(Ensure((collection_of(_Free),)))
+        free = Repository(_Free, store)
+        given = _Free(data={"a": [1]}, anything=[{"b": 2}], numbers=[0.5])
+        kept = await free.add(given)
+        one, two, three = await free.get_many([kept.id, kept.id, kept.id])
+        assert one is not None
+        assert two is not None
+        one.data["a"] = one.anything[0]["b"] = "changed"
+        one.numbers.append(1.0)
+        assert two == three == kept
+        assert (await free.find()).items == (two,)
+
+    async def test_what_add_returns_is_what_is_stored(self, store: Backend) -> None:
+        """Values that are equal and look different are returned as they will be read."""
+        await store.execute(Ensure((collection_of(_Free),)))
+        free = Repository(_Free, store)
+        for each in (
+            _Free(data={"a": [-0.0]}),
+            _Free(anything=[{"b": -0.0}]),
+            _Free(numbers=[-0.0, 1.0]),
+            _Free(data={"text": "-0.0"}),
+        ):
+            for write in (free.add, free.upsert):
+                kept = await write(each.model_copy(update={"id": uuid7()}))
+                assert repr(kept) == repr(await free.get(kept.id))
 
     async def test_what_is_no_field_is_refused(self, store: Backend) -> None:
         """A misspelt field of `model_copy` is not lost: the error names the one that was meant."""
