@@ -27,7 +27,7 @@ from benchmarks import failover, memory, overhead, report
 from benchmarks.contender import Cannot
 from benchmarks.contenders import CONTENDERS
 from benchmarks.figures import Figures, Part, read, write
-from benchmarks.measure import MOST_CALLS, Plan, measure
+from benchmarks.measure import MOST_CALLS, MOST_TASKS, Plan, measure
 from benchmarks.servers import BACKENDS, located
 from benchmarks.workload import OPERATIONS
 from healthstore.abc import BackendURL
@@ -119,9 +119,15 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--calls",
         type=_counted(MOST_CALLS),
-        help="calls of one task, 4 times as many together (200)",
+        help="calls of one task, 8 times as many together (200)",
     )
-    add("--tasks", type=_counted(), nargs="+", default=(1, 64), help="tasks at once (1 64)")
+    add(
+        "--tasks",
+        type=_counted(MOST_TASKS),
+        nargs="+",
+        default=(1, 64),
+        help="tasks at once (1 64)",
+    )
     add("--operations", nargs="+", choices=OPERATIONS, metavar="NAME", help=", ".join(OPERATIONS))
     add("--contenders", nargs="+", choices=CONTENDERS, metavar="NAME", help=", ".join(CONTENDERS))
     add("--quick", action="store_true", help="2 rounds, 2000 rows, 40 calls")

@@ -18,10 +18,12 @@ from benchmarks.workload import OPERATIONS, Operation, Readings, Sample, Turn, l
 from healthstore.abc import BackendURL
 from healthstore.testing.provision import disposable
 
-__all__ = ("MOST_CALLS", "Competition", "Plan", "measure")
+__all__ = ("MOST_CALLS", "MOST_TASKS", "Competition", "Plan", "measure")
 
-MOST_CALLS = 1_000  # one `find`, of at most 10,000, returns all of an operation's own readings
-_MANY = 4  # times as many calls where tasks run at once
+# One `find`, of at most 10,000, returns all of an operation's own readings, warming included.
+MOST_CALLS, MOST_TASKS = 500, 1_000
+_MANY = 8  # times as many calls where tasks run at once,
+_EACH = 4  # and at least as many for each task
 _PATIENCE = 300.0  # seconds for one turn
 _OWN_NUMBERS = 1_000_000  # apart are the readings of two operations
 
@@ -151,7 +153,9 @@ class Competition:
                     self._lines[name, tasks, who].ratios.append(rate / base)
 
     def _turn(self, rival: _Rival, operation: Operation, tasks: int, place: int) -> Turn:
-        calls = max(1, self._plan.calls * (1 if tasks == 1 else _MANY) // operation.part)
+        calls = max(1, self._plan.calls // operation.part)
+        if tasks > 1:
+            calls = max(calls * _MANY, _EACH * tasks)
         number = self._plan.rows + place * _OWN_NUMBERS
         return Turn(rival.contender, self._readings, rival.kept, calls, tasks, number)
 

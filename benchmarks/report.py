@@ -95,7 +95,7 @@ def _part_markdown(part: Part) -> str:
     if part.problem:
         return "\n".join([*lines, f"Not measured: {part.problem}"])
     lines += [f"{part.server}; for every contender {part.durability}.", ""]
-    head, *rows = _matrix(part)
+    head, *rows = _matrix(part, spread=True)
     lines += [_bar(head), _bar(["---", *("---:" for _ in head[1:])]), *map(_bar, rows), ""]
     lines += [f"- {each.name} {_entrant(each)}" for each in part.entrants]
     wrong = [line for line in _sorted(part) if line.problem]
@@ -113,24 +113,24 @@ def _bar(cells: Iterable[str]) -> str:
 # --- both ------------------------------------------------------------------------------------
 
 
-def _matrix(part: Part) -> list[tuple[str, ...]]:
+def _matrix(part: Part, *, spread: bool = False) -> list[tuple[str, ...]]:
     """Return a table: operations down; the driver's rate, then the ratio of each contender."""
     names = [each.name for each in part.entrants if each.name != part.raw]
     lines = {(each.operation, each.tasks, each.contender): each for each in part.lines}
     table: list[tuple[str, ...]] = [("operation, tasks", f"{part.raw}/s", *names)]
     for operation, tasks in dict.fromkeys((each.operation, each.tasks) for each in _sorted(part)):
         base = lines.get((operation, tasks, part.raw))
-        cells = [_ratio_of(lines.get((operation, tasks, name))) for name in names]
+        cells = [_ratio_of(lines.get((operation, tasks, name)), spread=spread) for name in names]
         table.append((f"{operation}, {tasks}", _number(base.rate if base else None), *cells))
     return table
 
 
-def _ratio_of(line: Line | None) -> str:
+def _ratio_of(line: Line | None, *, spread: bool) -> str:
     if line is None:
         return _NONE
     if line.problem:
         return "failed" if line.failed else "WRONG"
-    return _ratio(line.ratio)
+    return f"{_ratio(line.ratio)} {_spread(line.ratios, '.2f')}" if spread else _ratio(line.ratio)
 
 
 def _sorted(part: Part) -> list[Line]:

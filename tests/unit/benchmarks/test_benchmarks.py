@@ -275,7 +275,7 @@ async def test_figures_become_a_page(tmp_path: Path) -> None:
     "arguments",
     [
         ["oracle"],
-        ["sqlite", "--calls", "1001"],
+        ["sqlite", "--calls", "501"],
         ["sqlite", "--tasks", "0"],
         ["sqlite", "mysql", "--url", "sqlite:///a.db"],
     ],
