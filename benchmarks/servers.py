@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -77,9 +78,17 @@ async def _mongodb(url: BackendURL) -> tuple[str, str]:
     async with client:
         found = await client.server_info()
         topology = client.topology_description.topology_type_name
-    product = "FerretDB" if "ferretdb" in found else "MongoDB"
-    version = found.get("ferretdb", {}).get("version") or found["version"]
-    return f"{product} {version} ({topology})", "w=majority, journal=true"
+    product = _mongodb_product(found)
+    return f"{product} ({topology})", "w=majority, journal=true"
+
+
+def _mongodb_product(found: Mapping[str, Any]) -> str:
+    """Return which product answers: one that stands in for MongoDB says so, or has no commit."""
+    if "ferretdb" in found:
+        return f"FerretDB {found['ferretdb']['version']}"
+    commit = str(found.get("gitVersion", ""))
+    other = "" if re.fullmatch("[0-9a-f]{40}", commit) else f"{commit or 'unknown'}, as "
+    return f"{other}MongoDB {found['version']}"
 
 
 _DESCRIBE: Mapping[str, Callable[[BackendURL], Awaitable[tuple[str, str]]]] = {
