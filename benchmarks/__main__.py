@@ -8,7 +8,7 @@
     python -m benchmarks failover                    how long readers wait at a loss
 
 A server is named by HEALTHSTORE_TEST_<NAME>_URL, or by --url; its database is left alone: each
-contender has one of its own, made beside it and dropped afterwards, also after Ctrl-C. SQLite's
+contender has one of its own, made beside it and dropped afterwards, also after Ctrl-C and SIGTERM. SQLite's
 files are in the folder of temporary files (TMPDIR).
 """
 
@@ -18,8 +18,10 @@ import argparse
 import asyncio
 import os
 import platform
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,12 +48,17 @@ def main(arguments: Sequence[str]) -> int:
         parser.error("--url is the server of one backend: name that one")
     try:
         return asyncio.run(_run(options))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         print("interrupted: the databases of the contenders are dropped", file=sys.stderr)
         return 130
 
 
 async def _run(options: argparse.Namespace) -> int:
+    task = asyncio.current_task()
+    if task:
+        with suppress(NotImplementedError):  # on Windows there is no such signal
+            # As Ctrl-C does: `timeout` and a service manager end a program so.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     plan = Plan(
         rounds=options.rounds or (2 if options.quick else 5),
         rows=options.rows or (2_000 if options.quick else 20_000),
