@@ -25,7 +25,7 @@ import base64
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 from healthstore.model.decimals import text_of
@@ -162,13 +162,12 @@ def from_tagged(field: FieldType) -> Reader:
     return _READERS[field.kind]
 
 
-def _digest_time(value: Value) -> object:
-    moment = cast(time, value)
+def _digest_time(moment: time) -> object:
     seconds = (moment.hour * 60 + moment.minute) * 60 + moment.second
     return seconds * 1_000_000 + moment.microsecond
 
 
-_DIGESTERS: dict[Kind, Callable[[Value], object] | None] = {
+_DIGESTERS: dict[Kind, Callable[[Any], object] | None] = {
     Kind.TEXT: None,
     Kind.ENUM: None,
     Kind.BOOLEAN: None,
@@ -176,16 +175,16 @@ _DIGESTERS: dict[Kind, Callable[[Value], object] | None] = {
     Kind.INTEGER: None,
     Kind.BYTES: None,
     Kind.JSON: None,
-    Kind.DECIMAL: lambda value: text_of(cast(Decimal, value)),
-    Kind.DATETIME: lambda value: to_microseconds(cast(datetime, value)),
-    Kind.DATE: lambda value: cast(date, value).toordinal(),
+    Kind.DECIMAL: text_of,
+    Kind.DATETIME: to_microseconds,
+    Kind.DATE: date.toordinal,
     Kind.TIME: _digest_time,
-    Kind.DURATION: lambda value: cast(timedelta, value) // _MICROSECOND,
-    Kind.UUID: lambda value: cast(UUID, value).bytes,
+    Kind.DURATION: lambda value: value // _MICROSECOND,
+    Kind.UUID: lambda value: value.bytes,
 }
 
 
-def digester(field: FieldType) -> Callable[[Value], object] | None:
+def digester(field: FieldType) -> Callable[[Any], object] | None:
     """Return the function that makes a non-null value of this type fit for MessagePack.
 
     None means that the value fits as it is. Equal values give equal bytes on every backend:

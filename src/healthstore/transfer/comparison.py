@@ -79,7 +79,7 @@ class _Side:
 
     def __init__(self, source: AsyncGenerator[Page, None]) -> None:
         self._source = source
-        self._page = Page((), (), NOTHING, 0)
+        self._page = Page((), (), NOTHING, 0, 0)
         self._taken = 0
         self._ended = False
         self.digest = NOTHING
@@ -107,7 +107,7 @@ class _Side:
         self._taken = 0
         if page is None:
             self._ended = True
-            self._page = Page((), (), NOTHING, 0)
+            self._page = Page((), (), NOTHING, 0, 0)
             return None
         self._page = page
         self.digest += page.digest

@@ -9,16 +9,18 @@ collision (sums of digests can be forged), and short of a key it does not hide w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import repeat
-from typing import Any
+from operator import itemgetter
 
 import msgspec
 
+from healthstore.model.collector import collector_paused
+from healthstore.model.columns import Converter, at_places, columns_of
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, Kind, Value
+from healthstore.model.values import Document, Kind
 from healthstore.model.wire import digester
 
 __all__ = ("NOTHING", "Digest", "Digester", "Page")
@@ -52,13 +54,14 @@ NOTHING = Digest()
 class Page:
     """Some documents of a collection, the digest of each, and of all together.
 
-    ``size`` is that of all documents in bytes, as MessagePack.
+    ``size`` is that of all documents in bytes, as MessagePack; ``largest`` that of one.
     """
 
     rows: Sequence[Document]
     digests: Sequence[bytes]
     digest: Digest
     size: int
+    largest: int
 
 
 class Digester:
@@ -66,10 +69,12 @@ class Digester:
 
     def __init__(self, collection: Collection) -> None:
         self._name = collection.name
-        self._columns: list[tuple[str, Callable[[Value], object] | None]] = [
+        self._columns: list[tuple[str, Converter | None]] = [
             (each.name, None if each.type.kind in _NATIVE else digester(each.type))
             for each in sorted(collection.fields, key=lambda each: each.name)
         ]
+        self._values_of = itemgetter(*(name for name, _ in self._columns))
+        self._converters = at_places(convert for _, convert in self._columns)
         # The keys of JSON objects are sorted already where a backend keeps its promise; sorting
         # them here as well lets a difference be one of values, never of spelling.
         self._encode = msgspec.msgpack.Encoder(
@@ -78,21 +83,20 @@ class Digester:
 
     def encoded(self, rows: Sequence[Document]) -> list[bytes]:
         """Return the MessagePack of each document: equal for equal documents only."""
-        columns: list[Sequence[Any]] = []
-        for name, convert in self._columns:
-            values = [row[name] for row in rows]
-            if convert is not None:
-                values = [None if value is None else convert(value) for value in values]  # type: ignore[misc]  # what MessagePack takes, no longer a Value
-            columns.append(values)
-        encode = self._encode
-        return [encode(row) for row in zip(repeat(self._name), *columns, strict=False)]
+        if not rows:
+            return []
+        columns = columns_of(map(self._values_of, rows), self._converters)
+        return list(map(self._encode, zip(repeat(self._name, len(rows)), *columns, strict=True)))
 
     def page(self, rows: Sequence[Document]) -> Page:
         """Return the documents with their digests."""
-        encoded = self.encoded(rows)
-        digests = [blake2b(each, digest_size=_BYTES).digest() for each in encoded]
-        total = sum(map(int.from_bytes, digests)) % _MODULUS
-        return Page(rows, digests, Digest(len(digests), total), sum(map(len, encoded)))
+        with collector_paused():
+            encoded = self.encoded(rows)
+            digests = [blake2b(each, digest_size=_BYTES).digest() for each in encoded]
+            total = sum(map(int.from_bytes, digests)) % _MODULUS
+            sizes = list(map(len, encoded))
+        digest = Digest(len(digests), total)
+        return Page(rows, digests, digest, sum(sizes), max(sizes, default=0))
 
     def changed(self, left: Document, right: Document) -> tuple[str, ...]:
         """Return the names of the fields in which two documents differ."""

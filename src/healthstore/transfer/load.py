@@ -140,7 +140,9 @@ class _Source:
 
     def _page(self, rows: list[Document], lines: list[int], number: int) -> FilePage:
         page = self._digester.page(rows)
-        return FilePage(page.rows, page.digests, page.digest, page.size, lines, number)
+        return FilePage(
+            page.rows, page.digests, page.digest, page.size, page.largest, lines, number
+        )
 
     def _document(self, line: int, values: Mapping[str, object]) -> Document:
         try:

@@ -179,7 +179,7 @@ class Target:
     def _require_small(self, collection: Collection, page: Page) -> None:
         """Refuse what the store does not keep: its own error may be that of a lost connection."""
         most = self.backend.capabilities.max_document_bytes
-        if surely_small(page.size, most):
+        if surely_small(page.largest, most):
             return
         for row in page.rows:
             try:

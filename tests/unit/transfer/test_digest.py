@@ -54,6 +54,15 @@ def test_a_digest_is_the_hash_of_the_canonical_values(row: Document) -> None:
     assert digest([row]) == Digest(1, expected)
 
 
+def test_a_page_tells_how_large_its_largest_document_is() -> None:
+    """So that documents are measured one by one only where one of them may be too large."""
+    rows = [everything(1), everything(2)]
+    sizes = [len(each) for each in Digester(EVERYTHING).encoded(rows)]
+    page = Digester(EVERYTHING).page(rows)
+    assert (page.size, page.largest) == (sum(sizes), max(sizes))
+    assert Digester(EVERYTHING).page([]).largest == 0
+
+
 def test_a_digest_never_changes_between_releases() -> None:
     """Digests are kept in backups: the algorithm is part of the format."""
     assert str(digest([everything(1)])) == "8d8f1213813b67625a1a682ebefe4444"

@@ -31,6 +31,7 @@ from bson.int64 import Int64
 
 from healthstore.errors import SchemaMismatchError
 from healthstore.model.collector import collector_paused
+from healthstore.model.columns import Converter, at_places, converted
 from healthstore.model.decimals import EXACT, of_units, to_units
 from healthstore.model.schema import Collection
 from healthstore.model.values import (
@@ -45,7 +46,6 @@ from healthstore.model.values import (
 __all__ = ("Codec", "Stored", "escape", "key_of", "unescape")
 
 Stored: TypeAlias = dict[str, Any]
-Convert: TypeAlias = Callable[[Any], Any]
 
 # IEEE 754-2008 decimal128, binary coefficient: sign 1 bit, exponent 14 bits, coefficient 113.
 _COEFFICIENT_BITS = 113
@@ -60,7 +60,7 @@ def key_of(name: str) -> str:
     return "_id" if name == "id" else name
 
 
-def _write_decimal(field: FieldType) -> Convert:
+def _write_decimal(field: FieldType) -> Converter:
     places = field.places
     high = (_BIAS - places) << _COEFFICIENT_BITS
 
@@ -72,7 +72,7 @@ def _write_decimal(field: FieldType) -> Convert:
     return write
 
 
-def _read_decimal(field: FieldType) -> Convert:
+def _read_decimal(field: FieldType) -> Converter:
     places = field.places
     exponent = _BIAS - places
     step = of_units(1, places)
@@ -89,11 +89,11 @@ def _read_decimal(field: FieldType) -> Convert:
     return read
 
 
-def _write_datetime(field: FieldType) -> Convert | None:
+def _write_datetime(field: FieldType) -> Converter | None:
     return None if field.milliseconds else _instant_to_int
 
 
-def _read_datetime(field: FieldType) -> Convert | None:
+def _read_datetime(field: FieldType) -> Converter | None:
     return None if field.milliseconds else from_microseconds
 
 
@@ -192,7 +192,7 @@ def _unescaped_key(key: str) -> str:
 
 
 # (to BSON, from BSON) for each kind; None where the driver does it.
-_CONVERTERS: dict[Kind, tuple[Callable[[FieldType], Convert | None], ...]] = {
+_CONVERTERS: dict[Kind, tuple[Callable[[FieldType], Converter | None], ...]] = {
     Kind.INTEGER: (lambda _: Int64, lambda _: int),
     Kind.DECIMAL: (_write_decimal, _read_decimal),
     Kind.DATETIME: (_write_datetime, _read_datetime),
@@ -225,14 +225,14 @@ class Codec:
         self._keys = tuple(map(key_of, self._names))
         self._pick: Callable[[Document], tuple[Value, ...]] = itemgetter(*self._names)
         self._pull: Callable[[Stored], tuple[Any, ...]] = itemgetter(*self._keys)
-        self._writers: dict[str, Convert | None] = {}
-        self._readers: dict[str, Convert | None] = {}
+        self._writers: dict[str, Converter | None] = {}
+        self._readers: dict[str, Converter | None] = {}
         for each in collection.fields:
             write, read = _CONVERTERS.get(each.type.kind, _AS_IS)
             self._writers[each.name] = write(each.type)
             self._readers[each.name] = read(each.type)
-        self._writing = _at_places(self._writers)
-        self._reading = _at_places(self._readers)
+        self._writing = at_places(self._writers.values())
+        self._reading = at_places(self._readers.values())
         self._read_by_key = {key_of(name): (name, self._readers[name]) for name in self._names}
 
     def encode(self, document: Document) -> Stored:
@@ -243,7 +243,7 @@ class Codec:
         """Return canonical documents as they are stored."""
         keys = self._keys
         with collector_paused():
-            rows = _converted(map(self._pick, documents), self._writing)
+            rows = converted(list(map(self._pick, documents)), self._writing)
             return [dict(zip(keys, row, strict=True)) for row in rows]
 
     def decode(self, stored: Stored) -> Document:
@@ -255,7 +255,7 @@ class Codec:
         names = self._names
         try:
             with collector_paused():
-                found = _converted(map(self._pull, rows), self._reading)
+                found = converted(list(map(self._pull, rows)), self._reading)
                 return tuple([dict(zip(names, row, strict=True)) for row in found])
         except KeyError:
             missing = next(
@@ -290,22 +290,4 @@ class Codec:
         return cast(Value, stored if stored is None or read is None else read(stored))
 
 
-_AS_IS: tuple[Callable[[FieldType], Convert | None], ...] = (lambda _: None, lambda _: None)
-
-
-def _at_places(converters: Mapping[str, Convert | None]) -> tuple[tuple[int, Convert], ...]:
-    """Return the converters that there are, with the places of their fields."""
-    listed = enumerate(converters.values())
-    return tuple((place, convert) for place, convert in listed if convert is not None)
-
-
-def _converted(
-    rows: Iterable[tuple[Any, ...]], converters: Iterable[tuple[int, Convert]]
-) -> list[list[Any]]:
-    """Return rows of values with each value converted."""
-    found = [[*row] for row in rows]
-    for row in found:
-        for place, convert in converters:
-            if (value := row[place]) is not None:
-                row[place] = convert(value)
-    return found
+_AS_IS: tuple[Callable[[FieldType], Converter | None], ...] = (lambda _: None, lambda _: None)

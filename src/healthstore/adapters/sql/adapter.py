@@ -351,11 +351,11 @@ class SqlAdapter(Adapter[SqlSession]):
         async with self._atomic(session, op.collection):
             there = await self._locked(session, op.collection, ids)
             self._check_versions(op, ids, there)
+            known = [each for each in op.documents if each["id"] in there]
+            place = op.collection.names.index("id")
             rows = [
-                compiled.bind([*self._set(statements, each, names), row_id])
-                for each, identity in zip(op.documents, ids, strict=True)
-                if identity in there
-                for row_id in (statements.encode("id", identity),)
+                compiled.bind([*row[:place], *row[place + 1 :], row[place]])
+                for row in statements.rows(known)
             ]
             if rows:
                 await session.connection.execute_many(compiled.sql, rows)

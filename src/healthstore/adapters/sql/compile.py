@@ -6,7 +6,7 @@ so that operations of one shape share one statement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, cast
@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NULLTYPE, TypeEngine
 
-from healthstore.adapters.sql.dialect import BulkInsert, Converter, Dialect
+from healthstore.adapters.sql.dialect import BulkInsert, Converter, Dialect, Row
 from healthstore.adapters.sql.filters import (
     Many,
     Shape,
@@ -43,6 +43,7 @@ from healthstore.adapters.sql.filters import (
     where_clause,
 )
 from healthstore.model.collector import collector_paused
+from healthstore.model.columns import at_places, converted
 from healthstore.model.ops import Aggregate, Function, Measure
 from healthstore.model.query import Filter, Order, Test
 from healthstore.model.schema import Collection
@@ -75,24 +76,23 @@ class Statements:
         self._compiled: dict[Shape, Compiled] = {}
         self._encoders = _converters(collection, dialect.encoders)
         self._decoders = _converters(collection, dialect.decoders)
-        self._encoding = _at_places(self._encoders)
-        self._decoding = _at_places(self._decoders)
+        self._encoding = at_places(self._encoders.values())
+        self._decoding = at_places(self._decoders.values())
         self._values_of = itemgetter(*collection.names)
         self.bulk = self._bulk()
 
     # --- rows ------------------------------------------------------------------------------
 
-    def rows(self, documents: Iterable[Document]) -> list[list[Any]]:
+    def rows(self, documents: Sequence[Document]) -> Sequence[Row]:
         """Return documents as the driver takes them, values in the order of the columns."""
         with collector_paused():
-            rows = [[*values] for values in map(self._values_of, documents)]
-            return _converted(rows, self._encoding)
+            return converted(list(map(self._values_of, documents)), self._encoding)
 
-    def documents(self, rows: Iterable[Sequence[Any]]) -> tuple[Document, ...]:
+    def documents(self, rows: Sequence[Row]) -> tuple[Document, ...]:
         """Return the documents of a driver's rows."""
         names = self.collection.names
         with collector_paused():
-            values = _converted([[*row] for row in rows], self._decoding)
+            values = converted(rows, self._decoding)
             return tuple([dict(zip(names, row, strict=True)) for row in values])
 
     def encode(self, name: str, value: Value) -> Any:
@@ -318,25 +318,6 @@ def _converters(
     collection: Collection, table: Mapping[Kind, Callable[[FieldType], Converter | None]]
 ) -> dict[str, Converter | None]:
     return {each.name: table[each.type.kind](each.type) for each in collection.fields}
-
-
-def _at_places(
-    converters: Mapping[str, Converter | None],
-) -> tuple[tuple[int, Converter], ...]:
-    """Return the converters that there are, with the places of their columns."""
-    listed = enumerate(converters.values())
-    return tuple((place, convert) for place, convert in listed if convert is not None)
-
-
-def _converted(
-    rows: list[list[Any]], converters: Iterable[tuple[int, Converter]]
-) -> list[list[Any]]:
-    """Convert the values of rows in place, and return the rows."""
-    for row in rows:
-        for place, convert in converters:
-            if (value := row[place]) is not None:
-                row[place] = convert(value)
-    return rows
 
 
 _FUNCTIONS: dict[Function, Callable[[ColumnElement[Any]], ColumnElement[Any]]] = {

@@ -17,6 +17,7 @@ from sqlalchemy.types import TypeEngine
 from healthstore.abc.backend import Isolation
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.errors import Failure
+from healthstore.model.columns import Converter
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind
 
@@ -30,8 +31,6 @@ __all__ = (
 
 # The values of one row as the driver takes or gives them, in the order of the columns.
 Row: TypeAlias = Sequence[Any]
-# From a canonical value to the driver's, or back; None where both are the same.
-Converter: TypeAlias = Callable[[Any], Any]
 
 
 class Connection(Protocol):
@@ -103,7 +102,9 @@ class Dialect:
     """The column type of a field; the flag tells whether the field is indexed."""
     table_options: Mapping[str, object]
     encoders: Mapping[Kind, Callable[[FieldType], Converter | None]]
+    """From a canonical value to the driver's; None where both are the same."""
     decoders: Mapping[Kind, Callable[[FieldType], Converter | None]]
+    """From the driver's value to the canonical one."""
     null_hides_reference: bool
     """Whether a reference goes unchecked while another field of a key that begins with it is null.
 
