@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 __all__ = ("collector_paused",)
 
 
 @contextmanager
-def collector_paused() -> Iterator[None]:
+def collector_paused() -> Generator[None, None, None]:
     """Make many objects that live on, without the cyclic collector looking at them meanwhile.
 
     It would look at all of them again and again and find nothing, for as long as making them
