@@ -99,7 +99,8 @@ class MySqlAdapter(SqlAdapter):
         self.probing = prober.MYSQL
         self.connect_seconds = options["connect_timeout"]
         self._options = options
-        self._log_in = partial(log_in, url, tls_context(options["tls"], options["tls_ca"]))
+        self._tls = tls_context(options["tls"], options["tls_ca"])
+        self._log_in = partial(log_in, url, self._tls)
         self.verified = options["tls"] is Tls.VERIFY
         self._product = _PRODUCTS[0]
 
