@@ -14,6 +14,7 @@ import nox
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 CONTRACT_TESTS = ["tests/contract", "tests/faults", "tests/servers", "tests/transfer"]
+COMPANY = "tests/contract/test_coalesce.py"  # the contract again: minutes for each backend
 TYPED = ["src", "tests/typing", "tests/servers", "benchmarks", "noxfile.py"]
 NEEDS_DATA = {"real_health_data.py"}  # examples that read the data set of HEALTHSTORE_DATA
 
@@ -33,16 +34,23 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Run the tests that `tests` leaves out; those of the pages are run by `docs`."""
+    """Run the tests that `tests` leaves out; `docs` and `company` run those of theirs."""
     install(session, "test")
-    pytest(session, "tests", "-m", "slow", "--ignore=tests/docs")
+    pytest(session, "tests", "-m", "slow", "--ignore=tests/docs", f"--ignore={COMPANY}")
 
 
 @nox.session
 def contract(session: nox.Session) -> None:
     """Run the contract on every backend: `nox -s contract -- --healthstore-require=mysql`."""
     install(session, "test")
-    pytest(session, *CONTRACT_TESTS)
+    pytest(session, *CONTRACT_TESTS, f"--ignore={COMPANY}")
+
+
+@nox.session
+def company(session: nox.Session) -> None:
+    """Run the contract with requests of other tasks beside each: `nox -s company -- -k mysql`."""
+    install(session, "test")
+    pytest(session, COMPANY)
 
 
 @nox.session

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -664,8 +664,8 @@ def _row(number: int) -> Document:
 
 
 @pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch, least: int) -> Generator[None]:
-    """Let bulk inserts of that many rows go as a file, and see that they did, or did not."""
+def loads(monkeypatch: pytest.MonkeyPatch, least: int) -> list[int]:
+    """Let bulk inserts of that many rows go as a file, and note the rows of those that did."""
     made: list[int] = []
 
     def counted(insert: BulkInsert, rows: Sequence[Row]) -> tuple[str, Iterator[bytes]]:
@@ -674,14 +674,13 @@ def loads(monkeypatch: pytest.MonkeyPatch, least: int) -> Generator[None]:
 
     monkeypatch.setattr(connection, "_LOADED_ROWS", least)
     monkeypatch.setattr(connection, "as_file", counted)
-    yield
-    assert bool(made) == (least == 1)
+    return made
 
 
 @each_way
 @pytest.mark.parametrize("name", ["mysql", "mariadb"])
 async def test_rows_are_stored_the_same_as_a_file_and_as_statements(
-    new_database: NewDatabase, name: str, loads: None, least: int
+    new_database: NewDatabase, name: str, loads: list[int], least: int
 ) -> None:
     """What separates fields and lines in a file may stand in the values."""
     async with lent(await new_database(name)) as store:
@@ -690,13 +689,14 @@ async def test_rows_are_stored_the_same_as_a_file_and_as_statements(
         assert await store.execute(Insert(ROWS, rows)) == 64
         found = await store.execute(Get(ROWS, tuple(cast(UUID, row["id"]) for row in rows)))
         assert list(found) == list(rows)
+    assert bool(loads) == (least == 1)
 
 
 @each_way
 @pytest.mark.parametrize("name", ["mysql", "mariadb"])
 @pytest.mark.parametrize("wrong", ["key", "id", "null"])
 async def test_a_file_with_a_row_that_is_refused_leaves_nothing(
-    new_database: NewDatabase, name: str, loads: None, least: int, wrong: str
+    new_database: NewDatabase, name: str, loads: list[int], least: int, wrong: str
 ) -> None:
     """A load only warns, and leaves such a row out or changes it; the error is that of an insert."""
     async with lent(await new_database(name)) as store:
@@ -719,6 +719,7 @@ async def test_a_file_with_a_row_that_is_refused_leaves_nothing(
         await unit.execute(Insert(ROWS, tuple(rows)))
         await unit.commit()
         assert await store.execute(CountDocuments(ROWS)) == 21
+    assert bool(loads) == (least == 1)
 
 
 # --- SQLite ------------------------------------------------------------------------------------
