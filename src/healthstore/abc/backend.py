@@ -34,7 +34,7 @@ class Capabilities:
     serializable: bool = True
     """Units can run at ``Isolation.SERIALIZABLE``; ``SNAPSHOT`` comes with transactions."""
     max_document_bytes: int = 8 * 1024 * 1024
-    """Bytes of the largest document; :mod:`healthstore.model.size` says what counts."""
+    """Bytes of the largest document; ``healthstore.model.size`` says what counts."""
     coalesced: frozenset[type[Op[Any]]] = frozenset()
     """The operations of which several, sent as one, take little longer than one by itself."""
 

@@ -103,7 +103,7 @@ class Insert(Op[int]):
     ``checked_references``, each referenced document must exist; without it, the caller
     answers for that (a transfer adds parents first, from a store that had checked them), and a
     backend that checks references itself may skip its own work.
-    ``canonical`` documents were made by :func:`healthstore.entity.to_document`, or are as they
+    ``canonical`` documents were made by ``healthstore.entity.to_document``, or are as they
     were read: the guard does not look at each value again.
     """
 
