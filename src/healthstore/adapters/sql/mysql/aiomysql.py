@@ -10,7 +10,7 @@ import pymysql
 from pymysql.constants import CLIENT
 
 from healthstore.abc.url import BackendURL
-from healthstore.adapters.sql.mysql.line import Line
+from healthstore.adapters.sql.mysql.line import Line, credentials
 from healthstore.adapters.sql.mysql.wire import Wire
 from healthstore.adapters.sql.pool import hang_up
 
@@ -57,19 +57,10 @@ class _EncryptedConnection(aiomysql.Connection):  # type: ignore[misc]  # aiomys
 
 async def log_in(url: BackendURL, tls: ssl.SSLContext | None) -> Line:
     """Open a line; who calls sets the deadline. Raises what aiomysql raises."""
-    host = url.hosts[0] if url.hosts else None
-    socket = host.name if host is not None and host.name.startswith("/") else None
     inner = _EncryptedConnection(
-        host=host.name if host else "localhost",
-        unix_socket=socket,
-        port=(host.port if host else None) or 3306,
-        user=url.user,
-        password=url.password or "",
+        **credentials(url, tls),
         db=url.database,
-        charset="utf8mb4",
-        autocommit=True,
         client_flag=CLIENT.FOUND_ROWS | CLIENT.LOCAL_FILES,
-        ssl=None if socket else tls,
         # With a timeout it waits by asyncio.wait_for, which before Python 3.12 drops a
         # cancellation that comes together with the result (python/cpython#86296): a deadline
         # would be heard by nobody.

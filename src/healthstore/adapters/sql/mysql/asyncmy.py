@@ -17,7 +17,7 @@ import pymysql
 from pymysql.constants import CLIENT, COMMAND, CR, FIELD_TYPE, SERVER_STATUS
 
 from healthstore.abc.url import BackendURL
-from healthstore.adapters.sql.mysql.line import Answer, Line
+from healthstore.adapters.sql.mysql.line import Answer, Line, credentials
 from healthstore.adapters.sql.pool import hang_up
 
 __all__ = ("log_in",)
@@ -123,21 +123,12 @@ def _answer(inner: Any) -> Answer:
 
 async def log_in(url: BackendURL, tls: ssl.SSLContext | None) -> Line:
     """Open a line; who calls sets the deadline. Raises what pymysql raises."""
-    host = url.hosts[0] if url.hosts else None
-    socket = host.name if host is not None and host.name.startswith("/") else None
     connection: Any = asyncmy.Connection
     inner = connection(
-        host=host.name if host else "localhost",
-        unix_socket=socket,
-        port=(host.port if host else None) or 3306,
-        user=url.user,
-        password=url.password or "",
+        **credentials(url, tls),
         database=url.database,
-        charset="utf8mb4",
-        autocommit=True,
         client_flag=CLIENT.FOUND_ROWS,
         conv=_READERS,
-        ssl=None if socket else tls,
         connect_timeout=_CONNECT_SECONDS,
     )
     opening = asyncio.ensure_future(inner.connect())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from pymysql.constants import COMMAND
 
+from healthstore.abc.url import BackendURL
 from healthstore.adapters.sql.dialect import Row
 
-__all__ = ("Answer", "Line")
+__all__ = ("Answer", "Line", "credentials")
 
 
 @dataclass(slots=True)
@@ -78,3 +80,19 @@ class Line(Protocol):
     def hang_up(self) -> None:
         """Close when the event loop has ended."""
         ...
+
+
+def credentials(url: BackendURL, tls: ssl.SSLContext | None) -> Mapping[str, Any]:
+    """Return where and as whom to log in, by the names that both drivers have for it."""
+    host = url.hosts[0] if url.hosts else None
+    socket = host.name if host is not None and host.name.startswith("/") else None
+    return {
+        "host": host.name if host else "localhost",
+        "unix_socket": socket,
+        "port": (host.port if host else None) or 3306,
+        "user": url.user,
+        "password": url.password or "",
+        "charset": "utf8mb4",
+        "autocommit": True,
+        "ssl": None if socket else tls,
+    }
