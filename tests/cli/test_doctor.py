@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 from tests.cli.commands import Ended, Run
 
+from healthstore.abc import BackendURL
 from healthstore.abc.examination import Examination, Setting
 from healthstore.abc.prober import Figures, PoolFigures
 from healthstore.adapters.sql import examination
@@ -23,6 +24,7 @@ from healthstore.cli.doctor import machine
 from healthstore.cli.doctor import member as member_module
 from healthstore.cli.exits import Exit
 from healthstore.testing import provision
+from healthstore.testing.provision import PROVISIONS, text_of
 
 SECRET = "canary-5ecret"
 CLOSED = f"postgresql://me:{SECRET}@127.0.0.1:1/data"
@@ -285,12 +287,20 @@ def sql(statement: str) -> None:
 def database() -> Iterator[str]:
     """Lend a new database whose sessions do not wait for the disk, and drop it."""
     name = f"healthstore_test_{uuid4().hex[:12]}"
-    sql(f"CREATE DATABASE {name} TEMPLATE template0")
+    databases = PROVISIONS["postgresql"]
+
+    async def make() -> BackendURL:
+        return await databases.create(BackendURL.parse(POSTGRESQL), name)
+
+    async def drop() -> None:
+        await databases.drop(made)
+
+    made = asyncio.run(make())
     try:
         sql(f"ALTER DATABASE {name} SET synchronous_commit = off")
-        yield POSTGRESQL.rpartition("/")[0] + f"/{name}"
+        yield text_of(made)
     finally:
-        sql(f"DROP DATABASE {name} WITH (FORCE)")
+        asyncio.run(drop())
 
 
 @pytest.mark.skipif(not POSTGRESQL, reason=f"postgresql is absent: set {VARIABLE} to its URL")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -107,26 +107,40 @@ def _address(url: BackendURL, port: int) -> dict[str, Any]:
     }
 
 
-async def _run_postgresql(url: BackendURL, database: str, statement: str) -> None:
+_END_SESSIONS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = $1 AND usename = current_user
+"""
+
+
+async def _run_postgresql(url: BackendURL, database: str, *statements: Sequence[str]) -> None:
     asyncpg: Any = import_module("asyncpg")
     connection = await asyncpg.connect(
         **_address(url, 5432), database=database or None, timeout=_SECONDS
     )
     try:
-        await connection.execute(statement)
+        for statement in statements:
+            await connection.execute(*statement)
     finally:
         await connection.close(timeout=_SECONDS)
 
 
 async def _create_postgresql(url: BackendURL, name: str) -> BackendURL:
     # template0 has no collation of the machine's own, and nobody is ever connected to it.
-    await _run_postgresql(url, url.database, f'CREATE DATABASE "{name}" TEMPLATE template0')
+    await _run_postgresql(url, url.database, (f'CREATE DATABASE "{name}" TEMPLATE template0',))
     return replace(url, database=name)
 
 
 async def _drop_postgresql(url: BackendURL) -> None:
-    statement = f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)'
-    await _run_postgresql(url, "postgres", statement)
+    # WITH (FORCE) is refused while autovacuum, a superuser's process, is at work there. Without it
+    # the server ends autovacuum itself, and waits some seconds for the sessions that are ended
+    # here (CountOtherDBBackends, storage/ipc/procarray.c).
+    await _run_postgresql(
+        url,
+        "postgres",
+        (_END_SESSIONS, url.database),
+        (f'DROP DATABASE IF EXISTS "{url.database}"',),
+    )
 
 
 async def _run_mysql(url: BackendURL, statement: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from traceback import walk_tb
 
+import asyncpg
 import pytest
 
 from healthstore import DatabaseManager, Entity
@@ -25,6 +27,7 @@ from healthstore.testing.provision import (
     Lent,
     Provision,
     clear,
+    disposable,
     server_url,
     text_of,
 )
@@ -216,3 +219,17 @@ async def test_a_store_of_others_is_emptied_afterwards(
     with pytest.raises(ConfigurationError, match="holds documents"):
         async with Databases().lend("theirs", url):
             pass
+
+
+POSTGRESQL = server_url("postgresql", os.environ)
+
+
+@pytest.mark.skipif(POSTGRESQL is None, reason=f"postgresql is absent: set {SERVERS['postgresql']}")
+async def test_a_database_is_dropped_although_somebody_uses_it() -> None:
+    """A session of the same user that a test left open is ended, and the database goes."""
+    assert POSTGRESQL is not None
+    async with disposable(POSTGRESQL) as made:
+        left = await asyncpg.connect(text_of(made), timeout=10)
+    await left.close(timeout=10)
+    with pytest.raises(asyncpg.InvalidCatalogNameError):
+        await asyncpg.connect(text_of(made), timeout=10)
