@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         SlowQuery,
         Switched,
     )
-    from healthstore.manager import DatabaseManager, Transaction
+    from healthstore.manager import DatabaseManager
     from healthstore.model.ops import Avg, Count, Max, Measure, Min, Sum
     from healthstore.model.query import F, Filter
     from healthstore.model.schema import Check, Index, Unique
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from healthstore.routing.report import Health, MemberHealth, Mode
     from healthstore.statistics import OperationStatistics
     from healthstore.switching import SwitchReport
+    from healthstore.transaction import Transaction
 
 __all__ = (
     "Avg",
@@ -125,8 +126,9 @@ _HOMES = {
         ),
         "events",
     ),
-    **dict.fromkeys(("DatabaseManager", "Transaction"), "manager"),
+    "DatabaseManager": "manager",
     "SwitchReport": "switching",
+    "Transaction": "transaction",
     **dict.fromkeys(("Avg", "Count", "Max", "Measure", "Min", "Sum"), "model.ops"),
     **dict.fromkeys(("F", "Filter"), "model.query"),
     **dict.fromkeys(("Check", "Index", "Unique"), "model.schema"),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from inspect import isawaitable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -12,7 +11,7 @@ from weakref import finalize
 
 from pydantic import SecretStr
 
-from healthstore.abc.backend import Backend, Isolation, Unit, UnitOptions
+from healthstore.abc.backend import Backend, Isolation, UnitOptions
 from healthstore.build import Build, build_guard, build_member, build_whole, timeout_of
 from healthstore.config.changes import changed_members
 from healthstore.config.settings import MemberSettings, Profile, Settings, settings_of
@@ -38,8 +37,10 @@ from healthstore.switching import (
     SwitchReport,
     bring_back,
     require_confirmed,
+    require_durable,
     require_member,
 )
+from healthstore.transaction import MockFill, Transaction, filled, transaction
 from healthstore.transfer import (
     BackupReport,
     ClearReport,
@@ -55,28 +56,12 @@ from healthstore.transfer import (
 )
 from healthstore.transfer.place import file_path
 
-__all__ = ("DatabaseManager", "Transaction")
+__all__ = ("DatabaseManager",)
 
 M = TypeVar("M", bound=Entity)
 E = TypeVar("E", bound=Event)
 # What a health report names even when there is none of it.
 _KINDS = ("mongodb", "mysql", "postgresql", "sqlite")
-
-
-class Transaction:
-    """A unit of work with repositories: everything in it is kept together, or nothing is."""
-
-    def __init__(self, unit: Unit) -> None:
-        self._unit = unit
-
-    def repository(self, entity: type[M]) -> Repository[M]:
-        """Return the entity's repository inside this transaction."""
-        # After an error the unit only rolls back, so nothing can be attempted twice.
-        return Repository(entity, self._unit, attempts=1)
-
-
-MockFill = Callable[[Transaction], Awaitable[None]]
-"""Fills the mock with data, inside a transaction on it."""
 
 
 class DatabaseManager:
@@ -226,7 +211,8 @@ class DatabaseManager:
 
         A manager belongs to the event loop in which it was opened. One that was not closed there
         is closed, with a ResourceWarning, when that ends or when nobody can use it any more; it
-        can be opened again in another one. Raises what opening the member raises, unless the policy is to start degraded.
+        can be opened again in another one. Raises what opening the member raises, unless the
+        policy is to start degraded.
         """
         await self._failover.open()
         self._bus.begin()
@@ -271,17 +257,7 @@ class DatabaseManager:
         ensured = await guarded.execute(ensure)
         fill, self._mock_fill = self._mock_fill, None  # once
         if fill is not None:
-            unit = await guarded.begin()
-            try:
-                filling = fill(Transaction(unit))
-                if not isawaitable(filling):
-                    raise ConfigurationError(
-                        "mock_fill is not asynchronous", hint="write async def mock_fill(tx): …"
-                    )
-                await filling
-                await unit.commit()
-            finally:
-                await unit.rollback()
+            await filled(guarded, fill)
         return ensured
 
     @asynccontextmanager
@@ -298,12 +274,8 @@ class DatabaseManager:
         The unit stays on the member on which it began.
         """
         options = UnitOptions(isolation=isolation, read_only=read_only, deadline=deadline)
-        unit = await self._guarded.begin(options)
-        try:
-            yield Transaction(unit)
-            await unit.commit()
-        finally:
-            await unit.rollback()
+        async with transaction(self._guarded, options) as unit:
+            yield unit
 
     # --- what is going on ------------------------------------------------------------------
 
@@ -401,13 +373,7 @@ class DatabaseManager:
             )
         changed = changed_members(self._settings, settings)
         new = {each.name: each for each in settings.members if each.name in changed}
-        for name in changed:
-            if not self._failover.members[name].capabilities.durable:
-                raise ConfigurationError(
-                    f"{name} keeps its data in this process: rebuilt, it would be empty",
-                    hint="leave its settings, or start a new manager",
-                    backend=name,
-                )
+        require_durable({name: self._failover.members[name] for name in changed})
         await self._failover.changes.exchange(
             {name: self._built(each) for name, each in new.items()},
             {name: timeout_of(each) for name, each in new.items()},

@@ -1,11 +1,12 @@
 """Switching: another member becomes the active one, if nothing would be missing there.
 
-And what is asked before a member is switched to, or emptied: that it is there, and meant.
+And what is asked before a member is switched to, emptied or rebuilt: that it is there, and meant,
+and that nothing is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -21,7 +22,14 @@ from healthstore.errors import (
 from healthstore.routing.failover import Failover
 from healthstore.transfer import lag, verify
 
-__all__ = ("Switch", "SwitchReport", "bring_back", "require_confirmed", "require_member")
+__all__ = (
+    "Switch",
+    "SwitchReport",
+    "bring_back",
+    "require_confirmed",
+    "require_durable",
+    "require_member",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +139,14 @@ def require_confirmed(name: str, confirm: str | None, profile: Profile) -> None:
             hint=f"nothing was removed; if it is meant, say confirm={name!r}",
             backend=name,
         )
+
+
+def require_durable(members: Mapping[str, Backend]) -> None:
+    """Raise ConfigurationError if one of the members to be rebuilt would lose its data."""
+    for name, member in members.items():
+        if not member.capabilities.durable:
+            raise ConfigurationError(
+                f"{name} keeps its data in this process: rebuilt, it would be empty",
+                hint="leave its settings, or start a new manager",
+                backend=name,
+            )

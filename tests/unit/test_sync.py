@@ -19,7 +19,7 @@ from typing import Annotated
 
 import pytest
 
-from healthstore import Entity, F, MaxLength, Unique, events, manager, repository, sync
+from healthstore import Entity, F, MaxLength, Unique, events, manager, repository, sync, transaction
 from healthstore.errors import (
     ConfigurationError,
     DuplicateKeyError,
@@ -90,7 +90,7 @@ def test_the_module_is_what_the_generator_makes() -> None:
     ("here", "there"),
     [
         (sync.DatabaseManager, manager.DatabaseManager),
-        (sync.Transaction, manager.Transaction),
+        (sync.Transaction, transaction.Transaction),
         (sync.Repository, repository.Repository),
         (sync.EventStream, events.EventStream),
     ],
