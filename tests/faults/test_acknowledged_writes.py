@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from tests.faults.ledger import Ledger
@@ -18,7 +17,7 @@ async def test_every_acknowledged_write_survives_a_kill(
 ) -> None:
     """What was acknowledged is there once, what was refused is not, the unknown is 0 or 1 times."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(14), pair(url, tmp_path) as store:
+    async with pair(url, tmp_path) as store:
         ledger = Ledger(store)
         async with callers(ledger.add) as writes:
             await ledger.more(200)
@@ -37,7 +36,7 @@ async def test_every_acknowledged_write_survives_a_hang(
 ) -> None:
     """A frozen server may finish a write when it goes on, long after its caller has left."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(14), pair(url, tmp_path) as store:
+    async with pair(url, tmp_path) as store:
         ledger = Ledger(store)
         async with callers(ledger.add) as writes:
             await ledger.more(200)
@@ -57,7 +56,6 @@ async def test_every_acknowledged_write_survives_lost_replies(
     """Connections are reset right after the server has committed: never a double, never a loss."""
     url = await private_postgresql.database()
     async with (
-        asyncio.timeout(14),
         proxy("127.0.0.1", private_postgresql.port) as between,
         pair(between.url(url), tmp_path) as store,
     ):

@@ -122,7 +122,7 @@ async def test_joint_writes_survive_a_kill(
 ) -> None:
     """64 callers add while the server is killed: what was acknowledged is there, once."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(50), pair(url, tmp_path) as store:
+    async with pair(url, tmp_path) as store:
         ledger = Ledger(store)
         async with callers(ledger.add, CALLERS):
             await ledger.more(1_000)
@@ -141,7 +141,6 @@ async def test_joint_writes_survive_lost_replies(
     """64 callers add while connections are reset around the commit: no double, and no loss."""
     url = await private_postgresql.database()
     async with (
-        asyncio.timeout(50),
         proxy("127.0.0.1", private_postgresql.port) as between,
         pair(between.url(url), tmp_path) as store,
     ):

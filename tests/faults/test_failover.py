@@ -60,7 +60,7 @@ async def test_reads_survive_a_killed_server_and_come_back(
 ) -> None:
     """No reader notices; writers are told why and when they may come again."""
     url = await server.database()
-    async with asyncio.timeout(12), pair(url, tmp_path) as store:
+    async with pair(url, tmp_path) as store:
         async with callers(store.read) as reads:
             server.kill()
             await store.happened(FailedOver)
@@ -84,7 +84,7 @@ async def test_reads_survive_a_killed_server_and_come_back(
 async def test_a_stream_never_mixes_members(server: PrivateServer, tmp_path: Path) -> None:
     """Killed half-way, its server ends it; what was written since the copy is not passed over."""
     url = await server.database()
-    async with asyncio.timeout(20), pair(url, tmp_path) as store:
+    async with pair(url, tmp_path) as store:
         await store.notes.add_many([Note(text=f"{number:02}") for number in range(30)])
         fresh, stale = (store.notes.stream(page_size=10, stale=each) for each in (False, True))
         seen = [(await anext(fresh)).text for _ in range(10)]
@@ -104,7 +104,7 @@ async def test_a_killed_server_is_noticed_within_two_seconds(
 ) -> None:
     """With the default checks, while requests come in."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(12), pair(url, tmp_path, probe=Probe()) as store:
+    async with pair(url, tmp_path, probe=Probe()) as store:
         async with callers(store.read) as reads:
             private_postgresql.kill()
             assert await store.happened(FailedOver) <= 2
@@ -118,7 +118,7 @@ async def test_an_idle_manager_notices_a_killed_server(
 ) -> None:
     """The checks alone find it, before anybody asks."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(12), pair(url, tmp_path, probe=Probe()) as store:
+    async with pair(url, tmp_path, probe=Probe()) as store:
         private_postgresql.kill()
         assert await store.happened(FailedOver) <= 4
         with within(0):
@@ -130,7 +130,7 @@ async def test_an_orderly_shutdown_costs_no_read(
 ) -> None:
     """A server that says goodbye is left like one that does not."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(12), pair(url, tmp_path) as store:
+    async with pair(url, tmp_path) as store:
         async with callers(store.read) as reads:
             await asyncio.to_thread(private_postgresql.shut_down)
             await store.happened(FailedOver)
@@ -147,7 +147,6 @@ async def test_reads_survive_refused_connections(
     """The server runs, but nobody reaches it."""
     url = await private_postgresql.database()
     async with (
-        asyncio.timeout(12),
         proxy("127.0.0.1", private_postgresql.port) as between,
         pair(between.url(url), tmp_path) as store,
     ):
@@ -170,7 +169,6 @@ async def test_reads_survive_a_black_hole(
     """Connections stay open, and nothing comes back: callers wait for their deadline at most."""
     url = await private_postgresql.database()
     async with (
-        asyncio.timeout(12),
         proxy("127.0.0.1", private_postgresql.port) as between,
         pair(between.url(url), tmp_path, connect_timeout=0.5) as store,
     ):
@@ -195,7 +193,7 @@ async def test_reads_go_on_within_six_seconds_of_a_hang(
 ) -> None:
     """The kernel still takes connections for a frozen server; the default checks see through."""
     url = await server.database()
-    async with asyncio.timeout(14), pair(url, tmp_path, probe=Probe()) as store:
+    async with pair(url, tmp_path, probe=Probe()) as store:
         async with callers(store.read) as reads, callers(_adding(store.db), 2) as writes:
             server.stop()
             assert await store.happened(FailedOver) <= 6
@@ -219,7 +217,6 @@ async def test_calls_keep_their_deadline_while_connecting_hangs(
     short = Probe(connect_timeout=0.6)
     url = await private_postgresql.database()
     async with (
-        asyncio.timeout(14),
         proxy("127.0.0.1", private_postgresql.port) as between,
         pair(between.url(url), tmp_path, probe=short, connect_timeout=0.6) as store,
     ):
@@ -235,7 +232,7 @@ async def test_a_short_pause_is_no_outage(
 ) -> None:
     """A server that stands still for 1.5 seconds costs time, and nothing else."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(12), pair(url, tmp_path, probe=Probe(), timeout=3) as store:
+    async with pair(url, tmp_path, probe=Probe(), timeout=3) as store:
         async with callers(store.read) as reads, callers(_adding(store.db), 2) as writes:
             private_postgresql.stop()
             await asyncio.sleep(1.5)
@@ -252,7 +249,6 @@ async def test_a_slow_network_is_no_outage(
     """A fifth of a second for each round trip: slow is not down."""
     url = await private_postgresql.database()
     async with (
-        asyncio.timeout(12),
         proxy("127.0.0.1", private_postgresql.port) as between,
         pair(between.url(url), tmp_path, probe=Probe(), timeout=5) as store,
     ):
@@ -270,7 +266,6 @@ async def test_a_stalled_event_loop_is_no_outage(
     """When this process itself stood still, a check that seemed to fail says nothing."""
     url = await private_postgresql.database()
     async with (
-        asyncio.timeout(14),
         proxy("127.0.0.1", private_postgresql.port) as between,
         pair(between.url(url), tmp_path) as store,
     ):
@@ -290,7 +285,7 @@ async def test_a_server_that_goes_too_often_waits_for_an_operator(
     """Back from its third outage it gets no requests by itself: `switch` lets it serve again."""
     url = await private_postgresql.database()
     flappy = replace(FAST, flap_limit=2)
-    async with asyncio.timeout(40), pair(url, tmp_path, probe=flappy) as store:
+    async with pair(url, tmp_path, probe=flappy) as store:
         async with callers(store.read) as reads:
             for outage in range(3):
                 store.events.clear()
@@ -318,7 +313,7 @@ async def test_rotated_credentials_raise_an_alarm(
 ) -> None:
     """It refuses this process only: reads go on at the standby, and it is not called down."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(12), pair(url, tmp_path) as store:
+    async with pair(url, tmp_path) as store:
         try:
             await private_postgresql.ask("ALTER ROLE hs PASSWORD 'rotated'")
             await private_postgresql.terminate_sessions()
@@ -346,7 +341,7 @@ async def test_a_reloaded_password_ends_the_alarm(
     """After a rotation the service goes on with the new password, without a restart."""
     url = await private_postgresql.database()
     rotated = SecretStr(url.replace(f":{BackendURL.parse(url).password}@", ":rotated@"))
-    async with asyncio.timeout(12), pair(url, tmp_path) as store:
+    async with pair(url, tmp_path) as store:
         primary, standby = store.settings.members
         new = primary.model_copy(update={"url": rotated})
         settings = store.settings.model_copy(update={"members": (new, standby)})
@@ -369,7 +364,7 @@ async def test_a_server_that_becomes_read_only_keeps_its_reads(
 ) -> None:
     """Its own data is fresher than any copy; writes are refused until it takes them again."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(12), pair(url, tmp_path) as store:
+    async with pair(url, tmp_path) as store:
         try:
             await private_postgresql.ask(
                 "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"
@@ -395,7 +390,7 @@ async def test_a_server_in_recovery_serves_reads_until_it_is_promoted(
 ) -> None:
     """A PostgreSQL that comes back as a standby takes no writes, and takes them when promoted."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(20), pair(url, tmp_path) as store:
+    async with pair(url, tmp_path) as store:
         async with callers(store.read) as reads:
             await asyncio.to_thread(private_postgresql.shut_down)
             await store.happened(FailedOver)
@@ -425,7 +420,7 @@ async def test_a_mariadb_server_that_becomes_read_only_keeps_its_reads(
     await private_mariadb.ask(
         f"GRANT ALL ON {database}.* TO {database}@'127.0.0.1' IDENTIFIED BY 'healthstore'"
     )
-    async with asyncio.timeout(12), pair(url.replace("//hs:", f"//{database}:"), tmp_path) as store:
+    async with pair(url.replace("//hs:", f"//{database}:"), tmp_path) as store:
         try:
             await private_mariadb.ask("SET GLOBAL read_only = 1")
             with within(store.timeout), pytest.raises(ReadOnlyError):
@@ -445,7 +440,7 @@ async def test_an_ended_session_is_no_outage(
 ) -> None:
     """One connection fewer: readers do not notice, and nothing fails over."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(12), pair(url, tmp_path) as store:
+    async with pair(url, tmp_path) as store:
         async with callers(store.read) as reads:
             for _ in range(5):
                 await private_postgresql.ask(
@@ -464,7 +459,7 @@ async def test_ending_every_session_at_once_is_no_outage(
 ) -> None:
     """An administrator cleans up: the server answers whoever connects anew."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(12), pair(url, tmp_path) as store:
+    async with pair(url, tmp_path) as store:
         async with callers(store.read) as reads:
             await private_postgresql.terminate_sessions()
             await asyncio.sleep(1)  # several checks
@@ -476,7 +471,6 @@ async def test_a_full_pool_is_no_outage(private_postgresql: PrivateServer, tmp_p
     """Who finds no free connection is told so: moving the load would only move the trouble."""
     url = await private_postgresql.database()
     async with (
-        asyncio.timeout(12),
         pair(url, tmp_path, pool_size=2, acquire_timeout=0.2) as store,
         store.db.transaction() as one,
         store.db.transaction() as two,
@@ -499,7 +493,7 @@ async def test_with_every_member_gone_calls_fail_at_once(
 ) -> None:
     """Nobody waits for what cannot come; the error names who is missing and what to do."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(12), pair(url, tmp_path) as store:
+    async with pair(url, tmp_path) as store:
         (tmp_path / "standby.db").unlink()
         await store.happened(ConnectionLost, "standby")
         private_postgresql.kill()
@@ -522,7 +516,7 @@ async def test_the_timeout_of_a_url_bounds_a_call(
 ) -> None:
     """It holds on a server that hangs, which cannot end a statement by itself."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(12), DatabaseManager(f"{url}?timeout=1") as db:
+    async with DatabaseManager(f"{url}?timeout=1") as db:
         await db.initialize(Note)
         known = await db.repository(Note).add(Note(text="known"))
         private_postgresql.stop()
@@ -544,7 +538,6 @@ async def test_a_unit_keeps_its_deadline_on_a_server_that_hangs(
     (host,) = server.hosts
     assert host.port is not None
     async with (
-        asyncio.timeout(30),
         proxy(host.name, host.port) as between,
         DatabaseManager(direct(between.url(url))) as db,
     ):
@@ -578,7 +571,7 @@ async def test_a_unit_dies_with_its_server(
 ) -> None:
     """It is never continued elsewhere: it fails at once, and nothing of it is kept."""
     url = await private_postgresql.database()
-    async with asyncio.timeout(12), pair(url, tmp_path) as store:
+    async with pair(url, tmp_path) as store:
 
         async def add_two() -> None:
             async with store.db.transaction() as unit:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from decimal import Decimal
 from uuid import UUID
 
@@ -169,6 +171,21 @@ def test_an_increment_is_guarded_by_its_range(field: str, step: object, expected
     """The document matches only while the result stays in the range of the field's type."""
     op = Patch(PEOPLE, (ONE,), increments=((field, step),))  # type: ignore[arg-type] # parameters
     assert guards(op, CODEC, None) == {field: expected}
+
+
+SIGN = st.sampled_from([-1, 1])
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+HUGE = st.sampled_from([2.0**970, 2.0**1023, sys.float_info.max])
+NEAR = st.builds(lambda one, up, sign: sign * math.nextafter(one, up), HUGE, HUGE, SIGN)
+
+
+@given(value=FINITE | NEAR, step=FINITE | NEAR)
+def test_a_float_is_incremented_just_where_the_sum_is_finite(value: float, step: float) -> None:
+    """The guard says of every float what Python's sum, rounded once, says of it."""
+    op = Patch(PEOPLE, (ONE,), increments=(("ratio", step),))
+    ((relation, bound),) = guards(op, CODEC, None)["ratio"].items()
+    within = value <= bound if relation == "$lte" else value >= bound
+    assert within is math.isfinite(value + step)
 
 
 def test_a_patch_is_one_update() -> None:

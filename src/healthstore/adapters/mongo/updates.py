@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, cast
 
 from bson.decimal128 import Decimal128
@@ -18,6 +20,8 @@ from healthstore.model.values import FieldType, Kind
 __all__ = ("guards", "update")
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+# The least sum that is rounded to infinity: half a last place above the greatest float (IEEE 754-2019, 4.3.1).
+_TOO_LARGE = Fraction(2**1024 - 2**970)
 
 
 def update(op: Patch, codec: Codec) -> Stored:
@@ -56,8 +60,14 @@ def _integers(_: FieldType, step: Any) -> Stored:
 
 
 def _floats(_: FieldType, step: Any) -> Stored:
-    greatest = sys.float_info.max
-    return _range(step, -greatest - min(step, 0.0), greatest - max(step, 0.0))
+    bound = _below(_TOO_LARGE - Fraction(abs(step)))
+    return _range(step, -bound, bound)
+
+
+def _below(limit: Fraction) -> float:
+    """Return the greatest finite float that is less than a limit."""
+    nearest = float(min(limit, Fraction(sys.float_info.max)))
+    return nearest if nearest < limit else math.nextafter(nearest, -math.inf)
 
 
 def _decimals(kind: FieldType, step: Any) -> Stored:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from datetime import timedelta
 from decimal import Decimal
 from uuid import uuid4
@@ -36,6 +38,7 @@ from healthstore.testing.contract._samples import (
 
 __all__ = ("TestPatches",)
 
+LARGEST = sys.float_info.max
 # Each: a field, what is stored, the step, and their sum.
 SUMS: tuple[tuple[str, Value, Value, Value], ...] = (
     ("number", 5, 3, 8),
@@ -47,6 +50,11 @@ SUMS: tuple[tuple[str, Value, Value, Value], ...] = (
     ("ratio", 0.1, 0.2, 0.1 + 0.2),
     ("ratio", 0.1, -0.1, 0.0),
     ("ratio", 1e300, 1.0, 1e300),
+    # Rounded, these are the greatest float still; from half of its last place on they are infinite.
+    ("ratio", 4.2e-10, LARGEST, LARGEST),
+    ("ratio", math.nextafter(2.0**970, 0.0), LARGEST, LARGEST),
+    ("ratio", LARGEST, math.nextafter(2.0**970, 0.0), LARGEST),
+    ("ratio", -4.2e-10, -LARGEST, -LARGEST),
     ("price", Decimal("0.1"), Decimal("0.2"), Decimal("0.3000")),
     ("price", Decimal("-0.0001"), Decimal("0.0001"), Decimal("0.0000")),
     ("price", Decimal(99_999_999), Decimal("0.9999"), Decimal("99999999.9999")),
@@ -70,7 +78,10 @@ OVERFLOWS: tuple[tuple[str, Value, Value], ...] = (
     ("number", 2**63 - 1, 1),
     ("number", -(2**63), -1),
     ("number", 2**63 - 1, 2**63 - 1),
-    ("ratio", 1.7976931348623157e308, 1.7976931348623157e308),
+    ("ratio", LARGEST, LARGEST),
+    ("ratio", LARGEST, 2.0**970),
+    ("ratio", 2.0**970, LARGEST),
+    ("ratio", -(2.0**970), -LARGEST),
     ("price", Decimal("99999999.9999"), Decimal("0.0001")),
     ("price", Decimal("-99999999.9999"), Decimal("-0.0001")),
     ("amount", Decimal("999999999999999999.9999999999"), Decimal("0.0000000001")),
