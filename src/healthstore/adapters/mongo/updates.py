@@ -20,7 +20,8 @@ from healthstore.model.values import FieldType, Kind
 __all__ = ("guards", "update")
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
-# The least sum that is rounded to infinity: half a last place above the greatest float (IEEE 754-2019, 4.3.1).
+# The least sum that is rounded to infinity: half a last place above the greatest float
+# (IEEE 754-2019, 4.3.1).
 _TOO_LARGE = Fraction(2**1024 - 2**970)
 
 

@@ -22,6 +22,7 @@ from healthstore.testing.provision import Provision, disposable, text_of
 __all__ = ("MEMORY", "Place", "Store", "new_store")
 
 _FIRST = datetime(2026, 2, 1, tzinfo=UTC)
+_PATIENCE = 60.0  # seconds for a connection: a run may have a busy machine for an hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,9 @@ class Store:
 async def new_store(place: Place) -> AsyncGenerator[Store, None]:
     """Make an empty store, open it, and drop it afterwards."""
     async with disposable(place.url, place.provision) as url:
-        settings = MemberSettings(name=place.name, url=SecretStr(text_of(url)))
+        settings = MemberSettings(
+            name=place.name, url=SecretStr(text_of(url)), connect_timeout=_PATIENCE
+        )
         bus, statistics = EventBus(), Statistics()
         member = build_member(settings, bus, statistics, place.layers)
         await member.open()
