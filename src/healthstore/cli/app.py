@@ -20,6 +20,7 @@ from healthstore.cli.store import Store
 
 __all__ = (
     "backup",
+    "bench",
     "check",
     "clear",
     "demo",
@@ -265,6 +266,42 @@ def doctor(
 
     store = store.and_urls(*(urls or ()))
     return lambda output: examine_members(output, store)
+
+
+@register(app)
+def bench(
+    urls: Annotated[
+        list[str] | None, typer.Argument(metavar="[URL]...", help=f"Members: {URL_HELP}")
+    ] = None,
+    *,
+    store: Store,
+    member: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="This member, not the first; may be repeated."),
+    ] = None,
+    tasks: Annotated[
+        int, typer.Option(metavar="NUMBER", help="How many tasks at once, besides one alone.")
+    ] = 64,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long each operation is measured.")
+    ] = 1.0,
+    confirm: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The database's name: in production it is needed."),
+    ] = None,
+) -> Job:
+    """Measure how fast a member is, and how much of a call is healthstore's own.
+
+    Gets, pages of 50, updates, inserts and deletes, by one task and by several at once, against
+    the same statements by the driver alone. A collection of its own is made and removed again,
+    also after Ctrl-C; no other one is touched. Exits with 7 for a member that takes no writes.
+    """
+    from healthstore.cli.bench import measure_members
+
+    store = store.and_urls(*(urls or ()))
+    return lambda output: measure_members(
+        output, store, member or (), seconds=seconds, tasks=tasks, confirm=confirm
+    )
 
 
 @register(app)

@@ -24,6 +24,7 @@ from healthstore.abc.backend import Capabilities, UnitOptions
 from healthstore.abc.prober import PoolFigures, Prober
 from healthstore.abc.unit import Phase
 from healthstore.adapters.mongo import schema, writes
+from healthstore.adapters.mongo.bench import MongoBench
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.errors import translated
 from healthstore.adapters.mongo.filters import (
@@ -168,6 +169,10 @@ class MongoAdapter(Adapter[Session]):
     def prober(self) -> Prober:
         """Return a prober with a client of its own."""
         return MongoProber(self.name, self._options)
+
+    def bench(self) -> MongoBench:
+        """Return what a benchmark asks; see :class:`~healthstore.abc.bench.Benched`."""
+        return MongoBench(self)
 
     def pool(self) -> PoolFigures | None:
         """Return the figures of the driver's pools; None while the backend is closed."""

@@ -12,6 +12,7 @@ from healthstore.abc.adapter import Adapter
 from healthstore.abc.backend import UnitOptions
 from healthstore.abc.prober import PoolFigures, Prober, Vitals
 from healthstore.abc.unit import Phase
+from healthstore.adapters.sql.bench import SqlBench
 from healthstore.adapters.sql.compile import Statements
 from healthstore.adapters.sql.deletes import IDS, delete_rows, referenced, unguarded
 from healthstore.adapters.sql.dialect import Connection, Dialect, Row
@@ -99,6 +100,10 @@ class SqlAdapter(Adapter[SqlSession]):
     def prober(self) -> Prober:
         """Return a prober on a connection outside of the pool."""
         return SqlProber(self)
+
+    def bench(self) -> SqlBench:
+        """Return what a benchmark asks; see :class:`~healthstore.abc.bench.Benched`."""
+        return SqlBench(self)
 
     async def vitals(self, connection: Connection, row: Row) -> Vitals:
         """Return what a check saw, from the row of ``probing.check``."""

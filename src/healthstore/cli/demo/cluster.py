@@ -13,22 +13,18 @@ import shutil
 import signal
 import socket
 import tempfile
-import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, STDOUT, Popen, TimeoutExpired, run
-from types import FrameType
-from typing import TypeAlias
 
 from healthstore.cli.demo.primary import Primary
+from healthstore.cli.signals import ended_as_by_interrupt, undisturbed
 from healthstore.errors import UnavailableError
 
 __all__ = ("postgresql",)
-
-_Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | None
 
 _PROGRAMS = ("postgres", "initdb")
 _INSTALLED = "usr/lib/postgresql/[0-9]*/bin"  # below /; Debian keeps servers out of PATH
@@ -36,8 +32,6 @@ _ACCOUNT = "postgres"  # runs it if the demo is root's, whom PostgreSQL refuses
 _PROCESSES = Path("/proc")
 _USER, _HOST = "healthstore", "127.0.0.1"
 _SECONDS = 15.0  # for a start, recovery included
-# They would end the demo at once; not every system has both.
-_ENDS = [each for each in signal.Signals if each.name in {"SIGTERM", "SIGHUP"}]
 _END_SECONDS = 3.0  # for an end in order; then it is killed
 _STEP = 0.005  # seconds between two looks
 # A kill must leave nothing outside the folder: no socket, no segments in /dev/shm.
@@ -63,10 +57,7 @@ async def postgresql() -> AsyncGenerator[Primary, None]:
         UnavailableError: it cannot be run on this machine; says why, and nothing is left.
     """
     programs, account = _programs(), _account()
-    ends = [each for each in _ENDS if signal.getsignal(each) is signal.SIG_DFL]
-    interrupt = signal.getsignal(signal.SIGINT)
-    # A job in the background may ignore Ctrl-C; the others must end it all the same.
-    with _handled(ends, interrupt if callable(interrupt) else signal.default_int_handler):
+    with ended_as_by_interrupt():
         folder = tempfile.TemporaryDirectory(prefix="healthstore-demo-")
         port, secret = _free_port(), secrets.token_urlsafe()
         cluster = _Cluster(Path(folder.name), programs, account, port, secret)
@@ -81,7 +72,7 @@ async def postgresql() -> AsyncGenerator[Primary, None]:
                 "PostgreSQL", "PostgreSQL is killed", cluster.url, cluster.lose, cluster.come_back
             )
         finally:
-            with _handled([signal.SIGINT, *ends], signal.SIG_IGN):  # a second Ctrl-C
+            with undisturbed():  # by a second Ctrl-C
                 cluster.close()
                 folder.cleanup()
 
@@ -293,15 +284,3 @@ def _family(first: int) -> list[int]:
     for pid in found:  # grows meanwhile: their children, too
         found += [child for child, parent in parents.items() if parent == pid]
     return found
-
-
-@contextmanager
-def _handled(signals: Iterable[signal.Signals], handler: _Handler) -> Generator[None, None, None]:
-    """Handle signals in this way for a while, if this is the thread that they are for."""
-    mine = threading.current_thread() is threading.main_thread()
-    before = {each: signal.signal(each, handler) for each in signals if mine}
-    try:
-        yield
-    finally:
-        for each, known in before.items():
-            signal.signal(each, known)
