@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -180,7 +180,7 @@ class Competition:
 
 
 @contextmanager
-def _settled() -> Iterator[None]:
+def _settled() -> Generator[None, None, None]:
     """Keep the collector of garbage from what lives already: nobody is to pay for looking at it."""
     gc.collect()
     gc.freeze()

@@ -3,9 +3,13 @@
 https://docs.advanced-alchemy.litestar.dev/latest/usage/repositories.html
 """
 
+# A peer need not be installed where types are checked; then all that comes from it is unknown.
+# pyright: reportMissingImports=false, reportUntypedBaseClass=false, reportGeneralTypeIssues=false
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false
+
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -105,7 +109,7 @@ class _AdvancedAlchemy:
 
 
 @asynccontextmanager
-async def opened(url: BackendURL) -> AsyncIterator[_AdvancedAlchemy]:
+async def opened(url: BackendURL) -> AsyncGenerator[_AdvancedAlchemy, None]:
     """Open a maker of sessions on an empty database."""
     async with engine(url, _Mapped.metadata) as made:
         yield _AdvancedAlchemy(async_sessionmaker(made, expire_on_commit=False))

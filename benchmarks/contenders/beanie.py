@@ -3,9 +3,13 @@
 https://beanie-odm.dev/getting-started/
 """
 
+# A peer need not be installed where types are checked; then all that comes from it is unknown.
+# pyright: reportMissingImports=false, reportUntypedBaseClass=false, reportGeneralTypeIssues=false
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false
+
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -92,7 +96,7 @@ class _Beanie:
 
 
 @asynccontextmanager
-async def opened(url: BackendURL) -> AsyncIterator[_Beanie]:
+async def opened(url: BackendURL) -> AsyncGenerator[_Beanie, None]:
     """Open its document on an empty database."""
     async with client_of(url) as client:
         await init_beanie(database=client[url.database], document_models=[BeanieReading])

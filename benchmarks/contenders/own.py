@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, cast
 from uuid import UUID
@@ -77,7 +77,7 @@ class _Healthstore:
 
 
 @asynccontextmanager
-async def opened(url: BackendURL) -> AsyncIterator[_Healthstore]:
+async def opened(url: BackendURL) -> AsyncGenerator[_Healthstore, None]:
     """Open a manager on an empty database.
 
     Many rows are one transaction where the driver's documented way is one: not on MongoDB.

@@ -5,7 +5,7 @@ https://www.mongodb.com/docs/languages/python/pymongo-driver/current/
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -95,7 +95,7 @@ def client_of(url: BackendURL) -> AsyncMongoClient[_Document]:
 
 
 @asynccontextmanager
-async def opened(url: BackendURL) -> AsyncIterator[_Pymongo]:
+async def opened(url: BackendURL) -> AsyncGenerator[_Pymongo, None]:
     """Open a client on an empty database."""
     async with client_of(url) as client:
         collection = client[url.database]["readings"]

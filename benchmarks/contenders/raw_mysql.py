@@ -6,7 +6,7 @@ https://aiomysql.readthedocs.io/en/stable/pool.html, https://github.com/long2ice
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from importlib import import_module
@@ -123,7 +123,7 @@ class _Pooled:
 
 
 @asynccontextmanager
-async def _opened(package: str, url: BackendURL) -> AsyncIterator[_Pooled]:
+async def _opened(package: str, url: BackendURL) -> AsyncGenerator[_Pooled, None]:
     driver: Any = import_module(package)
     host = url.hosts[0]
     pool = await driver.create_pool(

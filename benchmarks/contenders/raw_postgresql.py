@@ -6,7 +6,7 @@ https://magicstack.github.io/asyncpg/current/usage.html#connection-pools
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -99,7 +99,7 @@ class _Asyncpg:
 
 
 @asynccontextmanager
-async def opened(url: BackendURL) -> AsyncIterator[_Asyncpg]:
+async def opened(url: BackendURL) -> AsyncGenerator[_Asyncpg, None]:
     """Open a pool on an empty database."""
     host = url.hosts[0]
     async with asyncpg.create_pool(

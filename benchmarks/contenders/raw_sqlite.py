@@ -6,7 +6,7 @@ https://aiosqlite.omnilib.dev/en/stable/
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -117,7 +117,7 @@ class _Aiosqlite:
 
 
 @asynccontextmanager
-async def opened(url: BackendURL) -> AsyncIterator[_Aiosqlite]:
+async def opened(url: BackendURL) -> AsyncGenerator[_Aiosqlite, None]:
     """Open a connection to an empty file."""
     async with aiosqlite.connect(url.database, iter_chunk_size=BATCH) as connection:
         await connection.executescript(_CREATE)

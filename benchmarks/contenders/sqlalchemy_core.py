@@ -5,7 +5,7 @@ https://docs.sqlalchemy.org/en/21/orm/extensions/asyncio.html#synopsis-core
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -112,7 +112,7 @@ class _Core:
 
 
 @asynccontextmanager
-async def opened(url: BackendURL) -> AsyncIterator[_Core]:
+async def opened(url: BackendURL) -> AsyncGenerator[_Core, None]:
     """Open an engine on an empty database."""
     async with engine(url, _METADATA) as made:
         yield _Core(made)

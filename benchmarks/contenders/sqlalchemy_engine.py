@@ -6,7 +6,7 @@ https://docs.sqlalchemy.org/en/21/orm/extensions/asyncio.html
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -58,7 +58,7 @@ DETAIL = JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 @asynccontextmanager
-async def engine(url: BackendURL, tables: MetaData) -> AsyncIterator[AsyncEngine]:
+async def engine(url: BackendURL, tables: MetaData) -> AsyncGenerator[AsyncEngine, None]:
     """Open an engine on an empty database, with these tables and the pool that all have."""
     host = url.hosts[0] if url.hosts else None
     address = URL.create(

@@ -5,7 +5,7 @@ https://docs.sqlalchemy.org/en/21/orm/extensions/asyncio.html#synopsis-orm
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -116,7 +116,7 @@ class _Orm:
 
 
 @asynccontextmanager
-async def opened(url: BackendURL) -> AsyncIterator[_Orm]:
+async def opened(url: BackendURL) -> AsyncGenerator[_Orm, None]:
     """Open a maker of sessions on an empty database."""
     async with engine(url, _Declared.metadata) as made:
         yield _Orm(async_sessionmaker(made, expire_on_commit=False))

@@ -3,9 +3,13 @@
 https://tortoise.github.io/getting_started.html
 """
 
+# A peer need not be installed where types are checked; then all that comes from it is unknown.
+# pyright: reportMissingImports=false, reportUntypedBaseClass=false, reportGeneralTypeIssues=false
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false
+
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -94,7 +98,7 @@ class _Tortoise:
 
 
 @asynccontextmanager
-async def opened(url: BackendURL) -> AsyncIterator[_Tortoise]:
+async def opened(url: BackendURL) -> AsyncGenerator[_Tortoise, None]:
     """Open its connections to an empty database."""
     config = {
         "connections": {
