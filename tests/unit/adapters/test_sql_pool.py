@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from math import inf
 
@@ -113,6 +114,38 @@ async def test_a_queue_that_moves_refuses_nobody() -> None:
     await asyncio.gather(*map(use, range(2_000)))
     assert served == list(range(2_000))
     assert pool.figures() == PoolFigures(5, 5, 0, 0)
+
+
+async def test_a_program_that_stood_still_refuses_nobody() -> None:
+    """While the loop is blocked nothing can come back; who waits gets it a moment later."""
+    pool = Pool(new, PoolOptions(size=1, acquire_seconds=0.1))
+
+    async def use() -> None:
+        async with pool.lend():
+            await asyncio.sleep(0.05)
+
+    users = [asyncio.create_task(use()) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    time.sleep(0.3)  # noqa: ASYNC251 - it is the program that stands still
+    await asyncio.gather(*users)
+    assert pool.figures() == PoolFigures(1, 1, 0, 0)
+
+
+async def test_an_error_for_all_is_told_to_all_who_waited_as_long() -> None:
+    """Who came together with the one that failed hears of it; who came later is served."""
+    options = PoolOptions(size=1, acquire_seconds=30)
+    pool = Pool(new, options, common=lambda error: ValueError() if error.args else None)
+    held = await pool.acquire()
+    others = [asyncio.create_task(pool.acquire()) for _ in range(3)]
+    await asyncio.sleep(0.3)
+    late = asyncio.create_task(pool.acquire())
+    await asyncio.sleep(0)
+    await pool.take_back(held, KeyError("for all"))
+    results = await asyncio.gather(*others, return_exceptions=True)
+    assert [type(each) for each in results] == [ValueError] * 3
+    assert len({id(each) for each in results}) == 3
+    await pool.take_back(await late, KeyError())
+    assert pool.figures() == PoolFigures(1, 1, 0, 0)
 
 
 async def test_only_those_who_waited_in_full_are_refused() -> None:

@@ -15,11 +15,13 @@ import pytest
 from healthstore.abc import Backend, BackendURL, Layer, Vitals
 from healthstore.abc.registry import connect
 from healthstore.adapters.sql.adapter import SqlSession
+from healthstore.adapters.sql.pool import PoolOptions
 from healthstore.adapters.sql.sqlite import SqliteAdapter
 from healthstore.adapters.sql.sqlite import adapter as sqlite_adapter
 from healthstore.errors import (
     Condition,
     ConfigurationError,
+    DuplicateKeyError,
     HealthstoreError,
     Outcome,
     OutcomeUnknownError,
@@ -277,6 +279,54 @@ async def test_a_locked_file_is_waited_for_once(backend: SqliteAdapter, path: Pa
     other.close()
     await store.execute(Insert(NOTES, (note(2),)))
     await patient.close()
+
+
+class AskingAdapter(SqliteAdapter):
+    """Counts what comes as far as the writer."""
+
+    asked = 0
+
+    async def run(self, session: SqlSession, op: Op[R]) -> R:
+        """Count, and run."""
+        self.asked += 1
+        return await super().run(session, op)
+
+
+@pytest.mark.parametrize("acquire_seconds", [10.0, 0.1])
+async def test_all_who_wait_behind_a_lock_hear_of_it(path: Path, acquire_seconds: float) -> None:
+    """Who waits for the writer waits for the lock: it is waited for once, and each is told that.
+
+    Also where nobody else would wait so long for a connection.
+    """
+    options = PoolOptions(4, acquire_seconds)
+    store = AskingAdapter("sqlite", path, busy_seconds=0.5, pool=options)
+    await store.open()
+    await store.execute(Ensure((NOTES,)))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    store.asked = 0
+    writes = (store.execute(Insert(NOTES, (note(number),))) for number in range(50))
+    units = (store.begin() for _ in range(5))
+    errors = await asyncio.gather(*writes, *units, return_exceptions=True)
+    for error in errors:
+        assert isinstance(error, SerializationError)
+        assert (error.message, error.outcome) == (
+            "a lock was not free in time (code 5)",
+            Outcome.NOT_APPLIED,
+        )
+    assert {each.entity for each in errors[:50] if isinstance(each, HealthstoreError)} == {"notes"}
+    assert store.asked < 10
+    other.execute("ROLLBACK")
+    other.close()
+    await store.execute(Insert(NOTES, (note(2),)))
+    await store.close()
+
+
+async def test_another_error_is_that_of_one_writer(backend: SqliteAdapter) -> None:
+    """A refused document is no reason to refuse those who wait."""
+    writes = (backend.execute(Insert(NOTES, (note(number % 2 + 1),))) for number in range(20))
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    assert sum(isinstance(each, DuplicateKeyError) for each in results) == 19
 
 
 async def test_a_damaged_file_is_reported(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from healthstore.errors import Condition, UnavailableError
 __all__ = ("Pool", "PoolOptions", "hang_up", "within")
 
 _PING_SECONDS = 2.0
+_TOGETHER = 0.25  # seconds: who came so little later has waited as long
+_MOMENT = 0.05  # seconds: a queue that is found to stand still may only not have been looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class Pool:
 
     Who waits is refused when no connection has become free for ``acquire_seconds``: somebody
     holds them all. A queue that moves refuses nobody, however long it is; what bounds a wait
-    then is the deadline of the call.
+    then is the deadline of the call. Nor does one that could not move, since the program itself
+    stood still.
     """
 
     def __init__(
@@ -56,11 +59,18 @@ class Pool:
         connect: Callable[[], Awaitable[Connection]],
         options: PoolOptions,
         before: Callable[[], Awaitable[None]] | None = None,
+        common: Callable[[BaseException], Exception | None] = lambda _: None,
     ) -> None:
-        """``before`` is awaited before each lending, and refuses it by raising."""
+        """``before`` is awaited before each lending, and refuses it by raising.
+
+        ``common`` is for a pool of one connection: it makes, of the error of whoever had it, the
+        one of those who have waited as long, since they waited for the same; or None.
+        """
         self._connect = connect
         self._options = options
         self._before = before
+        self._common = common
+        self._lent_at = float("-inf")
         self._free = options.size
         self._freed_at = float("-inf")
         self._queue: deque[tuple[float, asyncio.Future[None]]] = deque()  # since when, and who
@@ -87,6 +97,8 @@ class Pool:
 
     async def take_back(self, connection: Connection, error: BaseException | None) -> None:
         """Release a connection, or discard it after a cancellation: a statement may still run."""
+        if error is not None:
+            self.failed(error)
         if error is None or isinstance(error, Exception):
             await self.release(connection)
         else:
@@ -102,6 +114,7 @@ class Pool:
         else:
             await self._wait()
         self._lent += 1
+        self._lent_at = asyncio.get_running_loop().time()
         try:
             if self._before is not None:
                 await self._before()
@@ -116,7 +129,7 @@ class Pool:
         place: asyncio.Future[None] = loop.create_future()
         self._queue.append((loop.time(), place))
         if self._watch is None:
-            self._watch_queue(loop)
+            self._watch_queue(loop, None)
         self._waiting += 1
         try:
             await place
@@ -127,19 +140,29 @@ class Pool:
         finally:
             self._waiting -= 1
 
-    def _watch_queue(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Refuse those who wait while nothing moves, and look again when the next may have to be."""
+    def _watch_queue(
+        self, loop: asyncio.AbstractEventLoop, suspect: asyncio.Future[None] | None
+    ) -> None:
+        """Refuse those who wait while nothing moves, and look again when the next may have to be.
+
+        The first who may have to be is the ``suspect`` of the next look, a moment later: while
+        the loop stood still, what was to come back could not.
+        """
         self._watch = None
-        now = loop.time()
+        now, sure = loop.time(), False
         while self._queue:
             since, place = self._queue[0]
             until = max(since, self._freed_at) + self._options.acquire_seconds
-            if not place.done() and until > now:
-                self._watch = loop.call_at(until, self._watch_queue, loop)
-                return
-            self._queue.popleft()
             if not place.done():
+                sure = sure or place is suspect
+                if until > now:
+                    self._watch = loop.call_at(until, self._watch_queue, loop, None)
+                    return
+                if not sure:
+                    self._watch = loop.call_later(_MOMENT, self._watch_queue, loop, place)
+                    return
                 place.set_exception(self._exhausted())
+            self._queue.popleft()
 
     def _exhausted(self) -> UnavailableError:
         error = UnavailableError(
@@ -150,6 +173,16 @@ class Pool:
         )
         error.condition = Condition.OVERLOADED
         return error
+
+    def failed(self, error: BaseException) -> None:
+        """Refuse those whose error this is, too; the connection is still lent."""
+        while self._queue and self._queue[0][0] <= self._lent_at + _TOGETHER:
+            refusal = self._common(error)
+            if refusal is None:
+                return
+            _, place = self._queue.popleft()
+            if not place.done():
+                place.set_exception(refusal)
 
     async def release(self, connection: Connection) -> None:
         """Take a connection back, unless it is broken or still in a transaction."""

@@ -128,7 +128,8 @@ async def begin(pool: Pool, dialect: Dialect, options: UnitOptions) -> SqlSessio
     connection = await pool.acquire()
     try:
         await _run_all(connection, dialect.begin[options.isolation, options.read_only])
-    except BaseException:
+    except BaseException as error:
+        pool.failed(error)
         await pool.discard(connection)
         raise
     return SqlSession(connection, pool, in_unit=True, in_transaction=True)

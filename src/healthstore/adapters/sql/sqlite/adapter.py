@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any, TypeVar
 from healthstore.abc.backend import Capabilities
 from healthstore.abc.options import common_options
 from healthstore.abc.prober import Vitals
+from healthstore.abc.unit import Phase
 from healthstore.abc.url import BackendURL, positive, seconds
 from healthstore.adapters.sql import prober
 from healthstore.adapters.sql.adapter import SqlAdapter, SqlSession
@@ -33,6 +36,7 @@ from healthstore.errors import (
     ConfigurationError,
     Outcome,
     OutcomeUnknownError,
+    SerializationError,
 )
 from healthstore.model.ops import Delete, Effect, Get, Insert, Op, Patch
 
@@ -42,6 +46,7 @@ R = TypeVar("R")
 _READERS = 4
 # A prober that waits for a lock must answer before whoever asked it gives up.
 _PROBER_BUSY_SECONDS = 0.2
+_LONGER = 1.0  # seconds that SQLite may take to say that it has waited
 _RESERVE_BYTES = 4 << 20  # of free space: below, the next checkpoint may fail
 
 
@@ -101,7 +106,10 @@ class SqliteAdapter(SqlAdapter):
         """Open the file and check that it can be written durably."""
         # A file does not hang up: nothing is tried before it is lent.
         options = replace(self._pool_options, trusted_seconds=inf)
-        self.writers = Pool(self.dial_pooled, replace(options, size=1), self._require_file)
+        # Who waits for the writer hears of the lock that it waits for, not of the wait.
+        patience = max(options.acquire_seconds, self._busy_seconds + _LONGER)
+        one = replace(options, size=1, acquire_seconds=patience)
+        self.writers = Pool(self.dial_pooled, one, self._require_file, self._of_a_lock)
         self.readers = Pool(self.dial_pooled, options, self._require_file)
         await self.ping_writer()
 
@@ -109,6 +117,15 @@ class SqliteAdapter(SqlAdapter):
         """Open the writing connection once, so that a bad file is found at once."""
         async with self.writers.lend() as connection:
             await connection.ping()
+
+    def _of_a_lock(self, error: BaseException) -> SerializationError | None:
+        """Return the error of a lock, for another one who has waited as long, if this is one."""
+        known = self.ours(error, Phase.STEP, None) if isinstance(error, sqlite3.Error) else error
+        if not (isinstance(known, SerializationError) and known.condition is Condition.OVERLOADED):
+            return None
+        another = copy(known)
+        another.entity = another.field = None
+        return another
 
     # --- the file ----------------------------------------------------------------------------
 
