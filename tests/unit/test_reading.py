@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -14,9 +15,9 @@ from hypothesis import strategies as st
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, PrivateAttr, field_validator
 
 from healthstore import Digits, Entity, MaxLength
-from healthstore.entity import collection_of, from_document, to_document
+from healthstore.entity import collection_of, from_document, to_document, to_documents
 from healthstore.entity.derive import derive
-from healthstore.errors import SchemaMismatchError
+from healthstore.errors import HealthstoreError, SchemaMismatchError
 from healthstore.model.values import Document
 from healthstore.testing.strategies import documents
 
@@ -165,3 +166,37 @@ def test_each_entity_has_its_own_set_of_fields() -> None:
     first.model_fields_set.discard("tags")
     assert "tags" in second.model_fields_set
     assert from_document(Private, document)._seen == 0
+
+
+SPOILT: tuple[dict[str, Any], ...] = (
+    {},
+    {"version": 0},
+    {"text": "\x00"},
+    {"text": None},
+    {"details": {"a": (1,)}},
+    {"details": {1: 1}},
+    {"anything": {"no": "list"}},
+    {"whole": True},
+    {"moment": None},
+    {"unknown": 1},
+)
+
+
+@given(st.lists(st.sampled_from(SPOILT), min_size=1, max_size=4), documents(collection_of(Wide)))
+def test_entities_together_become_what_each_becomes(
+    changes: list[dict[str, Any]], document: Document
+) -> None:
+    """Many are written as one by one, or the error is that of the first that is refused."""
+    document = {**document, "version": 1, "details": {"b": 1, "a": document["details"]}}
+    plain = from_document(Wide, {**document, "anything": [document["anything"]]})
+    entities = [plain.model_copy(update=each) for each in changes]
+    assert _written(lambda: to_documents(entities)) == _written(
+        lambda: [to_document(each) for each in entities]
+    )
+
+
+def _written(write: Callable[[], list[Document]]) -> object:
+    try:
+        return repr(write())  # which tells types, signs and the order of keys apart
+    except HealthstoreError as error:
+        return type(error), str(error), error.field

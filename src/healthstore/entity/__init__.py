@@ -34,7 +34,7 @@ from healthstore.entity.reading import (
     reader_of,
     require_valid,
 )
-from healthstore.entity.writing import to_document
+from healthstore.entity.writing import to_document, to_documents
 
 __all__ = (
     "Digits",
@@ -52,6 +52,7 @@ __all__ = (
     "require_valid",
     "stored_filter",
     "to_document",
+    "to_documents",
     "utc_now",
     "uuid7",
 )

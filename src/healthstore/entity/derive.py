@@ -20,13 +20,20 @@ from healthstore.entity.annotations import (
     unwrap,
 )
 from healthstore.entity.declare import Entity, Ref
-from healthstore.entity.fields import Writer, own_types, parser_of, writer_of
+from healthstore.entity.fields import Writer, own_columns, own_types, parser_of, writer_of
 from healthstore.entity.filters import spelled
 from healthstore.entity.refusals import require_class, require_kept, require_plain
 from healthstore.entity.validators import ALWAYS, constrained, has_validators, prepared
 from healthstore.errors import ConfigurationError, InvalidRequestError
+from healthstore.model.definition import Column
 from healthstore.model.schema import Check, Collection, Field, Index, Reference, Unique
-from healthstore.model.values import Canonicaliser, Kind, canonicaliser
+from healthstore.model.values import (
+    Canonicaliser,
+    ColumnCanonicaliser,
+    Kind,
+    canonicaliser,
+    column_canonicaliser,
+)
 
 __all__ = ("Derivation", "collection_of", "derive")
 
@@ -37,8 +44,8 @@ class Derivation:
 
     collection: Collection
     names: AbstractSet[str]
-    columns: tuple[tuple[str, Canonicaliser, bool], ...]
-    """For each field its name, what makes the entity's value canonical, and whether it may be None."""
+    columns: tuple[Column, ...]
+    """For each field what makes the entity's values canonical."""
     values: Mapping[str, Canonicaliser]
     """For each field what makes the entity's value canonical."""
     readers: tuple[tuple[str, Callable[[Any], object]], ...]
@@ -100,7 +107,10 @@ def derive(entity: type[Entity]) -> Derivation:
     return Derivation(
         collection,
         names=frozenset(collection.names),
-        columns=tuple((each.field.name, each.canonical, each.field.nullable) for each in declared),
+        columns=tuple(
+            Column(each.field.name, each.canonical, each.field.nullable, each.together)
+            for each in declared
+        ),
         values={each.field.name: each.canonical for each in declared},
         readers=tuple((each.field.name, each.read) for each in declared if each.read is not None),
         texts=texts,
@@ -127,6 +137,7 @@ class _Declared:
     parser: TypeAdapter[Any]
     writer: Writer | None
     canonical: Canonicaliser
+    together: ColumnCanonicaliser | None
     read: Callable[[Any], object] | None
     members: Mapping[object, Enum]
 
@@ -139,20 +150,21 @@ def _declared(entity: type[Entity], name: str) -> _Declared:
     parser = parser_of(entity, name)
     require_plain(entity, name, kind, parser)
     by_value = {each.value: each for each in members(annotation) if isinstance(each, Enum)}
-    writer, canonical = None, canonicaliser(kind)
+    writer, canonical, together = None, canonicaliser(kind), column_canonicaliser(kind)
     read: Callable[[Any], object] | None = None
     parse = partial(parser.validate_python, strict=False, by_alias=False, by_name=True)
     if by_value:
         read = _lookup(by_value)
     elif kind.kind is Kind.JSON and not notes and (family := untyped(annotation)):
-        canonical, read = own_types(family), _seen(family, parse)
+        canonical, together = own_types(family), own_columns(family)
+        read = _seen(family, parse)
     elif kind.kind is Kind.JSON or (kind.kind is Kind.TEXT and annotation not in SCALARS):
         writer = writer_of(parser)
-        canonical, read = _after(writer, canonical), parse
+        canonical, together, read = _after(writer, canonical), None, parse
     # An enum's own class finds its members by their values; a literal of members does not.
     listed = {} if isinstance(annotation, type) else by_value
     field = Field(name, kind, nullable=nullable)
-    return _Declared(field, notes, parser, writer, canonical, read, listed)
+    return _Declared(field, notes, parser, writer, canonical, together, read, listed)
 
 
 def _after(write: Writer, canonical: Canonicaliser) -> Canonicaliser:

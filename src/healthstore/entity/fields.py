@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import is_dataclass
 from datetime import datetime, time
+from types import NoneType
 from typing import Annotated, Any, NewType, TypeAlias, cast, get_origin
 
 from pydantic import (
@@ -22,11 +23,11 @@ from healthstore.entity.annotations import is_typed_dict
 from healthstore.entity.declare import Entity
 from healthstore.entity.equality import parts, same
 from healthstore.errors import ConfigurationError
-from healthstore.model.json import exact_json
+from healthstore.model.json import exact_json, exact_jsons
 from healthstore.model.refusals import AdvisedError
-from healthstore.model.values import Canonicaliser, Value
+from healthstore.model.values import Canonicaliser, ColumnCanonicaliser, Value
 
-__all__ = ("Writer", "extra", "nodes", "own_types", "parser_of", "writer_of")
+__all__ = ("Writer", "extra", "nodes", "own_columns", "own_types", "parser_of", "writer_of")
 
 # From a value to what is stored for it; raises AdvisedError if that would come back changed.
 Writer: TypeAlias = Callable[[Any], object]
@@ -131,6 +132,19 @@ def own_types(family: type) -> Canonicaliser:
             return exact_json(value)
         except (TypeError, ValueError) as error:
             raise AdvisedError(str(error), _ADVICE) from None
+
+    return canonical
+
+
+def own_columns(family: type) -> ColumnCanonicaliser:
+    """Return what makes many such values, or None, canonical: see :func:`own_types`."""
+    one = own_types(family)
+    plain = {family, NoneType}
+
+    def canonical(values: list[object]) -> Sequence[Value]:
+        if plain.issuperset(map(type, values)):
+            return exact_jsons(values)
+        return [None if value is None else one(value) for value in values]
 
     return canonical
 

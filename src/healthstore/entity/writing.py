@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import cast
 
@@ -10,11 +10,11 @@ from healthstore.entity.declare import Entity
 from healthstore.entity.derive import Derivation, derive
 from healthstore.entity.equality import same
 from healthstore.entity.reading import require_valid
-from healthstore.errors import InvalidRequestError, RefusedValueError
-from healthstore.model.documents import canonical_document
+from healthstore.errors import HealthstoreError, InvalidRequestError, RefusedValueError
+from healthstore.model.documents import canonical_document, canonical_documents
 from healthstore.model.values import Document
 
-__all__ = ("to_document",)
+__all__ = ("to_document", "to_documents")
 
 
 def to_document(entity: Entity) -> Document:
@@ -28,6 +28,34 @@ def to_document(entity: Entity) -> Document:
     if values.keys() != derived.names or entity.__pydantic_extra__:
         values = _declared_fields(entity, derived)
     document = canonical_document(derived.collection, values, derived.columns)
+    _require_readable(entity, document, derived)
+    return document
+
+
+def to_documents(entities: Sequence[Entity]) -> list[Document]:
+    """Return the documents of entities of one class, or raise what :func:`to_document` raises."""
+    if not entities:
+        return []
+    try:
+        return _together(entities)
+    except HealthstoreError:
+        return list(map(to_document, entities))  # says of the first one what is wrong
+
+
+def _together(entities: Sequence[Entity]) -> list[Document]:
+    """Return the documents of entities, column by column; raise for what is no plain one."""
+    derived = derive(type(entities[0]))
+    if any(each.__pydantic_extra__ for each in entities):
+        raise InvalidRequestError("has a value that is no field's")
+    values = [each.__dict__ for each in entities]
+    documents = canonical_documents(derived.collection, values, derived.columns)
+    for entity, document in zip(entities, documents, strict=True):
+        _require_readable(entity, document, derived)
+    return documents
+
+
+def _require_readable(entity: Entity, document: Document, derived: Derivation) -> None:
+    """Refuse an entity that could not be made of its document again."""
     if derived.rechecked:
         _require_stable(entity, document)
     elif cast(int, document["version"]) < 1:
@@ -37,7 +65,6 @@ def to_document(entity: Entity) -> Document:
             entity=derived.collection.entity,
             field="version",
         )
-    return document
 
 
 def _declared_fields(entity: Entity, derived: Derivation) -> dict[str, object]:

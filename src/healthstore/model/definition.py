@@ -12,13 +12,20 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal, Self, TypeAlias
+from typing import Literal, NamedTuple, Self, TypeAlias
 
 from healthstore.errors import InvalidRequestError, UnknownFieldError
 from healthstore.model.query import Filter
-from healthstore.model.values import Canonicaliser, FieldType, Kind, canonicaliser
+from healthstore.model.values import (
+    Canonicaliser,
+    ColumnCanonicaliser,
+    FieldType,
+    Kind,
+    canonicaliser,
+    column_canonicaliser,
+)
 
-__all__ = ("Check", "Definition", "Field", "Index", "OnDelete", "Reference", "Unique")
+__all__ = ("Check", "Column", "Definition", "Field", "Index", "OnDelete", "Reference", "Unique")
 
 OnDelete: TypeAlias = Literal["restrict", "cascade", "set_null"]
 
@@ -33,6 +40,16 @@ class Field:
     name: str
     type: FieldType
     nullable: bool = False
+
+
+class Column(NamedTuple):
+    """What makes values of a field canonical: one that is not None, or all of many documents."""
+
+    name: str
+    canonical: Canonicaliser
+    nullable: bool
+    together: ColumnCanonicaliser | None = None
+    """Takes less time than one by one, if there is such a way; None among them stays."""
 
 
 @dataclass(frozen=True, init=False)
@@ -117,9 +134,14 @@ class Definition:
         return tuple(each.name for each in self.fields if each.type.kind is Kind.JSON)
 
     @cached_property
-    def canonicalisers(self) -> tuple[tuple[str, Canonicaliser, bool], ...]:
-        """For each field its name, the function that makes a value canonical, and nullable."""
-        return tuple((each.name, self.values[each.name], each.nullable) for each in self.fields)
+    def columns(self) -> tuple[Column, ...]:
+        """For each field what makes its values canonical."""
+        return tuple(
+            Column(
+                each.name, self.values[each.name], each.nullable, column_canonicaliser(each.type)
+            )
+            for each in self.fields
+        )
 
     @cached_property
     def values(self) -> Mapping[str, Canonicaliser]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from healthstore.errors import RefusedValueError
 from healthstore.model.definition import Definition
-from healthstore.model.values import Document, Json
+from healthstore.model.values import Document, Json, Value
 
 __all__ = ("require_small", "surely_small")
 
@@ -16,6 +16,9 @@ __all__ = ("require_small", "surely_small")
 # MessagePack it may take one or two.
 _MOST_OF_A_BYTE = 17
 _encode = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
+# Documents that are measured together: as a rule they are small, all of them.
+_TOGETHER = 100
 _ENTRY, _TEXT, _NUMBER, _GROUP = 2, 5, 8, 5  # bytes around a value, or of it
 
 
@@ -24,9 +27,23 @@ def surely_small(size: int, most: int) -> bool:
     return size * _MOST_OF_A_BYTE <= most
 
 
-def require_small(collection: Definition, document: Document, most: int) -> None:
+def require_small(collection: Definition, documents: Sequence[Document], most: int) -> None:
     """Raise RefusedValueError if a document, or a part of one, takes more than ``most`` bytes."""
-    values = [document[name] for name in collection.sized if name in document]
+    for start in range(0, len(documents), _TOGETHER):
+        part = documents[start : start + _TOGETHER]
+        values = [[each[name] for name in collection.sized if name in each] for each in part]
+        if surely_small(len(_pack(values)), most):
+            continue
+        for each in values:
+            if not _is_small(each, most):
+                raise RefusedValueError(
+                    f"a document takes more than {most} bytes, as MongoDB counts them or as JSON",
+                    hint="store large content elsewhere, and its address here",
+                    entity=collection.entity,
+                )
+
+
+def _is_small(values: Sequence[Value], most: int) -> bool:
     texts = size = 0
     nested: list[Json] = []
     for value in values:
@@ -38,14 +55,9 @@ def require_small(collection: Definition, document: Document, most: int) -> None
             nested.append(value)
     written = sum(len(_encode(each)) for each in nested)
     if size + 4 * texts + _MOST_OF_A_BYTE * written <= most:
-        return
+        return True
     size += sum(len(each.encode()) for each in values if isinstance(each, str))
-    if size + written > most or _exceeds(nested, most - size):
-        raise RefusedValueError(
-            f"a document takes more than {most} bytes, as MongoDB counts them or as JSON",
-            hint="store large content elsewhere, and its address here",
-            entity=collection.entity,
-        )
+    return size + written <= most and not _exceeds(nested, most - size)
 
 
 def _exceeds(values: Iterable[Json], most: int) -> bool:

@@ -16,6 +16,7 @@ from healthstore.entity import (
     reader_of,
     stored_filter,
     to_document,
+    to_documents,
     utc_now,
 )
 from healthstore.errors import HealthstoreError, InvalidRequestError
@@ -87,8 +88,13 @@ class Repository(Generic[M]):
         failing one may stay, and the error's outcome is unknown.
         """
         given = listed(entities, "what is to be added", "add_many([first, second])")
-        with collector_paused():
-            documents = tuple(map(self._document_of, given))
+        for each in given:
+            self._require(each)
+        try:
+            with collector_paused():
+                documents = tuple(to_documents(given))
+        except HealthstoreError as error:
+            raise error.at(backend=self._executor.name) from None
         if not documents:
             return 0
         op = Insert(self.collection, documents, atomic=atomic, canonical=True)

@@ -195,8 +195,8 @@ def _tried(
         made = entity.model_validate(dict(values), by_alias=False, by_name=True)
         written = to_document(made)
         document: Document = {
-            name: None if written[name] is None else canonical(written[name])
-            for name, canonical, _ in collection.canonicalisers
+            each.name: None if written[each.name] is None else each.canonical(written[each.name])
+            for each in collection.columns
         }
     except ValidationError as error:
         first = error.errors(include_input=False, include_context=False, include_url=False)[0]

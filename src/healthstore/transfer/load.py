@@ -149,7 +149,7 @@ class _Source:
             document = cast(Document, self._convert(values))
             if self.collection.checks:
                 check_document(self.collection, document)
-            require_small(self.collection, document, self._most)
+            require_small(self.collection, (document,), self._most)
         except HealthstoreError as error:
             raise bad_row(
                 line, error.message, self.collection, field=error.field, hint=error.hint
@@ -254,7 +254,7 @@ def _canonical(collection: Collection, convert: Convert) -> Convert:
     def make(row: Mapping[str, object]) -> Document:
         values = convert(row)
         document: Document = {}
-        for name, canonical, nullable in collection.canonicalisers:
+        for name, canonical, nullable, _ in collection.columns:
             value = values.get(name)
             if value is None:
                 if not nullable:

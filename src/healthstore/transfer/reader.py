@@ -262,7 +262,7 @@ class BackupReader:
     def _require_small(self, collection: Collection, row: Document, line: int) -> None:
         """Refuse what the target does not keep; an error of a whole file names the line."""
         try:
-            require_small(collection, row, self._most)
+            require_small(collection, (row,), self._most)
         except RefusedValueError as error:
             raise BackupError(
                 f"line {line}: {error.message}, and the target keeps none",

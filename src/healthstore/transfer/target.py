@@ -181,11 +181,10 @@ class Target:
         most = self.backend.capabilities.max_document_bytes
         if surely_small(page.largest, most):
             return
-        for row in page.rows:
-            try:
-                require_small(collection, row, most)
-            except RefusedValueError as error:
-                raise error.at(backend=self.backend.name) from None
+        try:
+            require_small(collection, page.rows, most)
+        except RefusedValueError as error:
+            raise error.at(backend=self.backend.name) from None
 
     async def _insert(self, collection: Collection, rows: tuple[Document, ...]) -> None:
         if not rows:

@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from healthstore.model import json
-from healthstore.model.json import canonical_json, copied_json
+from healthstore.model.json import (
+    canonical_json,
+    canonical_jsons,
+    copied_json,
+    exact_json,
+    exact_jsons,
+)
 
 
 class Colour(StrEnum):
@@ -85,6 +91,17 @@ def _outcome(make: Callable[[object], object], value: object) -> object:
 def test_the_fast_way_gives_what_the_walk_gives(value: object) -> None:
     """Each value ends alike both ways: the same value of the same types, or the same error."""
     assert _outcome(canonical_json, value) == _outcome(lambda each: json._walked(each, 0), value)
+
+
+@given(st.lists(st.recursive(ODD, _nested, max_leaves=6), max_size=4))
+def test_values_together_end_as_one_by_one(values: list[object]) -> None:
+    """A column gives what each of its values gives, or the error of the first that is refused."""
+    for together, one in ((canonical_jsons, canonical_json), (exact_jsons, exact_json)):
+
+        def singly(given: object, one: Callable[[object], object] = one) -> object:
+            return [one(each) for each in values]
+
+        assert _outcome(lambda _, make=together: make(values), None) == _outcome(singly, None)
 
 
 @given(st.recursive(ODD, _nested, max_leaves=12))

@@ -151,7 +151,7 @@ def _check_patch(op: Patch, store: Executor) -> Patch:
         (name, checked_operand(collection, collection.field(name), step))
         for name, step in op.increments
     )
-    require_small(collection, dict(sets), store.capabilities.max_document_bytes)
+    require_small(collection, (dict(sets),), store.capabilities.max_document_bytes)
     return Patch(collection, ids, sets, increments, checked_versions(op, len(ids)))
 
 

@@ -7,7 +7,7 @@ from typing import cast
 from uuid import UUID
 
 from healthstore.abc.backend import Executor
-from healthstore.model.documents import canonical_document
+from healthstore.model.documents import canonical_documents
 from healthstore.model.ops import Delete, Insert, Patch, Replace
 from healthstore.model.refusals import invalid, missing_value, refused
 from healthstore.model.schema import Collection
@@ -28,10 +28,8 @@ def checked_documents(op: Insert | Replace, store: Executor) -> tuple[Document, 
     """Return canonical documents, each with every field and small enough, no two with one id."""
     collection, documents = op.collection, op.documents
     if not (isinstance(op, Insert) and op.canonical is True):
-        documents = tuple(canonical_document(collection, each) for each in documents)
-    most = store.capabilities.max_document_bytes
-    for each in documents:
-        require_small(collection, each, most)
+        documents = tuple(canonical_documents(collection, documents))
+    require_small(collection, documents, store.capabilities.max_document_bytes)
     if len(documents) > 1:
         _require_distinct(collection, [each["id"] for each in documents])
     return documents
