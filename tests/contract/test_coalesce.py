@@ -22,7 +22,7 @@ from healthstore.testing.plugin import EmptyBackend
 
 R = TypeVar("R")
 
-# Of 64 tasks, each with a request of its own; of what takes several statements, fewer.
+# Of 64 tasks, each with a request of its own; of what is sent again when it fails, fewer.
 OTHERS = {Get: 63, Delete: 63, Insert: 5, Patch: 5}
 
 
@@ -33,7 +33,8 @@ class CrowdLayer(Layer):
 
     async def execute(self, op: Op[R]) -> R:
         """Run the operation behind two others of its lane, and before many."""
-        others = [asyncio.create_task(self.inner.execute(each)) for each in like(op)]
+        joined = type(op) in self.capabilities.coalesced  # otherwise each would go by itself
+        others = [asyncio.create_task(self.inner.execute(each)) for each in like(op) if joined]
         try:
             if others:
                 await asyncio.sleep(0)

@@ -27,7 +27,7 @@ from healthstore.errors import (
     UnavailableError,
 )
 from healthstore.layers.coalesce import Apart, CoalesceLayer
-from healthstore.model.ops import Batch, Delete, Ensure, Find, Get, Insert, Op, Patch
+from healthstore.model.ops import Delete, Ensure, Find, Get, Insert, Op, Patch, Patches
 from healthstore.model.schema import Collection, Field, Reference, Unique
 from healthstore.model.values import Document, FieldType, Kind
 
@@ -75,6 +75,13 @@ def delete(identity: object) -> Delete:
     """Return the operation that removes one document."""
     assert isinstance(identity, UUID)
     return Delete(NOTES, (identity,))
+
+
+def change(identity: object, text: str, version: int | None = None) -> Patch:
+    """Return the operation that changes one document, of some version if one is given."""
+    assert isinstance(identity, UUID)
+    versions = None if version is None else (version,)
+    return Patch(NOTES, (identity,), (("text", text),), (("version", 1),), versions)
 
 
 class Wire(MemoryAdapter):
@@ -245,17 +252,51 @@ async def test_deletes_leave_together(store: CoalesceLayer, wire: Wire) -> None:
 
 
 async def test_changes_leave_together(store: CoalesceLayer, wire: Wire) -> None:
-    """Patches are one unit, in order; each caller gets its own document."""
+    """Patches are one request, in order; each caller gets its own document."""
     made = [note() for _ in range(2)]
     for each in made:
         await store.execute(add(each))
+    wire.sent.clear()
     ops = [
-        Patch(NOTES, (each["id"],), (("text", text),), (("version", 1),))  # type: ignore[arg-type]  # an id
+        change(each["id"], text)
         for each, text in ((made[0], "a"), (made[1], "b"), (made[0], "c"), (note(), "d"))
     ]
     answers = await together(store, wire, *ops)
     assert [each and each["text"] for (each,) in answers] == ["a", "b", "c", None]
-    assert isinstance(wire.sent[-1], Batch)
+    assert wire.sent[2:] == [Patches(NOTES, tuple(ops)), ops[3]], "what is missing is asked alone"
+
+
+async def test_a_change_whose_version_is_another_harms_nobody(
+    store: CoalesceLayer, wire: Wire
+) -> None:
+    """It is told so, and the others are stored: of two for one version, the first."""
+    made = [note() for _ in range(4)]
+    for each in made:
+        await store.execute(add(each))
+    ops = [change(each["id"], f"new {at}", 1) for at, each in enumerate(made)]
+    ops[2] = change(made[2]["id"], "late", 7)
+    *answers, late = await together(store, wire, *ops, change(made[0]["id"], "later", 1))
+    stale = answers.pop(2)
+    assert isinstance(stale, StaleVersionError)
+    assert isinstance(late, StaleVersionError)
+    assert [each["text"] for (each,) in answers] == ["new 0", "new 1", "new 3"]
+
+
+async def test_changes_of_other_fields_go_their_own_way(store: CoalesceLayer, wire: Wire) -> None:
+    """A lane is that of the fields that are set and incremented, with a version or without."""
+    identity = uuid4()
+    ops = [
+        change(identity, "a"),
+        change(identity, "a", 1),
+        Patch(NOTES, (identity,), (("text", "a"),)),
+        Patch(NOTES, (identity,), (("data", {}),), (("version", 1),)),
+    ]
+    wire.answers.clear()
+    tasks = [asyncio.create_task(store.execute(op)) for op in ops for _ in range(2)]
+    await settled()
+    assert wire.sent == [op for op in ops for _ in range(2)]
+    wire.answers.set()
+    assert await asyncio.gather(*tasks) == [(None,)] * 8
 
 
 async def test_what_cannot_be_told_apart_goes_by_itself(store: CoalesceLayer, wire: Wire) -> None:
@@ -284,7 +325,7 @@ async def test_what_cannot_be_told_apart_goes_by_itself(store: CoalesceLayer, wi
 
 
 async def test_a_joint_request_is_bounded(store: CoalesceLayer, wire: Wire) -> None:
-    """At most 256 ids, 1,024 documents, and about 2 MB of text, leave together."""
+    """At most 256 ids or changes, 1,024 documents, and about 2 MB of text, leave together."""
     await together(store, wire, *(get(uuid4()) for _ in range(300)))
     assert sizes(wire) == [1, 1, 256, 44]
     wire.sent.clear()
@@ -295,6 +336,14 @@ async def test_a_joint_request_is_bounded(store: CoalesceLayer, wire: Wire) -> N
     hundreds = [Insert(NOTES, tuple(note() for _ in range(100))) for _ in range(11)]
     assert await together(store, wire, *hundreds) == [100] * 11
     assert sizes(wire) == [2, 2, 1_000, 100]
+    wire.sent.clear()
+    await together(store, wire, *(change(uuid4(), "a") for _ in range(300)))
+    assert [len(op.patches) for op in wire.sent if isinstance(op, Patches)] == [256, 44]
+    wire.sent.clear()
+    data = {"text": "x" * 650_000}
+    ops = [Patch(NOTES, (uuid4(),), (("data", data),)) for _ in range(7)]
+    await together(store, wire, *ops)
+    assert [len(op.patches) for op in wire.sent if isinstance(op, Patches)] == [3, 3]
 
 
 async def test_nothing_is_sent_together_without_the_capability(wire: Wire) -> None:

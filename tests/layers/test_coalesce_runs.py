@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -25,13 +25,17 @@ from healthstore.errors import (
     DuplicateKeyError,
     ForeignKeyError,
     HealthstoreError,
+    Outcome,
+    OutOfRangeError,
+    StaleVersionError,
 )
 from healthstore.layers.coalesce import CoalesceLayer
 from healthstore.layers.retry import RetryLayer
-from healthstore.model.ops import Delete, Ensure, Find, Get, Insert, Op
+from healthstore.model import evaluate
+from healthstore.model.ops import Delete, Ensure, Find, Get, Insert, Op, Patch
 from healthstore.model.query import Operator, Test
 from healthstore.model.schema import Check, Collection, Field, Reference, Unique
-from healthstore.model.values import Document, FieldType, Kind
+from healthstore.model.values import Document, FieldType, Kind, Value
 from healthstore.testing.plugin import EmptyBackend, LendDatabase
 
 R = TypeVar("R")
@@ -46,6 +50,7 @@ THINGS = Collection(
         Field("name", FieldType(Kind.TEXT, max_length=40)),
         Field("size", FieldType(Kind.INTEGER)),
         Field("parent", FieldType(Kind.UUID), nullable=True),
+        Field("count", FieldType(Kind.INTEGER)),
     ),
     uniques=(Unique("name"),),
     checks=(Check("not_negative", Test("size", Operator.GE, 0)),),
@@ -54,6 +59,7 @@ THINGS = Collection(
 PARENT: Document = {"id": uuid4(), "version": 1}
 NOBODY = uuid4()
 IDS = [uuid4() for _ in range(4)]
+THERE = [uuid4() for _ in range(12)]
 SERVERS = ("postgresql", "mysql", "mariadb", "mongodb-rs")
 
 
@@ -92,6 +98,7 @@ class Draft:
                     "name": name or str(new),
                     "size": self.size,
                     "parent": self.parent,
+                    "count": 0,
                 }
             )
         return Insert(THINGS, tuple(documents))
@@ -137,6 +144,12 @@ def drawn(seed: int) -> list[Draft]:
     return made
 
 
+def drawn_changes(seed: int) -> list[Patch]:
+    """Return changes, some of which are refused."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    return [changed_by(lambda *choices: chance.choice(choices)).made() for _ in range(64)]
+
+
 async def attempted(work: Awaitable[R]) -> R | HealthstoreError:
     """Return a result, or an error of ours."""
     try:
@@ -180,6 +193,104 @@ async def require_as_alone(store: Backend, ops: Sequence[Insert]) -> None:
     failed = [each for each in answers if isinstance(each, HealthstoreError)]
     assert len({id(each) for each in failed}) == len(failed), "two callers share an error"
     await emptied(store)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of one of some things, of some version or of any, which may be refused."""
+
+    thing: UUID
+    name: str | None
+    size: int
+    step: int
+    parent: UUID | None
+    version: int | None
+
+    def made(self) -> Patch:
+        """Return the operation; a name that is None in the draft is unique."""
+        sets: tuple[tuple[str, Value], ...] = (
+            ("name", self.name or str(uuid4())),
+            ("size", self.size),
+            ("parent", self.parent),
+        )
+        versions = None if self.version is None else (self.version,)
+        steps = (("version", 1), ("count", self.step))
+        return Patch(THINGS, (self.thing,), sets, steps, versions)
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> Change:
+    """Draw a good change, or one with a taken name, a broken check, no parent, or a sum too large."""
+    return changed_by(lambda *choices: draw(st.sampled_from(choices)))
+
+
+def changed_by(choose: Callable[..., Any]) -> Change:
+    """Return a change whose parts are chosen, most often good ones."""
+
+    def mostly(usual: object, *others: object) -> Any:
+        return choose(*[usual] * 8, *others)
+
+    return Change(
+        mostly(choose(*THERE), NOBODY),
+        mostly(None, "a", "b"),
+        mostly(1, -1),
+        mostly(1, 2**63 - 1),
+        mostly(PARENT["id"], None, NOBODY),
+        mostly(None, 1, 2),
+    )
+
+
+def at_first() -> list[Document]:
+    """Return the things that are changed, as they are added."""
+    return [
+        {"id": each, "version": 1, "name": str(each), "size": 0, "parent": None, "count": 1}
+        for each in THERE
+    ]
+
+
+async def require_changed_as_alone(store: Backend, ops: Sequence[Patch]) -> None:
+    """Let each change be a task's, and fail unless they did what each would have done alone.
+
+    Of each thing the answers are its states, one after the other: each version is told once.
+    """
+    things = at_first()
+    await store.execute(Insert(THINGS, tuple(things)))
+    answers = await asyncio.gather(*(attempted(store.execute(op)) for op in ops))
+    found = await store.execute(Find(THINGS, limit=1_000))
+    states = {each["id"]: [each] for each in things}
+    told = zip(ops, answers, strict=True)
+    applied = [(op, each[0]) for op, each in told if isinstance(each, tuple) and each[0]]
+    for op, document in sorted(applied, key=lambda one: one[1]["version"]):  # type: ignore[arg-type, return-value]  # integers
+        before = states[document["id"]][-1]
+        assert op.versions in {None, (before["version"],)}
+        assert document == evaluate.patched(op, before), "it is not what came of the one before"
+        states[document["id"]].append(document)
+    assert {each["id"]: each for each in found} == {key: each[-1] for key, each in states.items()}
+    for op, answer in zip(ops, answers, strict=True):
+        if isinstance(answer, HealthstoreError):
+            require_reason(op, answer, states.get(op.ids[0], []))
+        else:
+            assert (answer == (None,)) is (op.ids[0] == NOBODY)
+    failed = [each for each in answers if isinstance(each, HealthstoreError)]
+    assert len({id(each) for each in failed}) == len(failed), "two callers share an error"
+    await emptied(store)
+
+
+def require_reason(op: Patch, error: HealthstoreError, states: Sequence[Document]) -> None:
+    """Fail unless a change was refused for what is wrong with it, at some time."""
+    sets, reasons = dict(op.sets), set[type[HealthstoreError]]()
+    if sets["name"] in {"a", "b"}:
+        reasons.add(DuplicateKeyError)
+    if sets["size"] == -1:
+        reasons.add(CheckError)
+    if sets["parent"] == NOBODY:
+        reasons.add(ForeignKeyError)
+    if dict(op.increments)["count"] != 1:
+        reasons.add(OutOfRangeError)
+    if op.versions and any((each["version"],) != op.versions for each in states):
+        reasons.add(StaleVersionError)
+    assert type(error) in reasons, (error, reasons)
+    assert error.outcome is Outcome.NOT_APPLIED
 
 
 async def emptied(store: Backend) -> None:
@@ -228,6 +339,59 @@ async def test_any_mix_on_sqlite(healthstore_empty: EmptyBackend) -> None:
             await require_as_alone(store, [each.made() for each in drawn(seed)])
 
 
+@settings(deadline=None, max_examples=150)
+@given(st.lists(changes(), max_size=40))
+def test_any_mix_of_changes_is_as_each_alone(mix: list[Change]) -> None:
+    """Each is told what it made of its thing, or why not, whoever travels with it."""
+
+    async def run() -> None:
+        memory = MemoryAdapter()
+        await memory.open()
+        async with prepared(SlowLayer(memory)) as store:
+            await require_changed_as_alone(store, [each.made() for each in mix])
+        await memory.close()
+
+    asyncio.run(run())
+
+
+async def test_any_mix_of_changes_on_sqlite(healthstore_empty: EmptyBackend) -> None:
+    """The same on SQLite, for some seeds."""
+    async with healthstore_empty("sqlite") as backend, prepared(backend) as store:
+        for seed in range(10):
+            await require_changed_as_alone(store, drawn_changes(seed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SERVERS)
+async def test_any_mix_of_changes_on_a_server(name: str, healthstore_empty: EmptyBackend) -> None:
+    """The same on the servers; a deadlock among rivals is repeated, as a member does."""
+    async with healthstore_empty(name) as backend, prepared(backend) as store:
+        for seed in range(20):
+            rivals = RetryLayer(store, attempts=20, seconds=20)
+            await require_changed_as_alone(rivals, drawn_changes(seed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["postgresql", "mysql", "mariadb"])
+async def test_a_document_that_is_held_delays_nobody_else(
+    name: str, healthstore_empty: EmptyBackend
+) -> None:
+    """A unit holds a document: who changes it waits, and those who leave with him do not."""
+    async with healthstore_empty(name) as backend, prepared(backend) as store:
+        things = at_first()
+        await store.execute(Insert(THINGS, tuple(things)))
+        counted = [Patch(THINGS, (each,), increments=(("count", 1),)) for each in THERE]
+        unit = await backend.begin()
+        await unit.execute(counted[5])
+        tasks = [asyncio.create_task(store.execute(op)) for op in counted]
+        others = [task for place, task in enumerate(tasks) if place != 5]
+        async with asyncio.timeout(8):  # a lock is waited for longer
+            await asyncio.gather(*others)
+        assert not tasks[5].done()
+        await unit.commit()
+        assert await tasks[5] == ({**things[5], "count": 3},)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SERVERS)
 async def test_any_mix_on_a_server(name: str, healthstore_empty: EmptyBackend) -> None:
@@ -260,6 +424,7 @@ async def cancelled_at_random(store: Backend, chance: random.Random, told: Told)
             "name": str(identity),
             "size": 1,
             "parent": PARENT["id"],
+            "count": 0,
         }
         told.doubtful.add(identity)
         if await unless_cancelled(store.execute(Insert(THINGS, (thing,))), chance, told) is None:

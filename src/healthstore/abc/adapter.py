@@ -3,7 +3,7 @@
 An author writes the connection (``connect``, ``disconnect``, ``ping``), sessions (``session``,
 ``begin_session``, ``commit_session``, ``rollback_session``), ``translate`` for errors, and the
 operations ``existing``, ``create``, ``get``, ``insert``, ``replace``, ``delete`` and ``find``.
-``patch``, ``count`` and ``aggregate`` have plain versions here, which a database can do better;
+``patch``, ``patches``, ``count`` and ``aggregate`` have plain versions here, which a database can do better;
 ``prober`` and ``pool`` have modest ones. An optional ``part(session)``, an asynchronous context
 that undoes what failed in it (a savepoint), lets tests roll back on this backend.
 """
@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Generic, TypeVar, cast
+from uuid import UUID
 
 from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
 from healthstore.abc.causes import is_defect, place_of
@@ -59,6 +60,7 @@ from healthstore.model.ops import (
     Insert,
     Op,
     Patch,
+    Patches,
     Replace,
 )
 from healthstore.model.query import Filter, Operator, Test, normalise
@@ -194,6 +196,18 @@ class Adapter(ABC, Generic[S]):
             documents = tuple(new for _, new in found)
             await self.replace(session, Replace(op.collection, documents, versions))
         return tuple(after)
+
+    async def patches(self, session: S, op: Patches) -> tuple[tuple[Document] | None, ...]:
+        """Read, change and replace, guarded by the versions that were read."""
+        ids = tuple(dict.fromkeys(each.ids[0] for each in op.patches))
+        found = await self.get(session, Get(op.collection, ids))
+        stored = {cast(UUID, each["id"]): each for each in found if each is not None}
+        results = evaluate.patched_each(op, stored)
+        last = {cast(UUID, each["id"]): each for result in results for each in result or ()}
+        if last:
+            versions = tuple(cast(int, stored[identity]["version"]) for identity in last)
+            await self.replace(session, Replace(op.collection, tuple(last.values()), versions))
+        return results
 
     async def count(self, session: S, op: CountDocuments) -> int:
         """Count by reading."""
@@ -411,6 +425,7 @@ class Adapter(ABC, Generic[S]):
         Insert: lambda self, session, op: self.insert(session, op),
         Replace: lambda self, session, op: self.replace(session, op),
         Patch: lambda self, session, op: self.patch(session, op),
+        Patches: lambda self, session, op: self.patches(session, op),
         Delete: lambda self, session, op: self.delete(session, op),
         Find: lambda self, session, op: self.find(session, op),
         CountDocuments: lambda self, session, op: self.count(session, op),

@@ -6,7 +6,7 @@ contract suite holds every backend against them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal, localcontext
 from math import fsum, inf
@@ -18,13 +18,14 @@ from healthstore.errors import (
     CheckError,
     DuplicateKeyError,
     ForeignKeyError,
+    IntegrityError,
     InvalidRequestError,
     NotNullError,
     OutOfRangeError,
     StaleVersionError,
 )
 from healthstore.model.decimals import EXACT, of_units
-from healthstore.model.ops import Aggregate, Find, Function, Group, Measure, Patch
+from healthstore.model.ops import Aggregate, Find, Function, Group, Measure, Patch, Patches
 from healthstore.model.query import And, Filter, Not, Operator, Order, Test
 from healthstore.model.schema import Collection, Reference
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value, canonicaliser
@@ -42,6 +43,7 @@ __all__ = (
     "missing_parent",
     "out_of_range",
     "patched",
+    "patched_each",
     "plan_aggregate",
     "sort_documents",
     "sorted_whole",
@@ -257,6 +259,26 @@ def patched(op: Patch, document: Document) -> Document:
         except ValueError:
             raise out_of_range(op.collection, name, "an increment") from None
     return after
+
+
+def patched_each(
+    op: Patches, stored: Mapping[UUID, Document]
+) -> tuple[tuple[Document] | None, ...]:
+    """Return what patches of one document each have as results, one after the other."""
+    now = dict(stored)
+    results: list[tuple[Document] | None] = []
+    for each in op.patches:
+        (identity,) = each.ids
+        after = None
+        if identity in now:
+            try:
+                version = each.versions[0] if each.versions else None
+                check_version(op.collection, now[identity], identity, version)
+                after = now[identity] = patched(each, now[identity])
+            except (IntegrityError, StaleVersionError) as error:
+                del error  # asked by itself, it is raised
+        results.append(None if after is None else (after,))
+    return tuple(results)
 
 
 def out_of_range(collection: Collection, field: str | None, what: str) -> OutOfRangeError:

@@ -41,6 +41,7 @@ __all__ = (
     "Op",
     "Origin",
     "Patch",
+    "Patches",
     "Replace",
     "Sum",
 )
@@ -145,6 +146,21 @@ class Patch(Op["tuple[Document | None, ...]"]):
     sets: tuple[tuple[str, Value], ...] = ()
     increments: tuple[tuple[str, Value], ...] = ()
     versions: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Patches(Op["tuple[tuple[Document] | None, ...]"]):
+    """Apply patches of one document each, every one as if it had come alone; return their results.
+
+    None stands for one that changed nothing and must be asked by itself to say why: its document
+    is missing or has another version, or somebody holds it. The others are stored. All change the
+    same fields, in the same ways; those of one document are applied in their order. When this
+    raises, none of them is stored, or of none it is known.
+    """
+
+    effect = Effect.WRITE
+    collection: Collection
+    patches: tuple[Patch, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,5 +310,15 @@ class Batch(Op[tuple[Any, ...]]):
 
 
 Operation: TypeAlias = (
-    Ensure | Get | Insert | Replace | Patch | Delete | Find | CountDocuments | Aggregate | Batch
+    Ensure
+    | Get
+    | Insert
+    | Replace
+    | Patch
+    | Patches
+    | Delete
+    | Find
+    | CountDocuments
+    | Aggregate
+    | Batch
 )

@@ -21,6 +21,7 @@ from healthstore.model.ops import (
     Measure,
     Op,
     Patch,
+    Patches,
     Replace,
 )
 from healthstore.model.query import PLURAL, And, Filter, Not, Operator, Test
@@ -125,6 +126,10 @@ def _measure(measure: Measure) -> str:
     return f"{measure.function}({measure.field or '*'})"
 
 
+def _patches(op: Patches) -> _Pieces:
+    yield f"patch {op.collection.name} {_number(len(op.patches), 'time')}"
+
+
 def _batch(op: Batch) -> _Pieces:
     yield "batch "
     for number, each in enumerate(op.operations):
@@ -143,6 +148,7 @@ _WRITERS: Mapping[type[Op[Any]], Callable[[Any], _Pieces]] = {
     Get: _get,
     Insert: _insert,
     Patch: _patch,
+    Patches: _patches,
     Replace: _replace,
 }
 

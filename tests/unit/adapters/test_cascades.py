@@ -18,7 +18,7 @@ from healthstore.testing.contract._samples import family, identity, ids, member
 from healthstore.testing.contract.references import TREE
 from healthstore.testing.plugin import EmptyBackend
 
-_SENDING = ("fetch", "execute", "execute_many", "insert_rows", "run")
+_SENDING = ("fetch", "execute", "insert_rows", "run", "update_rows")
 
 
 @dataclass

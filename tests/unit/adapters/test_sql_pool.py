@@ -10,7 +10,7 @@ from math import inf
 import pytest
 
 from healthstore.abc import PoolFigures
-from healthstore.adapters.sql.dialect import BulkInsert, Row
+from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Row
 from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.errors import Condition, Outcome, UnavailableError
 
@@ -31,10 +31,10 @@ class Line:
         """Match nothing."""
         return 0
 
-    async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
+    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
         """Do nothing."""
 
-    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
+    async def update_rows(self, update: BulkUpdate, rows: Sequence[Row]) -> None:
         """Do nothing."""
 
     async def run(self, sql: str) -> None:

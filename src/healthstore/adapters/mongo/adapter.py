@@ -61,6 +61,7 @@ from healthstore.model.ops import (
     Insert,
     Op,
     Patch,
+    Patches,
     Replace,
 )
 from healthstore.model.schema import Collection
@@ -73,7 +74,7 @@ R = TypeVar("R")
 STANDALONE = Capabilities(
     transactions=False, references=False, serializable=False, coalesced=frozenset({Get})
 )
-TRANSACTIONAL = Capabilities(serializable=False, coalesced=frozenset({Delete, Get, Insert}))
+TRANSACTIONAL = Capabilities(serializable=False, coalesced=frozenset({Delete, Get, Insert, Patch}))
 # MongoDB 6.0, the first with all that is used here.
 _OLDEST_WIRE_VERSION = 17
 # Seconds that a cancelled write gets to end: normally it takes a millisecond, and a deadline
@@ -452,6 +453,14 @@ class MongoAdapter(Adapter[Session]):
             return (await self._single(session, writes.patch_one(session, codec, op)),)
         async with self._atomically(session, op.collection) as opened:
             return await writes.patch_several(opened, codec, op)
+
+    async def patches(self, session: Session, op: Patches) -> tuple[tuple[Document] | None, ...]:
+        """Change documents in one transaction, each in its own way."""
+        session.require_writable()
+        self._require_transactions(several=True, references=False, collection=op.collection)
+        codec = await self._codec(session, op.collection)
+        async with self._atomically(session, op.collection) as opened:
+            return await writes.patch_each(opened, codec, op)
 
     async def delete(self, session: Session, op: Delete) -> tuple[bool, ...]:
         """Remove documents to which no other one refers."""

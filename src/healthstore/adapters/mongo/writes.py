@@ -25,13 +25,14 @@ from healthstore.adapters.mongo.updates import guards, update
 from healthstore.errors import SerializationError
 from healthstore.model import evaluate
 from healthstore.model.evaluate import duplicate_key
-from healthstore.model.ops import Insert, Patch, Replace
+from healthstore.model.ops import Insert, Patch, Patches, Replace
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 
 __all__ = (
     "delete_one",
     "insert",
+    "patch_each",
     "patch_one",
     "patch_several",
     "read",
@@ -228,6 +229,34 @@ async def patch_several(session: Session, codec: Codec, op: Patch) -> tuple[Docu
             await lock_parents(session, op.collection, (assigned,))
         there = await read(session, codec, op.ids)
     return tuple(there.get(identity) for identity in op.ids)
+
+
+async def patch_each(
+    session: Session, codec: Codec, op: Patches
+) -> tuple[tuple[Document] | None, ...]:
+    """Change documents, each in its own way; the session has a transaction."""
+    stored = await read(session, codec, tuple({each.ids[0] for each in op.patches}))
+    results = evaluate.patched_each(op, stored)
+    last = {cast(UUID, each["id"]): each for result in results for each in result or ()}
+    if last:
+        first = op.patches[0]
+        names = [name for name, _ in (*first.sets, *first.increments)]
+        writes = [
+            UpdateOne(
+                _guarded(identity, cast(int, stored[identity]["version"])),
+                {"$set": {key_of(name): codec.write(name, after[name]) for name in names}},
+            )
+            for identity, after in last.items()
+        ]
+        with _explained(op.collection, tuple(last.values())):
+            done = await session.collection(op.collection.name).bulk_write(
+                writes, ordered=False, session=session.transaction
+            )
+        if done.matched_count != len(writes):
+            raise _overtaken()
+        written = [{name: each[name] for name in names} for each in last.values()]
+        await lock_parents(session, op.collection, written)
+    return results
 
 
 async def delete_one(session: Session, codec: Codec, identity: UUID, version: int | None) -> bool:

@@ -13,7 +13,7 @@ from healthstore.abc.backend import UnitOptions
 from healthstore.abc.prober import PoolFigures, Prober, Vitals
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.bench import SqlBench
-from healthstore.adapters.sql.compile import Statements
+from healthstore.adapters.sql.compile import Lock, Statements
 from healthstore.adapters.sql.deletes import IDS, delete_rows, referenced, unguarded
 from healthstore.adapters.sql.dialect import Connection, Dialect, Row
 from healthstore.adapters.sql.errors import Verdict, explain
@@ -36,6 +36,7 @@ from healthstore.model.ops import (
     Insert,
     Op,
     Patch,
+    Patches,
     Replace,
 )
 from healthstore.model.schema import Collection, Reference
@@ -268,14 +269,13 @@ class SqlAdapter(Adapter[SqlSession]):
         session: SqlSession,
         collection: Collection,
         ids: Sequence[UUID],
-        *,
-        lock: bool = False,
+        lock: Lock = Lock.NONE,
     ) -> dict[UUID, Document]:
         statements = self.statements(collection)
         found: dict[UUID, Document] = {}
         for start in range(0, len(ids), IDS):
             chunk = ids[start : start + IDS]
-            compiled, values = statements.get(chunk, lock=lock and self.dialect.row_locks)
+            compiled, values = statements.get(chunk, lock)
             rows = await session.connection.fetch(compiled.sql, values)
             for document in statements.documents(rows):
                 found[cast(UUID, document["id"])] = document
@@ -352,18 +352,14 @@ class SqlAdapter(Adapter[SqlSession]):
             matched = await session.connection.execute(compiled.sql, compiled.bind(values))
             if matched or op.versions is None:
                 return (matched == 1,)
-        compiled = statements.update(names, versioned=False)
         async with self._atomic(session, op.collection):
             there = await self._locked(session, op.collection, ids)
             self._check_versions(op, ids, there)
             known = [each for each in op.documents if each["id"] in there]
-            place = op.collection.names.index("id")
-            rows = [
-                compiled.bind([*row[:place], *row[place + 1 :], row[place]])
-                for row in statements.rows(known)
-            ]
-            if rows:
-                await session.connection.execute_many(compiled.sql, rows)
+            if known:
+                update = statements.bulk_update(names)
+                rows = [self._set(statements, each, update.columns) for each in known]
+                await session.connection.update_rows(update, rows)
         return tuple(identity in there for identity in ids)
 
     def _set(self, statements: Statements, document: Document, names: Sequence[str]) -> list[Any]:
@@ -372,9 +368,7 @@ class SqlAdapter(Adapter[SqlSession]):
     async def patch(self, session: SqlSession, op: Patch) -> tuple[Document | None, ...]:
         """Change one row by a guarded UPDATE that returns it; others are read and locked first."""
         native = (
-            len(op.ids) == 1
-            and not (session.in_unit and self.dialect.read_back)
-            and all(self.dialect.adds(op.collection.field(name).type) for name, _ in op.increments)
+            len(op.ids) == 1 and not (session.in_unit and self.dialect.read_back) and self._adds(op)
         )
         if native and (changed := await self._patch_one(session, op)) is not None:
             return (changed,)
@@ -389,19 +383,31 @@ class SqlAdapter(Adapter[SqlSession]):
                     continue
                 evaluate.check_version(op.collection, document, identity, version)
                 after.append(evaluate.patched(op, document))
-            await self._write_patched(session, op, after)
+            await self._write_changed(session, op, [each for each in after if each is not None])
         return tuple(after)
+
+    def _adds(self, op: Patch) -> bool:
+        """Tell whether the database computes all increments exactly."""
+        return all(self.dialect.adds(op.collection.field(name).type) for name, _ in op.increments)
+
+    async def patches(self, session: SqlSession, op: Patches) -> tuple[tuple[Document] | None, ...]:
+        """Read and lock what nobody else holds, and write what changes of it."""
+        ids = sorted({each.ids[0] for each in op.patches})
+        lock = Lock.ALL if session.in_unit else Lock.FREE
+        async with self._atomic(session, op.collection):
+            there = await self._locked(session, op.collection, ids, lock)
+            results = evaluate.patched_each(op, there)
+            last = {each["id"]: each for result in results for each in result or ()}
+            await self._write_changed(session, op.patches[0], tuple(last.values()))
+        return results
 
     async def _patch_one(self, session: SqlSession, op: Patch) -> Document | None:
         """Return the changed document; None if a guard did not hold or it is not there."""
         statements = self.statements(op.collection)
-        sets, steps = dict(op.sets), dict(op.increments)
-        compiled = statements.patch(tuple(sets), tuple(steps), versioned=op.versions is not None)
-        values = [statements.encode(name, value) for name, value in (*op.sets, *op.increments)]
-        values.append(statements.encode("id", op.ids[0]))
-        values.extend(op.versions or ())
+        compiled = statements.patch(op)
+        values = compiled.bind(statements.patch_values(op))
         try:
-            rows = await session.connection.fetch(compiled.sql, compiled.bind(values))
+            rows = await session.connection.fetch(compiled.sql, values)
         except Exception as error:
             failure = self.dialect.classify(error, Phase.WRITE, op.collection)
             if failure.verdict is not Verdict.RANGE:
@@ -411,21 +417,15 @@ class SqlAdapter(Adapter[SqlSession]):
             raise evaluate.out_of_range(op.collection, field, "an increment") from None
         return statements.documents(rows)[0] if rows else None
 
-    async def _write_patched(
-        self, session: SqlSession, op: Patch, documents: Sequence[Document | None]
+    async def _write_changed(
+        self, session: SqlSession, op: Patch, documents: Sequence[Document]
     ) -> None:
-        statements = self.statements(op.collection)
-        names = [name for name, _ in (*op.sets, *op.increments)]
-        compiled = statements.update(names, versioned=False)
-        rows = [
-            compiled.bind(
-                [*self._set(statements, each, names), statements.encode("id", each["id"])]
-            )
-            for each in documents
-            if each is not None
-        ]
-        if rows:
-            await session.connection.execute_many(compiled.sql, rows)
+        """Write the fields that a patch changes, of documents that are there."""
+        if documents:
+            statements = self.statements(op.collection)
+            update = statements.bulk_update(name for name, _ in (*op.sets, *op.increments))
+            rows = [self._set(statements, each, update.columns) for each in documents]
+            await session.connection.update_rows(update, rows)
 
     async def delete(self, session: SqlSession, op: Delete) -> tuple[bool, ...]:
         """Delete rows; foreign keys refuse what would leave a reference to nothing."""
@@ -443,14 +443,18 @@ class SqlAdapter(Adapter[SqlSession]):
         return tuple(identity in there for identity in op.ids)
 
     async def _locked(
-        self, session: SqlSession, collection: Collection, ids: Sequence[UUID]
+        self,
+        session: SqlSession,
+        collection: Collection,
+        ids: Sequence[UUID],
+        lock: Lock = Lock.ALL,
     ) -> dict[UUID, Document]:
         """Return the documents that are there, locked until the end of the transaction.
 
         Raises SerializationError if one of them changed since the unit's snapshot: a locking
         read sees what is committed now, and not every database minds.
         """
-        locked = await self._by_id(session, collection, ids, lock=True)
+        locked = await self._by_id(session, collection, ids, lock)
         if session.in_unit and not self.dialect.detects_conflicts:
             seen = await self._by_id(session, collection, ids)
             if seen != locked:

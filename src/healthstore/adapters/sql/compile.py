@@ -6,8 +6,9 @@ so that operations of one shape share one statement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from operator import itemgetter
 from typing import Any, cast
 from uuid import UUID
@@ -30,9 +31,10 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy import cast as cast_to
 from sqlalchemy.types import NULLTYPE, TypeEngine
 
-from healthstore.adapters.sql.dialect import BulkInsert, Converter, Dialect, Row
+from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Converter, Dialect, Row
 from healthstore.adapters.sql.filters import (
     Many,
     Shape,
@@ -44,14 +46,23 @@ from healthstore.adapters.sql.filters import (
 )
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
-from healthstore.model.ops import Aggregate, Function, Measure
+from healthstore.model.ops import Aggregate, Function, Measure, Patch
 from healthstore.model.query import Filter, Order, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
 
-__all__ = ("Compiled", "Statements")
+__all__ = ("Compiled", "Lock", "Statements")
 
 _INTEGER = Integer()
+
+
+class Lock(Enum):
+    """Which rows a read locks, where the dialect has locks of rows."""
+
+    NONE = auto()
+    ALL = auto()
+    FREE = auto()
+    """Those that nobody else holds; it leaves out the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +113,14 @@ class Statements:
 
     # --- statements ------------------------------------------------------------------------
 
-    def get(self, ids: Sequence[UUID], *, lock: bool = False) -> tuple[Compiled, Sequence[Any]]:
+    def get(self, ids: Sequence[UUID], lock: Lock = Lock.NONE) -> tuple[Compiled, Sequence[Any]]:
         """Select documents by their ids."""
 
         def build() -> ClauseElement:
             statement = select(*self._table.c).where(self._where(where)[0])
-            return statement.with_for_update() if lock else statement
+            if lock is Lock.NONE or not self._dialect.row_locks:
+                return statement
+            return statement.with_for_update(skip_locked=lock is Lock.FREE)
 
         where, size, values = self._listed("id", ids)
         compiled = self._compile(("get", size, lock), build)
@@ -193,10 +206,18 @@ class Statements:
 
         return self._compile(("update", tuple(names), versioned), build)
 
-    def patch(self, sets: Sequence[str], increments: Sequence[str], *, versioned: bool) -> Compiled:
-        """Set and increment one document, guarded, and return it."""
-        key = ("patch", tuple(sets), tuple(increments), versioned)
+    def patch(self, op: Patch, *, numbered: bool = False) -> Compiled:
+        """Set and increment one document, guarded, and return it; for :meth:`patch_values`.
+
+        With ``numbered``, its row ends with a number, which is the last value, and a document
+        that somebody else holds is left out.
+        """
+        sets = tuple([name for name, _ in op.sets])
+        increments = tuple([name for name, _ in op.increments])
+        versioned = op.versions is not None
+        key = ("patch", sets, increments, versioned, numbered)
         place = len(sets) + len(increments)  # of the id, after the values
+        last = place + versioned + 1
 
         def build() -> ClauseElement:
             table = self._table
@@ -205,13 +226,20 @@ class Statements:
                 parameter = _parameter(each, table.c[name])
                 values[name] = parameter if name in sets else table.c[name] + parameter
             clause: ColumnElement[bool] = table.c.id == _parameter(place, table.c.id)
+            if numbered:
+                free = select(table.c.id).where(clause)
+                free = free.with_for_update(key_share=True, skip_locked=True)
+                clause = table.c.id == free.scalar_subquery()
             if versioned:
                 clause = and_(clause, table.c.version == _parameter(place + 1, table.c.version))
             for name in increments:
                 if self.collection.nullable(name):
                     clause = and_(clause, table.c[name].is_not(None))
             statement = update(table).where(clause).values(values)
-            return statement if self._dialect.read_back else statement.returning(*table.c)
+            if self._dialect.read_back:
+                return statement
+            number = cast_to(bindparam(str(last), type_=_INTEGER), _INTEGER)
+            return statement.returning(*table.c, *([number] if numbered else ()))
 
         def read() -> ClauseElement:
             table = self._table
@@ -224,6 +252,20 @@ class Statements:
         reading = self._compile(("changed", place), read)
         sql = self._dialect.read_back.format(update=changing.sql, select=reading.sql)
         return Compiled(sql, changing.places + reading.places)
+
+    def patch_values(self, op: Patch) -> list[Any]:
+        """Return what the statement of a single patch binds."""
+        values = [self.encode(name, value) for name, value in (*op.sets, *op.increments)]
+        values.append(self.encode("id", op.ids[0]))
+        values.extend(op.versions or ())
+        return values
+
+    def bulk_update(self, names: Iterable[str]) -> BulkUpdate:
+        """Set fields of documents that are found by their ids."""
+        chosen = frozenset(names)
+        columns = tuple([name for name in self.collection.names if name in chosen])
+        single = self.update(columns, versioned=False)
+        return BulkUpdate(self._table.name, (*columns, "id"), single.sql)
 
     def referring(self, field: str, ids: Sequence[UUID]) -> tuple[Compiled, Sequence[Any]]:
         """Select, and lock, the ids of rows that refer to these ids."""

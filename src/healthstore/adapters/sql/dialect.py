@@ -23,6 +23,7 @@ from healthstore.model.values import FieldType, Kind
 
 __all__ = (
     "BulkInsert",
+    "BulkUpdate",
     "Connection",
     "Converter",
     "Dialect",
@@ -44,8 +45,8 @@ class Connection(Protocol):
         """Run an UPDATE or DELETE and return how many rows it matched."""
         ...
 
-    async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
-        """Run one statement for each row of parameters."""
+    async def update_rows(self, update: BulkUpdate, rows: Sequence[Row]) -> None:
+        """Change rows, each another one, by the fastest way that the driver has."""
         ...
 
     async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
@@ -88,6 +89,17 @@ class BulkInsert:
     """``INSERT INTO t (a, b) VALUES``, without the row."""
     single: str
     """The statement for one row, with placeholders."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkUpdate:
+    """What a driver needs for changing rows by their ids."""
+
+    table: str
+    columns: tuple[str, ...]
+    """Those that change, and the id as the last one."""
+    single: str
+    """The statement for one row, with placeholders in this order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from itertools import chain
 from typing import Any
 from uuid import UUID
@@ -11,10 +12,10 @@ from uuid import UUID
 import msgspec
 
 from healthstore.model.documents import copied_document
-from healthstore.model.ops import Batch, Delete, Get, Insert, Op, Patch
+from healthstore.model.ops import Delete, Get, Insert, Op, Patch, Patches
 from healthstore.model.values import Document, Value
 
-__all__ = ("FORMS", "Form")
+__all__ = ("FORMS", "Alone", "Form")
 
 # A request for more than this goes by itself: whoever waits with it would wait for all of it.
 _OWN_IDS = 100
@@ -23,7 +24,15 @@ _OWN_DOCUMENTS = 100
 _IDS = 256
 _LENGTH = 2 << 20  # of texts: MariaDB refuses a statement of over 16 MB, and escapes take some
 _DOCUMENT = 2 << 10  # what a document counts for at least, so that 1,024 leave together
+_CHANGE = 8 << 10  # and a change of one, so that 256 do
 _encode = msgspec.json.Encoder().encode
+
+
+class Alone(Enum):
+    """What is told to a request that left together with others and has no answer of its own."""
+
+    AGAIN = auto()
+    """It goes again, without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,8 @@ class Form:
 
     ``lane`` tells which requests can: those for which it is equal; None for one that goes by
     itself. ``size`` is what a request adds to a joint one, of which ``limit`` is the most.
-    ``joined`` makes the joint request, and ``parted`` gives each one its part of the answer.
+    ``joined`` makes the joint request, and ``parted`` gives each one its part of the answer, or
+    :class:`Alone`.
     """
 
     lane: Callable[[Any], Hashable | None]
@@ -113,6 +123,11 @@ def _lane_of_delete(op: Delete) -> Hashable | None:
     return id(op.collection) if single else None
 
 
+def _one(op: Delete) -> int:
+    del op
+    return 1
+
+
 def _joined_deletes(ops: Sequence[Delete]) -> Delete:
     return Delete(ops[0].collection, tuple(dict.fromkeys(each.ids[0] for each in ops)))
 
@@ -127,26 +142,31 @@ def _parted_removals(ops: Sequence[Delete], answer: Sequence[bool]) -> Iterable[
 
 
 def _lane_of_patch(op: Patch) -> Hashable | None:
-    return id(op.collection) if len(op.ids) == 1 else None
+    """Return the lane of those that change the same fields in the same ways."""
+    if len(op.ids) != 1:
+        return None
+    names = tuple([name for name, _ in op.sets]), tuple([name for name, _ in op.increments])
+    return id(op.collection), names, op.versions is None
 
 
-def _joined_patches(ops: Sequence[Patch]) -> Batch:
-    return Batch(tuple(ops))
+def _change(op: Patch) -> int:
+    return max(_CHANGE, sum(_length_of(value) for _, value in op.sets))
 
 
-def _one(op: Op[Any]) -> int:
-    del op
-    return 1
+def _joined_patches(ops: Sequence[Patch]) -> Patches:
+    return Patches(ops[0].collection, tuple(ops))
 
 
-def _parts(ops: Sequence[Patch], answer: Sequence[Any]) -> Iterable[Any]:
+def _parted_changes(
+    ops: Sequence[Patch], answer: Sequence[tuple[Document] | None]
+) -> Iterable[tuple[Document] | Alone]:
     del ops
-    return answer
+    return [Alone.AGAIN if each is None else each for each in answer]
 
 
 FORMS: Mapping[type[Op[Any]], Form] = {
     Get: Form(_lane_of_get, lambda op: len(op.ids), _IDS, _joined_gets, _parted_documents),
     Insert: Form(_lane_of_insert, _length, _LENGTH, _joined_inserts, _parted_counts),
     Delete: Form(_lane_of_delete, _one, _IDS, _joined_deletes, _parted_removals),
-    Patch: Form(_lane_of_patch, _one, _IDS, _joined_patches, _parts),
+    Patch: Form(_lane_of_patch, _change, _LENGTH, _joined_patches, _parted_changes),
 }

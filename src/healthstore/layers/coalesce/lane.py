@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Sequence
-from enum import Enum, auto
 from typing import Any
 
 from healthstore.layers.coalesce.joining import Form
 from healthstore.model.ops import Op
 
-__all__ = ("Alone", "Batch", "Lane", "Waiting")
-
-
-class Alone(Enum):
-    """What is told to a request that failed together with others."""
-
-    AGAIN = auto()
-    """It goes again, without them."""
+__all__ = ("Batch", "Lane", "Waiting")
 
 
 class Waiting:

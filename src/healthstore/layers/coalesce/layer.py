@@ -25,10 +25,11 @@ from healthstore.errors import (
     OutcomeUnknownError,
     ReadOnlyError,
     SerializationError,
+    StaleVersionError,
     UnavailableError,
 )
-from healthstore.layers.coalesce.joining import FORMS, Form
-from healthstore.layers.coalesce.lane import Alone, Batch, Lane, Waiting
+from healthstore.layers.coalesce.joining import FORMS, Alone, Form
+from healthstore.layers.coalesce.lane import Batch, Lane, Waiting
 from healthstore.model.ops import Effect, Op
 
 __all__ = ("Apart", "CoalesceLayer")
@@ -242,7 +243,7 @@ class CoalesceLayer(Layer):
         if error.outcome is Outcome.UNKNOWN or isinstance(error, _COMMON):
             for each in requests:
                 each.tell(_another(error))
-        elif isinstance(error, IntegrityError) and len(requests) > _FEW:
+        elif isinstance(error, IntegrityError | StaleVersionError) and len(requests) > _FEW:
             half = len(requests) // 2
             async with asyncio.TaskGroup() as halves:
                 halves.create_task(self._carry(form, requests[:half]))

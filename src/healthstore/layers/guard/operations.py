@@ -35,6 +35,7 @@ from healthstore.model.ops import (
     Op,
     Operation,
     Patch,
+    Patches,
     Replace,
 )
 from healthstore.model.query import And, after
@@ -155,6 +156,25 @@ def _check_patch(op: Patch, store: Executor) -> Patch:
     return Patch(collection, ids, sets, increments, checked_versions(op, len(ids)))
 
 
+def _check_patches(op: Patches, store: Executor) -> Patches:
+    _require_transactions("changing several documents", op.collection, store)
+    checked = tuple(_check_patch(each, store) for each in op.patches)
+    forms = {
+        (each.collection, len(each.ids), each.versions is None, *_names(each)) for each in checked
+    }
+    if len(forms) != 1 or checked[0].collection != op.collection or len(checked[0].ids) != 1:
+        raise invalid(
+            op.collection,
+            "patches that go together differ in more than their values",
+            "change the same fields of one document by each",
+        )
+    return Patches(op.collection, checked)
+
+
+def _names(op: Patch) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(name for name, _ in op.sets), tuple(name for name, _ in op.increments)
+
+
 def _check_delete(op: Delete, store: Executor) -> Delete:
     ids = checked_ids(op.collection, op.ids, distinct=True)
     if len(ids) > 1:
@@ -236,6 +256,7 @@ _CHECKS: dict[type, Callable[[Any, Executor], Op[Any]]] = {
     Get: _check_get,
     Insert: _check_insert,
     Patch: _check_patch,
+    Patches: _check_patches,
     Replace: _check_replace,
 }
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import random
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from healthstore.abc import Backend
 from healthstore.errors import (
+    DuplicateKeyError,
     InvalidRequestError,
     NotNullError,
     Outcome,
@@ -19,13 +22,14 @@ from healthstore.errors import (
     RefusedValueError,
     UnknownFieldError,
 )
-from healthstore.model.ops import Patch
+from healthstore.model.ops import Patch, Patches
 from healthstore.model.values import Value
 from healthstore.testing.contract._promises import Contract, needs_transactions
 from healthstore.testing.contract._samples import (
     EVERYTHING,
     PEOPLE,
     add,
+    every_row,
     everything,
     exact,
     identity,
@@ -87,6 +91,8 @@ OVERFLOWS: tuple[tuple[str, Value, Value], ...] = (
     ("amount", Decimal("999999999999999999.9999999999"), Decimal("0.0000000001")),
     ("span", timedelta(microseconds=2**63 - 1), timedelta(microseconds=1)),
 )
+
+RAISED = (("version", 1),)
 
 
 class TestPatches(Contract):
@@ -221,3 +227,125 @@ class TestPatches(Contract):
             with pytest.raises(kind):
                 await store.execute(op)
             assert await stored(store, PEOPLE) == people
+
+    @needs_transactions
+    async def test_patches_that_go_together_are_as_each_alone(self, store: Backend) -> None:
+        """Each sets values of every kind in a document of its own, and returns it as it is then."""
+        rows = every_row(40)
+        await add(store, EVERYTHING, *rows)
+        names = [name for name in EVERYTHING.names if name not in {"id", "version"}]
+        wanted = [
+            {**row, **{name: other[name] for name in names}, "version": 2}
+            for row, other in zip(rows, [*rows[1:], rows[0]], strict=True)
+        ]
+        patches = [
+            Patch(EVERYTHING, ids([row]), tuple((name, row[name]) for name in names), RAISED)
+            for row in wanted
+        ]
+        chance = random.Random(7)  # noqa: S311 - no secret
+        order = chance.sample(range(len(patches)), len(patches))
+        op = Patches(EVERYTHING, tuple(patches[place] for place in order))
+        results = await store.execute(op)
+        for place, result in zip(order, results, strict=True):
+            assert result is not None
+            assert exact(result[0]) == exact(wanted[place])
+        assert [exact(row) for row in await stored(store, EVERYTHING)] == list(map(exact, wanted))
+
+    @needs_transactions
+    @pytest.mark.parametrize(("field", "start", "step", "total"), SUMS)
+    async def test_increments_that_go_together_are_exact(
+        self, store: Backend, field: str, start: Value, step: Value, total: Value
+    ) -> None:
+        """The sum is what one by itself returns, and what is stored."""
+        rows = [everything(**{field: start}) for _ in range(2)]
+        await add(store, EVERYTHING, *rows)
+        steps = ((field, step),)
+        patches = tuple(Patch(EVERYTHING, ids([row]), increments=steps) for row in rows)
+        for row, result in zip(
+            rows, await store.execute(Patches(EVERYTHING, patches)), strict=True
+        ):
+            assert result is not None
+            assert exact(result[0]) == exact({**row, field: total})
+            assert exact(await one(store, EVERYTHING, row)) == exact({**row, field: total})
+
+    @needs_transactions
+    async def test_of_patches_that_go_together_each_has_its_own_answer(
+        self, store: Backend
+    ) -> None:
+        """One that must be asked by itself has none, and changes nothing; the others are stored."""
+        people = [person(number, id=identity(number)) for number in range(4)]
+        people[3]["number"] = 1
+        await add(store, PEOPLE, *people)
+        first, second, third, fourth = ids(people)
+
+        def raised(one: UUID, version: int) -> Patch:
+            return Patch(PEOPLE, (one,), (("name", "x"),), RAISED, versions=(version,))
+
+        asked = (raised(third, 1), raised(first, 7), raised(uuid4(), 1), raised(second, 1))
+        results = await store.execute(Patches(PEOPLE, asked))
+        changed = [{**row, "name": "x", "version": 2} for row in people]
+        assert results == ((changed[2],), None, None, (changed[1],))
+        # One after the other, where several are of one document.
+        again = (raised(third, 2), raised(third, 2), raised(third, 3))
+        results = await store.execute(Patches(PEOPLE, again))
+        assert results == (({**changed[2], "version": 3},), None, ({**changed[2], "version": 4},))
+        counted = tuple(
+            Patch(PEOPLE, (one,), increments=(("number", 1), ("visits", 1)))
+            for one in (first, fourth, fourth)
+        )
+        results = await store.execute(Patches(PEOPLE, counted))
+        twice = [{**people[3], "number": number, "visits": number - 1} for number in (2, 3)]
+        assert results == (None, (twice[0],), (twice[1],))
+        last = {**changed[2], "version": 4}
+        assert await stored(store, PEOPLE) == [people[0], changed[1], last, twice[1]]
+
+    @needs_transactions
+    async def test_patches_that_go_together_are_refused_together(self, store: Backend) -> None:
+        """A unique key that is taken, or a sum out of range, is an error that leaves all as it was."""
+        people = [person(number, id=identity(number)) for number in range(4)]
+        people[2]["visits"] = 2**63 - 1
+        await add(store, PEOPLE, *people)
+        taken = tuple(
+            Patch(PEOPLE, ids([row]), (("email", f"{number}@example.org"),))
+            for row, number in zip(people[1:], (7, 0, 9), strict=True)
+        )
+        with pytest.raises(DuplicateKeyError) as error:
+            await store.execute(Patches(PEOPLE, taken))
+        assert error.value.outcome is Outcome.NOT_APPLIED
+        assert error.value.fields == ("email",)
+        assert await stored(store, PEOPLE) == people
+        steps = tuple(Patch(PEOPLE, ids([row]), increments=(("visits", 1),)) for row in people)
+        with suppress(OutOfRangeError):  # or the one has no answer
+            results = await store.execute(Patches(PEOPLE, steps))
+            assert [result is not None for result in results] == [True, True, False, True]
+        assert await one(store, PEOPLE, people[2]) == people[2]
+
+    @needs_transactions
+    async def test_patches_go_together_in_a_unit(self, store: Backend) -> None:
+        """They are seen inside, and go with it when it is rolled back."""
+        people = [person(number, id=identity(number)) for number in range(3)]
+        await add(store, PEOPLE, *people)
+        unit = await store.begin()
+        named = tuple(Patch(PEOPLE, ids([row]), (("name", "x"),)) for row in people)
+        results = await unit.execute(Patches(PEOPLE, named))
+        assert results == tuple(({**row, "name": "x"},) for row in people)
+        assert await stored(unit, PEOPLE) == [{**row, "name": "x"} for row in people]
+        await unit.rollback()
+        assert await stored(store, PEOPLE) == people
+
+    @needs_transactions
+    async def test_patches_that_cannot_go_together_are_refused(self, store: Backend) -> None:
+        """There is at least one, each of one document, and all change the same fields."""
+        row = person(1)
+        await add(store, PEOPLE, row, person(2))
+        named = Patch(PEOPLE, ids([row]), (("name", "x"),))
+        for wrong in (
+            (),
+            (named, Patch(PEOPLE, ids([row]), (("team", "x"),))),
+            (named, Patch(PEOPLE, ids([row]), (("name", "x"),), versions=(1,))),
+            (Patch(PEOPLE, (*ids([row]), uuid4()), (("name", "x"),)),),
+            (Patch(EVERYTHING, ids([row]), (("text", "x"),)),),
+        ):
+            with pytest.raises(InvalidRequestError):
+                await store.execute(Patches(PEOPLE, wrong))
+        assert await one(store, PEOPLE, row) == row

@@ -24,7 +24,7 @@ from healthstore.adapters.sql.mysql.dialect import MARIADB, MYSQL
 from healthstore.adapters.sql.mysql.line import Line
 from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.errors import ConfigurationError, MissingDriverError
-from healthstore.model.ops import Delete, Get, Insert
+from healthstore.model.ops import Delete, Get, Insert, Patch
 from healthstore.model.values import SORTED_TEXT
 
 __all__ = ("MySqlAdapter", "connect")
@@ -89,7 +89,7 @@ def _utf8mb4(text: str) -> str:
 class MySqlAdapter(SqlAdapter):
     """A MySQL or MariaDB database behind a pool of connections."""
 
-    capabilities = Capabilities(coalesced=frozenset({Delete, Get, Insert}))
+    capabilities = Capabilities(coalesced=frozenset({Delete, Get, Insert, Patch}))
 
     def __init__(
         self, name: str, url: BackendURL, options: Mapping[str, Any], log_in: _Open

@@ -10,9 +10,9 @@ from typing import TypeAlias
 import pymysql
 from pymysql.constants import COMMAND
 
-from healthstore.adapters.sql.dialect import BulkInsert, Connection, Row
+from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Connection, Row
 from healthstore.adapters.sql.mysql.line import Answer, Line
-from healthstore.adapters.sql.mysql.literals import as_file, inserts, literal
+from healthstore.adapters.sql.mysql.literals import as_file, inserts, literal, updates
 
 __all__ = ("LogIn", "dial")
 
@@ -50,9 +50,9 @@ class _MySqlConnection:
         (answer,) = await self._query(sql % tuple(map(literal, parameters)))
         return answer.matched
 
-    async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
-        for row in rows:
-            await self._query(sql % tuple(map(literal, row)))
+    async def update_rows(self, update: BulkUpdate, rows: Sequence[Row]) -> None:
+        for statement in updates(update, rows):
+            await self._query(statement)
 
     async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
         if self._loads and len(rows) >= _LOADED_ROWS and await self._load(insert, rows):

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from healthstore.adapters.sql.dialect import BulkInsert, Row
+from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Row
 
-__all__ = ("as_file", "inserts", "literal")
+__all__ = ("as_file", "inserts", "literal", "updates")
 
 _BYTES = 1 << 20  # of one bulk insert; a server's max_allowed_packet is 16 MiB or more
 
@@ -71,16 +71,38 @@ def _written(column: Sequence[Any], how: Mapping[type, Callable[[Any], str]]) ->
 
 def inserts(head: str, rows: Sequence[Row]) -> Iterator[str]:
     """Return the statements that insert rows: as few as the size of a statement allows."""
+    for parts in _together(rows):
+        yield f"{head}({'),('.join(parts)})"
+
+
+def updates(update: BulkUpdate, rows: Sequence[Row]) -> Iterator[str]:
+    """Return the statements that change rows by their ids: as few as their size allows."""
+    names = ", ".join(f"NULL AS `{name}`" for name in update.columns)
+    sets = ", ".join(
+        f"`{update.table}`.`{each}` = changed.`{each}`" for each in update.columns[:-1]
+    )
+    for parts in _together(rows):
+        # The first row gives the columns their names, and is dropped: no row has its id. In this
+        # order, so that the table's rows are found by the id and no other one is locked.
+        yield (
+            f"UPDATE (SELECT {names} UNION ALL SELECT {' UNION ALL SELECT '.join(parts)}) "
+            f"AS changed STRAIGHT_JOIN `{update.table}` ON `{update.table}`.`id` = changed.`id` "
+            f"SET {sets}"
+        )
+
+
+def _together(rows: Sequence[Row]) -> Iterator[Sequence[str]]:
+    """Return rows as text, as many together as the size of a statement allows."""
     columns = (_written(column, _LITERALS) for column in zip(*rows, strict=True))
     parts: list[str] = []
     size = 0
     for part in map(",".join, zip(*columns, strict=True)):
         if parts and size + len(part) > _BYTES:
-            yield f"{head}({'),('.join(parts)})"
+            yield parts
             parts, size = [], 0
         parts.append(part)
         size += len(part)
-    yield f"{head}({'),('.join(parts)})"
+    yield parts
 
 
 def _field(value: str) -> str:

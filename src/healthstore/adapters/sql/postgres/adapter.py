@@ -12,14 +12,15 @@ from healthstore.abc.options import common_options, encryption
 from healthstore.abc.tls import Tls, read_tls, tls_context
 from healthstore.abc.url import BackendURL, Host
 from healthstore.adapters.sql import prober
-from healthstore.adapters.sql.adapter import SqlAdapter
+from healthstore.adapters.sql.adapter import SqlAdapter, SqlSession
 from healthstore.adapters.sql.dialect import Connection
 from healthstore.adapters.sql.errors import misconfigured
 from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.adapters.sql.postgres.dialect import POSTGRESQL
-from healthstore.adapters.sql.postgres.driver import dial
+from healthstore.adapters.sql.postgres.driver import dial, fetch_each
 from healthstore.errors import ConfigurationError
-from healthstore.model.ops import Delete, Get, Insert
+from healthstore.model.ops import Delete, Get, Insert, Patch, Patches
+from healthstore.model.values import Document
 
 __all__ = ("PostgresAdapter", "connect")
 
@@ -57,7 +58,7 @@ def _read_sslmode(text: str) -> object:
 class PostgresAdapter(SqlAdapter):
     """A PostgreSQL database behind a pool of connections."""
 
-    capabilities = Capabilities(coalesced=frozenset({Delete, Get, Insert}))
+    capabilities = Capabilities(coalesced=frozenset({Delete, Get, Insert, Patch}))
 
     def __init__(self, name: str, url: BackendURL, options: Mapping[str, Any]) -> None:
         super().__init__(name)
@@ -89,3 +90,24 @@ class PostgresAdapter(SqlAdapter):
     async def dial(self) -> Connection:
         """Open a connection in UTC, with deadlines that the server keeps too."""
         return await dial(self._url, self._tls, self._options)
+
+    async def patches(self, session: SqlSession, op: Patches) -> tuple[tuple[Document] | None, ...]:
+        """Send the statements of single patches one after the other, as one transaction.
+
+        What a row lacks of a guard, or of being free, is told by its absence.
+        """
+        if session.in_unit:
+            return await super().patches(session, op)
+        statements = self.statements(op.collection)
+        compiled = statements.patch(op.patches[0], numbered=True)
+        # By id: two requests that want the same rows take them in one order.
+        numbered = sorted(enumerate(op.patches), key=lambda place: place[1].ids)
+        rows = [
+            compiled.bind([*statements.patch_values(each), number]) for number, each in numbered
+        ]
+        found = await fetch_each(session.connection, compiled.sql, rows)
+        results: list[tuple[Document] | None] = [None] * len(rows)
+        documents = statements.documents([tuple(row)[:-1] for row in found])
+        for row, document in zip(found, documents, strict=True):
+            results[row[-1]] = (document,)
+        return tuple(results)

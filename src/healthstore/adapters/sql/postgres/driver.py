@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 
 from healthstore.abc.url import BackendURL
-from healthstore.adapters.sql.dialect import BulkInsert, Connection, Row
+from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Connection, Row
 from healthstore.adapters.sql.pool import hang_up
 from healthstore.model.values import uuid_of
 
-__all__ = ("dial",)
+__all__ = ("dial", "fetch_each")
 
 _CLOSE_SECONDS = 0.2
 _LOCK_WAIT_SECONDS = 10  # for a row's lock
@@ -32,12 +32,16 @@ class _PostgresConnection:
         rows: Sequence[Row] = await self._inner.fetch(sql, *parameters)
         return rows
 
+    async def fetch_each(self, sql: str, rows: Sequence[Row]) -> Sequence[Row]:
+        found: Sequence[Row] = await self._inner.fetchmany(sql, rows)
+        return found
+
     async def execute(self, sql: str, parameters: Row) -> int:
         status: str = await self._inner.execute(sql, *parameters)  # "UPDATE 3"
         return int(status.rpartition(" ")[2])
 
-    async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
-        await self._inner.executemany(sql, rows)
+    async def update_rows(self, update: BulkUpdate, rows: Sequence[Row]) -> None:
+        await self._inner.executemany(update.single, rows)
 
     async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
         if len(rows) < _COPY_FROM:
@@ -71,6 +75,11 @@ class _PostgresConnection:
 
     def abandon(self) -> None:
         hang_up(self._inner._transport)  # noqa: SLF001 - terminate() needs the loop
+
+
+async def fetch_each(connection: Connection, sql: str, rows: Sequence[Row]) -> Sequence[Row]:
+    """Run a statement for each row of parameters in one trip, all or none; return all rows."""
+    return await cast("_PostgresConnection", connection).fetch_each(sql, rows)
 
 
 async def dial(

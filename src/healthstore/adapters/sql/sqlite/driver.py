@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, TypeAlias, TypeVar, cast
 
-from healthstore.adapters.sql.dialect import BulkInsert, Connection, Row
+from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Connection, Row
 from healthstore.adapters.sql.errors import misconfigured
 from healthstore.adapters.sql.sqlite.thread import CallThread
 from healthstore.errors import Condition, UnavailableError
@@ -131,8 +131,8 @@ class _SqliteConnection:
     async def execute(self, sql: str, parameters: Row) -> int:
         return await self._do(lambda inner: inner.execute(sql, parameters).rowcount)
 
-    async def execute_many(self, sql: str, rows: Sequence[Row]) -> None:
-        await self._do(lambda inner: inner.executemany(sql, rows))
+    async def update_rows(self, update: BulkUpdate, rows: Sequence[Row]) -> None:
+        await self._do(lambda inner: inner.executemany(update.single, rows))
 
     async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
         whole = len(rows) - len(rows) % _TOGETHER
@@ -141,9 +141,9 @@ class _SqliteConnection:
             together = f"{insert.head}{', '.join([row] * _TOGETHER)}"
             starts = range(0, whole, _TOGETHER)
             chunks = [[*chain.from_iterable(rows[start : start + _TOGETHER])] for start in starts]
-            await self.execute_many(together, chunks)
+            await self._do(lambda inner: inner.executemany(together, chunks))
         if whole < len(rows):
-            await self.execute_many(insert.single, rows[whole:])
+            await self._do(lambda inner: inner.executemany(insert.single, rows[whole:]))
 
     async def run(self, sql: str) -> None:
         await self.fetch(sql, ())
