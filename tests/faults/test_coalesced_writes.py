@@ -26,10 +26,18 @@ from healthstore.errors import (
 )
 from healthstore.events import FailedBack, FailedOver
 from healthstore.layers.coalesce import CoalesceLayer
-from healthstore.model.ops import Insert
+from healthstore.model.ops import Get, Insert, Patch
+from healthstore.model.values import Document
 
 CALLERS = 64
 SERVERS = ("postgresql", "mysql", "mariadb")
+# What the request holds by which joint changes are committed, and no single one does: on
+# PostgreSQL it is the only one, and somewhere in it are the values of a caller who came late.
+COMMITS_OF_CHANGES = [
+    ("postgresql", b"changed 40"),
+    ("mysql", b"\x03COMMIT"),
+    ("mariadb", b"\x03COMMIT"),
+]
 
 
 @asynccontextmanager
@@ -50,6 +58,31 @@ async def added(store: Backend, number: int) -> tuple[list[UUID], list[Any]]:
     ops = [Insert(NOTES, (each,)) for each in made]
     answers = await asyncio.gather(*map(store.execute, ops), return_exceptions=True)
     return [each["id"] for each in made if isinstance(each["id"], UUID)], answers
+
+
+async def unchanged(store: Backend) -> list[Document]:
+    """Add notes together, and return them."""
+    made = [note(f"note {place}") for place in range(CALLERS)]
+    await store.execute(Insert(NOTES, tuple(made)))
+    return made
+
+
+async def changed(store: Backend, made: Sequence[Document]) -> tuple[list[UUID], list[Any]]:
+    """Change notes, each in a task of its own; return their ids and the answers and errors."""
+    ids = [each["id"] for each in made if isinstance(each["id"], UUID)]
+    ops = [
+        Patch(NOTES, (identity,), (("text", f"changed {place}"),), (("version", 1),))
+        for place, identity in enumerate(ids)
+    ]
+    return ids, await asyncio.gather(*map(store.execute, ops), return_exceptions=True)
+
+
+async def are_changed(store: Backend, ids: Sequence[UUID]) -> list[bool]:
+    """Tell for each note whether it was changed, once and in all of its fields."""
+    found = [each for each in await store.execute(Get(NOTES, tuple(ids))) if each is not None]
+    told = [str(each["text"]).startswith("changed") for each in found]
+    assert [each["version"] for each in found] == [2 if each else 1 for each in told]
+    return told
 
 
 def together(ids: Sequence[UUID], answers: Sequence[Any]) -> dict[UUID, HealthstoreError]:
@@ -115,6 +148,54 @@ async def test_what_is_lost_before_the_commit_is_not_applied(
             assert isinstance(error, UnavailableError)
             assert error.outcome is Outcome.NOT_APPLIED
             assert not await has(store, identity)
+
+
+@pytest.mark.parametrize(("name", "commit"), COMMITS_OF_CHANGES)
+async def test_changes_whose_answer_is_lost_are_unknown_to_each(
+    name: str, commit: bytes, new_database: NewDatabase
+) -> None:
+    """The connection is reset behind the commit: all is changed, and nobody was told so."""
+    async with behind(await new_database(name)) as (store, joint, between):
+        made = await unchanged(store)
+        between.reset_on_reply(commit)
+        ids, answers = await changed(joint, made)
+        await between.struck()
+        for error in together(ids, answers).values():
+            assert isinstance(error, OutcomeUnknownError)
+            assert error.outcome is Outcome.UNKNOWN
+        assert await are_changed(store, ids) == [True] * CALLERS
+
+
+@pytest.mark.parametrize(("name", "commit"), COMMITS_OF_CHANGES)
+async def test_changes_that_never_arrive_are_unknown_to_each(
+    name: str, commit: bytes, new_database: NewDatabase
+) -> None:
+    """The connection is reset before the commit: nothing is changed, which nobody can know."""
+    async with behind(await new_database(name)) as (store, joint, between):
+        made = await unchanged(store)
+        between.reset_on_request(commit)
+        ids, answers = await changed(joint, made)
+        await between.struck()
+        failed = together(ids, answers)
+        assert await are_changed(store, ids) == [identity not in failed for identity in ids]
+        assert all(type(each) is OutcomeUnknownError for each in failed.values())
+
+
+@pytest.mark.parametrize("name", ["mysql", "mariadb"])
+async def test_changes_that_are_lost_before_the_commit_are_not_applied(
+    name: str, new_database: NewDatabase
+) -> None:
+    """The connection is reset when documents are locked: each caller may repeat its write."""
+    async with behind(await new_database(name)) as (store, joint, between):
+        made = await unchanged(store)
+        between.reset_on_request(b"SKIP LOCKED")
+        ids, answers = await changed(joint, made)
+        await between.struck()
+        failed = together(ids, answers)
+        assert await are_changed(store, ids) == [identity not in failed for identity in ids]
+        for error in failed.values():
+            assert isinstance(error, UnavailableError)
+            assert error.outcome is Outcome.NOT_APPLIED
 
 
 async def test_joint_writes_survive_a_kill(
