@@ -23,6 +23,7 @@ from healthstore.model.ops import (
     Op,
     Operation,
     Patch,
+    Patches,
     Replace,
 )
 from healthstore.testing.contract._samples import PEOPLE, person
@@ -35,6 +36,7 @@ WRITES: tuple[Operation, ...] = (
     Insert(PEOPLE, (person(1),)),
     Replace(PEOPLE, (person(1),)),
     Patch(PEOPLE, (uuid4(),), (("name", "x"),)),
+    Patches(PEOPLE, (Patch(PEOPLE, (uuid4(),), (("name", "x"),)),)),
     Delete(PEOPLE, (uuid4(),)),
     Batch((CountDocuments(PEOPLE),)),
 )

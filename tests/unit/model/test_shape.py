@@ -26,6 +26,7 @@ from healthstore.model.ops import (
     Op,
     Operation,
     Patch,
+    Patches,
     Replace,
 )
 from healthstore.model.query import (
@@ -78,11 +79,13 @@ DOCUMENTS = st.lists(st.dictionaries(NAMES, CANARIES), max_size=3).map(tuple)
 CHANGES = st.lists(st.tuples(NAMES, CANARIES), max_size=9).map(tuple)
 VERSIONS = st.none() | st.just((7_777_777,))
 ORDERS = st.lists(NAMES, max_size=3).map(parse_order)
+PATCHES = st.builds(Patch, st.just(PEOPLE), CANARY_IDS, CHANGES, CHANGES, VERSIONS)
 REQUESTS: st.SearchStrategy[Operation] = st.one_of(
     st.builds(Get, st.just(PEOPLE), CANARY_IDS),
     st.builds(Insert, st.just(PEOPLE), DOCUMENTS),
     st.builds(Replace, st.just(PEOPLE), DOCUMENTS, VERSIONS),
-    st.builds(Patch, st.just(PEOPLE), CANARY_IDS, CHANGES, CHANGES, VERSIONS),
+    PATCHES,
+    st.builds(Patches, st.just(PEOPLE), st.lists(PATCHES, max_size=3).map(tuple)),
     st.builds(Delete, st.just(PEOPLE), CANARY_IDS, VERSIONS),
     st.builds(
         Find,
@@ -125,6 +128,7 @@ def test_a_shape_is_bounded_and_holds_no_value(op: Op[Any]) -> None:
             Patch(PEOPLE, IDS, (("name", "Ada"), ("team", None)), (("visits", 1),)),
             "patch contract_people 3 ids set name, team increment visits",
         ),
+        (Patches(PEOPLE, (Patch(PEOPLE, IDS[:1]),) * 2), "patch contract_people 2 times"),
         (Delete(PEOPLE, IDS), "delete contract_people 3 ids"),
         (
             Find(
