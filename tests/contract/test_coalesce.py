@@ -14,6 +14,7 @@ from tests.layers.company import AbleLayer
 from healthstore.abc import Backend, BackendURL, Executor, Layer, Unit
 from healthstore.layers.catalog import CatalogLayer
 from healthstore.layers.coalesce import CoalesceLayer
+from healthstore.layers.coalesce.joining import FORMS
 from healthstore.layers.retry import RetryLayer
 from healthstore.model.ops import Delete, Get, Insert, Op, Patch
 from healthstore.testing.contract import ContractTests
@@ -33,8 +34,11 @@ class CrowdLayer(Layer):
 
     async def execute(self, op: Op[R]) -> R:
         """Run the operation behind two others of its lane, and before many."""
-        joined = type(op) in self.capabilities.coalesced  # otherwise each would go by itself
-        others = [asyncio.create_task(self.inner.execute(each)) for each in like(op) if joined]
+        form = FORMS.get(type(op))
+        joined = type(op) in self.capabilities.coalesced and form is not None and form.lane(op)
+        # Others of one that goes by itself would be in its way, not in its company.
+        alike = like(op) if joined else ()
+        others = [asyncio.create_task(self.inner.execute(each)) for each in alike]
         try:
             if others:
                 await asyncio.sleep(0)
@@ -51,9 +55,8 @@ def like(op: Op[Any]) -> Iterator[Op[Any]]:
     """Yield operations of the same lane that leave everything as it is."""
     for _ in range(OTHERS.get(type(op), 0)):
         if isinstance(op, Insert):
-            if op.documents:
-                one = {**op.documents[0], "id": uuid4()}
-                yield replace(op, documents=(one, one), atomic=True)  # an id twice: refused
+            one = {**op.documents[0], "id": uuid4()}
+            yield replace(op, documents=(one, one))  # an id twice: refused
         else:
             assert isinstance(op, Delete | Get | Patch)
             yield replace(op, ids=(uuid4(),))

@@ -10,16 +10,20 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
+from pymongo.errors import BulkWriteError
 
 from healthstore.abc.url import BackendURL
-from healthstore.adapters.mongo import MongoAdapter, connect
+from healthstore.adapters.mongo import MongoAdapter, connect, writes
+from healthstore.adapters.mongo.codec import Codec
 from healthstore.adapters.mongo.options import read_url
 from healthstore.adapters.mongo.session import Session
 from healthstore.errors import (
     CapabilityError,
     Condition,
     LifecycleError,
+    Outcome,
     ReadOnlyError,
+    SerializationError,
     UnavailableError,
 )
 from healthstore.model.ops import Delete, Get, Insert, Op, Patch, Replace
@@ -71,6 +75,22 @@ async def test_a_standalone_server_is_not_asked_for_the_impossible(op: Op[object
     with pytest.raises(CapabilityError) as error:
         await adapter.run(NO_SERVER, op)
     assert error.value.hint
+
+
+async def test_whatever_stops_one_of_several_others_may_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also after a conflict an insert that is not atomic must not be repeated as it was."""
+
+    async def refused(*_: object) -> None:
+        raise BulkWriteError({"writeErrors": [{"index": 1, "code": 112}], "nInserted": 1})
+
+    monkeypatch.setattr(writes, "insert", refused)
+    adapter = MongoAdapter("mongodb", read_url(BackendURL.parse("mongodb://localhost/db")))
+    adapter._codecs[PARENTS] = Codec(PARENTS)
+    with pytest.raises(SerializationError) as error:
+        await adapter.run(NO_SERVER, Insert(PARENTS, (parent(ONE), parent(TWO)), atomic=False))
+    assert error.value.outcome is Outcome.UNKNOWN
 
 
 async def test_a_read_only_session_refuses_writes() -> None:

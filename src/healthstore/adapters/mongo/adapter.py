@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import PyMongoError
+from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -414,10 +414,13 @@ class MongoAdapter(Adapter[Session]):
         else:
             try:
                 await self._single(session, writes.insert(session, codec, op))
-            except HealthstoreError as error:
-                if len(op.documents) > 1:
-                    error.outcome = Outcome.UNKNOWN  # the others were added
-                raise
+            except (BulkWriteError, HealthstoreError) as error:
+                if len(op.documents) == 1:
+                    raise
+                if isinstance(error, BulkWriteError):
+                    error = self.ours(error, Phase.WRITE, op.collection)
+                error.outcome = Outcome.UNKNOWN  # the others were added
+                raise error from None
         return len(op.documents)
 
     async def replace(self, session: Session, op: Replace) -> tuple[bool, ...]:
