@@ -8,8 +8,7 @@ same document first. Nothing survives the process: ``capabilities.durable`` is F
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
@@ -179,6 +178,8 @@ class _Session:
     tables are changed directly, and :meth:`undo` takes it back.
     """
 
+    __slots__ = ("before", "in_place", "read_only", "serializable", "tables", "written")
+
     def __init__(
         self,
         tables: Mapping[str, _Table],
@@ -231,6 +232,27 @@ class _Session:
                     raise evaluate.still_referenced(self.tables[name].collection)
 
 
+class _Single:
+    """A session for one operation: ``kept`` takes what was written, unless it failed."""
+
+    __slots__ = ("_kept", "_session")
+
+    def __init__(self, session: _Session, kept: Callable[[_Session], None]) -> None:
+        self._session = session
+        self._kept = kept
+
+    async def __aenter__(self) -> _Session:
+        return self._session
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if kind is None:
+            self._kept(self._session)
+        elif self._session.in_place:
+            self._session.undo()
+
+
 class MemoryAdapter(Adapter[_Session]):
     """A store in the memory of this process. Closing it keeps the data until it is dropped."""
 
@@ -251,20 +273,15 @@ class MemoryAdapter(Adapter[_Session]):
         """Fail only when the store is not open."""
         self._require_open()
 
-    @asynccontextmanager
-    async def session(self, effect: Effect) -> AsyncGenerator[_Session, None]:
+    def session(self, effect: Effect) -> _Single:
         """Lend a view, and keep what was written unless it failed.
 
         No operation of this adapter gives way to another task, so none sees half of this one.
         """
-        session = _Session(self._tables, in_place=self._units == 0, read_only=effect is Effect.READ)
-        try:
-            yield session
-        except BaseException:
-            if session.in_place:
-                session.undo()
-            raise
-        self._merge(session)
+        read_only = effect is Effect.READ
+        return _Single(
+            _Session(self._tables, in_place=self._units == 0, read_only=read_only), self._merge
+        )
 
     async def begin_session(self, options: UnitOptions) -> _Session:
         """Take a snapshot."""
@@ -339,7 +356,7 @@ class MemoryAdapter(Adapter[_Session]):
         """Return copies of documents by id."""
         rows = session.table(op.collection).rows
         found = map(rows.get, op.ids)
-        return tuple(each and copied_document(op.collection, each) for each in found)
+        return tuple([each and copied_document(op.collection, each) for each in found])
 
     async def find(self, session: _Session, op: Find) -> tuple[Document, ...]:
         """Return copies of the documents that satisfy a filter, in order."""

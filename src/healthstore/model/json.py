@@ -40,7 +40,6 @@ _unpack = msgspec.msgpack.Decoder().decode
 # What only an escape tells in a text, and what is equal to 0.0 but not the same.
 _NUL = b"\\u0000"
 _NEGATIVE_ZERO = b"\x80\0\0\0\0\0\0\0"
-_NEGATIVE_ZERO_AS_TEXT = b"-0.0"
 
 
 def _nested(levels: int) -> Any:
@@ -181,6 +180,6 @@ def copied_json(value: Json) -> Json:
 def may_hold_negative_zero(value: object) -> bool:
     """Tell whether a JSON value may hold -0.0, which is equal to 0.0."""
     try:
-        return _NEGATIVE_ZERO_AS_TEXT in _as_text(value)
+        return _NEGATIVE_ZERO in _pack(value)
     except TypeError:
         return True  # a class that is derived from one of JSON's types
