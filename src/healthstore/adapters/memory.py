@@ -30,9 +30,9 @@ from healthstore.errors import (
     SerializationError,
 )
 from healthstore.model import evaluate
-from healthstore.model.documents import copied_document
 from healthstore.model.evaluate import duplicate_key
-from healthstore.model.ops import CountDocuments, Delete, Effect, Find, Get, Insert, Replace
+from healthstore.model.json import Json, packed_json, unpacked_json
+from healthstore.model.ops import CountDocuments, Delete, Effect, Find, Get, Insert, Patch, Replace
 from healthstore.model.query import ALL, And, Filter, Operator, Order, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
@@ -57,7 +57,7 @@ def connect(url: BackendURL, name: str) -> MemoryAdapter:
 
 @dataclass(slots=True, eq=False)
 class _Table:
-    """A collection's documents by id, and two indexes.
+    """A collection's documents by id, their JSON packed, and two indexes.
 
     ``taken`` holds for each unique key the id that has it; ``children`` for each reference, by
     the id to which it leads, the ids of the documents that have it.
@@ -75,6 +75,11 @@ class _Table:
             self.taken.setdefault(unique.fields, {})
         for reference in self.collection.references:
             self.children.setdefault(reference.field, {})
+
+    def get(self, identity: UUID) -> Document | None:
+        """Return a copy of a document."""
+        row = self.rows.get(identity)
+        return None if row is None else _unpacked(self.collection, row)
 
     def copy(self) -> _Table:
         """Return a table that can be changed without this one; sets of children are shared."""
@@ -168,6 +173,24 @@ def _key(document: Document, fields: tuple[str, ...]) -> tuple[Value, ...] | Non
     """Return the values of a unique key, or None if one of them is null: it never collides."""
     key = tuple(document[name] for name in fields)
     return None if None in key else key
+
+
+def _packed(collection: Collection, document: Document) -> Document:
+    """Return a copy of a document to keep, which takes less room than the values of its JSON."""
+    row = document.copy()
+    for name in collection.mutable:
+        if (value := row[name]) is not None:
+            row[name] = packed_json(cast(Json, value))
+    return row
+
+
+def _unpacked(collection: Collection, row: Document) -> Document:
+    """Return a copy of what is kept to give away."""
+    document = row.copy()
+    for name in collection.mutable:
+        if (value := document[name]) is not None:
+            document[name] = unpacked_json(cast(bytes, value))
+    return document
 
 
 class _Session:
@@ -354,9 +377,7 @@ class MemoryAdapter(Adapter[_Session]):
 
     async def get(self, session: _Session, op: Get) -> tuple[Document | None, ...]:
         """Return copies of documents by id."""
-        rows = session.table(op.collection).rows
-        found = map(rows.get, op.ids)
-        return tuple([each and copied_document(op.collection, each) for each in found])
+        return tuple(map(session.table(op.collection).get, op.ids))
 
     async def find(self, session: _Session, op: Find) -> tuple[Document, ...]:
         """Return copies of the documents that satisfy a filter, in order."""
@@ -368,7 +389,7 @@ class MemoryAdapter(Adapter[_Session]):
             found = list(islice(filter(holds, rows), op.limit))
         else:
             found = evaluate.sort_documents(filter(holds, table.rows.values()), op.order)
-        return tuple(copied_document(op.collection, each) for each in found[: op.limit])
+        return tuple(_unpacked(table.collection, each) for each in found[: op.limit])
 
     async def count(self, session: _Session, op: CountDocuments) -> int:
         """Count the documents that satisfy a filter."""
@@ -394,7 +415,7 @@ class MemoryAdapter(Adapter[_Session]):
         replaced: list[bool] = []
         for document, version in zip(op.documents, expected, strict=True):
             identity = cast(UUID, document["id"])
-            stored = session.table(op.collection).rows.get(identity)
+            stored = session.table(op.collection).get(identity)
             replaced.append(stored is not None)
             if stored is not None:
                 evaluate.check_version(op.collection, stored, identity, version)
@@ -402,6 +423,21 @@ class MemoryAdapter(Adapter[_Session]):
                 self._store(session, op.collection, {**stored, **document})
                 self._require_parents(session, op.collection, document)
         return tuple(replaced)
+
+    async def patch(self, session: _Session, op: Patch) -> tuple[Document | None, ...]:
+        """Change documents and return them."""
+        table = session.table(op.collection)
+        expected = op.versions or (None,) * len(op.ids)
+        after: list[Document | None] = []
+        for identity, version in zip(op.ids, expected, strict=True):
+            document = table.get(identity)
+            if document is not None:
+                evaluate.check_version(op.collection, document, identity, version)
+            after.append(document and evaluate.patched(op, document))
+        for document in filter(None, after):
+            self._store(session, op.collection, document)
+            self._require_parents(session, op.collection, document)
+        return tuple(after)
 
     async def delete(self, session: _Session, op: Delete) -> tuple[bool, ...]:
         """Remove documents to which no other one refers."""
@@ -426,8 +462,7 @@ class MemoryAdapter(Adapter[_Session]):
                 hint="write with the entity from which it was made",
             )
         evaluate.check_document(stored, document)
-        kept = copied_document(stored, document)
-        session.put(collection, cast(UUID, kept["id"]), kept)
+        session.put(collection, cast(UUID, document["id"]), _packed(stored, document))
 
     def _require_parents(
         self, session: _Session, collection: Collection, document: Document

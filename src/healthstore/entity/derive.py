@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
 
@@ -26,6 +26,7 @@ from healthstore.entity.refusals import require_class, require_kept, require_pla
 from healthstore.entity.validators import ALWAYS, constrained, has_validators, prepared
 from healthstore.errors import ConfigurationError, InvalidRequestError
 from healthstore.model.definition import Column
+from healthstore.model.json import may_hold_negative_zero
 from healthstore.model.schema import Check, Collection, Field, Index, Reference, Unique
 from healthstore.model.values import (
     Canonicaliser,
@@ -36,6 +37,9 @@ from healthstore.model.values import (
 )
 
 __all__ = ("Derivation", "collection_of", "derive")
+
+# From the value that is kept and the one that was given.
+Differs: TypeAlias = Callable[[Any, Any], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,8 @@ class Derivation:
     """The fields whose values are no texts, but are stored as such."""
     members: Mapping[str, Mapping[object, Enum]]
     """The fields that list members of an enum, which pydantic does not find by their values."""
-    varied: tuple[tuple[str, bool], ...]
-    """The fields whose equal values may look different, and whether they are kept as JSON."""
+    varied: tuple[tuple[str, Differs], ...]
+    """The fields whose equal values may look different, and what tells whether two do."""
     parsers: Mapping[str, TypeAdapter[Any]]
     prepared: frozenset[str]
     """The fields whose validators take what the type alone does not."""
@@ -78,10 +82,6 @@ class Derivation:
     def trusted(self) -> bool:
         """Whether what was stored can be read field by field: pydantic would find nothing."""
         return not self.rechecked and self.plain
-
-
-# A zone, digits after the point, a sign of zero, or a fold; JSON may hold all of them.
-_VARIED = frozenset({Kind.DATETIME, Kind.DECIMAL, Kind.FLOAT, Kind.TIME, Kind.JSON})
 
 
 # A cache of pure derivations, by class: it holds nothing that a program could observe.
@@ -115,11 +115,7 @@ def derive(entity: type[Entity]) -> Derivation:
         readers=tuple((each.field.name, each.read) for each in declared if each.read is not None),
         texts=texts,
         members={each.field.name: each.members for each in declared if each.members},
-        varied=tuple(
-            (field.name, field.type.kind is Kind.JSON)
-            for field in collection.fields
-            if field.type.kind in _VARIED
-        ),
+        varied=tuple((each.field.name, each.differs) for each in declared if each.differs),
         parsers={each.field.name: each.parser for each in declared},
         prepared=prepared(entity),
         validated=has_validators(entity),
@@ -139,6 +135,7 @@ class _Declared:
     canonical: Canonicaliser
     together: ColumnCanonicaliser | None
     read: Callable[[Any], object] | None
+    differs: Differs | None
     members: Mapping[object, Enum]
 
 
@@ -152,11 +149,12 @@ def _declared(entity: type[Entity], name: str) -> _Declared:
     by_value = {each.value: each for each in members(annotation) if isinstance(each, Enum)}
     writer, canonical, together = None, canonicaliser(kind), column_canonicaliser(kind)
     read: Callable[[Any], object] | None = None
+    differs = _DIFFERS.get(kind.kind)
     parse = partial(parser.validate_python, strict=False, by_alias=False, by_name=True)
     if by_value:
         read = _lookup(by_value)
     elif kind.kind is Kind.JSON and not notes and (family := untyped(annotation)):
-        canonical, together = own_types(family), own_columns(family)
+        canonical, together, differs = own_types(family), own_columns(family), _own_types_differ
         read = _seen(family, parse)
     elif kind.kind is Kind.JSON or (kind.kind is Kind.TEXT and annotation not in SCALARS):
         writer = writer_of(parser)
@@ -164,7 +162,30 @@ def _declared(entity: type[Entity], name: str) -> _Declared:
     # An enum's own class finds its members by their values; a literal of members does not.
     listed = {} if isinstance(annotation, type) else by_value
     field = Field(name, kind, nullable=nullable)
-    return _Declared(field, notes, parser, writer, canonical, together, read, listed)
+    return _Declared(field, notes, parser, writer, canonical, together, read, differs, listed)
+
+
+def _scalars_differ(kept: object, value: object) -> bool:
+    """Tell whether equal values have another zone, fold, sign of zero or digits after the point."""
+    return repr(kept) != repr(value)
+
+
+def _json_differs(kept: object, value: object) -> bool:
+    return kept != value or may_hold_negative_zero(value)
+
+
+def _own_types_differ(kept: object, value: object) -> bool:
+    del kept  # what is refused otherwise: it is equal, and of the same types
+    return may_hold_negative_zero(value)
+
+
+_DIFFERS: Mapping[Kind, Differs] = {
+    Kind.DATETIME: _scalars_differ,
+    Kind.DECIMAL: _scalars_differ,
+    Kind.FLOAT: _scalars_differ,
+    Kind.TIME: _scalars_differ,
+    Kind.JSON: _json_differs,
+}
 
 
 def _after(write: Writer, canonical: Canonicaliser) -> Canonicaliser:

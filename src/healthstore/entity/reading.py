@@ -14,7 +14,6 @@ from healthstore.entity.declare import Entity
 from healthstore.entity.derive import derive
 from healthstore.errors import RefusedValueError, SchemaMismatchError
 from healthstore.model.documents import canonical_document
-from healthstore.model.json import may_hold_negative_zero
 from healthstore.model.values import Document
 
 __all__ = (
@@ -120,15 +119,9 @@ def require_valid(entity: type[M], document: Mapping[str, object]) -> M:
 def as_stored(entity: M, document: Document) -> M:
     """Return the entity as it is read when its document is stored; itself, if it looks the same."""
     given = entity.__dict__
-    for name, json in derive(type(entity)).varied:
+    for name, differs in derive(type(entity)).varied:
         kept, value = document[name], given[name]
-        if kept is value:
-            continue
-        if json:
-            changed = kept != value or may_hold_negative_zero(value)
-        else:
-            changed = repr(kept) != repr(value)
-        if changed:
+        if kept is not value and differs(kept, value):
             return from_document(type(entity), document)
     return entity
 

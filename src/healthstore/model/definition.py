@@ -124,6 +124,11 @@ class Definition:
         return tuple(each.name for each in self.fields)
 
     @cached_property
+    def required(self) -> tuple[str, ...]:
+        """The names of the fields that may not be null."""
+        return tuple(each.name for each in self.fields if not each.nullable)
+
+    @cached_property
     def sized(self) -> tuple[str, ...]:
         """The names of the fields whose values may be large."""
         return tuple(each.name for each in self.fields if each.type.kind in _SIZED)

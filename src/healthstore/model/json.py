@@ -23,7 +23,9 @@ __all__ = (
     "exact_json",
     "exact_jsons",
     "may_hold_negative_zero",
+    "packed_json",
     "sorted_json",
+    "unpacked_json",
 )
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -174,7 +176,17 @@ def sorted_json(value: Json) -> Json:
 
 def copied_json(value: Json) -> Json:
     """Return a copy of a canonical JSON value that shares no mutable part with it."""
-    return cast(Json, _unpack(_pack(value)))
+    return unpacked_json(packed_json(value))
+
+
+def packed_json(value: Json) -> bytes:
+    """Return a canonical JSON value in binary form (MessagePack), which takes little room."""
+    return _pack(value)
+
+
+def unpacked_json(packed: bytes) -> Json:
+    """Return a value for what :func:`packed_json` made of it."""
+    return cast(Json, _unpack(packed))
 
 
 def may_hold_negative_zero(value: object) -> bool:

@@ -32,13 +32,15 @@ class GuardLayer(Layer):
                 return cast(R, finish_aggregate(checked, rows))
             except HealthstoreError as error:
                 raise error.at(backend=self.name) from None
-        if isinstance(checked, Get) and len(set(checked.ids)) < len(checked.ids):
-            return cast(R, await self._get_again(checked))
+        if isinstance(checked, Get) and len(checked.ids) > 1:
+            return cast(R, await self._get_several(checked))
         return await self.inner.execute(cast("Op[R]", checked))
 
-    async def _get_again(self, op: Get) -> tuple[Document | None, ...]:
+    async def _get_several(self, op: Get) -> tuple[Document | None, ...]:
         """Ask once for an id that comes twice: each answer is a document of its own."""
         distinct = tuple(dict.fromkeys(op.ids))
+        if len(distinct) == len(op.ids):
+            return await self.inner.execute(op)
         found = await self.inner.execute(Get(op.collection, distinct))
         by_id = dict(zip(distinct, found, strict=True))
         return tuple(

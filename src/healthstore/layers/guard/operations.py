@@ -102,7 +102,8 @@ def _check_ensure(op: Ensure, store: Executor) -> Ensure:
 
 
 def _check_get(op: Get, _: Executor) -> Get:
-    return Get(op.collection, checked_ids(op.collection, op.ids, distinct=False))
+    ids = checked_ids(op.collection, op.ids, distinct=False)
+    return op if ids is op.ids else Get(op.collection, ids)
 
 
 def _check_insert(op: Insert, store: Executor) -> Insert:
@@ -113,6 +114,8 @@ def _check_insert(op: Insert, store: Executor) -> Insert:
         _require_transactions("adding several documents atomically", op.collection, store)
     if op.checked_references:
         _require_references(op.collection, store)
+    if documents is op.documents:
+        return op
     return Insert(op.collection, documents, op.atomic, op.checked_references, canonical=True)
 
 

@@ -22,6 +22,7 @@ __all__ = (
 )
 
 MAX_IDS = 10_000
+_UUID_ONLY: frozenset[type] = frozenset({UUID})
 
 
 def checked_documents(op: Insert | Replace, store: Executor) -> tuple[Document, ...]:
@@ -53,13 +54,13 @@ def checked_ids(collection: Collection, ids: Sequence[UUID], *, distinct: bool) 
     if len(ids) > MAX_IDS:
         raise invalid(collection, f"more than {MAX_IDS} ids in one request", "split the list")
     given: Sequence[object] = ids
-    if all(type(identity) is UUID for identity in given):
+    if set(map(type, given)) <= _UUID_ONLY:
         checked = tuple(ids)
     elif None in given:
         raise refused(collection, "id", TypeError("expects UUID, not None"))
     else:
         checked = tuple(cast(UUID, checked_value(collection, "id", each)) for each in ids)
-    if distinct:
+    if distinct and len(checked) > 1:
         _require_distinct(collection, checked)
     return checked
 
