@@ -12,9 +12,11 @@ from typing import Annotated, Any, NewType, Optional, Self
 import pytest
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     PrivateAttr,
     PydanticSchemaGenerationError,
     SecretStr,
@@ -25,7 +27,7 @@ from pydantic import (
 from typing_extensions import TypeAliasType
 
 from healthstore import DatabaseManager, Digits, Entity, F, MaxLength, Ref
-from healthstore.entity import collection_of, is_validated
+from healthstore.entity import collection_of, from_document, is_validated, to_document
 from healthstore.errors import ConfigurationError, RefusedValueError
 from healthstore.model.schema import Field as SchemaField
 from healthstore.model.values import FieldType, Kind
@@ -431,3 +433,62 @@ async def test_a_strict_entity_is_strict_when_it_is_updated() -> None:
         with pytest.raises(RefusedValueError):
             await rows.update(kept.id, {"grade": 1})
         assert (await rows.update(kept.id, {"number": 5})).grade is Grade.HIGH
+
+
+class Sample(BaseModel):
+    """A model with an instant, a number, and any JSON."""
+
+    at: AwareDatetime
+    rate: float = 0.0
+    more: dict[str, Any] = Field(default={})
+
+
+class Sampled(Entity, collection="sampled"):
+    """JSON in several ways."""
+
+    anything: JsonValue = None
+    maybe: JsonValue | None = None
+    rates: list[float] = Field(default=[])
+    sample: Sample | None = None
+
+
+def _itself() -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    value["back"] = value
+    return value
+
+
+_AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("anything", {"a": [float("nan")]}, "holds NaN or infinity"),
+        ("maybe", {"canary\ud800": 1}, "holds a lone surrogate"),
+        ("anything", _itself(), "holds itself"),
+        ("rates", [1.0, float("inf")], "holds NaN or infinity"),
+        ("sample", Sample(at=_AT, rate=float("nan")), "holds NaN or infinity"),
+        ("sample", Sample.model_construct(at=_AT, more=_itself()), "holds itself"),
+        ("sample", Sample.model_construct(at=_AT, more={"\ud800": 1}), "holds a lone surrogate"),
+    ],
+)
+def test_what_json_does_not_hold_is_told_by_its_reason(
+    field: str, value: object, reason: str
+) -> None:
+    """Whatever type a field has: what is wrong with its value, not that something is."""
+    entity = Sampled()
+    entity.__dict__[field] = value
+    with pytest.raises(RefusedValueError, match=reason) as error:
+        to_document(entity)
+    assert (error.value.entity, error.value.field) == ("Sampled", field)
+    assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [None, True, 3, 1.5, "text", [1, {"a": None}], {"b": [1.0]}])
+def test_any_json_value_comes_back(value: JsonValue) -> None:
+    """A field of any JSON value keeps each kind of it, with its type."""
+    entity = Sampled(anything=value, maybe=value)
+    back = from_document(Sampled, to_document(entity))
+    assert back == entity
+    assert repr(back) == repr(entity)

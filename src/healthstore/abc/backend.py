@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from healthstore.abc.prober import PoolFigures, Prober
+from healthstore.model.json import MOST_BYTES
 from healthstore.model.ops import Op
 
 __all__ = ("Backend", "Capabilities", "Executor", "Isolation", "Unit", "UnitOptions")
@@ -33,7 +34,7 @@ class Capabilities:
     """References are enforced, also against concurrent writers."""
     serializable: bool = True
     """Units can run at ``Isolation.SERIALIZABLE``; ``SNAPSHOT`` comes with transactions."""
-    max_document_bytes: int = 8 * 1024 * 1024
+    max_document_bytes: int = MOST_BYTES
     """Bytes of the largest document; ``healthstore.model.size`` says what counts."""
     coalesced: frozenset[type[Op[Any]]] = frozenset()
     """The operations of which several, sent as one, take little longer than one by itself."""

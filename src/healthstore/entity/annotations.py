@@ -128,11 +128,12 @@ JSON: frozenset[object] = frozenset(
 _UNTYPED: Mapping[object, type] = {
     **dict.fromkeys((dict[str, Any], dict[str, object], dict[str, JsonValue]), dict),
     **dict.fromkeys((list[Any], list[object], list[JsonValue]), list),
+    **dict.fromkeys((JsonValue, JsonValue | None), object),
 }
 
 
 def untyped(annotation: object) -> type | None:
-    """Return dict or list for an annotation that says no more of a JSON value than this."""
+    """Return dict, list or object for an annotation that says no more of a JSON value than this."""
     try:
         return _UNTYPED.get(annotation)
     except TypeError:  # an annotation of a value that cannot be hashed

@@ -151,9 +151,12 @@ def _declared(entity: type[Entity], name: str) -> _Declared:
     read: Callable[[Any], object] | None = None
     differs = _DIFFERS.get(kind.kind)
     parse = partial(parser.validate_python, strict=False, by_alias=False, by_name=True)
+    # JsonValue is an alias with notes of pydantic's own: it is known by its name only.
+    family = untyped(info.annotation if untyped(info.annotation) else annotation)
+    noted = info.metadata if untyped(info.annotation) else notes
     if by_value:
         read = _lookup(by_value)
-    elif kind.kind is Kind.JSON and not notes and (family := untyped(annotation)):
+    elif kind.kind is Kind.JSON and family and not noted:
         canonical, together, differs = own_types(family), own_columns(family), _own_types_differ
         read = _seen(family, parse)
     elif kind.kind is Kind.JSON or (kind.kind is Kind.TEXT and annotation not in SCALARS):

@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from healthstore.model.json import MAX_DEPTH, in_itself, too_deep
+
 __all__ = ("parts", "same")
 
 
@@ -34,8 +36,11 @@ def same(one: object, other: object, *, exact: bool = False) -> bool:
     return one == other if compare is None else compare(one, other, exact)
 
 
-def parts(value: object) -> Iterator[object]:
-    """Yield the values that a value holds, however deep, keys as well."""
+def parts(value: object, above: tuple[int, ...] = ()) -> Iterator[object]:
+    """Yield the values that a value holds, however deep, keys as well.
+
+    Raises ValueError for one that holds itself, or is nested much deeper than what can be kept.
+    """
     if isinstance(value, Mapping):
         held: Any = (*value.keys(), *value.values())
     elif isinstance(value, BaseModel):
@@ -47,8 +52,12 @@ def parts(value: object) -> Iterator[object]:
     else:
         yield value
         return
+    if id(value) in above:
+        raise in_itself()
+    if len(above) > 2 * MAX_DEPTH:
+        raise too_deep()
     for each in held:
-        yield from parts(each)
+        yield from parts(each, (*above, id(value)))
 
 
 _LEAVES = frozenset({str, int, float, bool, type(None)})

@@ -23,8 +23,8 @@ from healthstore.entity.annotations import is_typed_dict
 from healthstore.entity.declare import Entity
 from healthstore.entity.equality import parts, same
 from healthstore.errors import ConfigurationError
-from healthstore.model.json import exact_json, exact_jsons
-from healthstore.model.refusals import AdvisedError
+from healthstore.model.advice import AdvisedError
+from healthstore.model.json import canonical_json, exact_json, exact_jsons
 from healthstore.model.values import Canonicaliser, ColumnCanonicaliser, Value
 
 __all__ = ("Writer", "extra", "nodes", "own_columns", "own_types", "parser_of", "writer_of")
@@ -107,16 +107,17 @@ def writer_of(adapter: TypeAdapter[Any]) -> Writer:
             )
         except (PydanticSerializationError, ValueError, TypeError, RecursionError):
             # `from None`: the message of the cause may quote the value.
-            raise AdvisedError("cannot be written as JSON", _ADVICE) from None
+            raise _unfit(value, "cannot be written as JSON") from None
         # JSON has no tuple, no Decimal and no datetime: only the field's type brings them back.
         try:
             back: object = adapter.validate_python(
                 written, strict=False, by_alias=False, by_name=True
             )
-        except ValidationError:
-            raise AdvisedError("cannot be read back from what is stored", _ADVICE) from None
-        if not (plain and value == back) and not same(value, back, exact=exact):
-            raise AdvisedError("would come back from the store as another value", _ADVICE)
+            alike = (plain and value == back) or same(value, back, exact=exact)
+        except (ValidationError, RecursionError):
+            raise _unfit(value, "cannot be read back from what is stored") from None
+        if not alike:
+            raise _unfit(value, "would come back from the store as another value")
         return written
 
     return write
@@ -130,7 +131,7 @@ def own_types(family: type) -> Canonicaliser:
             raise AdvisedError(f"expects {family.__name__}, not {type(value).__name__}", _ADVICE)
         try:
             return exact_json(value)
-        except (TypeError, ValueError) as error:
+        except TypeError as error:
             raise AdvisedError(str(error), _ADVICE) from None
 
     return canonical
@@ -142,7 +143,7 @@ def own_columns(family: type) -> ColumnCanonicaliser:
     plain = {family, NoneType}
 
     def canonical(values: list[object]) -> Sequence[Value]:
-        if plain.issuperset(map(type, values)):
+        if family is object or plain.issuperset(map(type, values)):
             return exact_jsons(values)
         return [None if value is None else one(value) for value in values]
 
@@ -154,6 +155,17 @@ def extra(node: dict[str, Any]) -> tuple[object, object]:
     config = node.get("config")
     said = config.get("extra_fields_behavior") if isinstance(config, dict) else None
     return node.get("extra_behavior"), said
+
+
+def _unfit(value: object, otherwise: str) -> ValueError:
+    """Return the error for a value that could not be kept: what is wrong with a part of it, if known."""
+    try:
+        for each in parts(value):
+            if isinstance(each, str | float):
+                canonical_json(each)
+    except ValueError as error:
+        return error
+    return AdvisedError(otherwise, _ADVICE)
 
 
 def _require_zones(value: object) -> None:

@@ -14,6 +14,7 @@ from healthstore.entity.declare import Entity
 from healthstore.entity.derive import derive
 from healthstore.errors import RefusedValueError, SchemaMismatchError
 from healthstore.model.documents import canonical_document
+from healthstore.model.json import in_itself, too_deep
 from healthstore.model.values import Document
 
 __all__ = (
@@ -133,6 +134,8 @@ def from_written(entity: type[M], document: Document) -> M:
 
 _KNOWN = frozenset(get_args(ErrorType))
 _FROM_VALIDATORS = frozenset({"value_error", "assertion_error"})
+# What pydantic says in words of its own about values of values.
+_RECURSIONS = {"recursion_loop": in_itself, "recursion_depth_exceeded": too_deep}
 # What pydantic takes from the value into its message.
 _QUOTED = ("error", "tag", "encoding_error", "tz_actual")
 
@@ -142,6 +145,8 @@ def reason(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     if first["type"] in _FROM_VALIDATORS or first["type"] not in _KNOWN:
         return "is refused by the entity's validator"
+    if first["type"] in _RECURSIONS:
+        return str(_RECURSIONS[first["type"]]())
     message, context = first["msg"], first.get("ctx", {})
     for name in _QUOTED:
         if name in context:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from math import isfinite
 from sys import float_info
@@ -11,20 +11,25 @@ from typing import Annotated, Any, Final, TypeAlias, cast
 
 import msgspec
 
+from healthstore.model.advice import AdvisedError
 from healthstore.model.text import require_text
 
 __all__ = (
     "INT64_MAX",
     "INT64_MIN",
+    "MAX_DEPTH",
+    "MOST_BYTES",
     "Json",
     "canonical_json",
     "canonical_jsons",
     "copied_json",
     "exact_json",
     "exact_jsons",
+    "in_itself",
     "may_hold_negative_zero",
     "packed_json",
     "sorted_json",
+    "too_deep",
     "unpacked_json",
 )
 
@@ -33,6 +38,11 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 MAX_DEPTH = 64
+MOST_BYTES: Final = 8 * 1024 * 1024
+"""Of a document, on every backend; so of JSON as its text, too."""
+
+_TOLD: Final = 8  # levels of a place
+_ELSEWHERE: Final = "store large content elsewhere, and its address here"
 
 _as_text = msgspec.json.Encoder().encode
 _pack = msgspec.msgpack.Encoder().encode
@@ -63,41 +73,42 @@ def canonical_json(value: object) -> Json:
     """Return a JSON value with sorted keys, checked to round-trip on every backend.
 
     It shares no mutable part with the one that was given. Raises ``TypeError`` or ``ValueError``
-    for anything else; the message never holds a value.
+    for anything else; the message never holds a value, nor a key: it counts the parts on the way
+    to what is wrong, from 1.
 
     Most values are written, read and compared in C, in a fifth of the time of a walk: what
     comes back equal, of JSON's types and within their bounds, is canonical. All others are walked.
     """
     back = _read_back(value)
-    return _walked(value, 0) if back is _DOUBTFUL else cast(Json, back)
+    return _by_walk(value) if back is _DOUBTFUL else cast(Json, back)
 
 
 def canonical_jsons(values: list[object]) -> list[Json]:
     """Return the same as :func:`canonical_json` for each of several values, in less time."""
-    back = _read_back(values)
+    back = _all_read_back(values)
     return list(map(canonical_json, values)) if back is _DOUBTFUL else cast("list[Json]", back)
 
 
 def exact_json(value: object) -> Json:
     """Return the same as :func:`canonical_json` for a value that is made of JSON's own types.
 
-    Raises ``ValueError`` where another one, a tuple or an enum's member say, would come back as
+    Raises ``TypeError`` where another one, a tuple or an enum's member say, would come back as
     one of those.
     """
     kept = _read_back(value)
     if kept is _DOUBTFUL:
-        kept = _walked(value, 0)
+        kept = _by_walk(value)
         equal = kept == value
     else:
         equal = True
     if not (equal and _has_own_types(value)):
-        raise ValueError("would come back from the store as another value")
+        raise TypeError("would come back from the store as another value")
     return cast(Json, kept)
 
 
 def exact_jsons(values: list[object]) -> list[Json]:
     """Return the same as :func:`exact_json` for each of several values, in less time."""
-    back = _read_back(values)
+    back = _all_read_back(values)
     if back is _DOUBTFUL or not _has_own_types(values):
         return list(map(exact_json, values))
     return cast("list[Json]", back)
@@ -106,10 +117,10 @@ def exact_jsons(values: list[object]) -> list[Json]:
 def _has_own_types(value: Any) -> bool:
     """Tell whether no value is of a class that is derived from one of JSON's types.
 
-    The marshal module writes nothing else, and is as fast as msgspec, which writes some.
+    The marshal module writes nothing else, and is faster than msgspec, which writes some.
     """
     try:
-        marshal.dumps(value, 2)  # a later version looks for what is there twice
+        marshal.dumps(value, 4)  # which writes what is there twice once
     except ValueError:
         return False
     return True
@@ -122,12 +133,81 @@ def _read_back(value: object) -> object:
     """Return what comes back when a value is written and read, or that this is doubtful."""
     try:
         packed = _pack_sorted(value)
+        _require_moderate(packed)
         if _NEGATIVE_ZERO in packed or _NUL in _as_text(value):
             return _DOUBTFUL
         back: object = _unpack_checked(packed)
+    except AdvisedError:
+        raise
     except (ArithmeticError, TypeError, ValueError, RecursionError):
         return _DOUBTFUL  # the walk says what is wrong with it
     return back if back == value else _DOUBTFUL
+
+
+def _all_read_back(values: list[object]) -> object:
+    """Return the same of several values; together they may be large, where none of them is."""
+    try:
+        return _read_back(values)
+    except AdvisedError:
+        return _DOUBTFUL
+
+
+def _require_moderate(packed: bytes) -> None:
+    """Raise AdvisedError for what is surely too large; the document is measured exactly later.
+
+    What is shared by many parts is small in memory: written once it shows its size, and each
+    further step would take as long as that one, or longer.
+    """
+    if len(packed) > 2 * MOST_BYTES:
+        raise AdvisedError(f"takes more than {MOST_BYTES} bytes as JSON", _ELSEWHERE)
+
+
+def _by_walk(value: object) -> Json:
+    try:
+        return _walked(value, 0)
+    except (TypeError, ValueError) as error:
+        found = _fault(value, (), ())
+        raise found or error from None
+
+
+def _fault(value: object, place: tuple[int, ...], above: tuple[int, ...]) -> Exception | None:
+    """Return what is wrong first with a value, and at which of its parts; None if nothing is."""
+    if isinstance(value, Enum):
+        value = value.value
+    parts: Iterable[object]
+    if isinstance(value, Mapping):
+        parts = value.values()
+    elif isinstance(value, list | tuple):
+        parts = cast("Iterable[object]", value)
+    else:
+        parts = ()
+    try:
+        if id(value) in above:
+            raise in_itself()
+        if isinstance(value, Mapping):
+            for key in cast("Mapping[object, object]", value):
+                _require_key(key)
+        if isinstance(value, Mapping | list | tuple):
+            if len(above) >= MAX_DEPTH:
+                raise too_deep()
+        else:
+            _walked(value, len(above))
+    except (TypeError, ValueError) as error:
+        way = ".".join(map(str, place[:_TOLD])) + ("…" if len(place) > _TOLD else "")
+        return type(error)(f"{error}, at part {way}" if place else str(error))
+    inner = (*above, id(value))
+    faults = (_fault(each, (*place, count), inner) for count, each in enumerate(parts, 1))
+    return next(filter(None, faults), None)
+
+
+def in_itself() -> ValueError:
+    """Return the error for a value that is one of its own parts."""
+    return ValueError("holds itself")
+
+
+def too_deep() -> ValueError:
+    """Return the error for a value whose parts have parts, and so on, too often."""
+    return ValueError(f"is nested deeper than {MAX_DEPTH} levels")
 
 
 def _walked(value: object, depth: int) -> Json:  # noqa: C901, PLR0911 - a case per type
@@ -148,7 +228,7 @@ def _walked(value: object, depth: int) -> Json:  # noqa: C901, PLR0911 - a case 
             raise ValueError("holds NaN or infinity; only finite numbers can be kept")
         return float(value) + 0.0
     if depth >= MAX_DEPTH:
-        raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
+        raise too_deep()
     if isinstance(value, list | tuple):
         return [_walked(item, depth + 1) for item in value]
     if kind is dict or isinstance(value, Mapping):
@@ -157,13 +237,18 @@ def _walked(value: object, depth: int) -> Json:  # noqa: C901, PLR0911 - a case 
 
 
 def _walked_object(value: Mapping[object, object], depth: int) -> dict[str, Json]:
-    keys: list[str] = []
-    for key in value:
-        if not isinstance(key, str):
-            raise TypeError(f"expects str as the key of a JSON object, not {type(key).__name__}")
+    keys = sorted(map(_require_key, value))
+    return {key: _walked(value[key], depth + 1) for key in keys}
+
+
+def _require_key(key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"expects str as the key of a JSON object, not {type(key).__name__}")
+    try:
         require_text(key)
-        keys.append(str(key))
-    return {key: _walked(value[key], depth + 1) for key in sorted(keys)}
+    except ValueError as error:
+        raise ValueError(f"{error}, in a key") from None
+    return str(key)
 
 
 def sorted_json(value: Json) -> Json:

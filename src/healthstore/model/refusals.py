@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from healthstore.errors import InvalidRequestError, NotNullError, RefusedValueError
+from healthstore.model.advice import AdvisedError
 from healthstore.model.definition import Definition
 
-__all__ = ("AdvisedError", "invalid", "missing_value", "refused")
-
-
-class AdvisedError(ValueError):
-    """A reason against a value, in words without the value, and what to do about it."""
-
-    def __init__(self, reason: str, hint: str = "") -> None:
-        super().__init__(reason)
-        self.hint = hint
+__all__ = ("invalid", "missing_value", "refused")
 
 
 def invalid(

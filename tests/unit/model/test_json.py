@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,7 +91,7 @@ def _outcome(make: Callable[[object], object], value: object) -> object:
 @given(st.recursive(ODD, _nested, max_leaves=12))
 def test_the_fast_way_gives_what_the_walk_gives(value: object) -> None:
     """Each value ends alike both ways: the same value of the same types, or the same error."""
-    assert _outcome(canonical_json, value) == _outcome(lambda each: json._walked(each, 0), value)
+    assert _outcome(canonical_json, value) == _outcome(json._by_walk, value)
 
 
 @given(st.lists(st.recursive(ODD, _nested, max_leaves=6), max_size=4))
@@ -112,3 +113,88 @@ def test_a_copy_of_a_canonical_value_is_the_same(value: object) -> None:
     except (TypeError, ValueError):
         return
     assert repr(copied_json(kept)) == repr(kept)
+
+
+def nested(levels: int, leaf: object = 1) -> object:
+    """Return a list in a list in a list."""
+    value = leaf
+    for level in range(levels):
+        value = {"]}[{": value} if level % 2 else [value, ']]]]\\"[[[[']
+    return value
+
+
+def itself() -> object:
+    """Return an object that holds itself."""
+    value: dict[str, object] = {"name": "canary-5ecret"}
+    value["more"] = [{"back": value}]
+    return value
+
+
+def shared(levels: int) -> object:
+    """Return what has a few parts, each of them twice: written, it has two to that power."""
+    value: object = "canary-5ecret"
+    for _ in range(levels):
+        value = {"left": value, "right": value}
+    return value
+
+
+REFUSED: list[tuple[object, str]] = [
+    (float("nan"), "holds NaN or infinity; only finite numbers can be kept"),
+    (
+        {"a": 1, "b": [1, {"c": float("-inf")}]},
+        "holds NaN or infinity; only finite numbers can be kept, at part 2.2.1",
+    ),
+    (
+        {"a": {"canary-5ecret\ud800": 1}},
+        "holds a lone surrogate, which is not valid Unicode, in a key, at part 1",
+    ),
+    (
+        ["x", ["canary-5ecret\ud800"]],
+        "holds a lone surrogate, which is not valid Unicode, at part 2.1",
+    ),
+    ({"a\x00": 1}, "holds U+0000, which PostgreSQL cannot store, in a key"),
+    ([1, 2**63], "holds an integer beyond signed 64 bits, at part 2"),
+    ([{1: 2}], "expects str as the key of a JSON object, not int, at part 1"),
+    ([b"canary-5ecret"], "expects a JSON value, not bytes, at part 1"),
+    (itself(), "holds itself, at part 2.1.1"),
+    (shared(22), f"takes more than {json.MOST_BYTES} bytes as JSON"),
+]
+
+
+@pytest.mark.parametrize(("value", "reason"), REFUSED, ids=[each for _, each in REFUSED])
+@pytest.mark.parametrize("make", [canonical_json, exact_json])
+def test_a_refusal_says_what_is_wrong_and_where(
+    make: Callable[[object], object], value: object, reason: str
+) -> None:
+    """The true reason, and the way to it in numbers: a key may be as private as a value."""
+    with pytest.raises((TypeError, ValueError)) as error:
+        make(value)
+    assert str(error.value) == reason
+
+
+@pytest.mark.parametrize("levels", [65, 100, 400, 2_000, 100_000])
+def test_what_is_nested_too_deep_is_told_so(levels: int) -> None:
+    """However deep it is: no recursion of Python's or of a library's is the reason."""
+    with pytest.raises(ValueError, match="nested deeper than 64 levels, at part 1"):
+        canonical_json(nested(levels))
+
+
+@pytest.mark.parametrize("levels", [1, 63, 64])
+def test_what_is_not_nested_too_deep_is_kept(levels: int) -> None:
+    """Up to 64 levels, whatever brackets stand in texts and keys."""
+    value = nested(levels)
+    assert canonical_json(value) == value
+
+
+def test_what_is_shared_is_written_once_to_find_that_it_is_too_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A value too large as JSON is neither read back, nor compared, nor walked."""
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    for name in ("_as_text", "_unpack_checked", "_walked"):
+        monkeypatch.setattr(json, name, never)
+    with pytest.raises(ValueError, match="bytes as JSON"):
+        canonical_json(shared(22))
