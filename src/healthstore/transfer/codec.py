@@ -19,6 +19,7 @@ from healthstore.model.evaluate import check_document
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Canonicaliser, Document, FieldType, Kind, Value, canonicaliser
 from healthstore.model.wire import from_tagged, to_tagged
+from healthstore.transfer.unread import unread
 
 __all__ = ("MALFORMED", "LineDecoder", "LineEncoder")
 
@@ -227,7 +228,7 @@ class LineDecoder:
         except MALFORMED:  # also UnicodeDecodeError, which quotes the line
             row = None
         if not isinstance(row, dict):
-            return RefusedValueError("is no JSON object", entity=entity)
+            return RefusedValueError(unread(line), entity=entity)
         for each in self.collection.fields:
             if each.name not in row:
                 return RefusedValueError("is missing", entity=entity, field=each.name)

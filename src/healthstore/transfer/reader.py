@@ -143,7 +143,12 @@ class BackupReader:
         length = min(size, _LONGEST_FOOTER)
         self._file.seek(size - length)
         tail = self._file.read(length)
+        if b"\r\n" in tail:
+            raise _corrupt("its lines end in CR LF: something took it for a text and changed it")
         start = tail.rfind(b"\n" + FOOTER) + 1
+        end = tail.find(b"\n", start) + 1
+        if 0 < end < len(tail) if start else self._has_footer():
+            raise _corrupt("something was appended after its last line")
         if start == 0 or not tail.endswith(b"}\n"):
             raise _corrupt("its last line is missing: it was cut off")
         self._footer_at = size - length + start
@@ -158,6 +163,16 @@ class BackupReader:
             written = b""
         if written != tail[start:]:
             raise _corrupt("its last line is damaged")
+
+    def _has_footer(self) -> bool:
+        """Tell whether a line anywhere begins as the last one does."""
+        self._file.seek(0)
+        before = b""
+        while chunk := self._file.read(_CHUNK):
+            if b"\n" + FOOTER in before + chunk:
+                return True
+            before = chunk[-len(FOOTER) :]
+        return False
 
     # --- lines -----------------------------------------------------------------------------
 

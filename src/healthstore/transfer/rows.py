@@ -26,6 +26,7 @@ from healthstore.model.schema import Collection
 from healthstore.model.values import Kind
 from healthstore.transfer.digest import Page
 from healthstore.transfer.place import require_file
+from healthstore.transfer.unread import unread
 
 __all__ = ("FilePage", "Row", "RowFile", "bad_row")
 
@@ -128,11 +129,8 @@ def _json_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
             hint = "leave one of them"
             raise bad_row(number, "has two values of one name", collection, hint=hint) from None
         except (RecursionError, ValueError):
-            hint = (
-                "write one object on each line; NaN, infinities, numbers beyond those of 64-bit "
-                "floats and lone surrogates are no JSON"
-            )
-            raise bad_row(number, "is no JSON object", collection, hint=hint) from None
+            hint = "write one JSON object on each line"
+            raise bad_row(number, unread(line), collection, hint=hint) from None
         yield number, row
 
 

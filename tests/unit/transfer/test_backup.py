@@ -357,6 +357,27 @@ async def test_a_flipped_byte_anywhere_is_found(path: Path) -> None:
         await corrupt(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda whole: whole.replace(b"\n", b"\r\n"), "CR LF"),
+        (lambda whole: whole + b"\n", "something was appended"),
+        (lambda whole: whole + b"more\n", "something was appended"),
+        (lambda whole: whole + b"x" * (5 << 20), "something was appended"),
+        (lambda whole: whole + b"}\n" * (3 << 20), "something was appended"),
+        (lambda whole: whole[:-1], "cut off"),
+        (lambda whole: whole[: len(whole) // 2], "cut off"),
+    ],
+    ids=["line ends", "an empty line", "a line", "much", "many lines", "one byte", "half"],
+)
+async def test_what_happened_to_a_whole_file_is_told(
+    path: Path, change: Callable[[bytes], bytes], says: str
+) -> None:
+    """Line ends of another system, something behind the end, or a missing end: each by its name."""
+    put(path, change(content(path)))
+    assert says in await corrupt(path)
+
+
 async def test_a_file_that_is_cut_anywhere_is_refused(path: Path) -> None:
     """A restore refuses a file that ends early, wherever."""
     raw = content(path)

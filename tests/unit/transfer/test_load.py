@@ -217,6 +217,12 @@ async def test_numbers_of_json_stay_what_they_are(tmp_path: Path) -> None:
     [
         ('{"code": 1}\n{"code": 2', 2, "no JSON object"),
         ('{"code": 1}\n\n[3]\n', 3, "no JSON object"),
+        ('{"code": ' + "1" * 100_000 + "}", 1, "number beyond those of 64-bit floats"),
+        ('{"code": 1, "data": [1e999]}', 1, "number beyond those of 64-bit floats"),
+        ('{"code": 1, "data": [NaN]}', 1, "NaN or infinity"),
+        ('{"code": 1, "data": [-Infinity]}', 1, "NaN or infinity"),
+        ('{"code": 1, "data": {"\\ud800": 1}}', 1, "lone surrogate"),
+        ('{"code": 1, "data": ' + "[" * 5_000 + "]" * 5_000 + "}", 1, "nested too deep"),
         ('{"code": 1}\n{"code": "' + _SECRET + '"}', 2, r"cannot be converted \(ValueError\)"),
         ('{"name": "' + _SECRET + '"}', 1, r"cannot be converted \(KeyError\)"),
         ('{"code": 1, "energy": 1.23456}', 1, "does not fit"),
