@@ -65,20 +65,17 @@ def test_reads_alone_are_degraded(filled: Run) -> None:
 
 @pytest.mark.parametrize("wait", [(), ("--wait", "0.5")])
 def test_nothing_that_serves_ends_with_5(run: Run, wait: tuple[str, ...]) -> None:
-    """A member that cannot be reached: exit 5, also after waiting, and within its time."""
-    started = time.monotonic()
+    """A member that cannot be reached: exit 5, also after waiting, which ends with its time."""
     ended = run("health", "--url", DOWN, *wait, "--json")
-    assert time.monotonic() - started < 10
     assert (ended.code, ended.data["mode"]) == (Exit.UNAVAILABLE, "down")
-    assert ("not ready" in ended.err) is bool(wait)
+    assert ("not ready after 0.5 s" in ended.err) is bool(wait)
     assert SECRET not in ended.out + ended.err
 
 
 def test_waiting_ends_when_it_is_ready(filled: Run) -> None:
-    """``--wait`` does not wait when requests are served."""
-    started = time.monotonic()
-    assert filled("health", "--url", ONE, "--wait", "30").code == Exit.OK
-    assert time.monotonic() - started < 10
+    """``--wait`` does not wait when requests are served: here it would take a month."""
+    ended = filled("health", "--url", ONE, "--wait", "2592000")
+    assert (ended.code, ended.err) == (Exit.OK, "")
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar, TypeVar
 from uuid import UUID
 
@@ -279,6 +281,52 @@ async def test_a_locked_file_is_waited_for_once(backend: SqliteAdapter, path: Pa
     other.close()
     await store.execute(Insert(NOTES, (note(2),)))
     await patient.close()
+
+
+@pytest.fixture
+def foreign() -> Iterator[Path]:
+    """Lend a folder of somebody else's: a file in it, and another folder, are for its owner only."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "there.db").touch(0o600)
+        (folder / "closed").mkdir(0o700)
+        own = os.geteuid() != 0
+        if own:
+            (folder / "there.db").chmod(0)
+            (folder / "closed").chmod(0)
+            folder.chmod(0o555)
+        else:
+            os.seteuid(65534)  # nobody: root may do everything
+        try:
+            yield folder
+        finally:
+            if own:
+                folder.chmod(0o755)
+                (folder / "closed").chmod(0o700)
+            else:
+                os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "says"),
+    [
+        ("new.db", ConfigurationError, "cannot be made: Permission denied"),
+        ("closed/new.db", ConfigurationError, "Permission denied"),
+        ("closed/in/new.db", ConfigurationError, "can neither be opened nor made"),
+        ("there.db", UnavailableError, "file cannot be opened"),
+    ],
+)
+async def test_a_folder_or_file_of_somebody_else_is_told_as_that(
+    foreign: Path, name: str, kind: type[HealthstoreError], says: str
+) -> None:
+    """Who may not write there hears of the user and the folder, not of a host and a port."""
+    backend = connect(BackendURL.parse(f"sqlite:///{foreign / name}"))
+    with pytest.raises(kind, match=says) as error:
+        await backend.open()
+    assert "the user of this program" in error.value.hint
+    assert "folder" in error.value.hint
+    assert error.value.outcome is Outcome.NOT_APPLIED
 
 
 class AskingAdapter(SqliteAdapter):

@@ -54,6 +54,7 @@ class Verdict(StrEnum):
     READ_ONLY = "read only"
     FULL = "disk full"
     UNAVAILABLE = "unavailable"
+    UNOPENED = "file not opened"
     REFUSED = "refused"
     OVERLOADED = "overloaded"
     LOST = "connection lost"
@@ -88,7 +89,7 @@ def own_name(quoted: Iterable[str], names: Container[str]) -> str | None:
     return next((word for word in quoted if word in names), None)
 
 
-_VAGUE = frozenset({Verdict.LOST, Verdict.UNAVAILABLE, Verdict.OTHER})
+_VAGUE = frozenset({Verdict.LOST, Verdict.UNAVAILABLE, Verdict.UNOPENED, Verdict.OTHER})
 
 
 def clearest(failures: Iterable[Failure]) -> Failure:
@@ -228,6 +229,12 @@ _EXPLANATIONS: dict[Verdict, Callable[[Failure, Phase, Collection | None], Healt
         UnavailableError,
         "the database cannot be reached",
         "check that it runs, and the host, port and tls of its URL",
+    ),
+    Verdict.UNOPENED: _simple(
+        UnavailableError,
+        "the database's file cannot be opened",
+        "let the user of this program read and write the file, and write to its folder; "
+        "or look whether it has too many files open",
     ),
     Verdict.REFUSED: _simple(
         UnavailableError,

@@ -220,7 +220,7 @@ _CODES: Mapping[int, Verdict] = {
     sqlite3.SQLITE_PROTOCOL: Verdict.LOCKED,
     sqlite3.SQLITE_READONLY: Verdict.READ_ONLY,
     sqlite3.SQLITE_FULL: Verdict.FULL,
-    sqlite3.SQLITE_CANTOPEN: Verdict.UNAVAILABLE,
+    sqlite3.SQLITE_CANTOPEN: Verdict.UNOPENED,
     sqlite3.SQLITE_NOMEM: Verdict.OVERLOADED,
     sqlite3.SQLITE_IOERR: Verdict.DAMAGED,
     sqlite3.SQLITE_CORRUPT: Verdict.DAMAGED,

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from errno import EACCES, EPERM, EROFS
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Connection, Row
 from healthstore.adapters.sql.errors import misconfigured
 from healthstore.adapters.sql.sqlite.thread import CallThread
-from healthstore.errors import Condition, UnavailableError
+from healthstore.errors import Condition, ConfigurationError, UnavailableError
 
 __all__ = (
     "READ_BLOB",
@@ -39,6 +40,7 @@ _BUSY_MILLISECONDS = 100  # of SQLite's own wait for a lock, which nothing can c
 _OLDEST = (3, 37)  # STRICT tables
 _END_SECONDS = 1.0  # of waiting for a thread that may hang in the file system
 _PRIVATE = 0o600
+_FORBIDDEN = frozenset({EACCES, EPERM, EROFS})
 # Rows of one INSERT: they take a fifth less time than as many statements, and more gain nothing.
 # Of the widest collection, which has 500 fields, they have 10,000 values; SQLite takes 32,766.
 _TOGETHER = 20
@@ -295,17 +297,12 @@ async def open_file(file: File, busy_seconds: float) -> Connection:
             f"SQLite {sqlite3.sqlite_version} is too old", hint="3.37 or newer is needed"
         )
     served, path = file.identity, file.path
-    if served is None and not path.parent.is_dir():
-        raise misconfigured(
-            "the directory of the SQLite file does not exist",
-            hint=f"create it: {path.parent}",
-        )
-    if path.is_dir():
-        raise misconfigured(
-            "the path of the SQLite file is that of a directory",
-            hint=f"name a file in it, such as sqlite:///{path}/app.db",
-        )
-    if served is not None and file.look() is None:
+    if served is None:
+        try:
+            _require_place(path)
+        except OSError as error:
+            raise _forbidden("can neither be opened nor made", path, error) from None
+    elif file.look() is None:
         raise gone()
     # A file that was there and is removed must not come back empty, as if nothing had been.
     mode = "rw"
@@ -323,17 +320,41 @@ async def open_file(file: File, busy_seconds: float) -> Connection:
     return connection
 
 
+def _require_place(path: Path) -> None:
+    """Raise ConfigurationError if no file can be there; OSError if that cannot be seen."""
+    if not path.parent.is_dir():
+        raise misconfigured(
+            "the directory of the SQLite file does not exist",
+            hint=f"create it: {path.parent}",
+        )
+    if path.is_dir():
+        raise misconfigured(
+            "the path of the SQLite file is that of a directory",
+            hint=f"name a file in it, such as sqlite:///{path}/app.db",
+        )
+
+
 def _create(path: Path) -> None:
     """Make an empty file that only its owner can read, unless there is one.
 
-    SQLite gives the mode of the file to its -wal and -shm, too. If it cannot be made, SQLite says
-    why when it tries.
+    SQLite gives the mode of the file to its -wal and -shm, too. Raises ConfigurationError if this
+    user may not; if something else is in the way, SQLite says what when it tries.
     """
     if path.exists():
         return
-    with suppress(OSError):
+    try:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, _PRIVATE))
         path.chmod(_PRIVATE)  # the umask may have taken rights of the owner
+    except OSError as error:
+        if error.errno in _FORBIDDEN and not path.exists():
+            raise _forbidden("cannot be made", path, error) from None
+
+
+def _forbidden(what: str, path: Path, error: OSError) -> ConfigurationError:
+    return misconfigured(
+        f"the SQLite file {what}: {os.strerror(error.errno or 0)}",
+        hint=f"let the user of this program write to the folder {path.parent}, or name another one",
+    )
 
 
 async def _prelude(connection: Connection) -> None:
