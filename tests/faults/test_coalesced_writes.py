@@ -216,6 +216,24 @@ async def test_joint_writes_survive_a_kill(
         await ledger.require_kept()
 
 
+async def test_joint_changes_survive_a_kill(
+    private_postgresql: PrivateServer, tmp_path: Path
+) -> None:
+    """64 callers change notes while the server is killed: each change was made once, if told so."""
+    url = await private_postgresql.database()
+    async with asyncio.timeout(50), pair(url, tmp_path) as store:
+        ledger = Ledger(store)
+        await ledger.prepare(CALLERS)
+        async with callers(ledger.change, CALLERS):
+            await ledger.more(1_000)
+            private_postgresql.kill()
+            await store.happened(FailedOver)
+            await private_postgresql.restart()
+            await store.happened(FailedBack)
+            await ledger.more(500)
+        await ledger.require_changed()
+
+
 async def test_joint_writes_survive_lost_replies(
     private_postgresql: PrivateServer, tmp_path: Path
 ) -> None:
