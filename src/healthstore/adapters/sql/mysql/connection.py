@@ -19,6 +19,7 @@ __all__ = ("LogIn", "dial")
 LogIn: TypeAlias = Callable[[], Awaitable[Line]]
 
 _KILL_SECONDS = 0.2
+_STEP = 0.002  # seconds between looks whether it has ended
 _LOADED_ROWS = 500  # fewer are not worth a savepoint
 _BEFORE_LOAD = "healthstore_load"
 
@@ -108,10 +109,16 @@ class _MySqlConnection:
                 del error
 
     async def _kill(self) -> None:
-        """End the connection, and what runs on it, from another connection."""
-        other = await self._log_in()
+        """End the connection, and what runs on it, from another connection.
+
+        A commit that has begun goes on to its end all the same: that is waited for.
+        """
+        other, thread = await self._log_in(), self._line.thread
+        there = f"SELECT 1 FROM information_schema.processlist WHERE id = {thread}".encode()
         try:
-            await other.ask(f"KILL {self._line.thread}".encode())
+            await other.ask(f"KILL {thread}".encode())
+            while (await other.ask(there))[0].rows:  # noqa: ASYNC110 - no event tells it
+                await asyncio.sleep(_STEP)
         finally:
             other.close()
 
