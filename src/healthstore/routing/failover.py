@@ -332,34 +332,28 @@ class Failover:
         """Run one operation where it may run; see :class:`~healthstore.abc.backend.Executor`."""
         if self._loop is not asyncio.get_running_loop() or self._process != os.getpid():
             raise self._misplaced()
-        if op.effect is Effect.READ:
-            return await self._read(op)
-        return await self._write(op)
-
-    async def _read(self, op: Op[R]) -> R:
         until = self._until(op.effect)
-        origin = came_from(op)
-
-        async def read(name: str) -> R:
-            here = self._roster.route.origin(name)
-            result = await self._traffic[name].read(until, self._backend(name).execute, op)
-            return placed(op, result, here)
-
+        if op.effect is not Effect.READ:
+            return await self._repeated(
+                partial(self._write, op, until), self._writer, until, gated=True
+            )
         try:
-            return await self._repeated(read, partial(self._reader, origin), until)
+            return await self._repeated(
+                partial(self._read, op, until), partial(self._reader, came_from(op)), until
+            )
         except ConfigurationError as error:
             raise without_copy(self._roster, error) from error.__cause__
 
-    async def _write(self, op: Op[R]) -> R:
-        until = self._until(op.effect)
+    async def _read(self, op: Op[R], until: float, name: str) -> R:
+        route = self._roster.route  # it may be another one when the answer comes
+        result = await self._traffic[name].read(until, self._backend(name).execute, op)
+        return placed(op, result, partial(route.origin, name))
 
-        async def write(name: str) -> R:
-            result = await self._traffic[name].write(until, self._backend(name).execute, op)
-            if name == MOCK:
-                self._wrote_to_mock(op)
-            return result
-
-        return await self._repeated(write, self._writer, until, gated=True)
+    async def _write(self, op: Op[R], until: float, name: str) -> R:
+        result = await self._traffic[name].write(until, self._backend(name).execute, op)
+        if name == MOCK:
+            self._wrote_to_mock(op)
+        return result
 
     async def _repeated(
         self,

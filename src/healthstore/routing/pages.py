@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from healthstore.errors import Condition, UnavailableError
@@ -18,11 +19,11 @@ def came_from(op: Op[Any]) -> Origin | None:
     return op.origin if isinstance(op, Find) else None
 
 
-def placed(op: Op[R], result: R, origin: Origin) -> R:
+def placed(op: Op[R], result: R, origin: Callable[[], Origin]) -> R:
     """Return the result of an operation; that of a Find says where it comes from."""
     if isinstance(op, Find):
         documents = cast(tuple[Document, ...], result)
-        return cast(R, Found.at(documents, origin))
+        return cast(R, Found.at(documents, origin()))
     return result
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from functools import partial
-from typing import ParamSpec, TypeVar
+from contextvars import Context
+from math import inf
+from typing import TypeVar, TypeVarTuple
 
 from healthstore.abc.unit import deadline_exceeded
 from healthstore.errors import (
@@ -18,70 +19,132 @@ from healthstore.errors import (
 
 __all__ = ("Gate", "Traffic", "drained_all")
 
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 R = TypeVar("R")
 _QUEUE = 1_000  # writes that may wait at a closed gate
+
+
+class _Request:
+    """A request under way, until a time of the loop's clock, in the task that makes it.
+
+    It is ended as :func:`asyncio.timeout` ends a block (as of Python 3.13): its task is
+    cancelled, once, and whoever leaves it takes that back.
+    """
+
+    __slots__ = ("_before", "_task", "ended", "until")
+
+    def __init__(self, until: float) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a request is made in a task, which its deadline can cancel")
+        self._task = task
+        self._before = task.cancelling()
+        self.until = until
+        self.ended: Callable[[bool], HealthstoreError] | None = None
+
+    def end(self, reason: Callable[[bool], HealthstoreError]) -> None:
+        """Cancel the task; ``reason`` makes the error for its caller, of a write if true."""
+        if self.ended is None:
+            self.ended = reason
+            self._task.cancel()
+
+    def left(self) -> Callable[[bool], HealthstoreError] | None:
+        """Take the cancellation back; return the reason, if nobody else has cancelled the task."""
+        if self.ended is None or self._task.uncancel() > self._before:
+            return None
+        return self.ended
 
 
 class Traffic:
     """The requests that are under way at one member.
 
-    ``reading`` and ``writing`` hold the deadlines of single requests, ``units`` counts units
-    that may write, and ``begun`` all writes and such units that ever began. Ending a request is
-    rescheduling its deadline to now.
+    ``units`` counts units that may write, and ``begun`` all writes and such units that ever
+    began. One timer looks after all deadlines, since nearly every request ends long before its
+    own; the last one stays in the event loop until its time has come.
     """
 
-    __slots__ = ("_waiting", "begun", "name", "reading", "units", "writing")
+    __slots__ = ("_reading", "_timer", "_waiting", "_wakes", "_writing", "begun", "name", "units")
 
     def __init__(self, name: str, begun: int = 0) -> None:
         self.name = name
-        self.reading: set[asyncio.Timeout] = set()
-        self.writing: set[asyncio.Timeout] = set()
         self.units = 0
         self.begun = begun
+        self._reading: set[_Request] = set()
+        self._writing: set[_Request] = set()
+        self._wakes = inf  # when the timer looks for requests whose time is over
+        self._timer: asyncio.Handle | None = None
         self._waiting: set[asyncio.Event] = set()  # of those who wait until nothing is under way
 
     def read(
-        self,
-        until: float | None,
-        work: Callable[P, Awaitable[R]],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, until: float, work: Callable[[*Ts], Awaitable[R]], *args: *Ts
     ) -> Coroutine[None, None, R]:
         """Do something that changes nothing, until a time of the loop's clock at most.
 
         Raises UnavailableError when the member goes down meanwhile, DeadlineExceededError when
         the time is over.
         """
-        return self._run(self.reading, until, partial(work, *args, **kwargs))
+        return self._run(self._reading, until, work, *args)
 
     def write(
-        self,
-        until: float | None,
-        work: Callable[P, Awaitable[R]],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, until: float, work: Callable[[*Ts], Awaitable[R]], *args: *Ts
     ) -> Coroutine[None, None, R]:
         """Do something that writes, as :meth:`read`; its outcome is unknown if it is ended."""
         self.begun += 1
-        return self._run(self.writing, until, partial(work, *args, **kwargs))
+        return self._run(self._writing, until, work, *args)
 
     async def _run(
-        self, under_way: set[asyncio.Timeout], until: float | None, work: Callable[[], Awaitable[R]]
+        self,
+        under_way: set[_Request],
+        until: float,
+        work: Callable[[*Ts], Awaitable[R]],
+        *args: *Ts,
     ) -> R:
-        deadline = asyncio.timeout_at(until)
+        request = _Request(until)
+        under_way.add(request)
+        if until < self._wakes:
+            self._wake_at(until)
         try:
-            async with deadline:
-                under_way.add(deadline)
-                try:
-                    return await work()
-                finally:
-                    under_way.discard(deadline)
-                    self._landed()
-        except TimeoutError:  # members raise errors of ours only: this is the deadline, or a cut
-            write = under_way is self.writing
-            ended = deadline_exceeded(write) if _is_over(until) else _lost(write=write)
-            raise ended.at(backend=self.name) from None
+            result = await work(*args)
+        except BaseException as error:
+            reason = self._left(under_way, request)
+            if reason is not None and isinstance(error, asyncio.CancelledError):
+                raise reason(under_way is self._writing).at(backend=self.name) from None
+            raise
+        self._left(under_way, request)
+        return result
+
+    def _left(
+        self, under_way: set[_Request], request: _Request
+    ) -> Callable[[bool], HealthstoreError] | None:
+        under_way.discard(request)
+        self._landed()
+        return request.left()
+
+    def _wake_at(self, when: float) -> None:
+        """Look at this time for requests whose time is over; at once, if it is past."""
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        # In no caller's context: the timer may outlive the request that set it.
+        if when <= loop.time():
+            self._wakes = -inf
+            self._timer = loop.call_soon(self._wake, context=Context())
+        else:
+            self._wakes = when
+            self._timer = loop.call_at(when, self._wake, context=Context())
+
+    def _wake(self) -> None:
+        # A timer may come a little before its time.
+        now = max(self._wakes, asyncio.get_running_loop().time())
+        self._wakes, self._timer = inf, None
+        later: list[float] = []
+        for request in (*self._reading, *self._writing):
+            if request.until <= now:
+                request.end(deadline_exceeded)
+            else:
+                later.append(request.until)
+        if (soonest := min(later, default=inf)) < inf:
+            self._wake_at(soonest)
 
     def begin(self) -> None:
         """Count a unit that may write."""
@@ -95,10 +158,13 @@ class Traffic:
 
     def cut(self) -> None:
         """End every request: its caller learns at once that the member is down."""
-        now = asyncio.get_running_loop().time()
-        for deadline in (*self.reading, *self.writing):
-            if not deadline.expired():
-                deadline.reschedule(now)
+        # In a moment: what is answered already is no longer under way then.
+        asyncio.get_running_loop().call_soon(self._cut, (*self._reading, *self._writing))
+
+    def _cut(self, requests: Iterable[_Request]) -> None:
+        for request in requests:
+            if request in self._reading or request in self._writing:
+                request.end(_lost)
 
     def _landed(self) -> None:
         for landed in self._waiting:
@@ -113,7 +179,7 @@ class Traffic:
         self._waiting.add(landed)
         try:
             async with asyncio.timeout(seconds):
-                while self.units or self.writing or (reads and self.reading):
+                while self.units or self._writing or (reads and self._reading):
                     landed.clear()
                     await landed.wait()
         except TimeoutError:
@@ -173,11 +239,7 @@ async def drained_all(traffic: Iterable[Traffic], seconds: float) -> bool:
     return all(results)
 
 
-def _is_over(until: float | None) -> bool:
-    return until is not None and asyncio.get_running_loop().time() >= until
-
-
-def _lost(*, write: bool) -> HealthstoreError:
+def _lost(write: bool) -> HealthstoreError:  # noqa: FBT001 - as deadline_exceeded
     """Return the error for a request whose member went down."""
     error: HealthstoreError = UnavailableError("the member went down", hint="repeat the call")
     if write:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import TypeVar
 
 from healthstore.abc.backend import Capabilities, Unit
@@ -61,14 +62,14 @@ class RoutedUnit:
         before = came_from(op)
         if before is not None and not self._goes_on(before):
             raise elsewhere(before, self.name)
-        result = await self._told(self._traffic.read(None, self._unit.execute, op))
-        return placed(op, result, self._origin)
+        result = await self._told(self._traffic.read(inf, self._unit.execute, op))
+        return placed(op, result, lambda: self._origin)
 
     async def commit(self) -> None:
         """Commit the unit."""
         try:
             self._committed()
-            await self._told(self._traffic.write(None, self._unit.commit))
+            await self._told(self._traffic.write(inf, self._unit.commit))
         finally:
             self._end()
 

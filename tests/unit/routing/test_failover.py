@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from math import inf
 
 import pytest
 from tests.at_once import at_once
@@ -404,7 +405,7 @@ async def test_an_exchanged_backend_ends_its_requests_and_reports_nothing_more()
     async with World("a", policy=policy(mode=FailoverMode.NONE)) as world:
         old, new, go_on = world["a"], Store("a"), asyncio.Event()
         under_way = asyncio.create_task(
-            world.failover._traffic["a"].read(None, go_on.wait)  # as a request would
+            world.failover._traffic["a"].read(inf, go_on.wait)  # as a request would
         )
         await asyncio.sleep(0)
         exchange = asyncio.create_task(world.failover.changes.exchange({"a": new}, {"a": 0.05}))
