@@ -330,9 +330,11 @@ class Failover:
 
     async def execute(self, op: Op[R]) -> R:
         """Run one operation where it may run; see :class:`~healthstore.abc.backend.Executor`."""
-        if self._loop is not asyncio.get_running_loop() or self._process != os.getpid():
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop or self._process != os.getpid():
             raise self._misplaced()
-        until = self._until(op.effect)
+        # One deadline pays for everything: attempts, waiting for a verdict, and going elsewhere.
+        until = loop.time() + (_ADMIN_SECONDS if op.effect is Effect.ADMIN else self.seconds())
         if op.effect is not Effect.READ:
             return await self._repeated(
                 partial(self._write, op, until), self._writer, until, gated=True
@@ -392,14 +394,6 @@ class Failover:
 
     def _writer(self) -> str:
         return self._roster.route.writes or no_writes(self._roster, self.route)
-
-    def _until(self, effect: Effect) -> float:
-        """Return when a request that begins now is out of time, by the loop's clock.
-
-        One deadline pays for everything: attempts, waiting for a verdict, and going elsewhere.
-        """
-        seconds = _ADMIN_SECONDS if effect is Effect.ADMIN else self.seconds()
-        return asyncio.get_running_loop().time() + seconds
 
     def seconds(self) -> float:
         """Return how long a request may take that begins now."""

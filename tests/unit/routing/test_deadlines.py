@@ -76,7 +76,7 @@ _PROGRAMS = st.builds(
     on_cancel=st.sampled_from(OnCancel),
     cancelled=st.lists(_SECONDS, max_size=2),
     at_deadlines=st.lists(_SECONDS, max_size=1),
-    # Before Python 3.12, asyncio.timeout takes that cancellation for one of the block.
+    # On the first releases of Python 3.11, asyncio.timeout takes that cancellation for one of the block.
     cancelled_before=st.booleans() if sys.version_info >= (3, 12) else st.sampled_from([False]),
 )
 
@@ -160,7 +160,7 @@ def test_a_request_that_is_cancelled_at_its_deadline_is_cancelled() -> None:
 
 
 def test_a_task_that_was_cancelled_before_still_has_deadlines() -> None:
-    """What it cleans up with ends like any other request; asyncio does so from Python 3.12 on."""
+    """What it cleans up with ends like any other request; asyncio does so, too, since 3.11.4."""
     program = Program(0, [3], 9, OnCancel.END, [], [], cancelled_before=True)
     assert _all([program], Traffic("a").read) == [("DeadlineExceededError", 3.5, 1)]
 
