@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
+from functools import partial
 from typing import Any, TypeVar
 
 from pymongo import AsyncMongoClient
@@ -411,6 +412,9 @@ class MongoAdapter(Adapter[Session]):
                 if checked:
                     # Afterwards: documents of one batch may refer to each other.
                     await lock_parents(opened, op.collection, op.documents)
+        elif len(op.documents) > writes.PART and session.transaction is None:
+            ours = partial(self.ours, phase=Phase.WRITE, collection=op.collection)
+            await self._to_its_end(writes.insert_in_parts(session, codec, op, ours))
         else:
             try:
                 await self._single(session, writes.insert(session, codec, op))

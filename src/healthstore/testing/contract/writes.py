@@ -138,6 +138,21 @@ class TestWrites(Contract):
         assert await one(store, PEOPLE, clash) is None
         assert await one(store, PEOPLE, row) == row
 
+    async def test_a_large_insert_that_is_not_atomic_adds_each_once(self, store: Backend) -> None:
+        """2,501 documents are added; of as many others, one of which clashes, none is changed."""
+        people = [person(number, id=identity(number)) for number in range(5_002)]
+        await store.execute(Ensure((PEOPLE,)))
+        assert await store.execute(Insert(PEOPLE, tuple(people[:2_501]), atomic=False)) == 2_501
+        assert await stored(store, PEOPLE) == people[:2_501]
+        clash = {**people[4_000], "id": people[0]["id"]}
+        with pytest.raises(DuplicateKeyError):
+            batch = (*people[2_501:4_000], clash, *people[4_001:])
+            await store.execute(Insert(PEOPLE, batch, atomic=False))
+        kept = await stored(store, PEOPLE)
+        assert kept[:2_501] == people[:2_501]
+        names = set(ids(kept))
+        assert kept == [row for row in people if row["id"] in names]
+
     async def test_replace_writes_the_whole_document(self, store: Backend) -> None:
         """Every field takes the new value, None included; a missing id gives False."""
         row = person(1, name="Ann", team="a", number=1, profile={"a": 1})
