@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 
 import pytest
@@ -31,7 +31,7 @@ class Line:
         """Match nothing."""
         return 0
 
-    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
+    async def insert_rows(self, insert: BulkInsert, rows: Iterable[Row], count: int) -> None:
         """Do nothing."""
 
     async def update_rows(self, update: BulkUpdate, rows: Sequence[Row]) -> None:

@@ -333,8 +333,9 @@ class SqlAdapter(Adapter[SqlSession]):
             size = self.dialect.bulk_rows
             async with self._atomic(session, op.collection):
                 for start in range(0, len(op.documents), size):
-                    rows = statements.rows(op.documents[start : start + size])
-                    await session.connection.insert_rows(statements.bulk, rows)
+                    part = op.documents[start : start + size]
+                    rows = statements.rows_in_turn(part)
+                    await session.connection.insert_rows(statements.bulk, rows, len(part))
         return len(op.documents)
 
     async def replace(self, session: SqlSession, op: Replace) -> tuple[bool, ...]:

@@ -6,7 +6,7 @@ so that operations of one shape share one statement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from operator import itemgetter
@@ -54,6 +54,7 @@ from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Val
 __all__ = ("Compiled", "Lock", "Statements")
 
 _INTEGER = Integer()
+_IN_TURN = 500  # rows: as many make about one message of a driver that sends them as they come
 
 
 class Lock(Enum):
@@ -98,6 +99,11 @@ class Statements:
         """Return documents as the driver takes them, values in the order of the columns."""
         with collector_paused():
             return converted(list(map(self._values_of, documents)), self._encoding)
+
+    def rows_in_turn(self, documents: Sequence[Document]) -> Iterator[Row]:
+        """Yield documents as :meth:`rows` returns them, some of which are made at a time."""
+        for start in range(0, len(documents), _IN_TURN):
+            yield from self.rows(documents[start : start + _IN_TURN])
 
     def documents(self, rows: Sequence[Row]) -> tuple[Document, ...]:
         """Return the documents of a driver's rows."""

@@ -6,7 +6,7 @@ A :class:`Dialect` is data: the SQL adapter never asks which database it is on. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -49,8 +49,12 @@ class Connection(Protocol):
         """Change rows, each another one, by the fastest way that the driver has."""
         ...
 
-    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
-        """Insert rows by the fastest way that the driver has."""
+    async def insert_rows(self, insert: BulkInsert, rows: Iterable[Row], count: int) -> None:
+        """Insert so many rows by the fastest way that the driver has.
+
+        They are made as they are asked for: a driver that sends them as they come lets the server
+        work meanwhile.
+        """
         ...
 
     async def run(self, sql: str) -> None:

@@ -55,10 +55,11 @@ class _MySqlConnection:
         for statement in updates(update, rows):
             await self._query(statement)
 
-    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
-        if self._loads and len(rows) >= _LOADED_ROWS and await self._load(insert, rows):
+    async def insert_rows(self, insert: BulkInsert, rows: Iterable[Row], count: int) -> None:
+        listed = list(rows)
+        if self._loads and count >= _LOADED_ROWS and await self._load(insert, listed):
             return
-        for statement in inserts(insert.head, rows):
+        for statement in inserts(insert.head, listed):
             await self._query(statement)
 
     async def _load(self, insert: BulkInsert, rows: Sequence[Row]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import asyncpg
@@ -43,8 +43,8 @@ class _PostgresConnection:
     async def update_rows(self, update: BulkUpdate, rows: Sequence[Row]) -> None:
         await self._inner.executemany(update.single, rows)
 
-    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
-        if len(rows) < _COPY_FROM:
+    async def insert_rows(self, insert: BulkInsert, rows: Iterable[Row], count: int) -> None:
+        if count < _COPY_FROM:
             await self._inner.executemany(insert.single, rows)
         else:
             await self._inner.copy_records_to_table(

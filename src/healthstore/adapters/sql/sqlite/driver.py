@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from errno import EACCES, EPERM, EROFS
 from functools import partial
@@ -136,16 +136,17 @@ class _SqliteConnection:
     async def update_rows(self, update: BulkUpdate, rows: Sequence[Row]) -> None:
         await self._do(lambda inner: inner.executemany(update.single, rows))
 
-    async def insert_rows(self, insert: BulkInsert, rows: Sequence[Row]) -> None:
-        whole = len(rows) - len(rows) % _TOGETHER
+    async def insert_rows(self, insert: BulkInsert, rows: Iterable[Row], count: int) -> None:
+        listed = list(rows)
+        whole = count - count % _TOGETHER
         if whole:
             row = insert.single.removeprefix(insert.head)
             together = f"{insert.head}{', '.join([row] * _TOGETHER)}"
             starts = range(0, whole, _TOGETHER)
-            chunks = [[*chain.from_iterable(rows[start : start + _TOGETHER])] for start in starts]
+            chunks = [[*chain.from_iterable(listed[start : start + _TOGETHER])] for start in starts]
             await self._do(lambda inner: inner.executemany(together, chunks))
-        if whole < len(rows):
-            await self._do(lambda inner: inner.executemany(insert.single, rows[whole:]))
+        if whole < count:
+            await self._do(lambda inner: inner.executemany(insert.single, listed[whole:]))
 
     async def run(self, sql: str) -> None:
         await self.fetch(sql, ())
