@@ -8,6 +8,7 @@ from operator import is_, itemgetter
 from typing import cast
 
 from healthstore.errors import HealthstoreError
+from healthstore.model.collector import collector_paused
 from healthstore.model.definition import Column, Definition
 from healthstore.model.json import Json, copied_json
 from healthstore.model.refusals import invalid, missing_value, refused
@@ -58,13 +59,14 @@ def canonical_documents(
     """Return what :func:`canonical_document` makes of each, in less time, or raise as it does."""
     columns = columns or collection.columns
     documents: list[Document] = []
-    for start in range(0, len(given), _TOGETHER):
-        part = given[start : start + _TOGETHER]
-        try:
-            documents += _by_columns(part, columns)
-        except (HealthstoreError, LookupError, TypeError, ValueError):
-            # Of several that are refused the first document counts, not the first column.
-            documents += [canonical_document(collection, each, columns) for each in part]
+    with collector_paused():
+        for start in range(0, len(given), _TOGETHER):
+            part = given[start : start + _TOGETHER]
+            try:
+                documents += _by_columns(part, columns)
+            except (HealthstoreError, LookupError, TypeError, ValueError):
+                # Of several that are refused the first document counts, not the first column.
+                documents += [canonical_document(collection, each, columns) for each in part]
     return documents
 
 

@@ -180,6 +180,25 @@ def _text(field: FieldType) -> Canonicaliser:
     return canonical
 
 
+def _texts(field: FieldType) -> ColumnCanonicaliser:
+    longest, one = field.max_length, _text(field)
+
+    def canonical(values: list[object]) -> Sequence[Value]:
+        given = [each for each in values if each is not None]
+        if _ONLY_TEXT.issuperset(map(type, given)):
+            texts = cast("list[str]", given)
+            together = "".join(texts)
+            short = longest is None or max(map(len, texts), default=0) <= longest
+            if short and together.isascii() and "\x00" not in together:
+                return cast("list[Value]", values)
+        return [None if each is None else one(each) for each in values]
+
+    return canonical
+
+
+_ONLY_TEXT = frozenset({str})
+
+
 def _integer(_: FieldType) -> Canonicaliser:
     def canonical(value: object) -> Value:
         if type(value) is not int:
@@ -387,4 +406,6 @@ def column_canonicaliser(field: FieldType) -> ColumnCanonicaliser | None:
     It gives what :func:`canonicaliser` gives one by one, in less time. For most kinds there is
     nothing to save, and none.
     """
-    return canonical_jsons if field.kind is Kind.JSON else None
+    if field.kind is Kind.JSON:
+        return canonical_jsons
+    return _texts(field) if field.kind is Kind.TEXT else None

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import count, takewhile
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -21,11 +21,12 @@ from healthstore.errors import (
     Outcome,
     RefusedValueError,
 )
+from healthstore.model.collector import collector_paused
 from healthstore.model.evaluate import check_document
 from healthstore.model.filling import Filling
 from healthstore.model.ops import Ensure, Insert
 from healthstore.model.schema import Collection
-from healthstore.model.size import require_small
+from healthstore.model.size import require_small, surely_small
 from healthstore.model.values import Document
 from healthstore.transfer._offload import to_the_end
 from healthstore.transfer.blame import blamed
@@ -34,7 +35,7 @@ from healthstore.transfer.filling import filling, require_whole
 from healthstore.transfer.pages import PAGE_BYTES, PAGE_ROWS, drawn
 from healthstore.transfer.place import file_path
 from healthstore.transfer.progress import Finished, Planned, Progress, Reporter, Stage
-from healthstore.transfer.rows import FilePage, RowFile, bad_row
+from healthstore.transfer.rows import FilePage, Row, RowFile, bad_row
 from healthstore.transfer.undo import Undo
 from healthstore.transfer.walk import walk
 
@@ -120,26 +121,35 @@ class _Source:
         self._file = file
         self._convert = convert
         self._digester = Digester(collection)
-        self._last_line = 0
 
     def pages(self) -> Iterator[FilePage]:
         """Yield pages; raise RefusedValueError, with its line, for a bad row. Blocks."""
+        file = iter(self._file)
+        for number in count():
+            with collector_paused():
+                page = self._next_page(file, number)
+            if page is None:
+                return
+            yield page
+
+    def _next_page(self, file: Iterator[Row], number: int) -> FilePage | None:
         rows: list[Document] = []
         lines: list[int] = []
-        number = size = 0
-        for line, values in self._file:
+        size = 0
+        for line, values in file:
             row = self._document(line, values)
             rows.append(row)
             lines.append(line)
             size += _size(self.collection, row)
             if len(rows) == PAGE_ROWS or size >= PAGE_BYTES:
-                yield self._page(rows, lines, number)
-                rows, lines, size, number = [], [], 0, number + 1
-        if rows:
-            yield self._page(rows, lines, number)
+                break
+        return self._page(rows, lines, number) if rows else None
 
     def _page(self, rows: list[Document], lines: list[int], number: int) -> FilePage:
         page = self._digester.page(rows)
+        if not surely_small(page.largest, self._most):
+            for line, row in zip(lines, rows, strict=True):
+                self._require_small(line, row)
         return FilePage(
             page.rows, page.digests, page.digest, page.size, page.largest, lines, number
         )
@@ -149,16 +159,22 @@ class _Source:
             document = cast(Document, self._convert(values))
             if self.collection.checks:
                 check_document(self.collection, document)
-            require_small(self.collection, (document,), self._most)
         except HealthstoreError as error:
-            raise bad_row(
-                line, error.message, self.collection, field=error.field, hint=error.hint
-            ) from None
+            raise self._refused(line, error) from None
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             # Not its text: that of pydantic, and of most others, quotes the value.
             problem = f"cannot be converted ({type(error).__name__})"
             raise bad_row(line, problem, self.collection) from None
         return document
+
+    def _require_small(self, line: int, document: Document) -> None:
+        try:
+            require_small(self.collection, (document,), self._most)
+        except HealthstoreError as error:
+            raise self._refused(line, error) from None
+
+    def _refused(self, line: int, error: HealthstoreError) -> RefusedValueError:
+        return bad_row(line, error.message, self.collection, field=error.field, hint=error.hint)
 
 
 async def _in_one_unit(source: _Source, target: Backend, report: Reporter, total: int) -> Digest:
@@ -171,7 +187,7 @@ async def _in_one_unit(source: _Source, target: Backend, report: Reporter, total
         async def add(each: FilePage) -> None:
             nonlocal page
             page = each
-            await unit.execute(Insert(source.collection, tuple(each.rows)))
+            await unit.execute(Insert(source.collection, tuple(each.rows), canonical=True))
 
         digest = await _add_all(source, add, report, total)
         await unit.commit()
