@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 import msgspec
 
 from healthstore.errors import HealthstoreError, RefusedValueError
+from healthstore.model.documents import canonical_documents
 from healthstore.model.evaluate import check_document
 from healthstore.model.schema import Collection, Field
-from healthstore.model.values import Canonicaliser, Document, FieldType, Kind, Value, canonicaliser
+from healthstore.model.values import Document, FieldType, Kind, Value, canonicaliser
 from healthstore.model.wire import from_tagged, to_tagged
 from healthstore.transfer.unread import unread
 
@@ -152,12 +154,12 @@ def _json(form: Any) -> object:
     return form
 
 
-# What each form stands for; None: its `value`.
+# What each form stands for; None: itself. Of the others it is their `value`.
 _READERS: dict[Kind, Callable[[Any], object] | None] = {
-    Kind.TEXT: lambda form: form,
-    Kind.ENUM: lambda form: form,
-    Kind.BOOLEAN: lambda form: form,
-    Kind.FLOAT: lambda form: form,
+    Kind.TEXT: None,
+    Kind.ENUM: None,
+    Kind.BOOLEAN: None,
+    Kind.FLOAT: None,
     Kind.INTEGER: _integer,
     Kind.DURATION: lambda form: timedelta(microseconds=int(form.value)),
     Kind.BYTES: lambda form: form.value.value,
@@ -166,47 +168,45 @@ _READERS: dict[Kind, Callable[[Any], object] | None] = {
 
 
 class LineDecoder:
-    """Reads documents of one collection from lines: complete, canonical, and as declared."""
+    """Reads documents of one collection from lines: complete, canonical, and as declared.
 
-    def __init__(self, collection: Collection) -> None:
+    With ``spelled`` each line must be as it was written, to the byte. Whoever reads lines again
+    whose documents are held against a digest need not ask for that.
+    """
+
+    def __init__(self, collection: Collection, *, spelled: bool = True) -> None:
         self.collection = collection
         forms: list[tuple[str, Any, Any]] = []
-        self._columns: list[tuple[str, Callable[[Any], object] | None, Canonicaliser]] = []
         for index, each in enumerate(collection.fields):
             form = _FORMS[each.type.kind]
             declared = form | None if each.nullable and form is not Any else form
             forms.append((f"field_{index}", declared, msgspec.field(name=each.name)))
-            self._columns.append(
-                (f"field_{index}", _READERS.get(each.type.kind), canonicaliser(each.type))
-            )
-        self._written = LineEncoder(collection).lines
+        self._readers = [
+            _READERS.get(each.type.kind, attrgetter("value")) for each in collection.fields
+        ]
+        self._written = LineEncoder(collection).lines if spelled else None
         self._versioned = "version" in collection.by_name
         row = msgspec.defstruct("Row", forms, forbid_unknown_fields=True, gc=False)
         self._decode = msgspec.json.Decoder(row).decode
-        self._required = [
-            index for index, each in enumerate(collection.fields) if not each.nullable
-        ]
 
     def rows(self, lines: Sequence[bytes]) -> list[Document]:
         """Return the documents of lines.
 
         Raises one of :data:`MALFORMED` if a line does not hold one; :meth:`explain` tells why.
         """
-        forms = list(map(self._decode, lines))
-        columns: list[_Column] = []
-        for attribute, read, canonical in self._columns:
-            values: list[Any] = [getattr(form, attribute) for form in forms]
-            if read is None:
-                columns.append([None if v is None else canonical(v.value) for v in values])
-            else:
-                columns.append([None if v is None else canonical(read(v)) for v in values])
-        for index in self._required:
-            if None in columns[index]:
-                raise ValueError("null")
+        forms = zip(*map(msgspec.structs.astuple, map(self._decode, lines)), strict=True)
+        columns = [
+            values if read is None else [None if form is None else read(form) for form in values]
+            for read, values in zip(self._readers, forms, strict=True)
+        ]
         names = self.collection.names
-        rows: list[Document] = [
+        given: list[dict[str, object]] = [
             dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)
         ]
+        try:
+            rows = canonical_documents(self.collection, given)
+        except HealthstoreError:
+            raise ValueError("value") from None
         try:
             for row in rows if self.collection.checks else ():
                 check_document(self.collection, row)
@@ -216,7 +216,7 @@ class LineDecoder:
             problem = RefusedValueError("is below 1", field="version")
             raise ValueError("version") from problem.at(entity=self.collection.entity)
         # What two members of one name mean is left open; of what was written here there is one.
-        if self._written(rows) != list(lines):
+        if self._written is not None and self._written(rows) != list(lines):
             raise ValueError("spelling")
         return rows
 

@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from healthstore.errors import BackupCorruptError, BackupError, RefusedValueError
+from healthstore.model.collector import collector_paused
 from healthstore.model.schema import Collection
 from healthstore.model.size import require_small, surely_small
 from healthstore.model.values import Document
@@ -105,10 +106,13 @@ class BackupReader:
         raise _corrupt("its SHA-256 is not the one that its last line states")
 
     def pages(self, collection: Collection) -> Iterator[Page]:
-        """Yield the documents of a collection once more; the file was checked before."""
+        """Yield the documents of a collection once more; the file was checked before.
+
+        Whether it has changed since, their digest tells.
+        """
         offset, self._line = self._sections[collection.name]
         self._file.seek(offset)
-        yield from self._section(collection)
+        yield from self._section(collection, again=True)
 
     # --- bytes -----------------------------------------------------------------------------
 
@@ -229,9 +233,9 @@ class BackupReader:
         )
         raise _corrupt(f"{collection.name} {what}", entity=collection.entity)
 
-    def _section(self, collection: Collection) -> Iterator[Page]:
+    def _section(self, collection: Collection, *, again: bool = False) -> Iterator[Page]:
         """Read the documents of a collection, and the line that ends it."""
-        decoder, digester = LineDecoder(collection), Digester(collection)
+        decoder, digester = LineDecoder(collection, spelled=not again), Digester(collection)
         last_id = -1
         more = None  # whether a comma announced another document; None: there was none yet
         lines: list[bytes] = []
@@ -261,7 +265,8 @@ class BackupReader:
         self, decoder: LineDecoder, digester: Digester, lines: Sequence[bytes], last_id: int
     ) -> tuple[int, Page]:
         try:
-            rows = decoder.rows(lines)
+            with collector_paused():
+                rows = decoder.rows(lines)
         except MALFORMED:
             raise self._explained(decoder, lines) from None
         first = self._line - len(lines) + 1
