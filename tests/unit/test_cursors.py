@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+from uuid import UUID
+
 import pytest
 
-from healthstore import DatabaseManager, Entity, F
+from healthstore import DatabaseManager, Entity, F, Page, Repository
 from healthstore.errors import InvalidRequestError
 
 
@@ -25,6 +29,27 @@ async def test_a_position_holds_only_what_is_sorted_by() -> None:
         assert len(page.next) < 2_000
         found = [each async for each in repository.stream(order=["-text", "part"], page_size=2)]
     assert [each.id for each in found] == sorted(each.id for each in essays)
+
+
+async def test_a_stream_holds_one_page_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the next page is read, nothing is left of the one before but its last entity."""
+    alive: list[int] = []
+    found = weakref.WeakValueDictionary[UUID, Essay]()
+    find = Repository[Essay].find
+
+    async def watched(self: Repository[Essay], **options: Any) -> Page[Essay]:
+        alive.append(len(found))
+        page = await find(self, **options)
+        found.update((each.id, each) for each in page.items)
+        return page
+
+    async with DatabaseManager("memory://") as db:
+        await db.initialize(Essay)
+        repository = db.repository(Essay)
+        await repository.add_many([Essay(text=str(number)) for number in range(30)])
+        monkeypatch.setattr(Repository, "find", watched)
+        assert len([each.text async for each in repository.stream(page_size=10)]) == 30
+    assert alive == [0, 1, 1]
 
 
 async def test_a_position_is_a_place_in_one_order() -> None:

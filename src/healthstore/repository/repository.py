@@ -188,11 +188,12 @@ class Repository(Generic[M]):
         after: str | None = None
         while True:
             page = await self.find(*filters, order=names, limit=page_size, after=after, stale=stale)
+            after = page.next
             for entity in page.items:
                 yield entity
-            after = page.next
             if after is None:
                 return
+            del page  # or two of them would be in memory
 
     async def update(
         self, identity: UUID, changes: Mapping[str, object], *, version: int | None = None
