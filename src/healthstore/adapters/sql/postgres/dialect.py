@@ -35,7 +35,7 @@ from healthstore.adapters.sql.errors import Failure, Verdict, clearest
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.model.json import sorted_json
 from healthstore.model.schema import Collection
-from healthstore.model.values import FieldType, Json, Kind
+from healthstore.model.values import FieldType, Json, Kind, uuid_of
 
 __all__ = ("POSTGRESQL",)
 
@@ -104,6 +104,7 @@ _DECODERS: Mapping[Kind, Callable[[FieldType], Converter | None]] = {
     **dict.fromkeys(Kind, same),
     Kind.DECIMAL: _decode_decimal,
     Kind.DURATION: lambda _: lambda value: timedelta(microseconds=value),
+    Kind.UUID: lambda _: uuid_of,
     Kind.JSON: lambda _: _from_jsonb,
 }
 

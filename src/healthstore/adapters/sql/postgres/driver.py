@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any, cast
 
 import asyncpg
@@ -12,7 +13,6 @@ import asyncpg
 from healthstore.abc.url import BackendURL
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Connection, Row
 from healthstore.adapters.sql.pool import hang_up
-from healthstore.model.values import uuid_of
 
 __all__ = ("dial", "fetch_each")
 
@@ -115,18 +115,18 @@ async def dial(
 
 
 async def _set_codecs(inner: asyncpg.Connection) -> None:
-    # Binary, or COPY would refuse the column.
+    # Binary, or COPY would refuse the column. A UUID is made of its bytes with all of its column.
     await inner.set_type_codec(
         "jsonb",
         schema="pg_catalog",
         format="binary",
-        encoder=lambda value: _JSONB_VERSION + value,
-        decoder=lambda value: value[1:],
+        encoder=_JSONB_VERSION.__add__,
+        decoder=itemgetter(slice(1, None)),
     )
     await inner.set_type_codec(
         "uuid",
         schema="pg_catalog",
         format="binary",
-        encoder=lambda value: value.bytes,
-        decoder=uuid_of,
+        encoder=attrgetter("bytes"),
+        decoder=bytes,
     )
