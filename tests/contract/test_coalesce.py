@@ -72,8 +72,10 @@ class TestInCompany(ContractTests):
     ) -> AsyncIterator[Backend]:
         """Lend an opened, empty backend on which all that can be is sent together."""
         async with healthstore_empty(request.param) as backend:
-            # As a member: of rivals for a key that are sent again, a database may end some.
-            member = RetryLayer(CatalogLayer(CoalesceLayer(AbleLayer(backend))), attempts=20)
+            joined = CatalogLayer(CoalesceLayer(AbleLayer(backend)))
+            # As a member, with more patience: of rivals for a key that are sent again, a database
+            # may end some, and a busy one many.
+            member = RetryLayer(joined, attempts=60, seconds=60)
             yield CrowdLayer(member)
 
 

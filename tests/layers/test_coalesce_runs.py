@@ -415,7 +415,7 @@ class Told:
 
 
 async def cancelled_at_random(store: Backend, chance: random.Random, told: Told) -> None:
-    """Add, read and remove things for a while; some of the calls are cancelled on the way."""
+    """Add, read, change and remove things; some of the calls are cancelled on the way."""
     for _ in range(20):
         identity = uuid4()
         thing: Document = {
@@ -432,6 +432,9 @@ async def cancelled_at_random(store: Backend, chance: random.Random, told: Told)
         told.made.add(identity)
         found = await unless_cancelled(store.execute(Get(THINGS, (identity,))), chance, told)
         assert found is None or found == (thing,)
+        raised = Patch(THINGS, (identity,), (("size", 2),), (("version", 1), ("count", 1)))
+        changed = await unless_cancelled(store.execute(raised), chance, told)
+        assert changed is None or changed == ({**thing, "size": 2, "version": 2, "count": 1},)
         if chance.random() < 0.3:
             told.made.discard(identity)
             gone = await unless_cancelled(store.execute(Delete(THINGS, (identity,))), chance, told)

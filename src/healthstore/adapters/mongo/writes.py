@@ -150,9 +150,9 @@ async def replace_one(
             done = await driver.update_one(
                 _guarded(identity, version), change, session=session.transaction
             )
-        if done.matched_count or version is None:
-            return done.matched_count == 1
-        if not await versions(session, codec, (identity,), (version,)):
+        if done.matched_count:
+            return True
+        if not await _is_there(session, codec, identity, version):
             return False
     raise _overtaken()
 
@@ -313,11 +313,21 @@ async def delete_one(session: Session, codec: Codec, identity: UUID, version: in
     driver = session.collection(codec.collection.name)
     for _ in range(_RACES):
         done = await driver.delete_one(_guarded(identity, version), session=session.transaction)
-        if done.deleted_count or version is None:
-            return done.deleted_count == 1
-        if not await versions(session, codec, (identity,), (version,)):
+        if done.deleted_count:
+            return True
+        if not await _is_there(session, codec, identity, version):
             return False
     raise _overtaken()
+
+
+async def _is_there(session: Session, codec: Codec, identity: UUID, version: int | None) -> bool:
+    """Tell whether there is a document that a write has not found.
+
+    FerretDB and DocumentDB find none that another write is just changing. Raises
+    StaleVersionError for another version than the expected one.
+    """
+    expected = None if version is None else (version,)
+    return bool(await versions(session, codec, (identity,), expected))
 
 
 def _guarded(identity: UUID, version: int | None) -> Stored:

@@ -97,6 +97,26 @@ class TestConcurrency(Contract):
         assert sum(taken) == 1
         assert ids(await stored(store, PEOPLE)) == (identity(taken.index(True)),)
 
+    async def test_a_document_that_is_being_changed_is_there(self, store: Backend) -> None:
+        """A replacement finds it, and a delete removes it, whatever else is just writing to it."""
+        for number in range(30):
+            row = person(number, id=identity(number))
+            await add(store, PEOPLE, row)
+            visit = Patch(PEOPLE, ids([row]), increments=(("visits", 1),))
+            last: tuple[Op[tuple[bool, ...]], ...] = (
+                Replace(PEOPLE, ({**row, "name": "x"},)),
+                Delete(PEOPLE, ids([row])),
+            )
+            for op in last:
+                visits = [
+                    asyncio.create_task(_patiently(lambda: store.execute(visit)))  # noqa: B023 - awaited in this round
+                    for _ in range(3)
+                ]
+                await asyncio.sleep(0.002 * (number % 5))
+                assert await _patiently(lambda: store.execute(op)) == (True,)  # noqa: B023 - as above
+                await asyncio.gather(*visits)
+            assert await one(store, PEOPLE, row) is None
+
     async def test_one_of_many_writes_the_next_version(self, store: Backend) -> None:
         """Of twenty writes that expect the same version, exactly one is applied."""
         row = person(1)
