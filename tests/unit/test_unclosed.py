@@ -9,14 +9,19 @@ import sys
 import warnings
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import pytest
+from pydantic import SecretStr
 
 from healthstore import DatabaseManager, Entity, FailoverPolicy, MaxLength, Probe, Unique
-from healthstore.errors import LifecycleError
+from healthstore.abc import Backend, Layer
+from healthstore.config import MemberSettings, Settings
+from healthstore.errors import DeadlineExceededError, LifecycleError
+from healthstore.model.ops import Op
 from healthstore.testing.plugin import LendDatabase
 
+R = TypeVar("R")
 QUICK = FailoverPolicy(probe=Probe(interval=0.02, fast_interval=0.01))
 
 
@@ -155,3 +160,46 @@ async def test_a_manager_is_opened_again_after_a_loop_that_ended_at_once(
             check=False,
         )
     assert (ran.returncode, ran.stdout) == (0, "done\n"), ran.stderr
+
+
+class StuckLayer(Layer):
+    """A store that never answers, once it is told to."""
+
+    rank = 99
+    stuck = False
+
+    async def execute(self, op: Op[R]) -> R:
+        """Answer, or wait for ever."""
+        if self.stuck:
+            await asyncio.Event().wait()
+        return await super().execute(op)
+
+
+def test_a_deadline_holds_in_another_loop_as_well() -> None:
+    """The loop in which the manager was used before has taken its timers along."""
+    stuck: list[StuckLayer] = []
+
+    def layer(backend: Backend) -> Layer:
+        stuck.append(StuckLayer(backend))
+        return stuck[0]
+
+    url = SecretStr("memory://")
+    member = MemberSettings(name="memory", url=url, timeout=0.3)
+    policy = FailoverPolicy(probe=Probe(query_timeout=0.1))
+    db = DatabaseManager.from_settings(Settings(members=(member,), policy=policy), layers=[layer])
+    users = db.repository(User)
+
+    async def begin() -> None:
+        await db.open()
+        await db.initialize(User)
+        assert await users.count() == 0
+
+    async def hang() -> None:
+        async with db:
+            stuck[0].stuck = True
+            with pytest.raises(DeadlineExceededError):
+                await users.count()
+
+    with collected():
+        asyncio.run(begin())
+        asyncio.run(hang())

@@ -178,6 +178,8 @@ class Failover:
             self._keeper = asyncio.create_task(self._close_with_loop())
 
     async def _start(self) -> None:
+        for name, before in self._traffic.items():  # an event loop that has ended took its timers
+            self._traffic[name] = Traffic(name, begun=before.begun)
         if self._mock is not None:
             await self._mock.open()
         active, seconds = self.name, self.policy.startup_timeout
