@@ -3,9 +3,9 @@
 An author writes the connection (``connect``, ``disconnect``, ``ping``), sessions (``session``,
 ``begin_session``, ``commit_session``, ``rollback_session``), ``translate`` for errors, and the
 operations ``existing``, ``create``, ``get``, ``insert``, ``replace``, ``delete`` and ``find``.
-``patch``, ``patches``, ``count`` and ``aggregate`` have plain versions here, which a database can do better;
-``prober`` and ``pool`` have modest ones. An optional ``part(session)``, an asynchronous context
-that undoes what failed in it (a savepoint), lets tests roll back on this backend.
+``patch``, ``patches``, ``count`` and ``aggregate`` have plain versions here, which a database can
+do better; ``prober`` and ``pool`` have modest ones. An optional ``part(session)``, an asynchronous
+context that undoes what failed in it (a savepoint), lets tests roll back on this backend.
 """
 
 from __future__ import annotations
