@@ -24,19 +24,10 @@ from healthstore.abc.adapter import Adapter, silence_values
 from healthstore.abc.backend import Capabilities, UnitOptions
 from healthstore.abc.prober import PoolFigures, Prober
 from healthstore.abc.unit import Phase
-from healthstore.adapters.mongo import schema, writes
+from healthstore.adapters.mongo import reads, schema, writes
 from healthstore.adapters.mongo.bench import MongoBench
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.errors import translated
-from healthstore.adapters.mongo.filters import (
-    group_rows,
-    page_by_head,
-    pipeline,
-    projection,
-    query,
-    sort_keys,
-    sums_floats,
-)
 from healthstore.adapters.mongo.options import ClientOptions
 from healthstore.adapters.mongo.pool import Pools, close_client
 from healthstore.adapters.mongo.prober import MongoProber
@@ -50,7 +41,6 @@ from healthstore.errors import (
     LifecycleError,
     Outcome,
 )
-from healthstore.model import evaluate
 from healthstore.model.ops import (
     Aggregate,
     CountDocuments,
@@ -81,7 +71,6 @@ _OLDEST_WIRE_VERSION = 17
 # Seconds that a cancelled write gets to end: normally it takes a millisecond, and a deadline
 # may not be passed by more than a quarter of a second.
 _GRACE = 0.1
-_BATCH = 10_000  # documents of an answer, where each is a few fields
 # Seconds for an abort or the farewell to a server that may not answer.
 _FAREWELL = 2.0
 
@@ -319,78 +308,24 @@ class MongoAdapter(Adapter[Session]):
     async def get(self, session: Session, op: Get) -> tuple[Document | None, ...]:
         """Read by `_id`."""
         codec = await self._codec(session, op.collection)
-        found = await writes.read(session, codec, op.ids)
+        found = await reads.by_id(session, codec, op.ids)
         documents = tuple(found.get(identity) for identity in op.ids)
         return documents if len(set(op.ids)) == len(op.ids) else deepcopy(documents)
 
     async def find(self, session: Session, op: Find) -> tuple[Document, ...]:
         """Read one page, in one batch if it fits in 16 MB."""
         codec = await self._codec(session, op.collection)
-        if op.limit < 1:
-            return ()  # to MongoDB, 0 means no limit
-        found = codec.decode_all(await self._rows(session, op, codec))
-        if evaluate.sorted_whole(op, found):
-            return found
-        return codec.decode_all(await self._rows_by_head(session, op, codec))
-
-    async def _rows(self, session: Session, op: Find, codec: Codec) -> list[Stored]:
-        return await (
-            session.collection(op.collection.name)
-            .find(
-                query(op.where, codec),
-                sort=sort_keys(op.order, codec),
-                limit=op.limit,
-                batch_size=op.limit,
-                allow_disk_use=True,  # to sort more than 100 MB
-                max_time_ms=self._milliseconds,
-                session=session.transaction,
-            )
-            .to_list()
-        )
-
-    async def _rows_by_head(self, session: Session, op: Find, codec: Codec) -> list[Stored]:
-        cursor = await session.collection(op.collection.name).aggregate(
-            page_by_head(op, codec),
-            session=session.transaction,
-            allowDiskUse=True,
-            maxTimeMS=self._milliseconds,
-            batchSize=op.limit,
-        )
-        return await cursor.to_list()
+        return await reads.find(session, codec, op, self._milliseconds)
 
     async def count(self, session: Session, op: CountDocuments) -> int:
         """Count exactly."""
         codec = await self._codec(session, op.collection)
-        driver = session.collection(op.collection.name)
-        return await driver.count_documents(
-            query(op.where, codec), session=session.transaction, maxTimeMS=self._milliseconds
-        )
+        return await reads.count(session, codec, op, self._milliseconds)
 
     async def aggregate(self, session: Session, op: Aggregate) -> tuple[Group, ...]:
         """Group on the server, which sums integers and decimals exactly, and floats here."""
         codec = await self._codec(session, op.collection)
-        if sums_floats(op):
-            return await self._aggregate_here(session, op, codec)
-        cursor = await session.collection(op.collection.name).aggregate(
-            pipeline(op, codec),
-            session=session.transaction,
-            allowDiskUse=True,
-            maxTimeMS=self._milliseconds,
-            batchSize=op.limit + 1,
-        )
-        return group_rows(op, await cursor.to_list(), codec)
-
-    async def _aggregate_here(
-        self, session: Session, op: Aggregate, codec: Codec
-    ) -> tuple[Group, ...]:
-        cursor = session.collection(op.collection.name).find(
-            query(op.where, codec),
-            projection(op),
-            batch_size=_BATCH,
-            max_time_ms=self._milliseconds,
-            session=session.transaction,
-        )
-        return evaluate.aggregate(op, [codec.part(stored) async for stored in cursor])
+        return await reads.aggregate(session, codec, op, self._milliseconds)
 
     # --- writing ---------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Reading by id, and the writes: one document natively, several in an open transaction.
+"""Writes: one document natively, several in an open transaction.
 
 A single write carries its conditions (the version, the range of an increment) in its filter.
 When it matches nothing, the document is read again and the reference meaning of the operation
@@ -20,6 +20,7 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from healthstore.abc.unit import Phase
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.errors import Meaning, meaning_of, translated
+from healthstore.adapters.mongo.reads import by_id
 from healthstore.adapters.mongo.references import lock_parents
 from healthstore.adapters.mongo.session import Session
 from healthstore.adapters.mongo.updates import guards, update
@@ -38,7 +39,6 @@ __all__ = (
     "patch_each",
     "patch_one",
     "patch_several",
-    "read",
     "replace_one",
     "replace_several",
     "versions",
@@ -49,18 +49,6 @@ PART = 1_000
 _UNDER_WAY = 2
 # How often a single write is tried again when concurrent writers change the document.
 _RACES = 5
-
-
-async def read(session: Session, codec: Codec, ids: Sequence[UUID]) -> dict[UUID, Document]:
-    """Return the documents with these ids that exist, by id."""
-    driver, transaction = session.collection(codec.collection.name), session.transaction
-    if len(ids) == 1:
-        one = await driver.find_one({"_id": ids[0]}, session=transaction)
-        rows = [] if one is None else [one]
-    else:
-        condition = {"_id": {"$in": list(ids)}}
-        rows = await driver.find(condition, batch_size=len(ids) or 1, session=transaction).to_list()
-    return {cast(UUID, each["id"]): each for each in codec.decode_all(rows)}
 
 
 async def versions(
@@ -209,7 +197,7 @@ async def patch_one(session: Session, codec: Codec, op: Patch) -> Document | Non
                 raise
             if row is not None:
                 return codec.decode(row)
-        stored = (await read(session, codec, op.ids)).get(identity)
+        stored = (await by_id(session, codec, op.ids)).get(identity)
         if stored is None:
             return None
         evaluate.check_version(op.collection, stored, identity, version)
@@ -230,7 +218,7 @@ async def _explain_patch(
     meaning, after = meaning_of(error), list[Document]()
     if meaning in {Meaning.CHECK, Meaning.DUPLICATE, Meaning.INTERNAL}:
         outside = Session(session.database)
-        stored = (await read(outside, codec, op.ids)).values()
+        stored = (await by_id(outside, codec, op.ids)).values()
         after.extend(evaluate.patched(op, each) for each in stored)
         if meaning is not Meaning.CHECK:
             for each in after:
@@ -253,7 +241,7 @@ async def _require_free_keys(session: Session, codec: Codec, document: Document)
 async def patch_several(session: Session, codec: Codec, op: Patch) -> tuple[Document | None, ...]:
     """Change documents and lock their parents; the session has a transaction."""
     expected = op.versions or (None,) * len(op.ids)
-    there = await read(session, codec, op.ids)
+    there = await by_id(session, codec, op.ids)
     after: list[Document] = []
     by_version: dict[int, list[UUID]] = {}
     for identity, version in zip(op.ids, expected, strict=True):
@@ -276,7 +264,7 @@ async def patch_several(session: Session, codec: Codec, op: Patch) -> tuple[Docu
         assigned: dict[str, Any] = dict(op.sets)
         if any(each.field in assigned for each in op.collection.references):
             await lock_parents(session, op.collection, (assigned,))
-        there = await read(session, codec, op.ids)
+        there = await by_id(session, codec, op.ids)
     return tuple(there.get(identity) for identity in op.ids)
 
 
@@ -284,7 +272,7 @@ async def patch_each(
     session: Session, codec: Codec, op: Patches
 ) -> tuple[tuple[Document] | None, ...]:
     """Change documents, each in its own way; the session has a transaction."""
-    stored = await read(session, codec, tuple({each.ids[0] for each in op.patches}))
+    stored = await by_id(session, codec, tuple({each.ids[0] for each in op.patches}))
     results = evaluate.patched_each(op, stored)
     last = {cast(UUID, each["id"]): each for result in results for each in result or ()}
     if last:
