@@ -72,11 +72,9 @@ class TestInCompany(ContractTests):
     ) -> AsyncIterator[Backend]:
         """Lend an opened, empty backend on which all that can be is sent together."""
         async with healthstore_empty(request.param) as backend:
-            joined = CatalogLayer(CoalesceLayer(AbleLayer(backend)))
-            # As a member, with more patience: of rivals for a key that are sent again, a database
-            # may end some, and a busy one many.
-            member = RetryLayer(joined, attempts=60, seconds=60)
-            yield CrowdLayer(member)
+            crowd = CrowdLayer(CatalogLayer(CoalesceLayer(AbleLayer(backend))))
+            # As a member: of rivals for a key that are sent again, a database may end some.
+            yield RetryLayer(crowd, attempts=20)
 
 
 @pytest.mark.slow
