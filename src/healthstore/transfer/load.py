@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
@@ -73,8 +74,8 @@ async def load(  # noqa: PLR0913 - whence, whither, and how a row becomes a docu
 
     ``convert`` makes a document of the values of a row and may raise HealthstoreError or
     ValueError to refuse it; it is called twice for each row, in threads. With ``canonical`` what
-    it makes is canonical, as what ``to_document`` makes is, and its values are taken as they are. First every row is
-    checked and nothing is written; then all are added in one unit. Where the target has no
+    it makes is canonical, as what ``to_document`` makes is, and its values are taken as they are.
+    First every row is checked and nothing is written; then all are added in one unit. Where the target has no
     transactions, what was added is removed again after a failure, and the error says so; there
     the store is marked meanwhile and does not serve, so that a load that is killed is told.
     The collection is created if it is missing, and may hold other documents.
@@ -122,15 +123,18 @@ class _Source:
         self._convert = convert
         self._digester = Digester(collection)
 
-    def pages(self) -> Iterator[FilePage]:
-        """Yield pages; raise RefusedValueError, with its line, for a bad row. Blocks."""
-        file = iter(self._file)
-        for number in count():
-            with collector_paused():
-                page = self._next_page(file, number)
-            if page is None:
-                return
-            yield page
+    def pages(self) -> Generator[FilePage, None, None]:
+        """Yield pages; raise RefusedValueError, with its line, for a bad row. Blocks.
+
+        Close the generator: it has the file open.
+        """
+        with closing(iter(self._file)) as file:
+            for number in count():
+                with collector_paused():
+                    page = self._next_page(file, number)
+                if page is None:
+                    return
+                yield page
 
     def _next_page(self, file: Iterator[Row], number: int) -> FilePage | None:
         rows: list[Document] = []
@@ -259,8 +263,9 @@ async def _blamed(
     """Return the error with the line of the row that the store refused."""
     if page is None:
         return error
-    before = takewhile(lambda each: each.number < page.number, source.pages())
-    return await blamed(error, page, before, source.collection, target)
+    with closing(source.pages()) as pages:
+        before = takewhile(lambda each: each.number < page.number, pages)
+        return await blamed(error, page, before, source.collection, target)
 
 
 def _canonical(collection: Collection, convert: Convert) -> Convert:

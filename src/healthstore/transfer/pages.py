@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import aclosing, closing
 from typing import Any, TypeVar
 
 from healthstore.abc.backend import Executor
@@ -46,9 +47,12 @@ async def ahead(fetch: Callable[[], Coroutine[Any, Any, T | None]]) -> AsyncGene
             task.exception()
 
 
-def drawn(items: Iterator[T]) -> AsyncGenerator[T, None]:
-    """Yield the items of a blocking iterator, each drawn in a thread, one ahead."""
-    return ahead(lambda: offload(next, items, None))
+async def drawn(items: Generator[T, None, None]) -> AsyncGenerator[T, None]:
+    """Yield the items of a blocking generator, each drawn in a thread, one ahead; close both."""
+    with closing(items):
+        async with aclosing(ahead(lambda: offload(next, items, None))) as each_ahead:
+            async for each in each_ahead:
+                yield each
 
 
 def pages(

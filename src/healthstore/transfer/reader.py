@@ -105,7 +105,7 @@ class BackupReader:
                 raise
         raise _corrupt("its SHA-256 is not the one that its last line states")
 
-    def pages(self, collection: Collection) -> Iterator[Page]:
+    def pages(self, collection: Collection) -> Generator[Page, None, None]:
         """Yield the documents of a collection once more; the file was checked before.
 
         Whether it has changed since, their digest tells.

@@ -80,7 +80,7 @@ class RowFile:
         except ValueError:  # it has been closed, at its end
             return 1.0
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Generator[Row, None, None]:
         with self._opened() as file:
             yield from self._read(file, self._collection)
 

@@ -8,6 +8,7 @@ import json
 import os
 import tracemalloc
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from operator import itemgetter
 from pathlib import Path
@@ -212,6 +213,15 @@ async def test_numbers_of_json_stay_what_they_are(tmp_path: Path) -> None:
     assert repr((await stored(store, FOODS))[0]["data"]) == "{'a': 1.1, 'b': [2.0, 3]}"
 
 
+def opened_files() -> set[Path]:
+    """Return the files that this process has open."""
+    found: set[Path] = set()
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the folder's own
+            found.add(each.readlink())
+    return found
+
+
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
@@ -253,6 +263,8 @@ async def test_a_bad_row_is_named_before_anything_is_written(
     assert error.value.hint.endswith("; nothing of the file was stored")
     assert _SECRET not in str(error.value)
     assert not target.seen
+    # The error holds the frames of the load, so that nothing is closed by being forgotten.
+    assert path not in opened_files()
 
 
 @pytest.mark.parametrize(
