@@ -14,6 +14,13 @@ from healthstore import DatabaseManager, Entity
 from healthstore.cli.exits import Exit
 from healthstore.cli.named import find_entity
 
+LAB = """
+from decimal import Decimal
+from healthstore import Entity
+
+class Lab(Entity, collection="labs"):
+    doses: dict[str, Decimal]
+"""
 SECRET = "canary-5ecret"
 STORE = "sqlite:///store.db"
 GOOD = [
@@ -106,6 +113,27 @@ def test_a_bad_row_is_named_and_nothing_stays(
     assert "nothing of the file" in ended.err or "line" not in ended.err
     assert SECRET not in ended.out + ended.err
     assert stored("Weight") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("labs.jsonl", '{"doses": {"x": 0.5}}\n{"doses": {"x": 0.12345678901234567891}}\n', 2),
+        ("labs.csv", 'doses\n"{""x"":0.5}"\n"{""x"":123456789012345678.12}"\n', 3),
+    ],
+)
+def test_a_number_inside_json_that_a_float_would_change_is_refused(
+    run: Run, folder: Path, name: str, text: str, line: int
+) -> None:
+    """A Decimal may stand there, which wants all digits: as a text it has them."""
+    (folder / "lab.py").write_text(LAB)
+    (folder / name).write_text(text)
+    ended = run("load", folder / name, "--entity", "lab:Lab", "--url", STORE)
+    assert ended.code != Exit.OK
+    assert f"line {line}" in ended.err
+    assert "more digits than a float keeps" in ended.err
+    assert "as a text" in ended.err
+    assert "12345678901234567" not in ended.err
 
 
 def test_a_validator_is_not_quoted(run: Run, folder: Path) -> None:

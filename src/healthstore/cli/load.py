@@ -26,6 +26,7 @@ from healthstore.errors import (
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Kind
 from healthstore.transfer import load
+from healthstore.transfer.numbers import InexactError, exact_float
 
 __all__ = ("Reader", "load_file")
 
@@ -33,6 +34,7 @@ __all__ = ("Reader", "load_file")
 _OTHERS: Mapping[str, str] = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 # Reasons that a validator of the user's wrote: they may quote the value.
 _WRITTEN = frozenset({"assertion_error", "value_error"})
+_decode = msgspec.json.Decoder(float_hook=exact_float).decode
 
 
 async def load_file(output: Output, file: Path, name: str, target: Store) -> int:
@@ -81,11 +83,27 @@ class Reader:
     def document(self, row: Mapping[str, object]) -> Document:
         """Return the document of a row; raise RefusedValueError, without any value."""
         if self._json:
-            row = {name: _json(row[name]) if name in self._json else row[name] for name in row}
+            row = {name: self._cell(name, each) for name, each in row.items()}
         try:
             return to_document(self._entity.model_validate(row))
         except ValidationError as error:
             raise self._refusal(error, tuple(row)) from None
+
+    def _cell(self, name: str, cell: object) -> object:
+        """Return what the JSON text of a cell holds; text that is no JSON is left to validation."""
+        if name not in self._json or not isinstance(cell, str):
+            return cell
+        try:
+            return _decode(cell)
+        except InexactError as error:
+            raise RefusedValueError(
+                str(error),
+                hint="write it as a text inside the JSON, or with the digits of a float",
+                entity=self.collection.entity,
+                field=name,
+            ) from None
+        except msgspec.DecodeError:
+            return cell
 
     def _refusal(self, error: ValidationError, names: tuple[str, ...]) -> RefusedValueError:
         found = error.errors(include_input=False, include_context=False, include_url=False)
@@ -126,13 +144,3 @@ class Reader:
             hint=f"did you mean {close[0]!r}?" if close else known,
             entity=self.collection.entity,
         )
-
-
-def _json(cell: object) -> object:
-    """Return what the JSON text of a cell holds; text that is no JSON is left to validation."""
-    if not isinstance(cell, str):
-        return cell
-    try:
-        return msgspec.json.decode(cell)
-    except msgspec.DecodeError:
-        return cell

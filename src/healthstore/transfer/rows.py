@@ -1,7 +1,8 @@
 """Rows of a file, each with its line: JSON Lines or CSV, plain or gzip.
 
-A blank cell of CSV is None. A number of JSON with a fraction becomes a Decimal, digit for
-digit, if the collection has a decimal field of that name; a float otherwise.
+A blank cell of CSV is None. A number of JSON with a fraction becomes a Decimal, digit for digit,
+in a decimal field, and an int in one of integers if it is whole; inside a JSON field it is refused
+if it has more digits than a float keeps. It becomes a float otherwise.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from healthstore.errors import InvalidRequestError, RefusedValueError
 from healthstore.model.schema import Collection
 from healthstore.model.values import Kind
 from healthstore.transfer.digest import Page
+from healthstore.transfer.numbers import InexactError, exact_float, exact_whole
 from healthstore.transfer.place import require_file
 from healthstore.transfer.unread import unread
 
@@ -38,6 +40,7 @@ _GZIP = b"\x1f\x8b"
 _LONGEST_ROW = 16 * 1024 * 1024
 _MOST_BLANK = 100_000  # empty lines in a row: nobody hears of a file meanwhile
 _BUFFER = 1024 * 1024
+_AS_TEXT = "write it as a text, which a Decimal is read from, or with the digits of a float"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,8 @@ def _json_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
         except _TwiceError:
             hint = "leave one of them"
             raise bad_row(number, "has two values of one name", collection, hint=hint) from None
+        except InexactError as error:
+            raise bad_row(number, str(error), collection, hint=_AS_TEXT) from None
         except (RecursionError, ValueError):
             hint = "write one JSON object on each line"
             raise bad_row(number, unread(line), collection, hint=hint) from None
@@ -148,22 +153,32 @@ def _once(members: list[tuple[str, object]]) -> None:
 _check_names = json.JSONDecoder(object_pairs_hook=_once).decode
 
 
+_EXACT: Mapping[Kind, Callable[[str], object]] = {
+    Kind.DECIMAL: Decimal,
+    Kind.INTEGER: exact_whole,
+    Kind.JSON: exact_float,
+}
+# A value of one of these types may hold a float that is not what is written.
+_MAY_HOLD_FLOATS = frozenset({float, list, dict})
+
+
 def _json_decoder(collection: Collection) -> Callable[[bytes], Mapping[str, object]]:
     plain = msgspec.json.Decoder(dict[str, Any]).decode
-    exact = msgspec.json.Decoder(float_hook=Decimal).decode
-    decimals = [each.name for each in collection.fields if each.type.kind is Kind.DECIMAL]
-    if not decimals:
-        return plain
-    # The values as text first: only then a float is not read where a Decimal is wanted.
+    exact = [
+        (each.name, msgspec.json.Decoder(float_hook=_EXACT[each.type.kind]).decode)
+        for each in collection.fields
+        if each.type.kind in _EXACT
+    ]
+    # The values as text first: only then a float is not read where another number is wanted.
     raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
     def decode(line: bytes) -> Mapping[str, object]:
         row: dict[str, object] = plain(line)
         texts: dict[str, msgspec.Raw] | None = None
-        for name in decimals:
-            if type(row.get(name)) is float:
+        for name, read in exact:
+            if type(row.get(name)) in _MAY_HOLD_FLOATS:
                 texts = texts or raw(line)
-                row[name] = exact(texts[name])
+                row[name] = read(texts[name])
         return row
 
     return decode

@@ -213,6 +213,17 @@ async def test_numbers_of_json_stay_what_they_are(tmp_path: Path) -> None:
     assert repr((await stored(store, FOODS))[0]["data"]) == "{'a': 1.1, 'b': [2.0, 3]}"
 
 
+@pytest.mark.parametrize(("written", "value"), [("9007199254740993.0", 2**53 + 1), ("9e2", 900)])
+async def test_a_whole_number_is_read_exactly_however_it_is_written(
+    tmp_path: Path, written: str, value: int
+) -> None:
+    """With a point or an exponent, and beyond what a float holds."""
+    (tmp_path / "foods.jsonl").write_text(f'{{"code": {written}}}')
+    store = await opened()
+    await load(tmp_path / "foods.jsonl", FOODS, store, food)
+    assert [each["code"] for each in await stored(store, FOODS)] == [value]
+
+
 def opened_files() -> set[Path]:
     """Return the files that this process has open."""
     found: set[Path] = set()
@@ -240,6 +251,9 @@ def opened_files() -> set[Path]:
         ('{"code": 1, "name": "a\\u0000b"}', 1, "U\\+0000"),
         ('{"code": 1, "name": "' + "x" * 51 + '"}', 1, "51 characters"),
         ('{"code": 9223372036854775808}', 1, "64-bit"),
+        ('{"code": 1, "data": {"a": [1, 0.1234567890123456789]}}', 1, "more digits than a float"),
+        ('{"code": 1, "data": 1e-400}', 1, "more digits than a float"),
+        ('{"code": 1, "data": [1e999999999999999999999]}', 1, "beyond those of 64-bit"),
         ('{"code": 1, "version": null}', 1, "must have a value"),
         ('{"code": 1}\n{"code": 2, "name": "' + _SECRET + '", "name": "b"}', 2, "one name"),
         (
