@@ -7,7 +7,7 @@ contract suite holds every backend against them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from decimal import Decimal, localcontext
 from math import fsum, inf
@@ -273,12 +273,10 @@ def patched_each(
         (identity,) = each.ids
         after = None
         if identity in now:
-            try:
-                version = each.versions[0] if each.versions else None
+            version = each.versions[0] if each.versions else None
+            with suppress(IntegrityError, StaleVersionError):  # asked by itself, it is raised
                 check_version(op.collection, now[identity], identity, version)
                 after = now[identity] = patched(each, now[identity])
-            except (IntegrityError, StaleVersionError) as error:
-                del error  # asked by itself, it is raised
         results.append(None if after is None else (after,))
     return tuple(results)
 
