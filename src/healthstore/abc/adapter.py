@@ -203,7 +203,7 @@ class Adapter(ABC, Generic[S]):
         found = await self.get(session, Get(op.collection, ids))
         stored = {cast(UUID, each["id"]): each for each in found if each is not None}
         results = evaluate.patched_each(op, stored)
-        last = {cast(UUID, each["id"]): each for result in results for each in result or ()}
+        last = evaluate.changed_by_id(results)
         if last:
             versions = tuple(cast(int, stored[identity]["version"]) for identity in last)
             await self.replace(session, Replace(op.collection, tuple(last.values()), versions))

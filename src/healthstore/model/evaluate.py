@@ -35,6 +35,7 @@ __all__ = (
     "aggregate",
     "aggregate_measure",
     "broken_check",
+    "changed_by_id",
     "check_document",
     "check_version",
     "duplicate_key",
@@ -279,6 +280,11 @@ def patched_each(
                 after = now[identity] = patched(each, now[identity])
         results.append(None if after is None else (after,))
     return tuple(results)
+
+
+def changed_by_id(results: Iterable[tuple[Document] | None]) -> dict[UUID, Document]:
+    """Return each document that :func:`patched_each` changed, as it is after all patches."""
+    return {cast(UUID, each["id"]): each for result in results for each in result or ()}
 
 
 def out_of_range(collection: Collection, field: str | None, what: str) -> OutOfRangeError:

@@ -274,7 +274,7 @@ async def patch_each(
     """Change documents, each in its own way; the session has a transaction."""
     stored = await by_id(session, codec, tuple({each.ids[0] for each in op.patches}))
     results = evaluate.patched_each(op, stored)
-    last = {cast(UUID, each["id"]): each for result in results for each in result or ()}
+    last = evaluate.changed_by_id(results)
     if last:
         first = op.patches[0]
         names = [name for name, _ in (*first.sets, *first.increments)]

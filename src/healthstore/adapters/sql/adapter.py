@@ -398,7 +398,7 @@ class SqlAdapter(Adapter[SqlSession]):
         async with self._atomic(session, op.collection):
             there = await self._locked(session, op.collection, ids, lock)
             results = evaluate.patched_each(op, there)
-            last = {each["id"]: each for result in results for each in result or ()}
+            last = evaluate.changed_by_id(results)
             await self._write_changed(session, op.patches[0], tuple(last.values()))
         return results
 
