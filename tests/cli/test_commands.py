@@ -180,6 +180,31 @@ def test_an_interrupt_ends_with_130() -> None:
     assert err == "error: interrupted\n  code: interrupted\n"
 
 
+def test_a_second_interrupt_does_not_break_the_telling_of_the_first() -> None:
+    """Ctrl-C once more, while the end is told and after it, changes neither text nor exit code."""
+    script = (
+        "import io, os, signal, sys\n"
+        "class Impatient(io.TextIOWrapper):\n"
+        "    def write(self, text):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        return super().write(text)\n"
+        "sys.stderr = Impatient(sys.stderr.detach(), write_through=True)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from healthstore.cli.command import perform\n"
+        "from healthstore.cli.output import Manners\n"
+        "async def job(output):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "code = perform(Manners(), job)\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.exit(code)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == Exit.INTERRUPTED
+    assert ended.stderr == "error: interrupted\n  code: interrupted\n"
+
+
 @pytest.mark.parametrize("code", [Exit.OK, Exit.MISMATCH])
 def test_a_reader_that_leaves_ends_the_command_quietly(code: Exit) -> None:
     """``healthstore … | head -1`` ends without a word about the pipe, with its own exit code."""

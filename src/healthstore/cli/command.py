@@ -11,6 +11,7 @@ import typer
 
 from healthstore.cli.failures import failure_of
 from healthstore.cli.output import Manners, Output
+from healthstore.cli.signals import ignore_from_now_on
 from healthstore.cli.store import Store
 
 __all__ = ("URL_HELP", "Config", "Job", "ProfileName", "perform", "register")
@@ -53,6 +54,8 @@ def perform(manners: Manners, job: Callable[[Output], Awaitable[int]]) -> int:
     try:
         return asyncio.run(work())
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the end of every error
+        if isinstance(error, KeyboardInterrupt):
+            ignore_from_now_on()
         failure = failure_of(error)
         output.fail(failure)
         return failure.exit

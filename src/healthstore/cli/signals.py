@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TypeAlias
 
-__all__ = ("ended_as_by_interrupt", "undisturbed")
+__all__ = ("ended_as_by_interrupt", "ignore_from_now_on", "undisturbed")
 
 _Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | None
 
@@ -32,6 +32,16 @@ def undisturbed() -> Generator[None, None, None]:
     """For a while, which is to be short, ignore Ctrl-C, SIGTERM and SIGHUP."""
     with _handled([signal.SIGINT, *_ENDS], signal.SIG_IGN):
         yield
+
+
+def ignore_from_now_on() -> None:
+    """Ignore Ctrl-C, SIGTERM and SIGHUP until the process ends, which is to be soon.
+
+    A second Ctrl-C would otherwise break the telling of the first one, with a traceback.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for each in (signal.SIGINT, *_ENDS):
+            signal.signal(each, signal.SIG_IGN)
 
 
 @contextmanager
