@@ -7,7 +7,7 @@ backed up without them, and described to a person.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any, cast
 from uuid import UUID, uuid5
 
@@ -151,7 +151,6 @@ def differences(stored: Collection, wanted: Collection) -> tuple[str, ...]:
             found.append(f"field {name} was {_words(old)}, is {_words(new)}")
     found.extend(_part_differences(stored, wanted))
     found.extend(_check_differences(stored, wanted))
-    found.extend(_order_differences(stored, wanted))
     if stored.name != wanted.name:
         found.append(f"the name was {stored.name}, is {wanted.name}")
     return tuple(found)
@@ -194,28 +193,6 @@ def _check_differences(stored: Collection, wanted: Collection) -> Iterator[str]:
                 yield f"check {name} compares with other values: {was}"
             else:
                 yield f"check {name} was {was}, is {wanted_now}"
-
-
-def _order_differences(stored: Collection, wanted: Collection) -> Iterator[str]:
-    """Tell of which parts, as far as both definitions have them, the order is another one."""
-    orders: Mapping[str, tuple[Sequence[object], Sequence[object]]] = {
-        "fields": (stored.names, wanted.names),
-        "unique keys": (stored.uniques, wanted.uniques),
-        "indexes": (stored.indexes, wanted.indexes),
-        "references": (_fields(stored.references), _fields(wanted.references)),
-        "checks": (_names(stored.checks), _names(wanted.checks)),
-    }
-    for what, (before, now) in orders.items():
-        if [each for each in before if each in now] != [each for each in now if each in before]:
-            yield f"the {what} have another order"
-
-
-def _fields(references: Iterable[Reference]) -> list[str]:
-    return [each.field for each in references]
-
-
-def _names(checks: Iterable[Check]) -> list[str]:
-    return [each.name for each in checks]
 
 
 def _words(each: Field) -> str:

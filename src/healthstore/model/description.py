@@ -11,7 +11,7 @@ from healthstore.model.query import And, Filter, Not, Test
 from healthstore.model.values import Json, Kind
 from healthstore.model.wire import to_tagged
 
-__all__ = ("definition", "described_field", "fingerprint")
+__all__ = ("definition", "described_field", "fingerprint", "in_one_order")
 
 
 def definition(collection: Definition) -> dict[str, Json]:
@@ -33,8 +33,19 @@ def definition(collection: Definition) -> dict[str, Json]:
 
 def fingerprint(described: Json) -> str:
     """Return the SHA-256, in hex, of a definition as a JSON object."""
-    encoded = msgspec.json.encode(described, order="deterministic")
-    return hashlib.sha256(encoded).hexdigest()
+    return hashlib.sha256(_encoded(described)).hexdigest()
+
+
+def _encoded(described: Json) -> bytes:
+    return msgspec.json.encode(described, order="deterministic")
+
+
+def in_one_order(described: dict[str, Json]) -> dict[str, Json]:
+    """Return the definition with the items of each part in an order that depends on them only."""
+    return {
+        part: sorted(items, key=_encoded) if isinstance(items, list) else items
+        for part, items in described.items()
+    }
 
 
 def described_field(each: Field) -> dict[str, Json]:

@@ -22,7 +22,7 @@ from healthstore.model.definition import (
     Reference,
     Unique,
 )
-from healthstore.model.description import definition, fingerprint
+from healthstore.model.description import definition, fingerprint, in_one_order
 from healthstore.model.filters import canonical_filter
 from healthstore.model.limits import require_keepable, require_short
 from healthstore.model.query import (
@@ -54,7 +54,8 @@ class Collection(Definition):
 
     Every collection has the fields ``id`` (UUID, the key) and ``version`` (int). It is canonical:
     rules that differ only in how their values are spelled, listed or repeated are the same, and
-    so are enums whose members come in another order. Raises ConfigurationError where a database could not keep the definition.
+    so are enums whose members, and definitions whose parts, come in another order. Raises
+    ConfigurationError where a database could not keep the definition.
     """
 
     def __post_init__(self) -> None:
@@ -74,8 +75,8 @@ class Collection(Definition):
 
     @cached_property
     def _parts(self) -> tuple[object, ...]:
-        named = (self.name, self.fields, self.uniques, self.indexes)
-        return (*named, self.references, self.checks)
+        parts = (self.fields, self.uniques, self.indexes, self.references, self.checks)
+        return (self.name, *map(frozenset, parts))
 
     @cached_property
     def _hash(self) -> int:
@@ -84,7 +85,7 @@ class Collection(Definition):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of the definition; equal definitions give equal fingerprints."""
-        return fingerprint(definition(self))
+        return fingerprint(in_one_order(definition(self)))
 
     @cached_property
     def index_names(self) -> Mapping[str, tuple[str, ...]]:

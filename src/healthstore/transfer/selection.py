@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TypeAlias
 
@@ -77,7 +78,8 @@ def choose_from(
             chosen[name] = stored
         else:
             require_equal(stored, each, place)
-            chosen[name] = each
+            # What was written keeps its order of fields; errors name the program's entity.
+            chosen[name] = replace(stored, entity=each.entity)
     if not chosen:
         raise ConfigurationError(
             "no collection is named", hint="name at least one, or leave the choice out for all"

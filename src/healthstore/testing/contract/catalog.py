@@ -38,7 +38,7 @@ from healthstore.model.ops import (
     Patch,
     Replace,
 )
-from healthstore.model.query import F
+from healthstore.model.query import F, parse_order
 from healthstore.model.schema import Check, Collection, Field, Index, Unique
 from healthstore.model.values import Document, FieldType, Kind, Value
 from healthstore.testing.contract._promises import Contract, needs_transactions
@@ -98,10 +98,6 @@ _OTHERS: dict[str, tuple[Callable[[Collection], Collection], str]] = {
     "a check less": (lambda made: replace(made, checks=()), "check"),
     "another unique key": (lambda made: replace(made, uniques=()), "unique key ("),
     "one more index": (lambda made: replace(made, indexes=(Index("rank"),)), "index (rank) is new"),
-    "the fields in another order": (
-        lambda made: replace(made, fields=(*_KEY, _FIELDS[-1], _FIELDS[-2])),
-        "order",
-    ),
     "a subclass": (
         lambda made: replace(
             made, fields=(*_FIELDS, Field("level", _NUMBER, nullable=True)), entity="Admin"
@@ -191,6 +187,33 @@ class TestCatalog(Contract):
             assert (error.entity, error.backend) == (other.entity, backend.name)
         assert await _stored(backend, made) == (row,)
         assert await worker.execute(Get(made, (identity(1),))) == (row,)
+
+    async def test_the_order_of_its_parts_is_no_part_of_a_definition(
+        self, backend: Backend
+    ) -> None:
+        """Who lists the same fields and keys in another order reads and writes the same values."""
+        made = replace(_made(), indexes=(Index("rank"), Index("-name", "rank")))
+        turned = replace(made, fields=made.fields[::-1], indexes=made.indexes[::-1])
+        await backend.execute(Ensure((made,)))
+        worker = _worker(backend)
+        assert (await worker.execute(Ensure((turned,)))).present == (made.name,)
+        for number, each in enumerate((made, turned, made), 1):
+            rows = tuple(_row(each, 10 * number + place) for place in range(3))
+            for row in rows:
+                await worker.execute(Insert(each, (row,)))
+            await worker.execute(Replace(each, ({**rows[0], "rank": number},)))
+            await worker.execute(Patch(each, (identity(10 * number + 1),), sets=(("rank", 7),)))
+        wanted = [
+            {"id": identity(10 * number + place), "version": 1, "name": name, "rank": rank}
+            for number in (1, 2, 3)
+            for place, name, rank in (
+                (0, f"n{10 * number}", number),
+                (1, f"n{10 * number + 1}", 7),
+                (2, f"n{10 * number + 2}", None),
+            )
+        ]
+        for each in (made, turned):
+            assert list(await worker.execute(Find(each, order=parse_order(["id"])))) == wanted
 
     async def test_an_equal_definition_needs_no_initialize(self, backend: Backend) -> None:
         """A worker whose definition is the stored one reads and writes at once."""
