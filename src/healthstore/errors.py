@@ -115,13 +115,15 @@ class HealthstoreError(Exception):
 
     ``code`` is stable across releases. ``hint`` says what to do. ``outcome`` says whether the
     call may have changed data; ``transient`` whether the same call may succeed later.
-    ``entity``, ``field`` and ``backend`` say where, as far as it is known. ``condition`` is what
-    the error tells about the member; an adapter that knows more than the class sets it.
+    ``entity``, ``field`` and ``backend`` say where, as far as it is known, and ``index`` which one
+    of several that were given together, counted from 0. ``condition`` is what the error tells
+    about the member; an adapter that knows more than the class sets it.
     """
 
     code: ClassVar[str] = "HS-0000"
     transient: bool = False
     condition: Condition = Condition.OK
+    index: int | None = None
 
     @property
     def __context__(self) -> BaseException | None:
@@ -154,17 +156,31 @@ class HealthstoreError(Exception):
         self.outcome = outcome
 
     def at(
-        self, *, entity: str | None = None, field: str | None = None, backend: str | None = None
+        self,
+        *,
+        entity: str | None = None,
+        field: str | None = None,
+        backend: str | None = None,
+        index: int | None = None,
     ) -> Self:
         """Fill in the parts of the place that are not known yet, and return the error."""
         self.entity = self.entity or entity
         self.field = self.field or field
         self.backend = self.backend or backend
+        self.index = index if self.index is None else self.index
         return self
 
+    @property
+    def where(self) -> str:
+        """The place in words, as far as it is known: ``User[3].email on primary``."""
+        one = self.entity
+        if self.index is not None:
+            one = f"{one or ''}[{self.index}]"
+        place = ".".join(part for part in (one, self.field) if part)
+        return " on ".join(part for part in (place, self.backend) if part)
+
     def __str__(self) -> str:
-        place = ".".join(part for part in (self.entity, self.field) if part)
-        where = " on ".join(part for part in (place, self.backend) if part)
+        where = self.where
         text = f"{self.message} [{where}]" if where else self.message
         return f"{text}: {self.hint}" if self.hint else text
 

@@ -40,10 +40,8 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, CommandError):
         return error.failure
     if isinstance(error, HealthstoreError):
-        place = ".".join(part for part in (error.entity, error.field) if part)
-        where = " on ".join(part for part in (place, error.backend) if part)
         exit_code = EXITS.get(error.code, Exit.FAILURE)
-        return Failure(error.message, where, error.hint, error.code, exit_code)
+        return Failure(error.message, error.where, error.hint, error.code, exit_code)
     if isinstance(error, BaseExceptionGroup):  # of tasks that failed together: the first decides
         return failure_of(error.exceptions[0])
     if isinstance(error, KeyboardInterrupt):

@@ -33,13 +33,27 @@ def to_document(entity: Entity) -> Document:
 
 
 def to_documents(entities: Sequence[Entity]) -> list[Document]:
-    """Return the documents of entities of one class, or raise what :func:`to_document` raises."""
+    """Return the documents of entities of one class, or raise what :func:`to_document` raises.
+
+    The error has the index of the first one that is refused.
+    """
     if not entities:
         return []
     try:
         return _together(entities)
     except HealthstoreError:
-        return list(map(to_document, entities))  # says of the first one what is wrong
+        return _one_by_one(entities)
+
+
+def _one_by_one(entities: Sequence[Entity]) -> list[Document]:
+    """Return the documents of entities; an error says what is wrong, and with which one."""
+    documents: list[Document] = []
+    try:
+        documents.extend(map(to_document, entities))  # keeps those before one that is refused
+    except HealthstoreError as error:
+        error.at(index=len(documents))
+        raise
+    return documents
 
 
 def _together(entities: Sequence[Entity]) -> list[Document]:

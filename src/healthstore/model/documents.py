@@ -56,7 +56,10 @@ def canonical_documents(
     given: Sequence[Mapping[str, object]],
     columns: Sequence[Column] | None = None,
 ) -> list[Document]:
-    """Return what :func:`canonical_document` makes of each, in less time, or raise as it does."""
+    """Return what :func:`canonical_document` makes of each, in less time, or raise as it does.
+
+    The error has the index of the first one that is refused.
+    """
     columns = columns or collection.columns
     documents: list[Document] = []
     with collector_paused():
@@ -66,7 +69,12 @@ def canonical_documents(
                 documents += _by_columns(part, columns)
             except (HealthstoreError, LookupError, TypeError, ValueError):
                 # Of several that are refused the first document counts, not the first column.
-                documents += [canonical_document(collection, each, columns) for each in part]
+                try:
+                    for each in part:
+                        documents.append(canonical_document(collection, each, columns))
+                except HealthstoreError as error:
+                    error.at(index=len(documents))
+                    raise
     return documents
 
 

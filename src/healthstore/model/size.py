@@ -34,13 +34,14 @@ def require_small(collection: Definition, documents: Sequence[Document], most: i
         values = [[each[name] for name in collection.sized if name in each] for each in part]
         if surely_small(len(_pack(values)), most):
             continue
-        for each in values:
+        for index, each in enumerate(values, start):
             if not _is_small(each, most):
-                raise RefusedValueError(
+                error = RefusedValueError(
                     f"a document takes more than {most} bytes, as MongoDB counts them or as JSON",
                     hint="store large content elsewhere, and its address here",
                     entity=collection.entity,
                 )
+                raise error.at(index=index) if len(documents) > 1 else error
 
 
 def _is_small(values: Sequence[Value], most: int) -> bool:

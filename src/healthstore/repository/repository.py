@@ -85,11 +85,13 @@ class Repository(Generic[M]):
         """Store new entities, all or none, and return how many.
 
         A backend without transactions refuses that; with ``atomic=False`` others than the
-        failing one may stay, and the error's outcome is unknown.
+        failing one may stay, and the error's outcome is unknown. The error's ``index`` tells which
+        one is refused: always where its values are, and where the stored data refuses it, as far
+        as what is stored still tells it afterwards.
         """
         given = listed(entities, "what is to be added", "add_many([first, second])")
-        for each in given:
-            self._require(each)
+        for index, each in enumerate(given):
+            self._require(each, index)
         try:
             with collector_paused():
                 documents = tuple(to_documents(given))
@@ -277,12 +279,12 @@ class Repository(Generic[M]):
         except HealthstoreError as error:
             raise error.at(backend=self._executor.name) from None
 
-    def _require(self, entity: object) -> None:
+    def _require(self, entity: object, index: int | None = None) -> None:
         if type(entity) is not self._entity:
             raise InvalidRequestError(
                 f"expects a {self._entity.__name__}, not {type(entity).__name__}",
                 entity=self.collection.entity,
-            )
+            ).at(index=index)
 
     def _require_free(self, names: Iterable[str]) -> None:
         for name in names:

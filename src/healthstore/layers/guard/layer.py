@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import ClassVar, TypeVar, cast
 
 from healthstore.abc.backend import Isolation, Unit, UnitOptions
 from healthstore.abc.layer import Layer
-from healthstore.errors import HealthstoreError, InvalidRequestError
+from healthstore.errors import HealthstoreError, IntegrityError, InvalidRequestError
+from healthstore.layers.guard.blame import refused_index
 from healthstore.layers.guard.operations import check
 from healthstore.model.documents import copied_document
 from healthstore.model.evaluate import finish_aggregate, plan_aggregate
-from healthstore.model.ops import Aggregate, Get, Op
+from healthstore.model.ops import Aggregate, Get, Insert, Op
 from healthstore.model.values import Document
 
 __all__ = ("GuardLayer",)
@@ -34,7 +36,18 @@ class GuardLayer(Layer):
                 raise error.at(backend=self.name) from None
         if isinstance(checked, Get) and len(checked.ids) > 1:
             return cast(R, await self._get_several(checked))
+        if isinstance(checked, Insert) and len(checked.documents) > 1:
+            return cast(R, await self._insert_several(checked))
         return await self.inner.execute(cast("Op[R]", checked))
+
+    async def _insert_several(self, op: Insert) -> int:
+        """Insert; an error says which of the documents the stored data refuses, if that is told."""
+        try:
+            return await self.inner.execute(op)
+        except IntegrityError as error:
+            with suppress(HealthstoreError):  # the unit has failed, say: the first error counts
+                error.at(index=await refused_index(error, op, self.inner))
+            raise
 
     async def _get_several(self, op: Get) -> tuple[Document | None, ...]:
         """Ask once for an id that comes twice: each answer is a document of its own."""

@@ -159,6 +159,27 @@ class TestEntities(Contract):
         (found,) = (await notes.find()).items
         assert found.email == "a@x"
 
+    async def test_an_error_tells_which_entity_is_refused(self, store: Backend) -> None:
+        """Of many that are added: its index, from 0, in the error and in its text, and no value."""
+        notes = await _notes(store)
+        good = [_Note(email=f"{number}@x") for number in range(150)]
+        for odd in (
+            good[0].model_copy(update={"count": _WORD}),
+            good[0].model_copy(update={"data": {"a": {_WORD}}}),
+            good[0].model_copy(update={"emial": _WORD}),
+            good[0].model_copy(update={"email": _WORD + "x" * 50}),
+            _Special(email="a@x"),
+        ):
+            with pytest.raises(InvalidRequestError) as error:
+                await notes.add_many([*good[:120], odd, *good[120:]], atomic=False)
+            assert error.value.index == 120
+            assert "_Note[120]" in str(error.value)
+            assert "hunter2" not in str(error.value)
+        with pytest.raises(InvalidRequestError) as alone:
+            await notes.add(good[0].model_copy(update={"count": _WORD}))
+        assert alone.value.index is None
+        assert await notes.count() == 0
+
     async def test_a_missing_field_is_refused_by_name(self, store: Backend) -> None:
         """`model_construct` and `del` leave fields without a value: the error names them."""
         notes = await _notes(store)

@@ -10,6 +10,8 @@ import pytest
 from healthstore.abc import Backend
 from healthstore.errors import (
     DuplicateKeyError,
+    ForeignKeyError,
+    IntegrityError,
     InvalidRequestError,
     Outcome,
     SchemaMismatchError,
@@ -28,12 +30,16 @@ from healthstore.model.ops import (
 from healthstore.model.query import F
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, FieldType, Kind
-from healthstore.testing.contract._promises import Contract, needs_transactions
+from healthstore.testing.contract._promises import Contract, needs_references, needs_transactions
 from healthstore.testing.contract._samples import (
+    CHECKED,
     PEOPLE,
     add,
+    checked,
+    family,
     identity,
     ids,
+    member,
     one,
     person,
     stored,
@@ -126,6 +132,38 @@ class TestWrites(Contract):
                 await store.execute(Insert(PEOPLE, tuple(batch)))
             assert error.value.fields == ("email",)
             assert await stored(store, PEOPLE) == [row]
+
+    @needs_transactions
+    async def test_an_insert_tells_which_document_the_data_refuses(self, store: Backend) -> None:
+        """For a key that is taken, or given twice, a check and a reference: its index, from 0."""
+        await add(store, PEOPLE, person(5))
+        await store.execute(Ensure((CHECKED,)))
+        people = [person(number) for number in range(100, 350)]
+        taken = [*people[:210], person(5), *people[210:]]
+        twice = [*people[:30], person(110), *people[30:]]
+        adults = [checked(age=20 + number) for number in range(100)]
+        unborn = [*adults[:70], checked(age=-1), *adults[70:]]
+        cases = (PEOPLE, taken, 210), (PEOPLE, twice, 30), (CHECKED, unborn, 70)
+        for collection, documents, index in cases:
+            with pytest.raises(IntegrityError) as error:
+                await store.execute(Insert(collection, tuple(documents)))
+            assert error.value.index == index
+            assert f"[{index}]" in str(error.value)
+            assert error.value.outcome is Outcome.NOT_APPLIED
+
+    @needs_references
+    async def test_an_insert_tells_which_document_refers_to_nothing(self, store: Backend) -> None:
+        """Of many children the one whose parent is not there, also among others of its kind."""
+        parents, children, _ = family("restrict")
+        parent = member(parents)
+        await add(store, parents, parent)
+        await store.execute(Ensure((children,)))
+        rows = [member(children, parent["id"]) for _ in range(150)]
+        rows[120] = member(children, uuid4())
+        with pytest.raises(ForeignKeyError) as error:
+            await store.execute(Insert(children, tuple(rows)))
+        assert error.value.index == 120
+        assert await stored(store, children) == []
 
     async def test_an_insert_that_is_not_atomic_names_its_failure(self, store: Backend) -> None:
         """The conflicting document is not kept, the stored one stays, and the error says so."""
