@@ -16,7 +16,7 @@ from healthstore.cli.named import find_entity, there
 from healthstore.cli.output import Output
 from healthstore.cli.progress import progress
 from healthstore.cli.store import Store
-from healthstore.entity import Entity, collection_of, to_document
+from healthstore.entity import Entity, collection_of, to_documents
 from healthstore.errors import (
     HealthstoreError,
     IntegrityError,
@@ -24,7 +24,7 @@ from healthstore.errors import (
     RefusedValueError,
 )
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, Kind
+from healthstore.model.values import Kind
 from healthstore.transfer import load
 from healthstore.transfer.numbers import InexactError, exact_float
 
@@ -46,8 +46,8 @@ async def load_file(output: Output, file: Path, name: str, target: Store) -> int
         with progress(output) as on_event:
             try:
                 report = await load(
-                    *(file, reader.collection, store, reader.document),
-                    canonical=True,
+                    *(file, reader.collection, store, reader.entity),
+                    documents=to_documents,
                     on_event=on_event,
                 )
             except (IntegrityError, InvalidRequestError) as error:
@@ -68,7 +68,7 @@ def _in_file(file: Path, error: HealthstoreError) -> CommandError:
 
 
 class Reader:
-    """Makes documents of rows, by an entity's own validation.
+    """Makes entities of rows, by their own validation.
 
     With ``cells`` a row comes from a table of text, where JSON is text as well.
     """
@@ -80,12 +80,12 @@ class Reader:
         self._json = frozenset(json if cells else ())
         self._cells = cells
 
-    def document(self, row: Mapping[str, object]) -> Document:
-        """Return the document of a row; raise RefusedValueError, without any value."""
+    def entity(self, row: Mapping[str, object]) -> Entity:
+        """Return the entity of a row; raise RefusedValueError, without any value."""
         if self._json:
             row = {name: self._cell(name, each) for name, each in row.items()}
         try:
-            return to_document(self._entity.model_validate(row))
+            return self._entity.model_validate(row)
         except ValidationError as error:
             raise self._refusal(error, tuple(row)) from None
 

@@ -10,7 +10,7 @@ from healthstore.transfer.comparison import Change, Comparison
 from healthstore.transfer.digest import Digest
 from healthstore.transfer.filling import release
 from healthstore.transfer.lag import lag
-from healthstore.transfer.load import Convert, LoadReport, load
+from healthstore.transfer.load import Convert, Documents, LoadReport, load
 from healthstore.transfer.migrate import MigrationReport, migrate
 from healthstore.transfer.progress import (
     CollectionFinished,
@@ -39,6 +39,7 @@ __all__ = (
     "Consistency",
     "Convert",
     "Digest",
+    "Documents",
     "Finished",
     "LoadReport",
     "MigrationReport",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -18,11 +19,11 @@ from healthstore.errors import (
     CapabilityError,
     HealthstoreError,
     IntegrityError,
-    NotNullError,
     Outcome,
     RefusedValueError,
 )
 from healthstore.model.collector import collector_paused
+from healthstore.model.documents import canonical_documents
 from healthstore.model.evaluate import check_document
 from healthstore.model.filling import Filling
 from healthstore.model.ops import Ensure, Insert
@@ -40,13 +41,17 @@ from healthstore.transfer.rows import FilePage, Row, RowFile, bad_row
 from healthstore.transfer.undo import Undo
 from healthstore.transfer.walk import walk
 
-__all__ = ("Convert", "LoadReport", "load")
+__all__ = ("Convert", "Documents", "LoadReport", "load")
 
-# From the values of a row, by name, to a document; what a caller's model makes of them.
-Convert: TypeAlias = Callable[[Mapping[str, object]], Mapping[str, object]]
+# From the values of a row, by name, to what a caller's model makes of them: the values of a
+# document, or what the second function makes canonical documents of, some at a time.
+Convert: TypeAlias = Callable[[Mapping[str, object]], Any]
+Documents: TypeAlias = Callable[[Sequence[Any]], Sequence[Document]]
 
 # The unit must outlive the largest file; each write in it has a deadline of its own.
 _UNIT_SECONDS = 24 * 3600.0
+_TOGETHER = 100  # rows that are converted together
+_UNCONVERTED = (ArithmeticError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +72,15 @@ async def load(  # noqa: PLR0913 - whence, whither, and how a row becomes a docu
     target: Backend,
     convert: Convert,
     *,
-    canonical: bool = False,
+    documents: Documents | None = None,
     on_event: Progress | None = None,
 ) -> LoadReport:
     """Add every row of a JSON Lines or CSV file, plain or gzip, to a collection.
 
-    ``convert`` makes a document of the values of a row and may raise HealthstoreError or
-    ValueError to refuse it; it is called twice for each row, in threads. With ``canonical`` what
-    it makes is canonical, as what ``to_document`` makes is, and its values are taken as they are.
+    ``convert`` makes the values of a document of the values of a row and may raise
+    HealthstoreError or ValueError to refuse it; it is called twice for each row, in threads. With
+    ``documents`` it may make anything: that makes canonical documents of what some rows became,
+    as ``to_documents`` does of entities, and tells the ``index`` of one that it refuses.
     First every row is checked and nothing is written; then all are added in one unit. Where the target has no
     transactions, what was added is removed again after a failure, and the error says so; there
     the store is marked meanwhile and does not serve, so that a load that is killed is told.
@@ -96,10 +102,13 @@ async def load(  # noqa: PLR0913 - whence, whither, and how a row becomes a docu
     report = Reporter(on_event)
     place = file_path(path)
     file = RowFile(place, collection)
-    make = convert if canonical else _canonical(collection, convert)
-    source = _Source(place.name, file, collection, make, target.capabilities.max_document_bytes)
+    if documents is None:
+        convert = _completed(collection, convert)
+        documents = partial(canonical_documents, collection)
+    most = target.capabilities.max_document_bytes
+    source = _Source(file, convert, documents, most)
     checked, _ = await walk(
-        Stage.CHECK, collection, drawn(source.pages()), report, share=lambda: file.share
+        Stage.CHECK, collection, drawn(source.checked()), report, share=lambda: file.share
     )
     report(Planned({collection.name: checked.count}))
     await require_whole(target)
@@ -113,20 +122,19 @@ async def load(  # noqa: PLR0913 - whence, whither, and how a row becomes a docu
 class _Source:
     """A file's rows as documents: complete, canonical, as declared, and of ``most`` bytes."""
 
-    def __init__(
-        self, name: str, file: RowFile, collection: Collection, convert: Convert, most: int
-    ) -> None:
-        self.name = name
+    def __init__(self, file: RowFile, convert: Convert, documents: Documents, most: int) -> None:
+        self.name = file.name
+        self.collection = file.collection
         self._most = most
-        self.collection = collection
         self._file = file
         self._convert = convert
-        self._digester = Digester(collection)
+        self._documents = documents
+        self._digester = Digester(file.collection)
 
-    def pages(self) -> Generator[FilePage, None, None]:
-        """Yield pages; raise RefusedValueError, with its line, for a bad row. Blocks.
+    def checked(self) -> Generator[FilePage, None, None]:
+        """Yield pages without digests; raise RefusedValueError, with its line, for a bad row.
 
-        Close the generator: it has the file open.
+        Blocks. Close the generator: it has the file open.
         """
         with closing(iter(self._file)) as file:
             for number in count():
@@ -136,46 +144,81 @@ class _Source:
                     return
                 yield page
 
+    def pages(self) -> Generator[FilePage, None, None]:
+        """Yield pages as :meth:`checked` does, with digests."""
+        with closing(self.checked()) as pages:
+            for each in pages:
+                found = self._digester.page(each.rows)
+                yield replace(each, digests=found.digests, digest=found.digest, size=found.size)
+
     def _next_page(self, file: Iterator[Row], number: int) -> FilePage | None:
         rows: list[Document] = []
         lines: list[int] = []
         size = 0
-        for line, values in file:
-            row = self._document(line, values)
-            rows.append(row)
-            lines.append(line)
-            size += _size(self.collection, row)
-            if len(rows) == PAGE_ROWS or size >= PAGE_BYTES:
+        while len(rows) < PAGE_ROWS and size < PAGE_BYTES:
+            found, made = self._part(file)
+            if not found:
                 break
-        return self._page(rows, lines, number) if rows else None
+            size += self._sized(found, made)
+            lines += found
+            rows += made
+        digest = Digest(len(rows))
+        return FilePage(rows, (), digest, size, 0, lines, number) if rows else None
 
-    def _page(self, rows: list[Document], lines: list[int], number: int) -> FilePage:
-        page = self._digester.page(rows)
-        if not surely_small(page.largest, self._most):
-            for line, row in zip(lines, rows, strict=True):
-                self._require_small(line, row)
-        return FilePage(
-            page.rows, page.digests, page.digest, page.size, page.largest, lines, number
-        )
-
-    def _document(self, line: int, values: Mapping[str, object]) -> Document:
+    def _part(self, file: Iterator[Row]) -> tuple[list[int], Sequence[Document]]:
+        """Return the documents of the next rows, and their lines: few, or those that are long."""
+        lines: list[int] = []
+        made: list[Any] = []
+        size = 0
         try:
-            document = cast(Document, self._convert(values))
-            if self.collection.checks:
-                check_document(self.collection, document)
+            for each in file:
+                made.append(self._converted(each))
+                lines.append(each.line)
+                size += each.size
+                if len(made) == _TOGETHER or size >= PAGE_BYTES:
+                    break
+        except HealthstoreError:
+            self._made(lines, made)  # a row before it may be refused: the first one counts
+            raise
+        return lines, self._made(lines, made)
+
+    def _converted(self, row: Row) -> object:
+        try:
+            return self._convert(row.values)
         except HealthstoreError as error:
-            raise self._refused(line, error) from None
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise self._refused(row.line, error) from None
+        except _UNCONVERTED as error:
             # Not its text: that of pydantic, and of most others, quotes the value.
             problem = f"cannot be converted ({type(error).__name__})"
-            raise bad_row(line, problem, self.collection) from None
-        return document
+            raise bad_row(row.line, problem, self.collection) from None
 
-    def _require_small(self, line: int, document: Document) -> None:
+    def _made(self, lines: Sequence[int], made: Sequence[object]) -> Sequence[Document]:
+        """Return the documents of rows that were converted."""
         try:
-            require_small(self.collection, (document,), self._most)
+            documents = self._documents(made)
+        except HealthstoreError as error:
+            raise self._refused(lines[error.index or 0], error) from None
+        if self.collection.checks:
+            for line, each in zip(lines, documents, strict=True):
+                self._check(line, each)
+        return documents
+
+    def _check(self, line: int, document: Document) -> None:
+        try:
+            check_document(self.collection, document)
         except HealthstoreError as error:
             raise self._refused(line, error) from None
+
+    def _sized(self, lines: Sequence[int], documents: Sequence[Document]) -> int:
+        """Return about how many bytes the long values of documents take; refuse one too large."""
+        names = self.collection.sized
+        size = len(msgspec.msgpack.encode([[each[name] for name in names] for each in documents]))
+        if not surely_small(size, self._most):
+            try:
+                require_small(self.collection, documents, self._most)
+            except HealthstoreError as error:
+                raise self._refused(lines[error.index or 0], error) from None
+        return size
 
     def _refused(self, line: int, error: HealthstoreError) -> RefusedValueError:
         return bad_row(line, error.message, self.collection, field=error.field, hint=error.hint)
@@ -263,44 +306,12 @@ async def _blamed(
     """Return the error with the line of the row that the store refused."""
     if page is None:
         return error
-    with closing(source.pages()) as pages:
+    with closing(source.checked()) as pages:
         before = takewhile(lambda each: each.number < page.number, pages)
         return await blamed(error, page, before, source.collection, target)
 
 
-def _canonical(collection: Collection, convert: Convert) -> Convert:
-    """Return what makes documents of canonical values: every field, and no other."""
-    known = collection.by_name.keys()
-
-    def make(row: Mapping[str, object]) -> Document:
-        values = convert(row)
-        document: Document = {}
-        for name, canonical, nullable, _ in collection.columns:
-            value = values.get(name)
-            if value is None:
-                if not nullable:
-                    raise NotNullError("must have a value", entity=collection.entity, field=name)
-                document[name] = None
-                continue
-            try:
-                document[name] = canonical(value)
-            except (TypeError, ValueError) as error:
-                raise RefusedValueError(str(error), entity=collection.entity, field=name) from None
-        if not values.keys() <= known:
-            for name in values:
-                collection.field(name)  # raises for the one that is not known
-        return document
-
-    return make
-
-
-def _size(collection: Collection, row: Document) -> int:
-    """Return about how many bytes a document's long values take."""
-    size = 0
-    for name in collection.sized:
-        value = row[name]
-        if isinstance(value, str | bytes):
-            size += len(value)
-        elif value is not None:
-            size += len(msgspec.msgpack.encode(value))
-    return size
+def _completed(collection: Collection, convert: Convert) -> Convert:
+    """Return what makes all values of a document: those that are missing are None."""
+    missing = dict.fromkeys(collection.names)
+    return lambda row: {**missing, **convert(row)}

@@ -1,6 +1,7 @@
 """Rows of a file, each with its line: JSON Lines or CSV, plain or gzip.
 
-A blank cell of CSV is None. A number of JSON with a fraction becomes a Decimal, digit for digit,
+A blank cell of CSV is None. A blank line is no row, except under a single column: there it is a
+row whose cell is blank, as PostgreSQL's COPY reads it, for nothing else could write one. A number of JSON with a fraction becomes a Decimal, digit for digit,
 in a decimal field, and an int in one of integers if it is whole; inside a JSON field it is refused
 if it has more digits than a float keeps. It becomes a float otherwise.
 """
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, TypeAlias, cast
+from typing import IO, Any, NamedTuple, cast
 
 import msgspec
 
@@ -32,8 +33,14 @@ from healthstore.transfer.unread import unread
 
 __all__ = ("FilePage", "Row", "RowFile", "bad_row")
 
-# The line on which a row begins, counted from 1, and its values by name.
-Row: TypeAlias = tuple[int, Mapping[str, object]]
+
+class Row(NamedTuple):
+    """The line on which a row begins, counted from 1, its length there, and its values by name."""
+
+    line: int
+    size: int
+    values: Mapping[str, object]
+
 
 _GZIP = b"\x1f\x8b"
 # A few kilobytes of a packed file can stand for gigabytes: what is held of it is bounded.
@@ -60,8 +67,9 @@ class RowFile:
     """
 
     def __init__(self, path: Path, collection: Collection) -> None:
+        self.name = path.name
+        self.collection = collection
         self._path = path
-        self._collection = collection
         suffixes = [each.lower() for each in path.suffixes if each.lower() != ".gz"]
         read = _READERS.get(suffixes[-1] if suffixes else "")
         if read is None:
@@ -85,7 +93,7 @@ class RowFile:
 
     def __iter__(self) -> Generator[Row, None, None]:
         with self._opened() as file:
-            yield from self._read(file, self._collection)
+            yield from self._read(file, self.collection)
 
     @contextmanager
     def _opened(self) -> Generator[IO[bytes], None, None]:
@@ -136,7 +144,7 @@ def _json_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
         except (RecursionError, ValueError):
             hint = "write one JSON object on each line"
             raise bad_row(number, unread(line), collection, hint=hint) from None
-        yield number, row
+        yield Row(number, len(line), row)
 
 
 class _TwiceError(Exception):
@@ -197,7 +205,8 @@ def _csv_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
             raise bad_row(1, "names a column twice", collection)
         line = lines.next_row()
         blank = 0
-        for cells in reader:
+        for found in reader:
+            cells = found if found or len(names) > 1 else [""]
             blank = 0 if cells else blank + 1
             _require_few(blank, line, collection)
             if cells:
@@ -206,7 +215,7 @@ def _csv_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
                         line, f"has {len(cells)} cells under {len(names)} columns", collection
                     )
                 values = [cell or None for cell in cells]
-                yield line, dict(zip(names, values, strict=True))
+                yield Row(line, lines.taken, dict(zip(names, values, strict=True)))
             line = lines.next_row()
     except UnicodeDecodeError:
         # The text is decoded in blocks: the line is near.
@@ -223,18 +232,18 @@ class _Lines:
     def __init__(self, text: io.TextIOWrapper, collection: Collection) -> None:
         self._text = text
         self._collection = collection
-        self._row, self._number, self._taken = 1, 0, 0
+        self._row, self._number, self.taken = 1, 0, 0
 
     def next_row(self) -> int:
         """Begin another row, and return its line."""
-        self._row, self._taken = self._number + 1, 0
+        self._row, self.taken = self._number + 1, 0
         return self._row
 
     def __iter__(self) -> Iterator[str]:
-        while line := self._text.readline(_LONGEST_ROW - self._taken):
+        while line := self._text.readline(_LONGEST_ROW - self.taken):
             self._number += 1
-            self._taken += len(line)
-            if self._taken >= _LONGEST_ROW:
+            self.taken += len(line)
+            if self.taken >= _LONGEST_ROW:
                 raise _too_long(self._row, self._collection)
             yield line
 

@@ -7,9 +7,10 @@ import gzip
 import json
 import os
 import tracemalloc
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
+from itertools import count
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -139,11 +140,12 @@ async def test_what_is_canonical_is_taken_as_it_is(rows: Path, target: Backend) 
     """The same documents and the same digest; their definition is checked all the same."""
     made: list[Document] = []
 
-    def canonical(values: Mapping[str, object]) -> Document:
-        made.append(canonical_document(FOODS, food(values)))
-        return made[-1]
+    def canonical(converted: Sequence[dict[str, Any]]) -> Sequence[Document]:
+        documents = [canonical_document(FOODS, each) for each in converted]
+        made.extend(documents)
+        return documents
 
-    report = await load(rows, FOODS, target, canonical, canonical=True)
+    report = await load(rows, FOODS, target, food, documents=canonical)
     assert exact(await stored(target, FOODS)) == exact(sorted(made[100:], key=itemgetter("id")))
     assert report.digest == (await load(rows, FOODS, await opened(), food)).digest
 
@@ -160,7 +162,7 @@ async def test_a_check_holds_for_what_is_canonical_too(tmp_path: Path) -> None:
 
     store = await opened()
     with pytest.raises(RefusedValueError, match="line 52: the check 'few' does not hold"):
-        await load(path, numbers, store, canonical, canonical=True)
+        await load(path, numbers, store, canonical, documents=list)
     await store.execute(Ensure((numbers,)))
     assert await stored(store, numbers) == []
 
@@ -300,6 +302,23 @@ async def test_a_bad_line_of_csv_is_named(tmp_path: Path, raw: bytes, line: int,
     with pytest.raises(RefusedValueError, match=says) as error:
         await load(tmp_path / "foods.csv", FOODS, await opened(), food)
     assert error.value.message.startswith(f"line {line}")
+
+
+@pytest.mark.parametrize("text", ["name\nAnn\n\nBob\n", 'name\nAnn\n""\nBob\n'])
+async def test_an_empty_line_under_one_column_is_a_row(tmp_path: Path, text: str) -> None:
+    """Nothing else could write one whose only cell is blank: it is kept, or refused by its line."""
+    (tmp_path / "foods.csv").write_text(text)
+    codes = count()
+
+    def convert(values: Mapping[str, object]) -> dict[str, Any]:
+        return food({"code": next(codes), **values})
+
+    store = await opened()
+    assert (await load(tmp_path / "foods.csv", FOODS, store, convert)).rows == 3
+    assert [row["name"] for row in await stored(store, FOODS)] == ["Ann", None, "Bob"]
+    (tmp_path / "foods.csv").write_text("code\n1\n\n2\n")
+    with pytest.raises(RefusedValueError, match="line 3"):
+        await load(tmp_path / "foods.csv", FOODS, store, food)
 
 
 async def test_a_check_of_the_collection_is_named(tmp_path: Path) -> None:
