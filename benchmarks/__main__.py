@@ -6,6 +6,7 @@
     python -m benchmarks memory                      our own CPU of one call
     python -m benchmarks overhead                    the same, layer by layer
     python -m benchmarks failover                    how long readers wait at a loss
+    python -m benchmarks volume                      a million rows, and the memory they take
 
 A server is named by HEALTHSTORE_TEST_<NAME>_URL, or by --url; its database is left alone: each
 contender has one of its own, made beside it and dropped afterwards, also after Ctrl-C and SIGTERM. SQLite's
@@ -25,7 +26,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import failover, memory, overhead, report
+from benchmarks import failover, memory, overhead, report, volume
 from benchmarks.contender import Cannot
 from benchmarks.contenders import CONTENDERS
 from benchmarks.figures import Figures, Part, read, write
@@ -180,6 +181,7 @@ _OTHERS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "memory": memory.main,
     "overhead": overhead.main,
     "report": _report,
+    "volume": volume.main,
 }
 
 if __name__ == "__main__":
