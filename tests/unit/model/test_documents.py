@@ -54,15 +54,25 @@ def _outcome(make: Callable[[], object]) -> object:
     try:
         return repr(make())  # which tells types, signs and the order of keys apart
     except HealthstoreError as error:
-        return type(error), str(error), error.field
+        return type(error), str(error), error.field, error.index
 
 
 @given(st.lists(GIVEN, max_size=5))
 def test_documents_together_end_as_one_by_one(documents: Sequence[Mapping[str, object]]) -> None:
-    """Many give what each gives, or the error of the first document that is refused."""
+    """Many give what each gives, or the error of the first document that is refused, and which."""
     assert _outcome(lambda: canonical_documents(COLLECTION, documents)) == _outcome(
-        lambda: [canonical_document(COLLECTION, each) for each in documents]
+        lambda: _one_by_one(documents)
     )
+
+
+def _one_by_one(documents: Sequence[Mapping[str, object]]) -> Sequence[Document]:
+    found: list[Document] = []
+    for index, each in enumerate(documents):
+        try:
+            found.append(canonical_document(COLLECTION, each))
+        except HealthstoreError as error:
+            raise error.at(index=index) from None
+    return found
 
 
 @pytest.mark.parametrize("place", [0, 99, 100, 249])
@@ -72,5 +82,6 @@ def test_a_large_document_is_found_among_small_ones(place: int) -> None:
     documents = [small] * 250
     require_small(COLLECTION, documents, 1_000)
     documents[place] = cast(Document, {**small, "json": ["abc"] * 400})
-    with pytest.raises(RefusedValueError, match="more than 1000 bytes"):
+    with pytest.raises(RefusedValueError, match="more than 1000 bytes") as error:
         require_small(COLLECTION, documents, 1_000)
+    assert error.value.index == place
