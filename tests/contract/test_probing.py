@@ -22,6 +22,7 @@ from healthstore.adapters.sql.adapter import SqlAdapter
 from healthstore.errors import (
     Condition,
     HealthstoreError,
+    LifecycleError,
     Outcome,
     ReadOnlyError,
     UnavailableError,
@@ -244,6 +245,50 @@ async def test_an_exhausted_pool_does_not_look_like_death(sql: Made) -> None:
     for unit in units:
         await unit.rollback()
     await adapter.close()
+
+
+async def test_units_of_mongodb_wait_as_for_a_connection() -> None:
+    """They hold none of the driver's: who waits too long is refused as by an exhausted pool.
+
+    What needs a transaction inside of a unit uses that one, and reads need no place.
+    """
+    async with made("mongodb-rs") as mongodb:
+        options = {**mongodb.url.options, "pool_size": "2", "acquire_timeout": "0.1"}
+        adapter = connect(replace(mongodb.url, options=options))
+        await adapter.open()
+        await adapter.execute(Ensure((PEOPLE,)))
+        units = [await adapter.begin() for _ in range(2)]
+        assert await units[0].execute(Insert(PEOPLE, (person(1), person(2)))) == 2
+        assert await adapter.execute(CountDocuments(PEOPLE)) == 0
+        two = Insert(PEOPLE, (person(3), person(4)))
+        for refused in (adapter.begin(), adapter.execute(two)):
+            with pytest.raises(UnavailableError) as error:
+                await refused
+            assert error.value.condition is Condition.OVERLOADED
+            assert error.value.outcome is Outcome.NOT_APPLIED
+        waiting = [asyncio.create_task(adapter.execute(two)) for _ in range(2)]
+        await asyncio.sleep(0)
+        pool = adapter.pool()
+        assert pool is not None
+        assert (pool.size, pool.waiting) == (2, 2)
+        waiting[0].cancel()
+        await asyncio.wait(waiting[:1])
+        await units[0].commit()
+        assert await waiting[1] == 2
+        await units[1].rollback()
+        units = [await adapter.begin() for _ in range(2)]
+        late = asyncio.create_task(adapter.begin())
+        await asyncio.sleep(0)
+        await adapter.close()
+        with pytest.raises(LifecycleError):
+            await late
+        await adapter.open()
+        for unit in units:
+            await unit.rollback()
+        units = [await adapter.begin() for _ in range(2)]
+        with pytest.raises(UnavailableError):
+            await adapter.begin()
+        await adapter.close()
 
 
 @pytest.mark.parametrize("name", ["sqlite", *SQL, "mongodb", "mongodb-rs"])

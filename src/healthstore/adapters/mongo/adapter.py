@@ -22,6 +22,7 @@ from pymongo.write_concern import WriteConcern
 
 from healthstore.abc.adapter import Adapter, silence_values
 from healthstore.abc.backend import Capabilities, UnitOptions
+from healthstore.abc.places import Places
 from healthstore.abc.prober import PoolFigures, Prober
 from healthstore.abc.unit import Phase
 from healthstore.adapters.mongo import reads, schema, writes
@@ -91,6 +92,11 @@ class MongoAdapter(Adapter[Session]):
         self._codecs: dict[Collection, Codec] = {}
         self._references = References()
         self._open_sessions: set[AsyncClientSession] = set()
+        self._units = self._places()
+
+    def _places(self) -> Places:
+        """Return places for units: to the driver they are no connections, so nothing bounds them."""
+        return Places(self._options.units, self._options.acquire_timeout, "place for a transaction")
 
     # --- connection ------------------------------------------------------------------------
 
@@ -132,6 +138,7 @@ class MongoAdapter(Adapter[Session]):
         self._client = self._connected = None
         self._codecs.clear()
         self._open_sessions.clear()
+        self._units = self._places()
         self._pools = Pools()
 
     async def ping(self) -> None:
@@ -166,8 +173,11 @@ class MongoAdapter(Adapter[Session]):
         return MongoBench(self)
 
     def pool(self) -> PoolFigures | None:
-        """Return the figures of the driver's pools; None while the backend is closed."""
-        return self._pools.figures() if self._opened else None
+        """Return the figures of the driver's pools; None while the backend is closed.
+
+        Who waits to begin a unit waits, too; an open one uses a connection while it is asked.
+        """
+        return self._pools.figures(self._units.waiting) if self._opened else None
 
     async def run(self, session: Session, op: Op[R]) -> R:
         """Run one operation; a cancellation that the driver swallowed still ends it.
@@ -193,12 +203,17 @@ class MongoAdapter(Adapter[Session]):
             yield Session(self._database)
 
     async def begin_session(self, options: UnitOptions) -> Session:
-        """Start a transaction; its snapshot is taken by its first operation."""
-        database = self._database
-        transaction = database.driver.client.start_session()
-        await transaction.start_transaction(
-            read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority", j=True)
-        )
+        """Start a transaction when there is a place; its snapshot is that of its first operation."""
+        await self._units.take()
+        try:
+            database = self._database
+            transaction = database.driver.client.start_session()
+            await transaction.start_transaction(
+                read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority", j=True)
+            )
+        except BaseException:
+            self._units.give_back()
+            raise
         self._open_sessions.add(transaction)
         return Session(database, transaction, options.read_only)
 
@@ -222,15 +237,22 @@ class MongoAdapter(Adapter[Session]):
     async def _end(self, transaction: AsyncClientSession) -> None:
         """End a session, and abort its transaction if it is open, also when cancelled.
 
-        An error says nothing that matters: what was not committed is not kept.
+        An error says nothing that matters: what was not committed is not kept. The place is
+        free when the server knows.
         """
+        if transaction not in self._open_sessions:
+            return  # it was ended when the backend was closed
+        self._open_sessions.remove(transaction)
+        units = self._units
 
         async def bounded() -> None:
-            with suppress(PyMongoError, TimeoutError):
-                async with asyncio.timeout(_FAREWELL):
-                    await transaction.end_session()
+            try:
+                with suppress(PyMongoError, TimeoutError):
+                    async with asyncio.timeout(_FAREWELL):
+                        await transaction.end_session()
+            finally:
+                units.give_back()
 
-        self._open_sessions.discard(transaction)
         await asyncio.shield(self.kept(bounded()))
 
     async def _to_its_end(self, write: Coroutine[Any, Any, R]) -> R:

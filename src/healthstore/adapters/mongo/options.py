@@ -24,12 +24,15 @@ class ClientOptions:
 
     ``address`` is a MongoDB URL without credentials, ``arguments`` are the keyword arguments of
     the driver's client, ``database`` is the name of the database; ``timeout`` bounds an
-    operation, in seconds.
+    operation, in seconds. ``units`` may be open at a time; ``acquire_timeout`` are the seconds
+    without any becoming free after which another one is refused.
     """
 
     address: str
     database: str
     timeout: float
+    units: int
+    acquire_timeout: float
     arguments: Mapping[str, Any] = field(repr=False)
 
 
@@ -102,9 +105,10 @@ def read_url(url: BackendURL) -> ClientOptions:
 
     ``timeout`` (seconds) bounds each operation, retries included; ``connect_timeout`` the search
     for a server and each connection; ``acquire_timeout`` the wait for a free one, of which there
-    are ``pool_size`` for each server (100 unless it is given). ``tls`` and ``tls_ca`` are as for
-    every member. Other options are the driver's own, and win. Its ``timeoutMS`` is not among
-    them: it would replace ``connect_timeout``.
+    are ``pool_size`` for each server (100 unless it is given), and for a unit, of which as many
+    may be open (10 unless it is given). ``tls`` and ``tls_ca`` are as for every member. Other
+    options are the driver's own, and win. Its ``timeoutMS`` is not among them: it would replace
+    ``connect_timeout``.
     """
     values: dict[str, Any] = url.read_options({**common_options(url), **_KNOWN})
     _check_address(url)
@@ -133,7 +137,9 @@ def read_url(url: BackendURL) -> ClientOptions:
     hosts = ",".join(map(_address, url.hosts))
     # The database is part of it: it is where a user is looked up unless `authSource` says so.
     address = f"{scheme}://{hosts}/{quote(url.database, safe='')}"
-    return ClientOptions(address, url.database, timeout, arguments)
+    units = arguments.get("maxPoolSize") or values["pool_size"]  # the driver's 0: no bound
+    acquire_timeout = arguments["waitQueueTimeoutMS"] / 1000
+    return ClientOptions(address, url.database, timeout, units, acquire_timeout, arguments)
 
 
 def _encryption(url: BackendURL, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -141,15 +141,15 @@ class Pools:
             self._made.add(pool)
         return pool
 
-    def figures(self) -> PoolFigures:
-        """Return all pools in numbers."""
+    def figures(self, waiting: int) -> PoolFigures:
+        """Return all pools in numbers; that many callers wait for a unit, not for a connection."""
         pools = list(self._made)
         lent = sum(each.active_sockets for each in pools)
         return PoolFigures(
             size=sum(int(each.opts.max_pool_size or 0) for each in pools),
             open=lent + sum(len(each.conns) for each in pools),
             in_use=lent,
-            waiting=max(0, sum(each.operation_count for each in pools) - lent),
+            waiting=waiting + max(0, sum(each.operation_count for each in pools) - lent),
         )
 
     def unreached(self, client: AsyncMongoClient[Any] | None) -> Condition | None:

@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from socket import SHUT_RDWR
 from typing import Any
 
+from healthstore.abc.places import Places
 from healthstore.abc.prober import PoolFigures
 from healthstore.adapters.sql.dialect import Connection
-from healthstore.errors import Condition, UnavailableError
+from healthstore.errors import UnavailableError
 
 __all__ = ("Pool", "PoolOptions", "hang_up", "within")
 
 _PING_SECONDS = 2.0
 _TOGETHER = 0.25  # seconds: who came so little later has waited as long
-_MOMENT = 0.05  # seconds: a queue that is found to stand still may only not have been looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,8 @@ class PoolOptions:
 class Pool:
     """Lends connections; the last one returned is lent first, and to whoever waits longest.
 
-    Who waits is refused when no connection has become free for ``acquire_seconds``: somebody
-    holds them all. A queue that moves refuses nobody, however long it is; what bounds a wait
-    then is the deadline of the call. Nor does one that could not move, since the program itself
-    stood still.
+    Who waits is refused when no connection has become free for ``acquire_seconds``, as
+    :class:`~healthstore.abc.places.Places` says.
     """
 
     def __init__(
@@ -71,18 +69,16 @@ class Pool:
         self._before = before
         self._common = common
         self._lent_at = float("-inf")
-        self._free = options.size
-        self._freed_at = float("-inf")
-        self._queue: deque[tuple[float, asyncio.Future[None]]] = deque()  # since when, and who
-        self._watch: asyncio.TimerHandle | None = None
+        self._places = Places(options.size, options.acquire_seconds, "connection")
         self._idle: deque[tuple[float, Connection]] = deque()
         self._closed = False
-        self._lent = self._waiting = 0
+        self._lent = 0
 
     def figures(self) -> PoolFigures:
         """Return the pool in numbers."""
         lent = self._lent
-        return PoolFigures(self._options.size, lent + len(self._idle), lent, self._waiting)
+        waiting = self._places.waiting
+        return PoolFigures(self._options.size, lent + len(self._idle), lent, waiting)
 
     @asynccontextmanager
     async def lend(self) -> AsyncGenerator[Connection, None]:
@@ -109,10 +105,7 @@ class Pool:
 
         Raises UnavailableError when none becomes free in time.
         """
-        if self._free:
-            self._free -= 1
-        else:
-            await self._wait()
+        await self._places.take()
         self._lent += 1
         self._lent_at = asyncio.get_running_loop().time()
         try:
@@ -123,66 +116,9 @@ class Pool:
             self._give_up()
             raise
 
-    async def _wait(self) -> None:
-        """Wait until somebody gives up a connection to the first of the queue."""
-        loop = asyncio.get_running_loop()
-        place: asyncio.Future[None] = loop.create_future()
-        self._queue.append((loop.time(), place))
-        if self._watch is None:
-            self._watch_queue(loop, None)
-        self._waiting += 1
-        try:
-            await place
-        except asyncio.CancelledError:
-            if not place.cancelled() and place.exception() is None:
-                self._pass_on()  # it came together with the cancellation
-            raise
-        finally:
-            self._waiting -= 1
-
-    def _watch_queue(
-        self, loop: asyncio.AbstractEventLoop, suspect: asyncio.Future[None] | None
-    ) -> None:
-        """Refuse those who wait while nothing moves, and look again when the next may have to be.
-
-        The first who may have to be is the ``suspect`` of the next look, a moment later: while
-        the loop stood still, what was to come back could not.
-        """
-        self._watch = None
-        now, sure = loop.time(), False
-        while self._queue:
-            since, place = self._queue[0]
-            until = max(since, self._freed_at) + self._options.acquire_seconds
-            if not place.done():
-                sure = sure or place is suspect
-                if until > now:
-                    self._watch = loop.call_at(until, self._watch_queue, loop, None)
-                    return
-                if not sure:
-                    self._watch = loop.call_later(_MOMENT, self._watch_queue, loop, place)
-                    return
-                place.set_exception(self._exhausted())
-            self._queue.popleft()
-
-    def _exhausted(self) -> UnavailableError:
-        error = UnavailableError(
-            f"no connection became free within {self._options.acquire_seconds} s",
-            hint="look for a transaction that is held open, or for a call beside the one that it "
-            "is in: inside, use tx.repository()"
-            + ("; or raise pool_size" if self._options.size > 1 else ""),
-        )
-        error.condition = Condition.OVERLOADED
-        return error
-
     def failed(self, error: BaseException) -> None:
         """Refuse those whose error this is, too; the connection is still lent."""
-        while self._queue and self._queue[0][0] <= self._lent_at + _TOGETHER:
-            refusal = self._common(error)
-            if refusal is None:
-                return
-            _, place = self._queue.popleft()
-            if not place.done():
-                place.set_exception(refusal)
+        self._places.refuse(self._lent_at + _TOGETHER, lambda: self._common(error))
 
     async def release(self, connection: Connection) -> None:
         """Take a connection back, unless it is broken or still in a transaction."""
@@ -217,17 +153,7 @@ class Pool:
 
     def _give_up(self) -> None:
         self._lent -= 1
-        self._pass_on()
-
-    def _pass_on(self) -> None:
-        """Give a place to the first who waits, or keep it."""
-        self._freed_at = asyncio.get_running_loop().time()
-        while self._queue:
-            _, place = self._queue.popleft()
-            if not place.done():  # who was cancelled stays in the queue until it is looked at
-                place.set_result(None)
-                return
-        self._free += 1
+        self._places.give_back()
 
     async def _trusted(self) -> Connection | None:
         """Return an idle connection that works, or None."""

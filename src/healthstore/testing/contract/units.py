@@ -439,3 +439,27 @@ class TestUnits(Contract):
         async with asyncio.timeout(30):
             await asyncio.gather(*(work(number) for number in range(30)))
         assert await store.execute(CountDocuments(PEOPLE)) == 30
+
+    @needs_transactions
+    async def test_units_that_are_too_many_wait(self, store: Backend) -> None:
+        """Of two hundred units that begin at once all are kept: to none the server seems down."""
+        await store.execute(Ensure((PEOPLE,)))
+
+        async def work(number: int) -> None:
+            for _ in range(20):
+                unit = await store.begin()
+                try:
+                    await unit.execute(Insert(PEOPLE, (person(number),)))
+                    await unit.commit()
+                except ConflictError:
+                    continue
+                else:
+                    return
+                finally:
+                    await unit.rollback()
+            pytest.fail("a unit gave way twenty times in a row")
+
+        await asyncio.gather(*map(work, range(200)))
+        assert await store.execute(CountDocuments(PEOPLE)) == 200
+        pool = store.pool()
+        assert pool is None or (pool.in_use, pool.waiting) == (0, 0)
