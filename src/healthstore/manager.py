@@ -31,6 +31,7 @@ from healthstore.routing.failover import Failover
 from healthstore.routing.machine import MOCK
 from healthstore.routing.policy import FailoverPolicy, Mock
 from healthstore.routing.report import Health, Mode
+from healthstore.schema import Schema
 from healthstore.statistics import OperationStatistics, Statistics
 from healthstore.switching import (
     Switch,
@@ -191,6 +192,11 @@ class DatabaseManager:
     def profile(self) -> Profile:
         """What the data is for."""
         return self._settings.profile
+
+    @property
+    def schema(self) -> Schema:
+        """How the members' definitions compare with those of the entities."""
+        return Schema(self._open_member)
 
     # --- life ------------------------------------------------------------------------------
 
@@ -392,6 +398,9 @@ class DatabaseManager:
         member = await self._failover.member(name)
         return build_whole(member, self._settings_of(name), self._bus, self._statistics)
 
+    async def _open_member(self, name: str | None) -> Backend:
+        return await self.member(self.active if name is None else name)
+
     async def _two(self, left: str, right: str) -> tuple[Backend, Backend]:
         """Return two members, opened, as transfers use them.
 
@@ -471,7 +480,7 @@ class DatabaseManager:
         on_event: Progress | None = None,
     ) -> BackupReport:
         """Write a member (the active one by default) to one JSON file, atomically."""
-        backend = await self.member(self.active if source is None else source)
+        backend = await self._open_member(source)
         return await backup(backend, path, _collections(entities), on_event=on_event)
 
     async def restore(

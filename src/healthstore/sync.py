@@ -44,6 +44,8 @@ from healthstore.repository.cursors import Page
 from healthstore.repository.repository import Repository as AsyncRepository
 from healthstore.routing.policy import FailoverPolicy
 from healthstore.routing.report import Health
+from healthstore.schema import Schema as AsyncSchema
+from healthstore.schema.plan import Plan
 from healthstore.statistics import OperationStatistics
 from healthstore.switching import SwitchReport
 from healthstore.transaction import MockFill as AsyncMockFill
@@ -57,7 +59,7 @@ from healthstore.transfer import (
     VerificationReport,
 )
 
-__all__ = ("DatabaseManager", "EventStream", "Repository", "Transaction")
+__all__ = ("DatabaseManager", "EventStream", "Repository", "Schema", "Transaction")
 
 E = TypeVar("E", bound="Event")
 M = TypeVar("M", bound=Entity)
@@ -274,6 +276,22 @@ class EventStream(Iterator[Event]):
         self._portal.run(self._inner.close)
 
 
+class Schema:
+    """Compares the definitions of a manager's members with those of entities."""
+
+    def __init__(self, inner: AsyncSchema, portal: Portal) -> None:
+        self._inner = inner
+        self._portal = portal
+
+    def plan(self, *entities: type[Entity], member: str | None = None) -> Plan:
+        """Return what makes a member's collections into those of the entities; changes nothing.
+
+        ``member`` is the active one by default. What the store holds beside these entities is
+        left alone. Raises InvalidRequestError if no entity is named.
+        """
+        return self._portal.call(self._inner.plan(*entities, member=member))
+
+
 class DatabaseManager:
     """One or more members in order, the first of which is active.
 
@@ -427,6 +445,11 @@ class DatabaseManager:
     def profile(self) -> Profile:
         """What the data is for."""
         return self._inner.profile
+
+    @property
+    def schema(self) -> Schema:
+        """How the members' definitions compare with those of the entities."""
+        return Schema(self._inner.schema, self._portal)
 
     def repository(self, entity: type[M], *, coalesce: bool = True) -> Repository[M]:
         """Return the entity's repository; who serves it may change from call to call.

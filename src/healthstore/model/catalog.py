@@ -107,7 +107,8 @@ def _read_field(described: dict[str, Any]) -> Field:
         milliseconds=described.get("milliseconds", False),
         choices=tuple(described.get("choices", ())),
     )
-    return Field(described["name"], kind, nullable=described.get("nullable", False))
+    default = _read_operand(described.get("default"), kind)
+    return Field(described["name"], kind, described.get("nullable", False), default)
 
 
 def _on_delete(text: str) -> OnDelete:

@@ -21,6 +21,7 @@ from healthstore.model.values import (
     ColumnCanonicaliser,
     FieldType,
     Kind,
+    Value,
     canonicaliser,
     column_canonicaliser,
 )
@@ -35,11 +36,16 @@ _SIZED = frozenset({Kind.TEXT, Kind.BYTES, Kind.JSON})
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its name, logical type, and whether it may be null."""
+    """One field: its name, logical type, whether it may be null, and its default in the store.
+
+    The default is what rows have that were there before the field; None stands for no default.
+    Fields that differ in nothing else are equal.
+    """
 
     name: str
     type: FieldType
     nullable: bool = False
+    default: Value = field(default=None, compare=False)
 
 
 class Column(NamedTuple):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import msgspec
 
-from healthstore.model.definition import Definition, Field
+from healthstore.model.definition import Check, Definition, Field
 from healthstore.model.query import And, Filter, Not, Test
 from healthstore.model.values import Json, Kind
 from healthstore.model.wire import to_tagged
 
-__all__ = ("definition", "described_field", "fingerprint", "in_one_order")
+__all__ = ("checks_of", "definition", "described_field", "essence", "fingerprint", "form_of")
 
 
 def definition(collection: Definition) -> dict[str, Json]:
@@ -25,9 +26,7 @@ def definition(collection: Definition) -> dict[str, Json]:
             {"field": each.field, "collection": each.collection, "on_delete": each.on_delete}
             for each in collection.references
         ],
-        "checks": [
-            {"name": each.name, "rule": _rule(each.rule, collection)} for each in collection.checks
-        ],
+        "checks": [_described_check(each, collection) for each in collection.checks],
     }
 
 
@@ -40,12 +39,25 @@ def _encoded(described: Json) -> bytes:
     return msgspec.json.encode(described, order="deterministic")
 
 
-def in_one_order(described: dict[str, Json]) -> dict[str, Json]:
-    """Return the definition with the items of each part in an order that depends on them only."""
+def essence(collection: Definition) -> dict[str, Json]:
+    """Return the JSON object that equal definitions share: no defaults, each part in one order."""
+    bare = replace(
+        collection, fields=tuple(replace(each, default=None) for each in collection.fields)
+    )
     return {
         part: sorted(items, key=_encoded) if isinstance(items, list) else items
-        for part, items in described.items()
+        for part, items in definition(bare).items()
     }
+
+
+def checks_of(collection: Definition) -> dict[bytes, Check]:
+    """Return the checks by what tells them apart, also in the types of the values in them."""
+    return {_encoded(_described_check(each, collection)): each for each in collection.checks}
+
+
+def form_of(each: Field) -> bytes:
+    """Return what tells whether two fields are the same in all, also in their defaults."""
+    return _encoded(described_field(each))
 
 
 def described_field(each: Field) -> dict[str, Json]:
@@ -62,7 +74,13 @@ def described_field(each: Field) -> dict[str, Json]:
         described["milliseconds"] = True
     if each.type.choices:
         described["choices"] = list(each.type.choices)
+    if each.default is not None:
+        described["default"] = to_tagged(each.type)(each.default)
     return described
+
+
+def _described_check(each: Check, collection: Definition) -> Json:
+    return {"name": each.name, "rule": _rule(each.rule, collection)}
 
 
 def _rule(filter_: Filter, collection: Definition) -> Json:

@@ -22,7 +22,7 @@ from healthstore.model.definition import (
     Reference,
     Unique,
 )
-from healthstore.model.description import definition, fingerprint, in_one_order
+from healthstore.model.description import essence, fingerprint
 from healthstore.model.filters import canonical_filter
 from healthstore.model.limits import require_keepable, require_short
 from healthstore.model.query import (
@@ -85,7 +85,7 @@ class Collection(Definition):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of the definition; equal definitions give equal fingerprints."""
-        return fingerprint(in_one_order(definition(self)))
+        return fingerprint(essence(self))
 
     @cached_property
     def index_names(self) -> Mapping[str, tuple[str, ...]]:

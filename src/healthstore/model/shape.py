@@ -26,7 +26,7 @@ from healthstore.model.ops import (
 )
 from healthstore.model.query import PLURAL, And, Filter, Not, Operator, Test
 
-__all__ = ("MAX_SHAPE", "filter_shape", "shape")
+__all__ = ("MAX_SHAPE", "counted", "filter_shape", "shape")
 
 MAX_SHAPE = 500
 """The length of the longest shape, in code points."""
@@ -74,19 +74,19 @@ def _ensure(op: Ensure) -> _Pieces:
 
 
 def _get(op: Get) -> _Pieces:
-    yield f"get {op.collection.name} {_number(len(op.ids), 'id')}"
+    yield f"get {op.collection.name} {counted(len(op.ids), 'id')}"
 
 
 def _insert(op: Insert) -> _Pieces:
-    yield f"insert {op.collection.name} {_number(len(op.documents), 'document')}"
+    yield f"insert {op.collection.name} {counted(len(op.documents), 'document')}"
 
 
 def _replace(op: Replace) -> _Pieces:
-    yield f"replace {op.collection.name} {_number(len(op.documents), 'document')}"
+    yield f"replace {op.collection.name} {counted(len(op.documents), 'document')}"
 
 
 def _patch(op: Patch) -> _Pieces:
-    yield f"patch {op.collection.name} {_number(len(op.ids), 'id')}"
+    yield f"patch {op.collection.name} {counted(len(op.ids), 'id')}"
     for verb, changes in ((" set ", op.sets), (" increment ", op.increments)):
         if changes:
             yield verb
@@ -94,7 +94,7 @@ def _patch(op: Patch) -> _Pieces:
 
 
 def _delete(op: Delete) -> _Pieces:
-    yield f"delete {op.collection.name} {_number(len(op.ids), 'id')}"
+    yield f"delete {op.collection.name} {counted(len(op.ids), 'id')}"
 
 
 def _find(op: Find) -> _Pieces:
@@ -127,7 +127,7 @@ def _measure(measure: Measure) -> str:
 
 
 def _patches(op: Patches) -> _Pieces:
-    yield f"patch {op.collection.name} {_number(len(op.patches), 'time')}"
+    yield f"patch {op.collection.name} {counted(len(op.patches), 'time')}"
 
 
 def _batch(op: Batch) -> _Pieces:
@@ -153,7 +153,8 @@ _WRITERS: Mapping[type[Op[Any]], Callable[[Any], _Pieces]] = {
 }
 
 
-def _number(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """Return a number of things in words: ``1 field``, ``2 fields``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
@@ -191,5 +192,5 @@ def _test(test: Test) -> str:
     if test.operator in _WITHOUT_OPERAND:
         return f"{test.field} {operator}"
     if test.operator in PLURAL and isinstance(test.operand, tuple):
-        return f"{test.field} {operator} {_number(len(test.operand), 'value')}"
+        return f"{test.field} {operator} {counted(len(test.operand), 'value')}"
     return f"{test.field} {operator} ?"

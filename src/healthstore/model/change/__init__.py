@@ -1,0 +1,47 @@
+"""Changes of a definition as values: what each one makes of it, and what it may do to rows.
+
+A change works on a state: definitions by the names of their collections. They are not checked on
+the way, since between two changes an index may name a field that is to come; :func:`changed`
+makes checked collections of what comes out, and :func:`changes` finds the changes between two.
+"""
+
+from __future__ import annotations
+
+from healthstore.model.change.collections import CreateCollection, DropCollection
+from healthstore.model.change.difference import changes, changes_between
+from healthstore.model.change.fields import AddField, ChangeField, DropField, FieldForm
+from healthstore.model.change.keys import (
+    AddCheck,
+    AddIndex,
+    AddReference,
+    AddUnique,
+    DropCheck,
+    DropIndex,
+    DropReference,
+    DropUnique,
+)
+from healthstore.model.change.state import Change, ChangeEffect, State, changed, worst
+
+__all__ = (
+    "AddCheck",
+    "AddField",
+    "AddIndex",
+    "AddReference",
+    "AddUnique",
+    "Change",
+    "ChangeEffect",
+    "ChangeField",
+    "CreateCollection",
+    "DropCheck",
+    "DropCollection",
+    "DropField",
+    "DropIndex",
+    "DropReference",
+    "DropUnique",
+    "FieldForm",
+    "State",
+    "changed",
+    "changes",
+    "changes_between",
+    "worst",
+)
