@@ -185,7 +185,7 @@ def test_an_interruption_leaves_nothing(
     """Ctrl-C and SIGTERM in the midst of it end it with 130, and the collection is gone."""
     del interruptible
     before = contents(folder)
-    assert stored("schema", STORE).code == Exit.OK
+    assert stored("schema", "show", STORE).code == Exit.OK
     with subprocess.Popen(
         [sys.executable, "-m", "healthstore", "bench", STORE, "--seconds", "600"],
         cwd=folder,

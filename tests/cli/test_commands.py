@@ -38,17 +38,17 @@ def test_every_error_has_its_exit_code() -> None:
     ("arguments", "code", "says"),
     [
         (["verfy", "memory://", "memory://"], Exit.USAGE, "Did you mean 'verify'?"),
-        (["schema"], Exit.CONFIGURATION, "HEALTHSTORE_PRIMARY"),
-        (["schema", "memory://", DOWN], Exit.USAGE, "unexpected extra argument"),
+        (["schema", "show"], Exit.CONFIGURATION, "HEALTHSTORE_PRIMARY"),
+        (["schema", "show", "memory://", DOWN], Exit.USAGE, "unexpected extra argument"),
         (["load", "rows.csv", "--url", DOWN], Exit.USAGE, "--entity"),
-        (["schema", f"postgrsql://me:{SECRET}@h/d"], Exit.CONFIGURATION, "'postgresql'"),
-        (["schema", f"postgresql://me:{SECRET}@h:port/d"], Exit.CONFIGURATION, "port"),
-        (["schema", f"mysql://me:{SECRET}/x@h/d"], Exit.CONFIGURATION, "%2F"),
-        (["schema", f"mysql://me:{SECRET}@h/d?chraset=x"], Exit.CONFIGURATION, "option"),
-        (["schema", SECRET], Exit.CONFIGURATION, "scheme://"),
-        (["schema", DOWN], Exit.UNAVAILABLE, "refuses connections"),
+        (["schema", "show", f"postgrsql://me:{SECRET}@h/d"], Exit.CONFIGURATION, "'postgresql'"),
+        (["schema", "show", f"postgresql://me:{SECRET}@h:port/d"], Exit.CONFIGURATION, "port"),
+        (["schema", "show", f"mysql://me:{SECRET}/x@h/d"], Exit.CONFIGURATION, "%2F"),
+        (["schema", "show", f"mysql://me:{SECRET}@h/d?chraset=x"], Exit.CONFIGURATION, "option"),
+        (["schema", "show", SECRET], Exit.CONFIGURATION, "scheme://"),
+        (["schema", "show", DOWN], Exit.UNAVAILABLE, "refuses connections"),
         (["backup", DOWN, "b.json"], Exit.UNAVAILABLE, "refuses connections"),
-        (["schema", "sqlite:///absent.db"], Exit.USAGE, "absent.db"),
+        (["schema", "show", "sqlite:///absent.db"], Exit.USAGE, "absent.db"),
         (["migrate", "sqlite:///absent.db", DOWN], Exit.USAGE, "absent.db"),
         (["restore", "absent.json", "memory://"], Exit.USAGE, "absent.json"),
         (["load", "absent.csv", "--entity", "clinic:Weight", "--url", "memory://"], 2, "absent"),
@@ -83,12 +83,12 @@ def test_a_mistake_ends_with_its_code_and_one_block(
 
 def test_manners_may_stand_before_the_command(run: Run) -> None:
     """``healthstore --json schema …`` is ``healthstore schema … --json``."""
-    assert run("--json", "-q", "schema", "sqlite:///absent.db").data["exit"] == Exit.USAGE
+    assert run("--json", "-q", "schema", "show", "sqlite:///absent.db").data["exit"] == Exit.USAGE
 
 
 def test_quiet_leaves_errors(run: Run) -> None:
     """``--quiet`` shows errors and nothing else."""
-    ended = run("schema", "sqlite:///absent.db", "--quiet")
+    ended = run("schema", "show", "sqlite:///absent.db", "--quiet")
     assert (ended.out, ended.code) == ("", Exit.USAGE)
     assert "error: " in ended.err
 
@@ -262,19 +262,19 @@ def test_a_defect_is_reported_without_what_it_holds(
     def fail(_: object) -> None:
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr("healthstore.cli.look.parents_first", fail)
+    monkeypatch.setattr("healthstore.cli.schema.show.parents_first", fail)
     Path("there.db").touch()
-    ended = run("schema", "sqlite:///there.db")
+    ended = run("schema", "show", "sqlite:///there.db")
     assert ended.code == Exit.FAILURE
     assert "unexpected RuntimeError" in ended.err
-    assert "where: healthstore.cli.look:" in ended.err
+    assert "where: healthstore.cli.schema.show:" in ended.err
     assert SECRET not in ended.err
 
 
 def test_the_module_is_the_command(folder: Path) -> None:
     """``python -m healthstore`` works, and colours are off unless a person watches."""
     done = subprocess.run(
-        [*COMMAND, "schema", "sqlite:///absent.db"],
+        [*COMMAND, "schema", "show", "sqlite:///absent.db"],
         cwd=folder,
         env={**os.environ, "FORCE_COLOR": "1"},
         capture_output=True,

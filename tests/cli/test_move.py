@@ -128,7 +128,7 @@ def test_a_damaged_backup_is_refused(filled: Run, folder: Path, how: str) -> Non
     assert ended.code == Exit.MISMATCH
     assert ended.data["error"]["code"] == "HS-7002"
     assert SECRET not in ended.out + ended.err
-    shown = filled("schema", TWO, "--json")
+    shown = filled("schema", "show", TWO, "--json")
     assert shown.data["collections"] == []
 
 
@@ -153,12 +153,12 @@ def test_an_unknown_collection_is_refused(filled: Run) -> None:
 
 
 def test_the_schema_is_told_without_the_entities(filled: Run) -> None:
-    """``schema`` shows fields, keys and counts from the store's own catalog."""
-    ended = filled("schema", ONE)
+    """``schema show`` shows fields, keys and counts from the store's own catalog."""
+    ended = filled("schema", "show", ONE)
     assert ended.code == Exit.OK
     for part in ("patients: 40 documents", "decimal(6, 2)", "unique", "refers to patients"):
         assert part in ended.out
-    shown = filled("schema", ONE, "--json").data
+    shown = filled("schema", "show", ONE, "--json").data
     assert {each["name"]: each["documents"] for each in shown["collections"]} == {
         "patients": 40,
         "weights": 2,
@@ -180,17 +180,17 @@ def test_the_schema_shows_what_a_check_demands(
     )
     assert run("initialize", "measured:Pulse", "--url", ONE).code == Exit.OK
     monkeypatch.delitem(sys.modules, "measured")
-    shown = run("schema", ONE).out
+    shown = run("schema", "show", ONE).out
     assert "check human: " in shown
     for part in ("rate >= 0", "rate <= 400", " and ", "note", "'x'"):
         assert part in shown
 
 
 def test_a_look_at_an_empty_store_changes_nothing(run: Run, folder: Path) -> None:
-    """``schema`` of a store without collections says so, and makes no table."""
+    """``schema show`` of a store without collections says so, and makes no table."""
     sqlite3.connect(folder / "empty.db").close()
     change("empty.db", "CREATE TABLE other (x)")
-    ended = run("schema", "sqlite:///empty.db", "--json")
+    ended = run("schema", "show", "sqlite:///empty.db", "--json")
     assert (ended.code, ended.data["collections"]) == (Exit.OK, [])
     connection = sqlite3.connect("empty.db")
     names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()

@@ -23,6 +23,7 @@ __all__ = (
     "bench",
     "check",
     "clear",
+    "compare_definitions",
     "demo",
     "doctor",
     "health",
@@ -32,9 +33,9 @@ __all__ = (
     "migrate",
     "restore",
     "run",
-    "schema",
     "schema_of_file",
     "show",
+    "show_definitions",
     "stats",
     "switch",
     "verify",
@@ -112,6 +113,12 @@ configuration = typer.Typer(
     help="Show, check and begin a configuration.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(configuration, name="config")
+definitions = typer.Typer(
+    help="Show the collections of a store, and compare them with entities.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(definitions, name="schema")
 
 
 @app.callback(invoke_without_command=True)
@@ -236,17 +243,41 @@ def restore(
     return lambda output: restore_store(output, file, url, entity or ())
 
 
-@register(app)
-def schema(
+@register(definitions, "show")
+def show_definitions(
     member: Annotated[str | None, typer.Argument(metavar="[URL]", help=URL_HELP)] = None,
     *,
     store: Store,
 ) -> Job:
     """Show a store's collections: fields, keys, references, and how many documents each has."""
-    from healthstore.cli.look import show_schema
+    from healthstore.cli.schema.show import show_schema
 
     store = store.and_urls(member)
     return lambda output: show_schema(output, store)
+
+
+@register(definitions, "diff")
+def compare_definitions(
+    member: Annotated[str | None, typer.Argument(metavar="[URL]", help=URL_HELP)] = None,
+    *,
+    entity: Annotated[
+        list[str],
+        typer.Option(
+            metavar="MODULE[:CLASS]",
+            help="An entity, or all of a module, found from the current folder; may be repeated.",
+        ),
+    ],
+    store: Store,
+) -> Job:
+    """Show what would make a store's collections into those of the entities; changes nothing.
+
+    Each change is additive, needs data (rows are to be looked at first) or loses data. Exits
+    with 9 if there is one.
+    """
+    from healthstore.cli.schema.diff import compare_schema
+
+    store = store.and_urls(member)
+    return lambda output: compare_schema(output, store, entity)
 
 
 @register(app)

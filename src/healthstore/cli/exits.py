@@ -24,6 +24,8 @@ class Exit(IntEnum):
     """The command wants a confirmation that it did not get."""
     PARTIAL = 8
     """A part is done; the same command completes it."""
+    BEHIND = 9
+    """A store's definitions are not those of the entities."""
     INTERRUPTED = 130
 
 

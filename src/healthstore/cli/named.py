@@ -14,7 +14,7 @@ from healthstore.abc.url import BackendURL
 from healthstore.cli.failures import CommandError, Failure
 from healthstore.entity import Entity
 
-__all__ = ("find_entities", "find_entity", "require_stored", "stored", "there")
+__all__ = ("find_all", "find_entities", "find_entity", "require_stored", "stored", "there")
 
 
 def find_entity(name: str) -> type[Entity]:
@@ -31,11 +31,7 @@ def find_entity(name: str) -> type[Entity]:
     found = getattr(module, class_name, None)
     if isinstance(found, type) and issubclass(found, Entity) and found is not Entity:
         return found
-    known = sorted(
-        each
-        for each, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, Entity) and value is not Entity
-    )
+    known = sorted(_entities(module))
     close = get_close_matches(class_name, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"its entities: {', '.join(known) or 'none'}"
     raise _wrong(f"{module_name!r} has no entity {class_name!r}", name, hint)
@@ -44,6 +40,37 @@ def find_entity(name: str) -> type[Entity]:
 def find_entities(names: Iterable[str]) -> tuple[type[Entity], ...] | None:
     """Return the entities of these names, or None if there is no name."""
     return tuple(map(find_entity, names)) or None
+
+
+def find_all(names: Iterable[str]) -> tuple[type[Entity], ...]:
+    """Return the entities of these names, of which ``module`` stands for all that it has.
+
+    Raises CommandError as :func:`find_entity`, and for a module without an entity that has a
+    collection.
+    """
+    found: dict[type[Entity], None] = {}
+    for name in names:
+        if ":" in name:
+            found[find_entity(name)] = None
+            continue
+        kept = [
+            each
+            for each in _entities(_import(name)).values()
+            if each.__collection_name__ is not None
+        ]
+        if not kept:
+            raise _wrong(f"{name!r} has no entity", name, "name the module that defines them")
+        found.update(dict.fromkeys(kept))
+    return tuple(found)
+
+
+def _entities(module: ModuleType) -> dict[str, type[Entity]]:
+    """Return the entity classes that a module has, by their names there."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Entity) and value is not Entity
+    }
 
 
 def _import(name: str) -> ModuleType:

@@ -28,6 +28,7 @@ from healthstore.model.wire import from_tagged
 
 __all__ = (
     "CATALOG",
+    "DIFFERENCE_HINT",
     "catalog_id",
     "definition",
     "differences",
@@ -37,6 +38,10 @@ __all__ = (
     "to_document",
 )
 
+DIFFERENCE_HINT = (
+    "db.schema.plan() and healthstore schema diff show each change and its effect; "
+    "move the data to a new database, or change the entity back"
+)
 # Any fixed namespace does: ids of catalog rows must be the same in every store.
 _NAMESPACE = UUID("0b1f6c5e-5d0e-5f0a-9c2b-7a4a4c2f6d10")
 
@@ -235,6 +240,6 @@ def require_same(row: Document, wanted: Collection) -> None:
     found = differences(stored, wanted)
     raise SchemaMismatchError(
         f"the stored collection {wanted.name!r} has another definition: {'; '.join(found)}",
-        hint="move the data to a new database, or change the entity back",
+        hint=DIFFERENCE_HINT,
         entity=wanted.entity,
     )

@@ -30,7 +30,8 @@ class PlannedChange:
         return self.operation.collection
 
     def __str__(self) -> str:
-        return f"{self.collection}: {self.operation} ({self.effect}; {self.rows:,} rows)"
+        rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
+        return f"{self.collection}: {self.operation} ({self.effect}; {rows})"
 
 
 @dataclass(frozen=True, slots=True)

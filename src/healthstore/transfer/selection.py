@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from healthstore.abc.backend import Backend
 from healthstore.errors import ConfigurationError, SchemaMismatchError
-from healthstore.model.catalog import CATALOG, differences, from_definition
+from healthstore.model.catalog import CATALOG, DIFFERENCE_HINT, differences, from_definition
 from healthstore.model.filling import collections_only
 from healthstore.model.schema import Collection, parents_first
 from healthstore.model.values import Document
@@ -94,7 +94,7 @@ def require_equal(stored: Collection, wanted: Collection, place: str) -> None:
     raise SchemaMismatchError(
         f"the collection {wanted.name!r} has another definition: "
         + "; ".join(differences(stored, wanted)),
-        hint="move the data to a new database, or change the entity back",
+        hint=DIFFERENCE_HINT,
         entity=wanted.entity,
         backend=place,
     )

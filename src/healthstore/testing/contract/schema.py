@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -14,10 +15,21 @@ from healthstore.errors import (
     SchemaMismatchError,
 )
 from healthstore.model.catalog import CATALOG, catalog_id, from_definition, to_document
+from healthstore.model.change import (
+    AddField,
+    AddIndex,
+    AddUnique,
+    ChangeEffect,
+    ChangeField,
+    CreateCollection,
+    DropField,
+    FieldForm,
+)
 from healthstore.model.ops import CountDocuments, Delete, Ensure, Find, Get, Insert
 from healthstore.model.query import F, parse_order
 from healthstore.model.schema import Check, Collection, Field, Index, Reference, Unique
 from healthstore.model.values import Document, FieldType, Kind
+from healthstore.schema import plan
 from healthstore.testing.contract._promises import Contract, needs_references, needs_transactions
 from healthstore.testing.contract._samples import PEOPLE, identity
 
@@ -88,6 +100,72 @@ class TestSchema(Contract):
         await store.execute(Insert(stored, (row,)))
         done = await store.execute(Ensure((stored,)))
         assert done.present == (name,)
+
+    async def test_a_plan_says_what_a_store_needs_and_changes_nothing(self, store: Backend) -> None:
+        """Each change comes with its effect and the rows that are there; the store stays as it is."""
+        stored = _things(_fresh(), Field("a", _LABEL), Field("b", FieldType(Kind.INTEGER)))
+        new = _things(_fresh("new"))
+        await store.execute(Ensure((stored,)))
+        for number in (1, 2):
+            row: Document = {"id": identity(number), "version": 1, "a": f"x{number}", "b": 7}
+            await store.execute(Insert(stored, (row,)))
+        wanted = _things(
+            stored.name,
+            Field("c", _LABEL, nullable=True),
+            Field("d", _LABEL),
+            Field("a", replace(_LABEL, max_length=60)),
+            uniques=(Unique("a"),),
+            indexes=(Index("-a"),),
+        )
+        made = await plan(store, (new, wanted))
+        assert [(each.operation, each.rows) for each in made.operations] == [
+            (DropField(stored.name, "b"), 2),
+            (ChangeField(stored.name, "a", FieldForm(wanted.field("a").type)), 2),
+            (AddField(stored.name, "c", FieldForm(_LABEL, nullable=True)), 2),
+            (AddField(stored.name, "d", FieldForm(_LABEL)), 2),
+            (AddUnique(stored.name, Unique("a")), 2),
+            (AddIndex(stored.name, Index("-a")), 2),
+            (CreateCollection(new), 0),
+        ]
+        assert [each.effect for each in made.operations] == [
+            ChangeEffect.LOSES_DATA,
+            ChangeEffect.ADDITIVE,
+            ChangeEffect.ADDITIVE,
+            ChangeEffect.NEEDS_DATA,
+            ChangeEffect.NEEDS_DATA,
+            ChangeEffect.ADDITIVE,
+            ChangeEffect.ADDITIVE,
+        ]
+        assert (made.store, made.effect, bool(made)) == (
+            store.name,
+            ChangeEffect.LOSES_DATA,
+            True,
+        )
+        assert not await plan(store, (stored,))
+        assert await store.execute(CountDocuments(stored)) == 2
+        assert (await store.execute(Ensure((stored,)))).present == (stored.name,)
+
+    async def test_a_default_is_remembered_and_makes_no_other_definition(
+        self, store: Backend
+    ) -> None:
+        """What a store was made with is read back; another default is a change that adds."""
+        name = _fresh()
+        made = _things(name, Field("a", _LABEL, default="x"), Field("b", _LABEL))
+        other = _things(name, Field("a", _LABEL), Field("b", _LABEL, default="y"))
+        await store.execute(Ensure((made,)))
+        (row,) = await store.execute(Get(CATALOG, (catalog_id(name),)))
+        assert row is not None
+        read = from_definition(row["definition"])
+        assert [each.default for each in read.fields[2:]] == ["x", None]
+        assert read == other
+        assert read.fingerprint == other.fingerprint
+        assert (await store.execute(Ensure((other,)))).present == (name,)
+        wanted = await plan(store, (other,))
+        assert [str(each.operation) for each in wanted.operations] == [
+            "change the field a: text, max_length 40",
+            "change the field b: text, max_length 40, with a default",
+        ]
+        assert wanted.effect is ChangeEffect.ADDITIVE
 
     async def test_a_collection_of_somebody_else_is_left_alone(self, store: Backend) -> None:
         """A collection that the catalog does not know is refused, never taken over."""

@@ -1,4 +1,4 @@
-"""The command ``schema``: what a store holds, from its own catalog."""
+"""The command ``schema show``: what a store holds, from its own catalog."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def show_schema(output: Output, chosen: Store) -> int:
         {
             "ok": True,
             "exit": int(Exit.OK),
-            "command": "schema",
+            "command": "schema show",
             "store": str(url),
             "collections": shown,
         }

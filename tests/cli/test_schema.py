@@ -1,0 +1,109 @@
+"""``schema show`` and ``schema diff``, as who changes an entity uses them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from tests.cli.commands import Run
+
+from healthstore.cli.exits import Exit
+
+ONE = "sqlite:///one.db"
+SECRET = "canary-5ecret"
+
+FIRST = """
+from typing import Annotated
+from uuid import UUID
+from healthstore import Entity, MaxLength
+
+class Patient(Entity, collection="patients"):
+    name: Annotated[str, MaxLength(40)]
+    ward: str | None = None
+"""
+SECOND = """
+from typing import Annotated
+from uuid import UUID
+from healthstore import Check, Entity, F, Index, MaxLength, Ref, Unique
+
+class Patient(Entity, collection="patients", indexes=[Index("rank")],
+              checks=[Check("ranked", F.rank != 4711)]):
+    phone: Annotated[str, MaxLength(20)] | None = None
+    rank: int = 4711
+    name: Annotated[str, Unique(), MaxLength(50)]
+    insurer: str
+
+class Visit(Entity, collection="visits"):
+    patient: Annotated[UUID, Ref(Patient)]
+"""
+
+
+@pytest.fixture
+def released(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return the function that runs commands, after a second release of the entities."""
+    (folder / "ward.py").write_text(FIRST, "utf-8")
+    (folder / "rows.jsonl").write_text('{"name": "Ann"}\n{"name": "Bo"}\n', "utf-8")
+    assert run("initialize", "ward:Patient", "--url", ONE).code == Exit.OK
+    assert run("load", "rows.jsonl", "--entity", "ward:Patient", "--url", ONE).code == Exit.OK
+    monkeypatch.delitem(sys.modules, "ward")
+    (folder / "ward2.py").write_text(SECOND, "utf-8")
+    return run
+
+
+def test_what_changed_is_shown_with_its_effect_and_the_rows(released: Run) -> None:
+    """Each change has a line, and the worst of them is told; the store stays as it was."""
+    ended = released("schema", "diff", ONE, "--entity", "ward2", "--json")
+    assert ended.code == Exit.BEHIND
+    told = [
+        (each["collection"], each["operation"], each["effect"], each["rows"])
+        for each in ended.data["operations"]
+    ]
+    assert told == [
+        ("patients", "DropField", "loses data", 2),
+        ("patients", "ChangeField", "additive", 2),
+        ("patients", "AddField", "additive", 2),
+        ("patients", "AddField", "additive", 2),
+        ("patients", "AddField", "needs data", 2),
+        ("patients", "AddUnique", "needs data", 2),
+        ("patients", "AddIndex", "additive", 2),
+        ("patients", "AddCheck", "needs data", 2),
+        ("visits", "CreateCollection", "additive", 0),
+    ]
+    assert ended.data["effect"] == "loses data"
+    assert ended.data["store"] == "sqlite"
+    shown = released("schema", "diff", ONE, "--entity", "ward2:Patient")
+    assert shown.code == Exit.BEHIND
+    for part in ("add the field phone", "drop the field ward", "loses data", "add the unique key"):
+        assert part in shown.out
+    assert "visits" not in shown.out
+    assert "4711" not in ended.out + shown.out  # values of a program are nobody else's
+    assert released("schema", "show", ONE).out.count("ward") == 1
+
+
+def test_equal_definitions_end_with_0(released: Run) -> None:
+    """An entity that the store was made for needs nothing; beside it there may be others."""
+    ended = released("schema", "diff", "--url", ONE, "--entity", "ward:Patient")
+    assert (ended.code, ended.out) == (Exit.OK, "sqlite is as the entities say\n")
+    told = released("schema", "diff", ONE, "--entity", "ward", "--json").data
+    assert (told["operations"], told["effect"]) == ([], "additive")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["schema", "diff", ONE], Exit.USAGE, "--entity"),
+        (["schema", "diff", ONE, "--entity", "wrad"], Exit.USAGE, "wrad"),
+        (["schema", "diff", ONE, "--entity", "typing"], Exit.USAGE, "has no entity"),
+        (["schema", "diff", ONE, "--entity", "ward:Patent"], Exit.USAGE, "did you mean Patient?"),
+        (["schema", "diff", "sqlite:///no.db", "--entity", "ward"], Exit.USAGE, "no.db"),
+        (["schema", f"postgresql://me:{SECRET}@h/d"], Exit.USAGE, "schema --help"),
+        (["schema", "dif"], Exit.USAGE, "diff"),
+    ],
+)
+def test_wrong_use_is_told(released: Run, arguments: list[str], code: Exit, says: str) -> None:
+    """Each message says what to change, and no file is made."""
+    ended = released(*arguments)
+    assert (ended.code, says in ended.err) == (code, True), ended.err
+    assert SECRET not in ended.out + ended.err
+    assert not Path("no.db").exists()
