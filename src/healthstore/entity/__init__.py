@@ -16,7 +16,7 @@ unions) is kept as JSON. docs/reference/types.md lists every annotation.
 
 from __future__ import annotations
 
-from healthstore.entity.convert import is_validated, parse_fields, stored_filter
+from healthstore.entity.convert import canonical_value, is_validated, parse_fields, stored_filter
 from healthstore.entity.declare import (
     Digits,
     Entity,
@@ -43,6 +43,7 @@ __all__ = (
     "Milliseconds",
     "Ref",
     "as_stored",
+    "canonical_value",
     "collection_of",
     "from_document",
     "from_written",

@@ -16,7 +16,7 @@ from healthstore.model.query import Filter
 from healthstore.model.refusals import refused
 from healthstore.model.values import Value
 
-__all__ = ("is_validated", "parse_fields", "stored_filter")
+__all__ = ("canonical_value", "is_validated", "parse_fields", "stored_filter")
 
 
 def is_validated(entity: type[Entity], fields: Iterable[str]) -> bool:
@@ -31,10 +31,10 @@ def stored_filter(entity: type[Entity], where: Filter) -> Filter:
 
 
 def parse_fields(entity: type[Entity], changes: Mapping[str, object]) -> dict[str, Value]:
-    """Return validated values for some of an entity's fields, ready for the guard.
+    """Return validated and canonical values for some of an entity's fields.
 
     What a validator of the entity may take in another form is returned as it is, for
-    :func:`require_valid`. Raises UnknownFieldError or RefusedValueError.
+    :func:`require_valid`, and so is None. Raises UnknownFieldError or RefusedValueError.
     """
     derived = derive(entity)
     parsed: dict[str, object] = {}
@@ -43,8 +43,17 @@ def parse_fields(entity: type[Entity], changes: Mapping[str, object]) -> dict[st
         parsed[name] = value
         if name not in derived.prepared:
             made = _parsed(derived, name, value)
-            parsed[name] = None if made is None else _canonical(derived, name, made)
+            parsed[name] = None if made is None else canonical_value(entity, name, made)
     return cast("dict[str, Value]", parsed)
+
+
+def canonical_value(entity: type[Entity], name: str, value: object) -> Value:
+    """Return what is stored for a value, not None, of a field; raise RefusedValueError."""
+    derived = derive(entity)
+    try:
+        return derived.values[name](value)
+    except (TypeError, ValueError) as error:
+        raise refused(derived.collection, name, error) from None
 
 
 def _parsed(derived: Derivation, name: str, value: object) -> object:
@@ -53,10 +62,3 @@ def _parsed(derived: Derivation, name: str, value: object) -> object:
     except ValidationError as error:
         said = reason(error)
     raise RefusedValueError(said, entity=derived.collection.entity, field=name)
-
-
-def _canonical(derived: Derivation, name: str, value: object) -> Value:
-    try:
-        return derived.values[name](value)
-    except (TypeError, ValueError) as error:
-        raise refused(derived.collection, name, error) from None

@@ -171,19 +171,22 @@ class Definition:
 
     def field(self, name: str) -> Field:
         """Return the field of this name; raise UnknownFieldError with a suggestion otherwise."""
-        given: object = name
-        if not isinstance(given, str):
-            raise InvalidRequestError(
-                f"a field is named by a text, not by a {type(given).__name__}",
+        try:
+            return self.by_name[name]
+        except (KeyError, TypeError):
+            raise self._unknown(name) from None
+
+    def _unknown(self, name: object) -> InvalidRequestError:
+        """Return the error for what names no field."""
+        if not isinstance(name, str):
+            return InvalidRequestError(
+                f"a field is named by a text, not by a {type(name).__name__}",
                 hint='write its name, as in "weight"',
                 entity=self.entity,
             )
-        found = self.by_name.get(name)
-        if found is None:
-            close = get_close_matches(name, self.names, n=1)
-            known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(self.names)}"
-            raise UnknownFieldError(f"there is no field {name!r}", hint=known, entity=self.entity)
-        return found
+        close = get_close_matches(name, self.names, n=1)
+        known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(self.names)}"
+        return UnknownFieldError(f"there is no field {name!r}", hint=known, entity=self.entity)
 
     def nullable(self, name: str) -> bool:
         """Return whether the field of this name may be null."""

@@ -137,7 +137,8 @@ class Patch(Op["tuple[Document | None, ...]"]):
     ``sets`` assigns values; ``increments`` adds to numbers, atomically. No field is in both.
     An increment of a null field raises NotNullError, one that leaves the range of the type
     OutOfRangeError. ``versions`` as in :class:`Replace`. A missing id gives None. All are
-    changed or none.
+    changed or none. What a ``canonical`` patch sets and adds was made by ``healthstore.entity``:
+    the guard does not look at each value again.
     """
 
     effect = Effect.WRITE
@@ -146,6 +147,7 @@ class Patch(Op["tuple[Document | None, ...]"]):
     sets: tuple[tuple[str, Value], ...] = ()
     increments: tuple[tuple[str, Value], ...] = ()
     versions: tuple[int, ...] | None = None
+    canonical: bool = False
 
 
 @dataclass(frozen=True, slots=True)

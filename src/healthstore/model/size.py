@@ -10,7 +10,7 @@ from healthstore.errors import RefusedValueError
 from healthstore.model.definition import Definition
 from healthstore.model.values import Document, Json, Value
 
-__all__ = ("require_small", "surely_small")
+__all__ = ("packed_size", "require_small", "surely_small")
 
 # In MongoDB a number in a list takes 8 bytes, its type, and its place as text; as JSON or
 # MessagePack it may take one or two.
@@ -27,14 +27,23 @@ def surely_small(size: int, most: int) -> bool:
     return size * _MOST_OF_A_BYTE <= most
 
 
+def packed_size(collection: Definition, documents: Sequence[Document]) -> int:
+    """Return how many bytes the values that may be large take together, as MessagePack."""
+    return len(_pack(_sized(collection, documents)))
+
+
+def _sized(collection: Definition, documents: Sequence[Document]) -> list[list[Value]]:
+    names = collection.sized
+    return [[each[name] for name in names if name in each] for each in documents]
+
+
 def require_small(collection: Definition, documents: Sequence[Document], most: int) -> None:
     """Raise RefusedValueError if a document, or a part of one, takes more than ``most`` bytes."""
     for start in range(0, len(documents), _TOGETHER):
         part = documents[start : start + _TOGETHER]
-        values = [[each[name] for name in collection.sized if name in each] for each in part]
-        if surely_small(len(_pack(values)), most):
+        if surely_small(packed_size(collection, part), most):
             continue
-        for index, each in enumerate(values, start):
+        for index, each in enumerate(_sized(collection, part), start):
             if not _is_small(each, most):
                 error = RefusedValueError(
                     f"a document takes more than {most} bytes, as MongoDB counts them or as JSON",

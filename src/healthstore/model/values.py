@@ -93,6 +93,9 @@ class Kind(StrEnum):
     ENUM = "enum"
 
 
+_NUMERIC = (Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL, Kind.DURATION)
+
+
 @dataclass(frozen=True, slots=True)
 class FieldType:
     """The logical type of a field: its kind and the limits that belong to it.
@@ -126,7 +129,7 @@ class FieldType:
     @property
     def numeric(self) -> bool:
         """Whether values can be summed and averaged."""
-        return self.kind in {Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL, Kind.DURATION}
+        return self.kind in _NUMERIC
 
 
 def uuid_of(sixteen: bytes) -> UUID:

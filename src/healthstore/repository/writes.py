@@ -14,6 +14,7 @@ from healthstore.abc.backend import Executor
 from healthstore.entity import (
     Entity,
     as_stored,
+    canonical_value,
     from_document,
     from_written,
     is_validated,
@@ -63,22 +64,22 @@ class Writes(Generic[M]):
         """Set and increment fields, and return the entity as it is afterwards."""
         if is_validated(self.entity, increments):
             return await self._patch_validated(identity, sets, increments, version)
-        changes = (*sets.items(), ("updated_at", self.clock()))
-        steps = (*increments.items(), ("version", 1))
-        return await self._patch(identity, changes, steps, version)
+        now = canonical_value(self.entity, "updated_at", self.clock())
+        op = Patch(
+            self.collection,
+            (identity,),
+            (*sets.items(), ("updated_at", now)),
+            (*increments.items(), ("version", 1)),
+            None if version is None else (version,),
+            # Whether a field may be null, and what can be added to it, is left to the guard.
+            canonical=not increments and None not in sets.values(),
+        )
+        return await self._patched(op)
 
-    async def _patch(
-        self,
-        identity: UUID,
-        sets: tuple[tuple[str, Value], ...],
-        increments: tuple[tuple[str, Value], ...],
-        version: int | None,
-    ) -> M:
-        versions = None if version is None else (version,)
-        op = Patch(self.collection, (identity,), sets, increments, versions)
+    async def _patched(self, op: Patch) -> M:
         (document,) = await self.executor.execute(op)
         if document is None:
-            raise self._not_found(identity)
+            raise self._not_found(op.ids[0])
         return from_document(self.entity, document)
 
     async def _patch_validated(
@@ -107,7 +108,15 @@ class Writes(Generic[M]):
                 if name in sets or value != stored[name]
             )
             try:
-                return await self._patch(identity, written, (), cast(int, stored["version"]))
+                return await self._patched(
+                    Patch(
+                        self.collection,
+                        (identity,),
+                        written,
+                        versions=(cast(int, stored["version"]),),
+                        canonical=True,
+                    )
+                )
             except StaleVersionError:
                 if version is not None or attempt + 1 == self.attempts:
                     raise

@@ -40,7 +40,7 @@ from healthstore.model.ops import (
 )
 from healthstore.model.query import And, after
 from healthstore.model.refusals import invalid
-from healthstore.model.schema import Collection
+from healthstore.model.schema import Collection, Field
 from healthstore.model.size import require_small
 from healthstore.model.values import Kind
 
@@ -132,31 +132,43 @@ def _check_patch(op: Patch, store: Executor) -> Patch:
     ids = checked_ids(collection, op.ids, distinct=True)
     if len(ids) > 1:
         _require_transactions("changing several documents", collection, store)
-    changed = [name for name, _ in (*op.sets, *op.increments)]
-    for name in changed:
-        if collection.field(name).name == "id" or changed.count(name) > 1:
+    checked = op if op.canonical is True else _canonical_patch(op)
+    if collection.references:
+        changed = {name for name, _ in (*checked.sets, *checked.increments)}
+        if any(reference.field in changed for reference in collection.references):
+            _require_references(collection, store)
+    require_small(collection, (dict(checked.sets),), store.capabilities.max_document_bytes)
+    if checked.ids is ids and op.versions is None:
+        return checked
+    versions = checked_versions(op, len(ids))
+    return replace(checked, ids=ids, versions=versions)
+
+
+def _canonical_patch(op: Patch) -> Patch:
+    collection = op.collection
+    changed: dict[str, Field] = {}
+    for name, _ in (*op.sets, *op.increments):
+        field = collection.field(name)
+        if name in changed or name == "id":
             raise invalid(
                 collection,
                 "cannot be changed, or is changed twice",
                 "name each field once, and never the id",
                 name,
             )
+        changed[name] = field
     if not changed:
         raise invalid(collection, "a patch changes no field", "set or increment one")
-    if any(reference.field in changed for reference in collection.references):
-        _require_references(collection, store)
-    sets = tuple((name, checked_value(collection, name, value)) for name, value in op.sets)
+    sets = tuple([(name, checked_value(collection, name, value)) for name, value in op.sets])
     for name, _ in op.increments:
-        if not collection.field(name).type.numeric:
+        if not changed[name].type.numeric:
             raise invalid(
                 collection, "is no number and cannot be incremented", "set it instead", name
             )
     increments = tuple(
-        (name, checked_operand(collection, collection.field(name), step))
-        for name, step in op.increments
+        [(name, checked_operand(collection, changed[name], step)) for name, step in op.increments]
     )
-    require_small(collection, (dict(sets),), store.capabilities.max_document_bytes)
-    return Patch(collection, ids, sets, increments, checked_versions(op, len(ids)))
+    return Patch(collection, op.ids, sets, increments, op.versions, canonical=True)
 
 
 def _check_patches(op: Patches, store: Executor) -> Patches:
@@ -182,6 +194,8 @@ def _check_delete(op: Delete, store: Executor) -> Delete:
     ids = checked_ids(op.collection, op.ids, distinct=True)
     if len(ids) > 1:
         _require_transactions("deleting several documents", op.collection, store)
+    if ids is op.ids and op.versions is None:
+        return op
     return replace(op, ids=ids, versions=checked_versions(op, len(ids)))
 
 

@@ -38,9 +38,8 @@ def checked_documents(op: Insert | Replace, store: Executor) -> tuple[Document, 
 
 def checked_value(collection: Collection, name: str, value: object) -> Value:
     """Return the canonical value of a field; None only where the field may be None."""
-    field = collection.field(name)
     if value is None:
-        if not field.nullable:
+        if not collection.field(name).nullable:
             raise missing_value(collection, name)
         return None
     try:
@@ -54,7 +53,7 @@ def checked_ids(collection: Collection, ids: Sequence[UUID], *, distinct: bool) 
     if len(ids) > MAX_IDS:
         raise invalid(collection, f"more than {MAX_IDS} ids in one request", "split the list")
     given: Sequence[object] = ids
-    if set(map(type, given)) <= _UUID_ONLY:
+    if _UUID_ONLY.issuperset(map(type, given)):
         checked = tuple(ids)
     elif None in given:
         raise refused(collection, "id", TypeError("expects UUID, not None"))

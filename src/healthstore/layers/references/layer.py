@@ -123,7 +123,8 @@ class ReferencesLayer(Layer):
 
     @property
     def _holds_references(self) -> bool:
-        return self.capabilities.references and self.capabilities.transactions
+        known = self.capabilities
+        return known.references and known.transactions
 
     async def _known(self, collection: Collection) -> Relations:
         """Return what refers to what at the member, from its catalog at the first time."""

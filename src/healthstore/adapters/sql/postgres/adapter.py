@@ -101,7 +101,7 @@ class PostgresAdapter(SqlAdapter):
         statements = self.statements(op.collection)
         compiled = statements.patch(op.patches[0], numbered=True)
         # By id: two requests that want the same rows take them in one order.
-        numbered = sorted(enumerate(op.patches), key=lambda place: place[1].ids)
+        numbered = sorted(enumerate(op.patches), key=lambda place: place[1].ids[0].int)
         rows = [
             compiled.bind([*statements.patch_values(each), number]) for number, each in numbered
         ]
