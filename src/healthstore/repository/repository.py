@@ -92,15 +92,19 @@ class Repository(Generic[M]):
         given = listed(entities, "what is to be added", "add_many([first, second])")
         for index, each in enumerate(given):
             self._require(each, index)
-        try:
-            with collector_paused():
-                documents = tuple(to_documents(given))
-        except HealthstoreError as error:
-            raise error.at(backend=self._executor.name) from None
-        if not documents:
+        if not given:
             return 0
-        op = Insert(self.collection, documents, atomic=atomic, canonical=True)
-        return await self._executor.execute(op)
+        with collector_paused():
+            try:
+                documents = tuple(to_documents(given))
+            except HealthstoreError as error:
+                raise error.at(backend=self._executor.name) from None
+            op = Insert(self.collection, documents, atomic=atomic, canonical=True)
+            del documents
+            try:
+                return await self._executor.execute(op)
+            finally:
+                del op  # before the collector would look at all that it holds
 
     async def get(self, identity: UUID) -> M | None:
         """Return the entity with this id, or None."""

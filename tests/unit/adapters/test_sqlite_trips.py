@@ -328,3 +328,22 @@ async def test_a_thread_keeps_nothing_of_its_last_request(backend: SqliteAdapter
     del answered
     gc.collect()
     await until(lambda: [each() for each in left] == [None, None])
+
+
+async def test_a_thread_holds_nothing_of_what_it_has_answered() -> None:
+    """Whoever hears the answer may drop what was asked: it is gone then, health data or not."""
+    thread = CallThread("healthstore-sqlite")
+
+    def asked() -> tuple[asyncio.Future[int], weakref.ref[Any]]:
+        def function() -> int:
+            return 1
+
+        return thread.call(function), weakref.ref(function)
+
+    try:
+        for _ in range(500):
+            answer, function = asked()
+            assert await answer == 1
+            assert function() is None
+    finally:
+        thread.end(lambda: None)

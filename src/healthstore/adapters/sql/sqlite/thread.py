@@ -13,7 +13,9 @@ from typing import Any, TypeAlias, TypeVar
 __all__ = ("CallThread",)
 
 T = TypeVar("T")
-_Queue: TypeAlias = SimpleQueue[Callable[[], object] | None]
+# A call, and what is told its end: how to settle the future, and with what.
+_Tell: TypeAlias = Callable[[str, object], None]
+_Queue: TypeAlias = SimpleQueue[tuple[Callable[[], object], _Tell] | None]
 
 
 class CallThread:
@@ -37,12 +39,12 @@ class CallThread:
         """Run a function; return what it returns, or raise what it raises, when it is awaited."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(partial(_report, function, future, loop))
+        self._queue.put((function, partial(_tell, loop, future)))
         return future
 
     def end(self, last: Callable[[], object]) -> None:
         """Run a last function, which must not raise, and end. Awaits nothing."""
-        self._queue.put(last)
+        self._queue.put((last, lambda _, __: None))
         self._queue.put(None)
 
     def join(self, seconds: float) -> None:
@@ -52,23 +54,29 @@ class CallThread:
 
 def _serve(queue: _Queue) -> None:
     while (call := queue.get()) is not None:
-        call()
-        del call  # while it waits it holds nothing of what was asked
-
-
-def _report(
-    function: Callable[[], T], future: asyncio.Future[T], loop: asyncio.AbstractEventLoop
-) -> None:
-    """Run a function, and tell the loop about it; one that has ended meanwhile hears nothing."""
-    with suppress(RuntimeError):  # "Event loop is closed"
+        function, tell = call
+        # Whoever is told must not find that this thread still holds what was asked.
+        del call
         try:
             result = function()
         except BaseException as error:  # noqa: BLE001 - raised where it is awaited
-            loop.call_soon_threadsafe(_settle, future, future.set_exception, error)
+            del function
+            tell("set_exception", error)
         else:
-            loop.call_soon_threadsafe(_settle, future, future.set_result, result)
+            del function
+            tell("set_result", result)
+            del result
+        del tell
 
 
-def _settle(future: asyncio.Future[Any], settle: Callable[[Any], None], outcome: object) -> None:
+def _tell(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], how: str, outcome: object
+) -> None:
+    """Tell the loop the outcome of a call; one that has ended meanwhile hears nothing."""
+    with suppress(RuntimeError):  # "Event loop is closed"
+        loop.call_soon_threadsafe(_settle, future, how, outcome)
+
+
+def _settle(future: asyncio.Future[Any], how: str, outcome: object) -> None:
     if not future.done():  # it may have been cancelled
-        settle(outcome)
+        getattr(future, how)(outcome)
