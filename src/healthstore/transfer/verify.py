@@ -10,6 +10,7 @@ from healthstore.errors import VerificationError
 from healthstore.model.catalog import differences
 from healthstore.model.ops import CountDocuments
 from healthstore.model.schema import Collection
+from healthstore.transfer._collector import collector_spaced
 from healthstore.transfer.comparison import Comparison, Merge
 from healthstore.transfer.digest import Digest, Page
 from healthstore.transfer.filling import mark_of
@@ -126,7 +127,8 @@ async def _compare(
         rows = len(page.rows)
         report(PageMoved(Stage.VERIFY, collection.name, rows, page.size, digest.count, total))
 
-    comparison, mine, its = await Merge(collection, moved).run(left, right)
+    async with collector_spaced():
+        comparison, mine, its = await Merge(collection, moved).run(left, right)
     seconds = time.perf_counter() - started
     report(CollectionFinished(Stage.VERIFY, collection.name, mine.count, seconds, str(mine)))
     compare(collection, mine, its, report)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from healthstore.model.schema import Collection
+from healthstore.transfer._collector import collector_spaced
 from healthstore.transfer.digest import NOTHING, Digest, Page
 from healthstore.transfer.progress import (
     CollectionFinished,
@@ -52,7 +53,7 @@ async def walk(  # noqa: PLR0913 - what all stages have in common, and how they 
     started = time.perf_counter()
     digest = NOTHING
     report(CollectionStarted(stage, collection.name, total))
-    async with aclosing(pages):
+    async with collector_spaced(), aclosing(pages):
         async for page in pages:
             if handle is not None:
                 await handle(page)
