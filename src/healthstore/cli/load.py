@@ -82,8 +82,9 @@ class Reader:
 
     def entity(self, row: Mapping[str, object]) -> Entity:
         """Return the entity of a row; raise RefusedValueError, without any value."""
-        if self._json:
-            row = {name: self._cell(name, each) for name, each in row.items()}
+        cells = {name: self._cell(name, row[name]) for name in self._json if name in row}
+        if cells:
+            row = {**row, **cells}
         try:
             return self._entity.model_validate(row)
         except ValidationError as error:
@@ -91,7 +92,7 @@ class Reader:
 
     def _cell(self, name: str, cell: object) -> object:
         """Return what the JSON text of a cell holds; text that is no JSON is left to validation."""
-        if name not in self._json or not isinstance(cell, str):
+        if not isinstance(cell, str):
             return cell
         try:
             return _decode(cell)

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 
 __all__ = ("InexactError", "exact_float", "exact_whole")
 
+_SURE = 16
 _DIGITS = 30  # no integer of 64 bits has more; a few characters can stand for a million
 
 
@@ -25,6 +26,9 @@ def exact_float(text: str) -> float:
     Raises InexactError if there is none.
     """
     value = float(text)
+    # A point and 15 digits at most: every float keeps so many.
+    if len(text) <= _SURE and "e" not in text and "E" not in text:
+        return value
     try:
         same = Decimal(repr(value)) == Decimal(text)
     except InvalidOperation:  # an exponent beyond all bounds

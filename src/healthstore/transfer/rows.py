@@ -205,17 +205,18 @@ def _csv_rows(file: IO[bytes], collection: Collection) -> Iterator[Row]:
             raise bad_row(1, "names a column twice", collection)
         line = lines.next_row()
         blank = 0
+        width = len(names)
         for found in reader:
-            cells = found if found or len(names) > 1 else [""]
-            blank = 0 if cells else blank + 1
-            _require_few(blank, line, collection)
-            if cells:
-                if len(cells) != len(names):
-                    raise bad_row(
-                        line, f"has {len(cells)} cells under {len(names)} columns", collection
-                    )
+            cells = found if found or width > 1 else [""]
+            if not cells:
+                blank += 1
+                _require_few(blank, line, collection)
+            elif len(cells) == width:
+                blank = 0
                 values = [cell or None for cell in cells]
                 yield Row(line, lines.taken, dict(zip(names, values, strict=True)))
+            else:
+                raise bad_row(line, f"has {len(cells)} cells under {width} columns", collection)
             line = lines.next_row()
     except UnicodeDecodeError:
         # The text is decoded in blocks: the line is near.
