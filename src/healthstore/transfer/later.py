@@ -73,7 +73,9 @@ class Later:
         """
         if not self._fields:
             return tuple(rows)
-        return tuple(self._without(row) for row in rows if not self._wait(row))
+        if self._awaiting:
+            rows = [row for row in rows if not self._wait(row)]
+        return tuple(map(self._without, rows))
 
     def postponed(self) -> Iterator[tuple[Document, ...]]:
         """Yield the documents that waited, when all others are there, some at a time.
