@@ -168,9 +168,25 @@ async def test_a_reset_inside_a_unit_is_not_applied(
         assert await count(untouched) == 1
 
 
+def several(verb: str, rows: Sequence[Document]) -> Op[object]:
+    """Return an operation of several documents; each that it writes says that it is lost."""
+    lost = tuple({**row, "version": 2, "text": f"lost {row['text']}"} for row in rows)
+    work: dict[str, Op[object]] = {
+        "insert": Insert(NOTES, tuple(note(f"lost {number}") for number in range(3))),
+        "replace": Replace(NOTES, lost),
+        "batch": Batch((Insert(NOTES, (note("one"),)), Insert(NOTES, (note("lost"),)))),
+    }
+    return work[verb]
+
+
 @pytest.mark.parametrize("reached", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("verb", ["insert", "replace", "batch"])
-@transactional
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [
+        *((name, "batch") for name in TRANSACTIONAL),
+        *((name, verb) for name in ("postgresql", "mongodb-rs") for verb in ("insert", "replace")),
+    ],
+)
 async def test_a_reset_before_the_commit_of_one_operation_is_not_applied(
     new_database: NewDatabase, name: str, verb: str, *, reached: bool
 ) -> None:
@@ -178,19 +194,51 @@ async def test_a_reset_before_the_commit_of_one_operation_is_not_applied(
     async with broken(direct(await new_database(name))) as (between, store, untouched):
         rows = tuple(note(f"kept {number}") for number in range(3))
         await store.execute(Insert(NOTES, rows))
-        lost = tuple({**row, "version": 2, "text": f"lost {row['text']}"} for row in rows)
-        work: dict[str, Op[object]] = {
-            "insert": Insert(NOTES, tuple(note(f"lost {number}") for number in range(3))),
-            "replace": Replace(NOTES, lost),
-            "batch": Batch((Insert(NOTES, (note("one"),)), Insert(NOTES, (note("lost"),)))),
-        }
         (between.reset_on_reply if reached else between.reset_on_request)(b"lost")
         with pytest.raises(HealthstoreError) as caught:
-            await store.execute(work[verb])
+            await store.execute(several(verb, rows))
         not_applied(caught.value, store)
         assert await count(untouched) == 4
         stored = await untouched.execute(Find(NOTES))
         assert not [each for each in stored if "lost" in str(each["text"])]
+
+
+@pytest.mark.parametrize("reached", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("verb", ["insert", "replace"])
+@pytest.mark.parametrize("name", ["mysql", "mariadb"])
+async def test_a_reset_around_a_last_write_that_commits_is_an_unknown_outcome(
+    new_database: NewDatabase, name: str, verb: str, *, reached: bool
+) -> None:
+    """The commit travels with the last write, so that it is whole or nothing, and nobody was told.
+
+    Once the write is answered, the commit is still to come.
+    """
+    async with broken(await new_database(name)) as (between, store, untouched):
+        rows = tuple(note(f"kept {number}") for number in range(3))
+        await store.execute(Insert(NOTES, rows))
+        (between.reset_on_reply if reached else between.reset_on_request)(b"lost")
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await store.execute(several(verb, rows))
+        assert caught.value.outcome is Outcome.UNKNOWN
+        assert caught.value.condition is Condition.SUSPECT
+        stored = await untouched.execute(Find(NOTES))
+        lost = [each for each in stored if "lost" in str(each["text"])]
+        assert len(lost) in ({0, 3} if reached else {0})
+
+
+@pytest.mark.parametrize("reached", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", ["mysql", "mariadb"])
+async def test_a_reset_around_a_long_write_is_not_applied(
+    new_database: NewDatabase, name: str, *, reached: bool
+) -> None:
+    """What takes a while does not commit by itself, so that its loss is a clear one."""
+    async with broken(await new_database(name)) as (between, store, untouched):
+        rows = tuple(note(f"lost {'x' * 50_000}{number}") for number in range(4))
+        (between.reset_on_reply if reached else between.reset_on_request)(b"lost")
+        with pytest.raises(HealthstoreError) as caught:
+            await store.execute(Insert(NOTES, rows))
+        not_applied(caught.value, store)
+        assert await count(untouched) == 1
 
 
 @pytest.mark.parametrize("name", ["postgresql", "mariadb"])

@@ -18,7 +18,7 @@ from healthstore.testing.contract._samples import family, identity, ids, member
 from healthstore.testing.contract.references import TREE
 from healthstore.testing.plugin import EmptyBackend
 
-_SENDING = ("fetch", "execute", "insert_rows", "run", "update_rows")
+_SENDING = ("begin", "commit", "execute", "fetch", "insert_rows", "run", "update_rows")
 
 
 @dataclass
@@ -33,9 +33,9 @@ class Noting:
         if name not in _SENDING:
             return given
 
-        async def send(statement: object, *values: object) -> object:
-            self.sent.append(str(statement))
-            return await given(statement, *values)
+        async def send(*values: object, **options: object) -> object:
+            self.sent.append(str(values[0] if values else name))
+            return await given(*values, **options)
 
         return send
 

@@ -15,7 +15,7 @@ from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.bench import SqlBench
 from healthstore.adapters.sql.compile import Lock, Statements
 from healthstore.adapters.sql.deletes import IDS, delete_rows, referenced, unguarded
-from healthstore.adapters.sql.dialect import Connection, Dialect, Row
+from healthstore.adapters.sql.dialect import CommitError, Connection, Dialect, Row
 from healthstore.adapters.sql.errors import Verdict, explain
 from healthstore.adapters.sql.floats import UnevenError
 from healthstore.adapters.sql.pool import Pool
@@ -167,13 +167,18 @@ class SqlAdapter(Adapter[SqlSession]):
     @asynccontextmanager
     async def _atomic(
         self, session: SqlSession, collection: Collection
-    ) -> AsyncGenerator[None, None]:
-        """Run a block in a transaction; of what fails before the commit nothing is kept."""
+    ) -> AsyncGenerator[bool, None]:
+        """Run a block in a transaction; of what fails before the commit nothing is kept.
+
+        Yields whether the transaction ends with the block's last write.
+        """
         try:
-            async with session.atomic(self.dialect):
-                yield
+            async with session.atomic(self.dialect) as ends:
+                yield ends
         except HealthstoreError:
             raise
+        except CommitError as failed:
+            raise self.ours(failed.error, Phase.COMMIT, collection) from None
         except Exception as error:  # noqa: BLE001 - translated: only here its phase is known
             raise self.ours(error, Phase.STEP, collection) from None
 
@@ -330,12 +335,14 @@ class SqlAdapter(Adapter[SqlSession]):
             (row,) = statements.rows(op.documents)
             await session.connection.fetch(statements.bulk.single, row)
         elif op.documents:
-            size = self.dialect.bulk_rows
-            async with self._atomic(session, op.collection):
-                for start in range(0, len(op.documents), size):
+            size, count = self.dialect.bulk_rows, len(op.documents)
+            async with self._atomic(session, op.collection) as ends:
+                for start in range(0, count, size):
                     part = op.documents[start : start + size]
                     rows = statements.rows_in_turn(part)
-                    await session.connection.insert_rows(statements.bulk, rows, len(part))
+                    await session.connection.insert_rows(
+                        statements.bulk, rows, len(part), last=ends and start + size >= count
+                    )
         return len(op.documents)
 
     async def replace(self, session: SqlSession, op: Replace) -> tuple[bool, ...]:
@@ -353,14 +360,14 @@ class SqlAdapter(Adapter[SqlSession]):
             matched = await session.connection.execute(compiled.sql, compiled.bind(values))
             if matched or op.versions is None:
                 return (matched == 1,)
-        async with self._atomic(session, op.collection):
+        async with self._atomic(session, op.collection) as ends:
             there = await self._locked(session, op.collection, ids)
             self._check_versions(op, ids, there)
             known = [each for each in op.documents if each["id"] in there]
             if known:
                 update = statements.bulk_update(names)
                 rows = [self._set(statements, each, update.columns) for each in known]
-                await session.connection.update_rows(update, rows)
+                await session.connection.update_rows(update, rows, last=ends)
         return tuple(identity in there for identity in ids)
 
     def _set(self, statements: Statements, document: Document, names: Sequence[str]) -> list[Any]:
@@ -373,7 +380,7 @@ class SqlAdapter(Adapter[SqlSession]):
         )
         if native and (changed := await self._patch_one(session, op)) is not None:
             return (changed,)
-        async with self._atomic(session, op.collection):
+        async with self._atomic(session, op.collection) as ends:
             stored = await self._locked(session, op.collection, op.ids)
             expected = op.versions or (None,) * len(op.ids)
             after: list[Document | None] = []
@@ -384,7 +391,8 @@ class SqlAdapter(Adapter[SqlSession]):
                     continue
                 evaluate.check_version(op.collection, document, identity, version)
                 after.append(evaluate.patched(op, document))
-            await self._write_changed(session, op, [each for each in after if each is not None])
+            there = [each for each in after if each is not None]
+            await self._write_changed(session, op, there, last=ends)
         return tuple(after)
 
     def _adds(self, op: Patch) -> bool:
@@ -395,11 +403,11 @@ class SqlAdapter(Adapter[SqlSession]):
         """Read and lock what nobody else holds, and write what changes of it."""
         ids = sorted({each.ids[0] for each in op.patches})
         lock = Lock.ALL if session.in_unit else Lock.FREE
-        async with self._atomic(session, op.collection):
+        async with self._atomic(session, op.collection) as ends:
             there = await self._locked(session, op.collection, ids, lock)
             results = evaluate.patched_each(op, there)
-            last = evaluate.changed_by_id(results)
-            await self._write_changed(session, op.patches[0], tuple(last.values()))
+            changed = tuple(evaluate.changed_by_id(results).values())
+            await self._write_changed(session, op.patches[0], changed, last=ends)
         return results
 
     async def _patch_one(self, session: SqlSession, op: Patch) -> Document | None:
@@ -419,14 +427,14 @@ class SqlAdapter(Adapter[SqlSession]):
         return statements.documents(rows)[0] if rows else None
 
     async def _write_changed(
-        self, session: SqlSession, op: Patch, documents: Sequence[Document]
+        self, session: SqlSession, op: Patch, documents: Sequence[Document], *, last: bool
     ) -> None:
         """Write the fields that a patch changes, of documents that are there."""
         if documents:
             statements = self.statements(op.collection)
             update = statements.bulk_update(name for name, _ in (*op.sets, *op.increments))
             rows = [self._set(statements, each, update.columns) for each in documents]
-            await session.connection.update_rows(update, rows)
+            await session.connection.update_rows(update, rows, last=last)
 
     async def delete(self, session: SqlSession, op: Delete) -> tuple[bool, ...]:
         """Delete rows; foreign keys refuse what would leave a reference to nothing."""
@@ -436,11 +444,11 @@ class SqlAdapter(Adapter[SqlSession]):
             compiled, values = statements.delete(op.ids)
             with referenced(dialect, op.collection):
                 return (await session.connection.execute(compiled.sql, values) > 0,)
-        async with self._atomic(session, op.collection):
+        async with self._atomic(session, op.collection) as ends:
             there = await self._locked(session, op.collection, op.ids)
             self._check_versions(op, op.ids, there)
             with referenced(dialect, op.collection):
-                await delete_rows(session.connection, statements, dialect, there)
+                await delete_rows(session.connection, statements, dialect, there, last=ends)
         return tuple(identity in there for identity in op.ids)
 
     async def _locked(

@@ -56,8 +56,13 @@ async def delete_rows(
     statements: Statements,
     dialect: Dialect,
     rows: Mapping[UUID, Document],
+    *,
+    last: bool,
 ) -> None:
-    """Delete rows that are locked; raise ForeignKeyError if another one refers to them."""
+    """Delete rows that are locked; raise ForeignKeyError if another one refers to them.
+
+    ``last``: nothing else follows in the transaction.
+    """
     collection = statements.collection
     for reference in unguarded(collection, dialect):
         for chunk in _chunks(tuple(rows)):
@@ -66,10 +71,10 @@ async def delete_rows(
                 if statements.decode("id", row[0]) not in rows:
                     failure = Failure(Verdict.REFERENCED, reference.field)
                     raise explain(failure, Phase.WRITE, collection)
-    for group in _groups(collection, rows):
-        for chunk in _chunks(group):
-            compiled, values = statements.delete(chunk)
-            await connection.execute(compiled.sql, values)
+    chunks = [chunk for group in _groups(collection, rows) for chunk in _chunks(group)]
+    for place, chunk in enumerate(chunks, start=1):
+        compiled, values = statements.delete(chunk)
+        await connection.execute(compiled.sql, values, last=last and place == len(chunks))
 
 
 def _groups(collection: Collection, rows: Mapping[UUID, Document]) -> list[list[UUID]]:

@@ -24,6 +24,7 @@ from healthstore.model.values import FieldType, Kind
 __all__ = (
     "BulkInsert",
     "BulkUpdate",
+    "CommitError",
     "Connection",
     "Converter",
     "Dialect",
@@ -34,22 +35,38 @@ __all__ = (
 Row: TypeAlias = Sequence[Any]
 
 
+class CommitError(Exception):
+    """A COMMIT failed, or what travelled with it and may have been committed; ``error`` says how."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
 class Connection(Protocol):
-    """One connection of a driver, used by one task at a time."""
+    """One connection of a driver, used by one task at a time.
+
+    What is the ``last`` write of its transaction may take the COMMIT with it, which saves a trip.
+    If it is not known then whether that has run, a CommitError is raised.
+    """
 
     async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
         """Run a statement and return its rows."""
         ...
 
-    async def execute(self, sql: str, parameters: Row) -> int:
+    async def execute(self, sql: str, parameters: Row, *, last: bool = False) -> int:
         """Run an UPDATE or DELETE and return how many rows it matched."""
         ...
 
-    async def update_rows(self, update: BulkUpdate, rows: Sequence[Row]) -> None:
+    async def update_rows(
+        self, update: BulkUpdate, rows: Sequence[Row], *, last: bool = False
+    ) -> None:
         """Change rows, each another one, by the fastest way that the driver has."""
         ...
 
-    async def insert_rows(self, insert: BulkInsert, rows: Iterable[Row], count: int) -> None:
+    async def insert_rows(
+        self, insert: BulkInsert, rows: Iterable[Row], count: int, *, last: bool = False
+    ) -> None:
         """Insert so many rows by the fastest way that the driver has.
 
         They are made as they are asked for: a driver that sends them as they come lets the server
@@ -59,6 +76,14 @@ class Connection(Protocol):
 
     async def run(self, sql: str) -> None:
         """Run a statement without parameters or rows."""
+        ...
+
+    async def begin(self, sql: str) -> None:
+        """Begin a transaction with a statement: now, or together with the next one."""
+        ...
+
+    async def commit(self) -> None:
+        """Commit the transaction, unless its last write has."""
         ...
 
     async def ping(self) -> None:

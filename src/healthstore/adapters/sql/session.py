@@ -8,9 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from healthstore.abc.backend import UnitOptions
-from healthstore.abc.unit import Phase
-from healthstore.adapters.sql.dialect import Connection, Dialect
-from healthstore.adapters.sql.errors import explain
+from healthstore.adapters.sql.dialect import CommitError, Connection, Dialect
 from healthstore.adapters.sql.pool import Pool
 
 __all__ = ("Lent", "SqlSession", "begin")
@@ -42,25 +40,28 @@ class SqlSession:
         await _run_all(self.connection, succeeded)
 
     @asynccontextmanager
-    async def atomic(self, dialect: Dialect) -> AsyncGenerator[None, None]:
-        """Run a block in a transaction: the session's own, or a new one."""
+    async def atomic(self, dialect: Dialect) -> AsyncGenerator[bool, None]:
+        """Run a block in a transaction: the session's own, or a new one.
+
+        Yields whether it is a new one, which ends with the block's last write. Raises
+        CommitError for what may have been committed.
+        """
         if self.in_transaction:
-            yield
+            yield False
             return
-        await self.connection.run(dialect.begin_write)
+        await self.connection.begin(dialect.begin_write)
         self.in_transaction = True
         try:
-            yield
+            yield True
         except Exception:
             await _roll_back(self.connection)
             raise
         finally:
             self.in_transaction = False
         try:
-            await self.connection.run("COMMIT")
-        except Exception as error:  # noqa: BLE001 - translated here: only here it is a COMMIT
-            failure = dialect.classify(error, Phase.COMMIT, None)
-            raise explain(failure, Phase.COMMIT, None) from None
+            await self.connection.commit()
+        except Exception as error:  # noqa: BLE001 - only here it is known to be a COMMIT
+            raise CommitError(error) from None
 
     @asynccontextmanager
     async def part(self) -> AsyncGenerator[None, None]:
@@ -79,7 +80,7 @@ class SqlSession:
     async def commit(self) -> None:
         """Commit, and give the connection back; one whose commit failed is discarded."""
         try:
-            await self.connection.run("COMMIT")
+            await self.connection.commit()
         except BaseException:
             await self.pool.discard(self.connection)
             raise

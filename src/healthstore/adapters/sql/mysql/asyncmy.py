@@ -53,6 +53,7 @@ class _AsyncmyLine:
     def __init__(self, inner: Any) -> None:
         self._inner = inner
         self._asked = self._ended = False
+        self.answered = 0
 
     @property
     def version(self) -> str:
@@ -86,13 +87,14 @@ class _AsyncmyLine:
         del upload
         inner = self._inner
         self._asked = True
+        answers: list[Answer] = []
         try:
             if command == COMMAND.COM_PING:
                 await inner.ping(reconnect=False)
-                answers = [Answer()]
+                answers.append(Answer())
             else:
                 await inner.query(text)
-                answers = [_answer(inner)]
+                answers.append(_answer(inner))
                 while inner._result.has_next:  # noqa: SLF001 - only its cursors tell
                     await inner.next_result()
                     answers.append(_answer(inner))
@@ -104,6 +106,8 @@ class _AsyncmyLine:
                 self._asked = False  # the server has answered
             kind = getattr(pymysql.err, type(error).__name__, pymysql.err.InternalError)
             raise kind(*error.args) from None
+        finally:
+            self.answered = len(answers)
         self._asked = False
         return answers
 

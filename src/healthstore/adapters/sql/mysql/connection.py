@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
 import pymysql
 from pymysql.constants import COMMAND
 
-from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Connection, Row
+from healthstore.adapters.sql.dialect import (
+    BulkInsert,
+    BulkUpdate,
+    CommitError,
+    Connection,
+    Row,
+)
 from healthstore.adapters.sql.mysql.line import Answer, Line
 from healthstore.adapters.sql.mysql.literals import as_file, inserts, literal, updates
 
@@ -22,6 +28,8 @@ _KILL_SECONDS = 0.2
 _STEP = 0.002  # seconds between looks whether it has ended
 _LOADED_ROWS = 500  # fewer are not worth a savepoint
 _BEFORE_LOAD = "healthstore_load"
+# Characters: to a longer statement a trip is little, and while it lasts all is surely undone.
+_LASTING = 1 << 17
 
 
 class _MySqlConnection:
@@ -37,6 +45,8 @@ class _MySqlConnection:
         self._log_in = log_in
         self._open = True
         self._loads = False
+        self._begin = ""  # goes with the next statement
+        self._committed = False
 
     async def prepare(self, statements: Iterable[str]) -> None:
         """Run the statements that every connection begins with."""
@@ -47,20 +57,30 @@ class _MySqlConnection:
         answers = await self._query(sql % tuple(map(literal, parameters)))
         return next((each.rows for each in answers if each.rows), ())
 
-    async def execute(self, sql: str, parameters: Row) -> int:
-        (answer,) = await self._query(sql % tuple(map(literal, parameters)))
+    async def execute(self, sql: str, parameters: Row, *, last: bool = False) -> int:
+        (answer,) = await self._query(sql % tuple(map(literal, parameters)), last=last)
         return answer.matched
 
-    async def update_rows(self, update: BulkUpdate, rows: Sequence[Row]) -> None:
-        for statement in updates(update, rows):
-            await self._query(statement)
+    async def update_rows(
+        self, update: BulkUpdate, rows: Sequence[Row], *, last: bool = False
+    ) -> None:
+        await self._write(updates(update, rows), last=last)
 
-    async def insert_rows(self, insert: BulkInsert, rows: Iterable[Row], count: int) -> None:
+    async def insert_rows(
+        self, insert: BulkInsert, rows: Iterable[Row], count: int, *, last: bool = False
+    ) -> None:
         listed = list(rows)
         if self._loads and count >= _LOADED_ROWS and await self._load(insert, listed):
             return
-        for statement in inserts(insert.head, listed):
+        await self._write(inserts(insert.head, listed), last=last)
+
+    async def _write(self, statements: Iterator[str], *, last: bool) -> None:
+        """Run statements, each when the one before has succeeded."""
+        statement = next(statements)
+        for following in statements:
             await self._query(statement)
+            statement = following
+        await self._query(statement, last=last and len(statement) < _LASTING)
 
     async def _load(self, insert: BulkInsert, rows: Sequence[Row]) -> bool:
         """Send rows as a file, which a server reads in half the time; return whether all are in.
@@ -90,6 +110,15 @@ class _MySqlConnection:
 
     async def run(self, sql: str) -> None:
         await self._query(sql)
+
+    async def begin(self, sql: str) -> None:
+        self._begin, self._committed = sql, False
+
+    async def commit(self) -> None:
+        begun, committed = not self._begin, self._committed
+        self._begin, self._committed = "", False
+        if begun and not committed:
+            await self._query("COMMIT")
 
     async def ping(self) -> None:
         await self._query("", COMMAND.COM_PING)
@@ -136,27 +165,37 @@ class _MySqlConnection:
         sql: str,
         command: int = COMMAND.COM_QUERY,
         upload: Iterable[bytes] | None = None,
+        *,
+        last: bool = False,
     ) -> Sequence[Answer]:
-        """Run one or several statements in one round trip.
+        """Run one or several statements in one round trip; one that is the ``last`` with a COMMIT.
 
-        If one fails, those after it are not run, and a transaction that began here is undone.
+        If one fails, those after it are not run, and a transaction that began in the text is
+        undone. Raises CommitError unless it is known that the COMMIT has not run.
         """
         line = self._line
         if not (self._open and line.is_ready()):
             # It is known before anything is sent: whatever it is, it was not applied.
             await self.discard()
             raise pymysql.err.InterfaceError("the server has closed the connection")
-        was_in_transaction = line.in_transaction
+        begin, self._begin = self._begin, ""
+        texts = [text for text in (begin, sql, "COMMIT" if last else "") if text]
+        in_transaction = line.in_transaction or bool(begin)
         try:
-            return await line.ask(sql.encode(), command, upload)
-        except Exception:
-            if not line.is_ready():
+            answers = await line.ask("; ".join(texts).encode(), command, upload)
+        except Exception as error:
+            answered = line.is_ready()
+            if not answered:
                 # A protocol out of step never comes back into step (aio-libs/aiomysql#614).
                 await self.discard()
-            elif line.in_transaction and not was_in_transaction:
+            elif line.in_transaction and not in_transaction:
                 with suppress(pymysql.err.MySQLError):  # lost: that undoes it, too
                     await self._query("ROLLBACK")
+            if last and not (answered and line.answered < len(texts) - 1):
+                raise CommitError(error) from None
             raise
+        self._committed = last
+        return answers[bool(begin) : len(answers) - last]
 
 
 async def dial(log_in: LogIn, prelude: Callable[[str], Iterable[str]]) -> Connection:

@@ -313,8 +313,12 @@ def _dialect(collation: str, *, null_hides_reference: bool) -> Dialect:
         names_references=True,
         begin={
             (isolation, read_only): (
-                f"SET TRANSACTION ISOLATION LEVEL {level}",
-                f"START TRANSACTION {', '.join((*snapshot, mode))}",
+                "; ".join(
+                    (
+                        f"SET TRANSACTION ISOLATION LEVEL {level}",
+                        f"START TRANSACTION {', '.join((*snapshot, mode))}",
+                    )
+                ),
             )
             for isolation, level, snapshot in (
                 (Isolation.SNAPSHOT, "REPEATABLE READ", ("WITH CONSISTENT SNAPSHOT",)),

@@ -48,6 +48,11 @@ class Line(Protocol):
         ...
 
     @property
+    def answered(self) -> int:
+        """How many statements of the last text have succeeded."""
+        ...
+
+    @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open, as far as the server has said."""
         ...

@@ -73,7 +73,8 @@ _STRINGS = frozenset(
 class Wire:
     """The streams of a connection that has logged in.
 
-    ``status`` is what the server said last of its session: flags of ``SERVER_STATUS``.
+    ``status`` is what the server said last of its session: flags of ``SERVER_STATUS``;
+    ``answered`` counts the statements of the last text that have succeeded.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Wire:
         self._asked = False
         self._ended = False
         self._layouts: dict[bytes, tuple[Read, ...]] = {}
+        self.answered = 0
 
     @property
     def waiting(self) -> bool:
@@ -123,9 +125,11 @@ class Wire:
         self._number = 0
         self._send(bytes((command,)) + text)
         found: list[Answer] = []
+        self.answered = 0
         while True:
             answer = await self._answer(upload)
             found.append(answer)
+            self.answered += 1
             if not self.status & SERVER_STATUS.SERVER_MORE_RESULTS_EXISTS:
                 self._asked = False
                 return found

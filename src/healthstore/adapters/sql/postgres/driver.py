@@ -36,14 +36,21 @@ class _PostgresConnection:
         found: Sequence[Row] = await self._inner.fetchmany(sql, rows)
         return found
 
-    async def execute(self, sql: str, parameters: Row) -> int:
+    async def execute(self, sql: str, parameters: Row, *, last: bool = False) -> int:
+        del last
         status: str = await self._inner.execute(sql, *parameters)  # "UPDATE 3"
         return int(status.rpartition(" ")[2])
 
-    async def update_rows(self, update: BulkUpdate, rows: Sequence[Row]) -> None:
+    async def update_rows(
+        self, update: BulkUpdate, rows: Sequence[Row], *, last: bool = False
+    ) -> None:
+        del last
         await self._inner.executemany(update.single, rows)
 
-    async def insert_rows(self, insert: BulkInsert, rows: Iterable[Row], count: int) -> None:
+    async def insert_rows(
+        self, insert: BulkInsert, rows: Iterable[Row], count: int, *, last: bool = False
+    ) -> None:
+        del last
         if count < _COPY_FROM:
             await self._inner.executemany(insert.single, rows)
         else:
@@ -53,6 +60,12 @@ class _PostgresConnection:
 
     async def run(self, sql: str) -> None:
         await self._inner.execute(sql)
+
+    async def begin(self, sql: str) -> None:
+        await self.run(sql)
+
+    async def commit(self) -> None:
+        await self.run("COMMIT")
 
     async def ping(self) -> None:
         await self._inner.fetchval("SELECT 1")

@@ -130,13 +130,20 @@ class _SqliteConnection:
     async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
         return await self._do(lambda inner: inner.execute(sql, parameters).fetchall())
 
-    async def execute(self, sql: str, parameters: Row) -> int:
+    async def execute(self, sql: str, parameters: Row, *, last: bool = False) -> int:
+        del last
         return await self._do(lambda inner: inner.execute(sql, parameters).rowcount)
 
-    async def update_rows(self, update: BulkUpdate, rows: Sequence[Row]) -> None:
+    async def update_rows(
+        self, update: BulkUpdate, rows: Sequence[Row], *, last: bool = False
+    ) -> None:
+        del last
         await self._do(lambda inner: inner.executemany(update.single, rows))
 
-    async def insert_rows(self, insert: BulkInsert, rows: Iterable[Row], count: int) -> None:
+    async def insert_rows(
+        self, insert: BulkInsert, rows: Iterable[Row], count: int, *, last: bool = False
+    ) -> None:
+        del last
         listed = list(rows)
         whole = count - count % _TOGETHER
         if whole:
@@ -150,6 +157,12 @@ class _SqliteConnection:
 
     async def run(self, sql: str) -> None:
         await self.fetch(sql, ())
+
+    async def begin(self, sql: str) -> None:
+        await self.run(sql)
+
+    async def commit(self) -> None:
+        await self.run("COMMIT")
 
     async def ping(self) -> None:
         await self.run("SELECT 1 FROM sqlite_master LIMIT 1")
