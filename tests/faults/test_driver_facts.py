@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -717,9 +717,10 @@ def loads(monkeypatch: pytest.MonkeyPatch, least: int) -> list[int]:
     """Let bulk inserts of that many rows go as a file, and note the rows of those that did."""
     made: list[int] = []
 
-    def counted(insert: BulkInsert, rows: Sequence[Row]) -> tuple[str, Iterator[bytes]]:
-        made.append(len(rows))
-        return as_file(insert, rows)
+    def counted(insert: BulkInsert, rows: Iterable[Row]) -> tuple[str, Iterator[bytes]]:
+        listed = list(rows)
+        made.append(len(listed))
+        return as_file(insert, listed)
 
     monkeypatch.setattr(connection, "_LOADED_ROWS", least)
     monkeypatch.setattr(connection, "as_file", counted)

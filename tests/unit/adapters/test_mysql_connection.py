@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import pymysql
 import pytest
@@ -11,16 +12,20 @@ from pymysql.constants import COMMAND, CR
 from healthstore.adapters.sql.dialect import BulkInsert, CommitError, Connection
 from healthstore.adapters.sql.mysql.connection import dial
 from healthstore.adapters.sql.mysql.line import Answer
+from healthstore.model.values import Kind
 
-BULK = BulkInsert("t", ("a",), "INSERT INTO t (a) VALUES ", "INSERT INTO t (a) VALUES (%s)")
+BULK = BulkInsert("t", ("a",), (Kind.TEXT,), "INSERT INTO t (a) VALUES ", "")
 REFUSED = pymysql.err.IntegrityError(1062, "refused")
 LOST = pymysql.err.OperationalError(CR.CR_SERVER_LOST, "lost")
 
 
 class Scripted:
-    """A line that notes what it is asked; of one text, the statement at ``fails`` fails."""
+    """A line that notes what it is asked; of one text, the statement at ``fails`` fails.
 
-    version, thread, uploads = "8", 1, False
+    A file is refused when ``taken`` pieces of it have been sent, or all.
+    """
+
+    version, thread, uploads = "8", 1, True
     waiting = in_transaction = False
 
     def __init__(self) -> None:
@@ -28,6 +33,7 @@ class Scripted:
         self.answered = 0
         self.ended = False
         self.fails: tuple[int, Exception] | None = None
+        self.taken: int | None = None
 
     def is_ready(self) -> bool:
         """Tell whether the connection is there."""
@@ -37,9 +43,13 @@ class Scripted:
         self, text: bytes, command: int = COMMAND.COM_QUERY, upload: Iterable[bytes] | None = None
     ) -> Sequence[Answer]:
         """Answer each statement with one row that was matched, until one fails."""
-        del command, upload
+        del command
         self.asked.append(text.decode())
-        answers = [Answer([[0]], matched=1) for _ in text.split(b"; ")]
+        if upload is not None:
+            for _ in islice(upload, self.taken):
+                pass
+            raise REFUSED
+        answers = [Answer([[1]], matched=1) for _ in text.split(b"; ")]
         self.answered = len(answers)
         if self.fails is not None:
             self.answered, error = self.fails
@@ -86,7 +96,7 @@ async def test_a_transaction_of_one_write_is_one_trip(
 
 async def test_each_statement_gets_its_own_answer(line: Scripted, connection: Connection) -> None:
     """What was sent with it is not its answer."""
-    assert await connection.fetch("SELECT 1", ()) == [[0]]
+    assert await connection.fetch("SELECT 1", ()) == [[1]]
     assert await connection.execute("DELETE FROM t", (), last=True) == 1
     await connection.commit()
     assert line.asked == ["BEGIN; SELECT 1", "DELETE FROM t; COMMIT"]
@@ -159,3 +169,16 @@ async def test_a_long_statement_is_committed_by_itself(
     await connection.insert_rows(BULK, [("x" * (1 << 17),)], 1, last=True)
     await connection.commit()
     assert [text[-6:] for text in line.asked] == ["xxxx')", "COMMIT"]
+
+
+@pytest.mark.parametrize("taken", [0, 1, None])
+async def test_of_a_file_that_is_refused_each_row_is_inserted(
+    line: Scripted, connection: Connection, taken: int | None
+) -> None:
+    """However much of it was sent: its rows are made once."""
+    line.taken = taken
+    await connection.insert_rows(BULK, ((number,) for number in range(1_200)), 1_200)
+    load, undo, insert = line.asked
+    assert load.startswith("BEGIN; SAVEPOINT ")
+    assert undo.startswith("ROLLBACK TO SAVEPOINT ")
+    assert insert == BULK.head + ",".join(f"({number})" for number in range(1_200))

@@ -305,7 +305,10 @@ class Statements:
 
         single = self._compile(("insert",), build)
         head, _, _ = single.sql.partition(" VALUES ")
-        return BulkInsert(self._table.name, self.collection.names, f"{head} VALUES ", single.sql)
+        kinds = tuple([each.type.kind for each in self.collection.fields])
+        return BulkInsert(
+            self._table.name, self.collection.names, kinds, f"{head} VALUES ", single.sql
+        )
 
     def _compile(self, key: Shape, build: Callable[[], ClauseElement]) -> Compiled:
         compiled = self._compiled.get(key)

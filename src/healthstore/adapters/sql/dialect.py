@@ -114,6 +114,8 @@ class BulkInsert:
 
     table: str
     columns: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    """Those of the columns' fields."""
     head: str
     """``INSERT INTO t (a, b) VALUES``, without the row."""
     single: str

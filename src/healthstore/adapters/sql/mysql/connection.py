@@ -69,10 +69,11 @@ class _MySqlConnection:
     async def insert_rows(
         self, insert: BulkInsert, rows: Iterable[Row], count: int, *, last: bool = False
     ) -> None:
-        listed = list(rows)
-        if self._loads and count >= _LOADED_ROWS and await self._load(insert, listed):
+        left, sent = iter(rows), list[Row]()
+        loads = self._loads and count >= _LOADED_ROWS
+        if loads and await self._load(insert, _kept(left, sent), count):
             return
-        await self._write(inserts(insert.head, listed), last=last)
+        await self._write(inserts(insert.head, [*sent, *left]), last=last)
 
     async def _write(self, statements: Iterator[str], *, last: bool) -> None:
         """Run statements, each when the one before has succeeded."""
@@ -82,7 +83,7 @@ class _MySqlConnection:
             statement = following
         await self._query(statement, last=last and len(statement) < _LASTING)
 
-    async def _load(self, insert: BulkInsert, rows: Sequence[Row]) -> bool:
+    async def _load(self, insert: BulkInsert, rows: Iterable[Row], count: int) -> bool:
         """Send rows as a file, which a server reads in half the time; return whether all are in.
 
         Where that would be an error of an insert it is a warning: a row that is left out, or a
@@ -103,7 +104,7 @@ class _MySqlConnection:
             else:
                 return False
             raise
-        if loaded.matched == len(rows) and not loaded.warnings:
+        if loaded.matched == count and not loaded.warnings:
             return True
         await self._query(f"ROLLBACK TO SAVEPOINT {_BEFORE_LOAD}")
         return False
@@ -196,6 +197,13 @@ class _MySqlConnection:
             raise
         self._committed = last
         return answers[bool(begin) : len(answers) - last]
+
+
+def _kept(rows: Iterable[Row], kept: list[Row]) -> Iterator[Row]:
+    """Yield rows, and keep them."""
+    for row in rows:
+        kept.append(row)
+        yield row
 
 
 async def dial(log_in: LogIn, prelude: Callable[[str], Iterable[str]]) -> Connection:

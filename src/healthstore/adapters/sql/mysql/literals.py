@@ -9,9 +9,11 @@ from __future__ import annotations
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Row
+from healthstore.model.values import Kind
 
 __all__ = ("as_file", "inserts", "literal", "updates")
 
@@ -109,6 +111,9 @@ def _field(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
 
+# The kinds that the dialect's encoders make bytes of; a file holds them as hex.
+_HEXED = frozenset({Kind.BYTES, Kind.UUID})
+_IN_TURN = 500  # rows of a file that are made at a time
 # How a file holds values: as the server reads it by default.
 _NULL = "\\N"
 _ESCAPED = "\\\t\n"
@@ -132,13 +137,16 @@ def _fields(column: Sequence[Any]) -> Iterable[str]:
     return _written(column, _FIELDS)
 
 
-def as_file(insert: BulkInsert, rows: Sequence[Row]) -> tuple[str, Iterator[bytes]]:
-    """Return the statement that loads rows from a file, and the file in pieces."""
-    columns = tuple(zip(*rows, strict=True))
+def as_file(insert: BulkInsert, rows: Iterable[Row]) -> tuple[str, Iterator[bytes]]:
+    """Return the statement that loads rows from a file, and the file in pieces.
+
+    Each is made when it is asked for, of rows that are asked for then: the server reads one while
+    the next is made.
+    """
     fields: list[str] = []
     sets: list[str] = []
-    for name, column in zip(insert.columns, columns, strict=True):
-        if bytes in set(map(type, column)):
+    for name, kind in zip(insert.columns, insert.kinds, strict=True):
+        if kind in _HEXED:
             fields.append(f"@{name}")
             sets.append(f"`{name}` = UNHEX(@{name})")
         else:
@@ -147,11 +155,16 @@ def as_file(insert: BulkInsert, rows: Sequence[Row]) -> tuple[str, Iterator[byte
         f"LOAD DATA LOCAL INFILE 'rows' INTO TABLE `{insert.table}` CHARACTER SET utf8mb4 "
         f"({', '.join(fields)})"
     )
-    lines = map("\t".join, zip(*map(_fields, columns), strict=True))
-    return f"{statement} SET {', '.join(sets)}" if sets else statement, _pieces(lines)
+    return f"{statement} SET {', '.join(sets)}" if sets else statement, _pieces(iter(rows))
 
 
-def _pieces(lines: Iterable[str]) -> Iterator[bytes]:
+def _pieces(rows: Iterator[Row]) -> Iterator[bytes]:
+    while some := list(islice(rows, _IN_TURN)):
+        columns = map(_fields, zip(*some, strict=True))
+        yield from _together_in_bytes(map("\t".join, zip(*columns, strict=True)))
+
+
+def _together_in_bytes(lines: Iterable[str]) -> Iterator[bytes]:
     parts: list[str] = []
     size = 0
     for line in lines:
