@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
@@ -149,7 +149,11 @@ class _Source:
         with closing(self.checked()) as pages:
             for each in pages:
                 found = self._digester.page(each.rows)
-                yield replace(each, digests=found.digests, digest=found.digest, size=found.size)
+                yield FilePage(
+                    *(found.rows, found.digests, found.digest, found.size, found.largest),
+                    each.lines,
+                    each.number,
+                )
 
     def _next_page(self, file: Iterator[Row], number: int) -> FilePage | None:
         rows: list[Document] = []
@@ -163,7 +167,7 @@ class _Source:
             lines += found
             rows += made
         digest = Digest(len(rows))
-        return FilePage(rows, (), digest, size, 0, lines, number) if rows else None
+        return FilePage(rows, (), digest, size, size, lines, number) if rows else None
 
     def _part(self, file: Iterator[Row]) -> tuple[list[int], Sequence[Document]]:
         """Return the documents of the next rows, and their lines: few, or those that are long."""

@@ -41,9 +41,11 @@ _OLDEST = (3, 37)  # STRICT tables
 _END_SECONDS = 1.0  # of waiting for a thread that may hang in the file system
 _PRIVATE = 0o600
 _FORBIDDEN = frozenset({EACCES, EPERM, EROFS})
-# Rows of one INSERT: they take a fifth less time than as many statements, and more gain nothing.
-# Of the widest collection, which has 500 fields, they have 10,000 values; SQLite takes 32,766.
+# Rows of one INSERT: they take a fifth less time than as many statements. More gain nothing by
+# themselves, but where another thread computes: each statement may wait 5 ms for its turn then.
+# SQLite takes 32,766 values; the widest collection has 500 fields.
 _TOGETHER = 20
+_VALUES = 4_000
 _STEP = 0.001  # seconds between two interruptions of what does not end
 
 
@@ -145,15 +147,16 @@ class _SqliteConnection:
     ) -> None:
         del last
         listed = list(rows)
-        whole = count - count % _TOGETHER
-        if whole:
-            row = insert.single.removeprefix(insert.head)
-            together = f"{insert.head}{', '.join([row] * _TOGETHER)}"
-            starts = range(0, whole, _TOGETHER)
-            chunks = [[*chain.from_iterable(listed[start : start + _TOGETHER])] for start in starts]
-            await self._do(lambda inner: inner.executemany(together, chunks))
-        if whole < count:
-            await self._do(lambda inner: inner.executemany(insert.single, listed[whole:]))
+        row = insert.single.removeprefix(insert.head)
+        done = 0
+        for size in (max(_TOGETHER, _VALUES // len(insert.columns)), _TOGETHER, 1):
+            whole = count - (count - done) % size
+            if done < whole:
+                together = f"{insert.head}{', '.join([row] * size)}"
+                starts = range(done, whole, size)
+                chunks = [[*chain.from_iterable(listed[at : at + size])] for at in starts]
+                await self._do(partial(_execute_each, together, chunks))
+                done = whole
 
     async def run(self, sql: str) -> None:
         await self.fetch(sql, ())
@@ -249,6 +252,10 @@ class _SqliteConnection:
         for last in (partial(inner.execute, "SELECT 1"), inner.close):
             with suppress(sqlite3.Error):
                 last()
+
+
+def _execute_each(sql: str, rows: Sequence[Row], inner: sqlite3.Connection) -> None:
+    inner.executemany(sql, rows)
 
 
 def _closed() -> sqlite3.ProgrammingError:
