@@ -281,7 +281,6 @@ class Adapter(ABC, Generic[S]):
         self._require_open()
         if isinstance(op, Batch):
             return cast(R, await self._run_alone(op))
-        phase = phase_of(op)
         try:
             async with self.session(op.effect) as session:
                 return await self.run(session, op)
@@ -289,7 +288,7 @@ class Adapter(ABC, Generic[S]):
             raise self.placed(error, op) from error.__cause__
         except Exception as error:  # noqa: BLE001 - the one place where driver errors end
             # `from None`: messages of drivers quote values, and tracebacks are logged.
-            raise self.ours(error, phase, collection_of(op)) from None
+            raise self.ours(error, phase_of(op), collection_of(op)) from None
 
     async def _run_alone(self, op: Batch) -> tuple[Any, ...]:
         """Run a batch as a unit of its own."""

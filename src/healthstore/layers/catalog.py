@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -79,11 +79,14 @@ class CatalogLayer(Layer):
         """Return a prober that also reads again what is known, after each good check."""
         return _CatalogProber(self.inner.prober(), self)
 
-    async def execute(self, op: Op[R]) -> R:
+    def execute(self, op: Op[R]) -> Coroutine[Any, Any, R]:
         """Run the operation below if the store was made for it."""
         collection: Collection | None = getattr(op, "collection", None)
         if collection is not None and self._known.agreed.get(collection.name) is collection:
-            return await self.inner.execute(op)
+            return self.inner.execute(op)
+        return self._execute_required(op)
+
+    async def _execute_required(self, op: Op[R]) -> R:
         await self._require(op)
         result = await self.inner.execute(op)
         if isinstance(op, Ensure):

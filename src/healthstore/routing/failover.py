@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TypeVar
@@ -337,53 +337,27 @@ class Failover:
             raise self._misplaced()
         # One deadline pays for everything: attempts, waiting for a verdict, and going elsewhere.
         until = loop.time() + (_ADMIN_SECONDS if op.effect is Effect.ADMIN else self.seconds())
-        if op.effect is not Effect.READ:
-            return await self._repeated(
-                partial(self._write, op, until), self._writer, until, gated=True
-            )
-        try:
-            return await self._repeated(
-                partial(self._read, op, until), partial(self._reader, came_from(op)), until
-            )
-        except ConfigurationError as error:
-            raise without_copy(self._roster, error) from error.__cause__
-
-    async def _read(self, op: Op[R], until: float, name: str) -> R:
-        route = self._roster.route  # it may be another one when the answer comes
-        result = await self._traffic[name].read(until, self._backend(name).execute, op)
-        return placed(op, result, partial(route.origin, name))
-
-    async def _write(self, op: Op[R], until: float, name: str) -> R:
-        result = await self._traffic[name].write(until, self._backend(name).execute, op)
-        if name == MOCK:
-            self._wrote_to_mock(op)
-        return result
-
-    async def _repeated(
-        self,
-        request: Callable[[str], Awaitable[R]],
-        destination: Callable[[], str],
-        until: float,
-        *,
-        gated: bool = False,
-    ) -> R:
-        """Make a request; again, where a check has found that this may help.
-
-        ``destination`` names who serves it, or raises. One that is ``gated`` waits while the
-        active member changes.
-        """
+        writes = op.effect is not Effect.READ
         left = _ATTEMPTS
         while True:
-            while gated and not self._gate.is_open:
+            while writes and not self._gate.is_open:
                 await self._gate.passed(until)
-            name = destination()
+            name = self._writer() if writes else self._reader(came_from(op))
+            route = self._roster.route  # it may be another one when the answer comes
+            traffic = self._traffic[name]
             try:
-                return await request(name)
+                with traffic.writing(until) if writes else traffic.reading(until):
+                    result = await self._backend(name).execute(op)
+                break
             except HealthstoreError as error:
                 left -= 1
-                may_help = self._may_help(name, error) and left > 0
-                if not (may_help and await self._roster.verdict(name, until)):
+                if not await self._may_help(name, error, left, until):
+                    if isinstance(error, ConfigurationError) and not writes:
+                        raise without_copy(self._roster, error) from error.__cause__
                     raise
+        if writes and name == MOCK:
+            self._wrote_to_mock(op)
+        return placed(op, result, partial(route.origin, name))
 
     def _reader(self, origin: Origin | None = None) -> str:
         """Name who serves a read; one that goes on from a page is served where that came from."""
@@ -401,14 +375,16 @@ class Failover:
         """Return how long a request may take that begins now."""
         return self._seconds.get(self._roster.route.active, _SECONDS)
 
-    def _may_help(self, name: str, error: HealthstoreError) -> bool:
-        """Tell the checks of trouble; return whether their verdict can make it worth repeating."""
+    async def _may_help(self, name: str, error: HealthstoreError, left: int, until: float) -> bool:
+        """Tell the checks of trouble; return whether their verdict makes it worth repeating."""
         if error.condition is Condition.OK or not self._roster.watches(name):
             return False
         self._roster.noticed(name, error)
         if error.outcome is Outcome.UNKNOWN or error.condition is Condition.OVERLOADED:
             return False  # it may have been done; or moving the load would only move the trouble
-        return not isinstance(error, DeadlineExceededError)  # its time is used up
+        if not left or isinstance(error, DeadlineExceededError):
+            return False  # its attempts, or its time, are used up
+        return await self._roster.verdict(name, until)
 
     def _wrote_to_mock(self, op: Op[R]) -> None:
         if isinstance(op, Ensure):
@@ -432,19 +408,25 @@ class Failover:
         self._require_here()
         until = asyncio.get_running_loop().time() + options.deadline
         writes = not options.read_only
-
-        async def begin(name: str) -> Unit:
-            return await self._begin_at(name, options, until)
-
-        destination = self._writer if writes else self._reader
-        return await self._repeated(begin, destination, until, gated=writes)
+        left = _ATTEMPTS
+        while True:
+            while writes and not self._gate.is_open:
+                await self._gate.passed(until)
+            name = self._writer() if writes else self._reader()
+            try:
+                return await self._begin_at(name, options, until)
+            except HealthstoreError as error:
+                left -= 1
+                if not await self._may_help(name, error, left, until):
+                    raise
 
     async def _begin_at(self, name: str, options: UnitOptions, until: float) -> Unit:
         traffic, writes = self._traffic[name], not options.read_only
         if writes:
             traffic.begin()
         try:
-            unit = await traffic.read(until, self._backend(name).begin, options)
+            with traffic.reading(until):
+                unit = await self._backend(name).begin(options)
         except BaseException:
             if writes:
                 traffic.ended()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from contextvars import Context
 from math import inf
-from typing import TypeVar, TypeVarTuple
 
 from healthstore.abc.unit import deadline_exceeded
 from healthstore.errors import (
@@ -19,132 +19,117 @@ from healthstore.errors import (
 
 __all__ = ("Gate", "Traffic", "drained_all")
 
-Ts = TypeVarTuple("Ts")
-R = TypeVar("R")
 _QUEUE = 1_000  # writes that may wait at a closed gate
 
 
 class _Request:
-    """A request under way, until a time of the loop's clock, in the task that makes it.
+    """A block that is a request under way, until a time of the loop's clock, in its task.
 
     It is ended as :func:`asyncio.timeout` ends a block (as of Python 3.13): its task is
     cancelled, once, and whoever leaves it takes that back.
     """
 
-    __slots__ = ("_before", "_task", "ended", "until")
+    __slots__ = ("_before", "_ended", "_task", "_traffic", "_under_way", "until")
 
-    def __init__(self, until: float) -> None:
+    def __init__(self, traffic: Traffic, under_way: set[_Request], until: float) -> None:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a request is made in a task, which its deadline can cancel")
+        self._traffic = traffic
+        self._under_way = under_way
         self._task = task
         self._before = task.cancelling()
+        self._ended: Callable[[bool], HealthstoreError] | None = None
         self.until = until
-        self.ended: Callable[[bool], HealthstoreError] | None = None
+
+    def __enter__(self) -> None:
+        self._under_way.add(self)
+        if self.until < self._traffic.wakes:
+            self._traffic.wake_at(self.until)
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: object
+    ) -> None:
+        """Take a cancellation back; tell the reason, if nobody else has cancelled the task."""
+        self._under_way.discard(self)
+        self._traffic.landed()
+        if self._ended is None or self._task.uncancel() > self._before:
+            return
+        if isinstance(error, asyncio.CancelledError):
+            writes = self._under_way is self._traffic.writes
+            raise self._ended(writes).at(backend=self._traffic.name) from None
 
     def end(self, reason: Callable[[bool], HealthstoreError]) -> None:
         """Cancel the task; ``reason`` makes the error for its caller, of a write if true."""
-        if self.ended is None:
-            self.ended = reason
+        if self._ended is None:
+            self._ended = reason
             self._task.cancel()
-
-    def left(self) -> Callable[[bool], HealthstoreError] | None:
-        """Take the cancellation back; return the reason, if nobody else has cancelled the task."""
-        if self.ended is None or self._task.uncancel() > self._before:
-            return None
-        return self.ended
 
 
 class Traffic:
     """The requests that are under way at one member.
 
     ``units`` counts units that may write, and ``begun`` all writes and such units that ever
-    began. One timer looks after all deadlines, since nearly every request ends long before its
-    own; the last one stays in the event loop until its time has come.
+    began; ``writes`` are those under way. One timer looks after all deadlines, since nearly every
+    request ends long before its own; ``wakes`` is when it looks for those whose time is over, and
+    the last one stays in the event loop until then.
     """
 
-    __slots__ = ("_reading", "_timer", "_waiting", "_wakes", "_writing", "begun", "name", "units")
+    __slots__ = ("_reads", "_timer", "_waiting", "begun", "name", "units", "wakes", "writes")
 
     def __init__(self, name: str, begun: int = 0) -> None:
         self.name = name
         self.units = 0
         self.begun = begun
-        self._reading: set[_Request] = set()
-        self._writing: set[_Request] = set()
-        self._wakes = inf  # when the timer looks for requests whose time is over
+        self.writes: set[_Request] = set()
+        self._reads: set[_Request] = set()
+        self.wakes = inf
         self._timer: asyncio.Handle | None = None
         self._waiting: set[asyncio.Event] = set()  # of those who wait until nothing is under way
 
-    def read(
-        self, until: float, work: Callable[[*Ts], Awaitable[R]], *args: *Ts
-    ) -> Coroutine[None, None, R]:
-        """Do something that changes nothing, until a time of the loop's clock at most.
+    def reading(self, until: float) -> AbstractContextManager[None, None]:
+        """Run a block that changes nothing, until a time of the loop's clock at most.
 
         Raises UnavailableError when the member goes down meanwhile, DeadlineExceededError when
         the time is over.
         """
-        return self._run(self._reading, until, work, *args)
+        return _Request(self, self._reads, until)
 
-    def write(
-        self, until: float, work: Callable[[*Ts], Awaitable[R]], *args: *Ts
-    ) -> Coroutine[None, None, R]:
-        """Do something that writes, as :meth:`read`; its outcome is unknown if it is ended."""
+    def writing(self, until: float) -> AbstractContextManager[None, None]:
+        """Run a block that writes, as :meth:`reading`; its outcome is unknown if it is ended."""
         self.begun += 1
-        return self._run(self._writing, until, work, *args)
+        return _Request(self, self.writes, until)
 
-    async def _run(
-        self,
-        under_way: set[_Request],
-        until: float,
-        work: Callable[[*Ts], Awaitable[R]],
-        *args: *Ts,
-    ) -> R:
-        request = _Request(until)
-        under_way.add(request)
-        if until < self._wakes:
-            self._wake_at(until)
-        try:
-            result = await work(*args)
-        except BaseException as error:
-            reason = self._left(under_way, request)
-            if reason is not None and isinstance(error, asyncio.CancelledError):
-                raise reason(under_way is self._writing).at(backend=self.name) from None
-            raise
-        self._left(under_way, request)
-        return result
+    def landed(self) -> None:
+        """Wake those who wait until nothing is under way: something has ended."""
+        for landed in self._waiting:
+            landed.set()
 
-    def _left(
-        self, under_way: set[_Request], request: _Request
-    ) -> Callable[[bool], HealthstoreError] | None:
-        under_way.discard(request)
-        self._landed()
-        return request.left()
-
-    def _wake_at(self, when: float) -> None:
+    def wake_at(self, when: float) -> None:
         """Look at this time for requests whose time is over; at once, if it is past."""
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
         # In no caller's context: the timer may outlive the request that set it.
         if when <= loop.time():
-            self._wakes = -inf
+            self.wakes = -inf
             self._timer = loop.call_soon(self._wake, context=Context())
         else:
-            self._wakes = when
+            self.wakes = when
             self._timer = loop.call_at(when, self._wake, context=Context())
 
     def _wake(self) -> None:
         # A timer may come a little before its time.
-        now = max(self._wakes, asyncio.get_running_loop().time())
-        self._wakes, self._timer = inf, None
+        now = max(self.wakes, asyncio.get_running_loop().time())
+        self.wakes, self._timer = inf, None
         later: list[float] = []
-        for request in (*self._reading, *self._writing):
+        for request in (*self._reads, *self.writes):
             if request.until <= now:
                 request.end(deadline_exceeded)
             else:
                 later.append(request.until)
         if (soonest := min(later, default=inf)) < inf:
-            self._wake_at(soonest)
+            self.wake_at(soonest)
 
     def begin(self) -> None:
         """Count a unit that may write."""
@@ -154,21 +139,17 @@ class Traffic:
     def ended(self) -> None:
         """Count it no more."""
         self.units -= 1
-        self._landed()
+        self.landed()
 
     def cut(self) -> None:
         """End every request: its caller learns at once that the member is down."""
         # In a moment: what is answered already is no longer under way then.
-        asyncio.get_running_loop().call_soon(self._cut, (*self._reading, *self._writing))
+        asyncio.get_running_loop().call_soon(self._cut, (*self._reads, *self.writes))
 
     def _cut(self, requests: Iterable[_Request]) -> None:
         for request in requests:
-            if request in self._reading or request in self._writing:
+            if request in self._reads or request in self.writes:
                 request.end(_lost)
-
-    def _landed(self) -> None:
-        for landed in self._waiting:
-            landed.set()
 
     async def drained(self, seconds: float, *, reads: bool) -> bool:
         """Wait until no write and no unit is under way, with ``reads`` no read either.
@@ -179,7 +160,7 @@ class Traffic:
         self._waiting.add(landed)
         try:
             async with asyncio.timeout(seconds):
-                while self.units or self._writing or (reads and self._reading):
+                while self.units or self.writes or (reads and self._reads):
                     landed.clear()
                     await landed.wait()
         except TimeoutError:
@@ -193,22 +174,19 @@ class Gate:
     """Holds writes back while the active member changes; each waits within its own deadline."""
 
     def __init__(self) -> None:
-        self._open = asyncio.Event()
-        self._open.set()
+        self.is_open = True
+        self._opened = asyncio.Event()
         self._waiting = 0
-
-    @property
-    def is_open(self) -> bool:
-        """Writes may pass."""
-        return self._open.is_set()
 
     def close(self) -> None:
         """Hold writes back from now on."""
-        self._open.clear()
+        self.is_open = False
+        self._opened.clear()
 
     def open(self) -> None:
         """Let all writes pass."""
-        self._open.set()
+        self.is_open = True
+        self._opened.set()
 
     async def passed(self, until: float) -> None:
         """Wait until the gate is open.
@@ -223,7 +201,7 @@ class Gate:
         self._waiting += 1
         try:
             async with asyncio.timeout_at(until):
-                await self._open.wait()
+                await self._opened.wait()
         except TimeoutError:
             raise UnavailableError(
                 "the write waited for a change of the active member until its deadline",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from math import inf
 from typing import TypeVar
 
@@ -62,14 +63,14 @@ class RoutedUnit:
         before = came_from(op)
         if before is not None and not self._goes_on(before):
             raise elsewhere(before, self.name)
-        result = await self._told(self._traffic.read(inf, self._unit.execute, op))
+        result = await self._told(self._traffic.reading(inf), self._unit.execute(op))
         return placed(op, result, lambda: self._origin)
 
     async def commit(self) -> None:
         """Commit the unit."""
         try:
             self._committed()
-            await self._told(self._traffic.write(inf, self._unit.commit))
+            await self._told(self._traffic.writing(inf), self._unit.commit())
         finally:
             self._end()
 
@@ -83,9 +84,10 @@ class RoutedUnit:
     def _goes_on(self, origin: Origin) -> bool:
         return origin.member == self._origin.member and (origin.stale or not self._origin.stale)
 
-    async def _told(self, step: Awaitable[R]) -> R:
+    async def _told(self, request: AbstractContextManager[None, None], step: Awaitable[R]) -> R:
         try:
-            return await step
+            with request:
+                return await step
         except HealthstoreError as error:
             self._noticed(self._traffic.name, error)
             raise

@@ -9,8 +9,9 @@ from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from math import inf
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from healthstore.abc.unit import deadline_exceeded
 from healthstore.errors import DeadlineExceededError, OutcomeUnknownError, UnavailableError
 from healthstore.routing.traffic import Traffic
 
+R = TypeVar("R")
 Bounded: TypeAlias = Callable[[float, Callable[[], Awaitable[str]]], Awaitable[str]]
 
 
@@ -95,6 +97,20 @@ async def _work(program: Program) -> str:
     return "answered"
 
 
+async def _read(
+    traffic: Traffic, until: float, work: Callable[..., Awaitable[R]], *args: object
+) -> R:
+    with traffic.reading(until):
+        return await work(*args)
+
+
+async def _write(
+    traffic: Traffic, until: float, work: Callable[..., Awaitable[R]], *args: object
+) -> R:
+    with traffic.writing(until):
+        return await work(*args)
+
+
 async def _as_asyncio(until: float, work: Callable[[], Awaitable[str]]) -> str:
     try:
         async with asyncio.timeout_at(until):
@@ -150,19 +166,19 @@ def _all(programs: Sequence[Program], bounded: Bounded) -> list[tuple[str, float
 @given(st.lists(_PROGRAMS, min_size=1, max_size=4))
 def test_a_deadline_ends_a_request_as_asyncio_does(programs: Sequence[Program]) -> None:
     """Whatever is nested, cancelled, swallowed or slow: the same end, at the same time."""
-    assert _all(programs, Traffic("a").read) == _all(programs, _as_asyncio)
+    assert _all(programs, partial(_read, Traffic("a"))) == _all(programs, _as_asyncio)
 
 
 def test_a_request_that_is_cancelled_at_its_deadline_is_cancelled() -> None:
     """Who cancels is not told that a deadline was exceeded."""
     program = Program(0, [3], 9, OnCancel.END, [], [3], cancelled_before=False)
-    assert _all([program], Traffic("a").read) == [("CancelledError", 3.5, 1)]
+    assert _all([program], partial(_read, Traffic("a"))) == [("CancelledError", 3.5, 1)]
 
 
 def test_a_task_that_was_cancelled_before_still_has_deadlines() -> None:
     """What it cleans up with ends like any other request; asyncio does so, too, since 3.11.4."""
     program = Program(0, [3], 9, OnCancel.END, [], [], cancelled_before=True)
-    assert _all([program], Traffic("a").read) == [("DeadlineExceededError", 3.5, 1)]
+    assert _all([program], partial(_read, Traffic("a"))) == [("DeadlineExceededError", 3.5, 1)]
 
 
 def test_a_cut_ends_nested_requests_once() -> None:
@@ -173,8 +189,8 @@ def test_a_cut_ends_nested_requests_once() -> None:
         assert task is not None
         asyncio.get_running_loop().call_later(2, traffic.cut)
         with pytest.raises(UnavailableError, match="went down"):
-            await traffic.read(9, lambda: traffic.read(9, asyncio.sleep, 8))
-        return await traffic.read(9, asyncio.sleep, 1, "served"), task.cancelling()
+            await _read(traffic, 9, lambda: _read(traffic, 9, asyncio.sleep, 8))
+        return await _read(traffic, 9, asyncio.sleep, 1, "served"), task.cancelling()
 
     with asyncio.Runner(loop_factory=SetClock) as runner:
         assert runner.run(run()) == ("served", 0)
@@ -189,7 +205,7 @@ def test_what_is_answered_when_its_member_goes_down_is_an_answer() -> None:
         async def write() -> str:
             return str(await answer)
 
-        writing = asyncio.create_task(traffic.write(9, write))
+        writing = asyncio.create_task(_write(traffic, 9, write))
         await asyncio.sleep(1)
         answer.set_result("acknowledged")
         traffic.cut()
@@ -209,7 +225,7 @@ def test_a_request_that_is_cut_off_behind_its_deadline_tells_of_the_first() -> N
         loop.call_at(2, traffic.cut)
         loop.call_at(3, traffic.cut)
         with pytest.raises(OutcomeUnknownError, match="went down during the write"):
-            await traffic.write(4, _work, program)
+            await _write(traffic, 4, _work, program)
         assert loop.time() == 5
 
     with asyncio.Runner(loop_factory=SetClock) as runner:
@@ -223,7 +239,7 @@ def test_one_timer_serves_many_requests() -> None:
         traffic, loop = Traffic("a"), asyncio.get_running_loop()
         for _ in range(3):
             await asyncio.gather(
-                *(traffic.read(loop.time() + 30, asyncio.sleep, 0) for _ in range(1_000))
+                *(_read(traffic, loop.time() + 30, asyncio.sleep, 0) for _ in range(1_000))
             )
         gc.collect()
         return len(loop._scheduled)  # type: ignore[attr-defined]  # private
@@ -237,8 +253,8 @@ def test_a_request_without_a_deadline_may_take_any_time() -> None:
 
     async def run() -> float:
         traffic = Traffic("a")
-        short = asyncio.create_task(traffic.read(1, asyncio.sleep, 0))
-        await traffic.read(inf, asyncio.sleep, 100_000)
+        short = asyncio.create_task(_read(traffic, 1, asyncio.sleep, 0))
+        await _read(traffic, inf, asyncio.sleep, 100_000)
         await short
         return asyncio.get_running_loop().time()
 

@@ -404,9 +404,12 @@ async def test_an_exchanged_backend_ends_its_requests_and_reports_nothing_more()
     """A request under way keeps its connection; what the old checks find moves nobody."""
     async with World("a", policy=policy(mode=FailoverMode.NONE)) as world:
         old, new, go_on = world["a"], Store("a"), asyncio.Event()
-        under_way = asyncio.create_task(
-            world.failover._traffic["a"].read(inf, go_on.wait)  # as a request would
-        )
+
+        async def request() -> None:
+            with world.failover._traffic["a"].reading(inf):
+                await go_on.wait()
+
+        under_way = asyncio.create_task(request())
         await asyncio.sleep(0)
         exchange = asyncio.create_task(world.failover.changes.exchange({"a": new}, {"a": 0.05}))
         while new.opened == 0:  # noqa: ASYNC110 - a counter, not an event

@@ -11,10 +11,20 @@ from healthstore.errors import OutcomeUnknownError, UnavailableError
 from healthstore.routing.traffic import Gate, Traffic
 
 
+async def _read(traffic: Traffic, end: asyncio.Event) -> None:
+    with traffic.reading(inf):
+        await end.wait()
+
+
+async def _write(traffic: Traffic, end: asyncio.Event) -> None:
+    with traffic.writing(inf):
+        await end.wait()
+
+
 async def test_everybody_who_waits_for_the_end_of_requests_sees_it() -> None:
     """Two changes of one member at a time, a switch and a reload, both go on at once."""
     traffic, go_on = Traffic("a"), asyncio.Event()
-    write = asyncio.create_task(traffic.write(inf, go_on.wait))
+    write = asyncio.create_task(_write(traffic, go_on))
     await asyncio.sleep(0)
     waiting = [asyncio.create_task(traffic.drained(30, reads=reads)) for reads in (False, True)]
     await asyncio.sleep(0)
@@ -36,8 +46,8 @@ async def test_waiting_for_requests_has_an_end() -> None:
 async def test_who_is_cut_off_learns_whether_to_repeat() -> None:
     """A read may be repeated; of a write nobody knows."""
     traffic, never = Traffic("a"), asyncio.Event()
-    read = asyncio.create_task(traffic.read(inf, never.wait))
-    write = asyncio.create_task(traffic.write(inf, never.wait))
+    read = asyncio.create_task(_read(traffic, never))
+    write = asyncio.create_task(_write(traffic, never))
     await asyncio.sleep(0)
     traffic.cut()
     with pytest.raises(UnavailableError, match="went down"):

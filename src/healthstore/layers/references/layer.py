@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ClassVar, TypeVar, cast
 
 from healthstore.abc.backend import Backend, Executor, Unit, UnitOptions
@@ -54,13 +54,13 @@ class ReferencesLayer(Layer):
         # By member; shared with the units.
         self._relations: dict[str, Relations] = {}
 
-    async def execute(self, op: Op[R]) -> R:
+    def execute(self, op: Op[R]) -> Coroutine[Any, Any, R]:
         """Run the operation below, or those that it stands for."""
         handle = self._handlers.get(type(op))
         if handle is None:
-            return await self.inner.execute(op)
+            return self.inner.execute(op)
         # The table pairs each operation with its method; the type checker cannot see that.
-        return cast(R, await handle(self, op))
+        return cast("Coroutine[Any, Any, R]", handle(self, op))
 
     async def begin(self, options: UnitOptions = UnitOptions()) -> Unit:  # noqa: B008 - frozen
         """Begin a unit below, with this layer over it unless it only reads."""
@@ -85,7 +85,7 @@ class ReferencesLayer(Layer):
     async def _delete(self, op: Delete) -> tuple[bool, ...]:
         if not (op.checked_references and self._holds_references):
             return await self.inner.execute(op)
-        relations = await self._known(op.collection)
+        relations = self._relations.get(self.name) or await self._known(op.collection)
         if relations.left_to_the_database(op.collection):
             try:
                 return await self.inner.execute(op)
@@ -159,9 +159,10 @@ class ReferencesLayer(Layer):
 
     # --- inserts and batches ---------------------------------------------------------------
 
-    async def _insert(self, op: Insert) -> int:
-        if len(op.documents) < 2:
-            return await self.inner.execute(op)
+    def _insert(self, op: Insert) -> Coroutine[Any, Any, int]:
+        return self.inner.execute(op) if len(op.documents) < 2 else self._insert_in_order(op)
+
+    async def _insert_in_order(self, op: Insert) -> int:
         try:
             request, later = arranged(op)
         except HealthstoreError as error:
@@ -226,7 +227,7 @@ class ReferencesLayer(Layer):
             await unit.rollback()
         return result
 
-    _handlers: ClassVar[dict[type, Callable[[Any, Any], Awaitable[object]]]] = {
+    _handlers: ClassVar[dict[type, Callable[[Any, Any], Coroutine[Any, Any, object]]]] = {
         Batch: lambda self, op: self._batch(op),
         Delete: lambda self, op: self._delete(op),
         Ensure: lambda self, op: self._ensure(op),
