@@ -283,14 +283,17 @@ class Statements:
         compiled = self._compile(("referring", field, size), build)
         return compiled, compiled.bind(values)
 
-    def delete(self, ids: Sequence[UUID]) -> tuple[Compiled, Sequence[Any]]:
-        """Delete documents by their ids."""
+    def delete(
+        self, ids: Sequence[UUID], *, returning: bool = False
+    ) -> tuple[Compiled, Sequence[Any]]:
+        """Delete documents by their ids; with ``returning``, return the ids that were there."""
 
         def build() -> ClauseElement:
-            return delete(self._table).where(self._where(where)[0])
+            statement = delete(self._table).where(self._where(where)[0])
+            return statement.returning(self._table.c.id) if returning else statement
 
         where, size, values = self._listed("id", ids)
-        compiled = self._compile(("delete", size), build)
+        compiled = self._compile(("delete", size, returning), build)
         return compiled, compiled.bind(values)
 
     # --- parts -----------------------------------------------------------------------------

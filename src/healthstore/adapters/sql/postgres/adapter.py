@@ -13,6 +13,7 @@ from healthstore.abc.tls import Tls, read_tls, tls_context
 from healthstore.abc.url import BackendURL, Host
 from healthstore.adapters.sql import prober
 from healthstore.adapters.sql.adapter import SqlAdapter, SqlSession
+from healthstore.adapters.sql.deletes import IDS, referenced
 from healthstore.adapters.sql.dialect import Connection
 from healthstore.adapters.sql.errors import misconfigured
 from healthstore.adapters.sql.pool import Pool, PoolOptions
@@ -90,6 +91,21 @@ class PostgresAdapter(SqlAdapter):
     async def dial(self) -> Connection:
         """Open a connection in UTC, with deadlines that the server keeps too."""
         return await dial(self._url, self._tls, self._options)
+
+    async def delete(self, session: SqlSession, op: Delete) -> tuple[bool, ...]:
+        """Delete by one statement, which tells of several ids which were there.
+
+        No document is read for it. References are checked at the end of a statement.
+        """
+        if len(op.ids) == 1 or len(op.ids) > IDS or op.versions is not None:
+            return await super().delete(session, op)
+        statements = self.statements(op.collection)
+        compiled, values = statements.delete(op.ids, returning=True)
+        async with self._atomic(session, op.collection):
+            with referenced(self.dialect, op.collection):
+                rows = await session.connection.fetch(compiled.sql, values)
+        gone = {statements.decode("id", row[0]) for row in rows}
+        return tuple([identity in gone for identity in op.ids])
 
     async def patches(self, session: SqlSession, op: Patches) -> tuple[tuple[Document] | None, ...]:
         """Send the statements of single patches one after the other, as one transaction.
