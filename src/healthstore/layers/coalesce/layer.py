@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Hashable, Sequence
+from collections.abc import Coroutine, Hashable, Sequence
 from contextvars import Context, ContextVar
 from copy import copy
 from functools import partial
@@ -92,16 +92,18 @@ class CoalesceLayer(Layer):
         """Return the unit itself: it is one caller's."""
         return unit
 
-    async def execute(self, op: Op[R]) -> R:
+    def execute(self, op: Op[R]) -> Coroutine[Any, Any, R]:
         """Run the operation below, by itself or together with others."""
         kind = type(op)
         form = FORMS.get(kind)
         if form is None or kind not in self.inner.capabilities.coalesced or _apart.get():
-            return await self.inner.execute(op)
+            return self.inner.execute(op)
         place = form.lane(op)
         if place is None:
-            return await self.inner.execute(op)
-        key = (kind, place)
+            return self.inner.execute(op)
+        return self._execute_in_lane((kind, place), form, op)
+
+    async def _execute_in_lane(self, key: Hashable, form: Form, op: Op[R]) -> R:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane(key, form)
@@ -109,7 +111,12 @@ class CoalesceLayer(Layer):
         elif lane.on_wire < _PLACES and not lane.waiting and not lane.leaving:
             lane.on_wire += 1
         else:
-            answer = await self._waited(lane, op)
+            waiting = self._lined_up(lane, op)
+            try:
+                answer = await waiting.answer
+            except asyncio.CancelledError:
+                self._left(waiting)
+                raise
             if answer is Alone.AGAIN:
                 return await self.inner.execute(op)
             if isinstance(answer, HealthstoreError):
@@ -126,23 +133,21 @@ class CoalesceLayer(Layer):
             elif not lane.on_wire and not lane.leaving:
                 self._end(lane)
 
-    async def _waited(self, lane: Lane, op: Op[Any]) -> object:
-        """Wait until something is told; see :class:`Waiting`."""
+    def _lined_up(self, lane: Lane, op: Op[Any]) -> Waiting:
+        """Let an operation wait until something is told; see :class:`Waiting`."""
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         waiting = Waiting(op, lane.form.size(op), answer)
         lane.waiting.append(waiting)
         self._be_patient(lane)
-        try:
-            return await waiting.answer
-        except asyncio.CancelledError:
-            if waiting.batch is not None:
-                waiting.batch.leave()
-            elif not waiting.answer.cancelled() and isinstance(
-                place := waiting.answer.result(), Lane
-            ):
-                place.on_wire -= 1  # it was its turn
-                self._leave_soon(place)
-            raise
+        return waiting
+
+    def _left(self, waiting: Waiting) -> None:
+        """Forget one whose caller was cancelled while it waited."""
+        if waiting.batch is not None:
+            waiting.batch.leave()
+        elif not waiting.answer.cancelled() and isinstance(place := waiting.answer.result(), Lane):
+            place.on_wire -= 1  # it was its turn
+            self._leave_soon(place)
 
     # --- a lane ------------------------------------------------------------------------------
 
