@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import replace
@@ -230,6 +231,21 @@ async def test_a_document_is_nobody_else_s(store: CoalesceLayer, wire: Wire) -> 
         assert each == made
         each["data"]["tags"].append("mine")
         each["text"] = "mine"
+
+
+async def test_what_was_told_is_kept_by_its_caller_alone(store: CoalesceLayer, wire: Wire) -> None:
+    """No document waits for the collector of cycles, which could be after many more requests."""
+    made = [note() for _ in range(5)]
+    gc.collect()
+    gc.disable()
+    try:
+        assert await together(store, wire, *map(add, made)) == [1] * 5
+        found = await together(store, wire, *(get(each["id"]) for each in made))
+        await asyncio.sleep(0)
+        holders = [each for answer in found for each in gc.get_referrers(answer)]
+        assert all(each is found for each in holders)
+    finally:
+        gc.enable()
 
 
 async def test_inserts_leave_together(store: CoalesceLayer, wire: Wire) -> None:

@@ -44,6 +44,10 @@ class Batch:
         for each in requests:
             each.batch = self
 
+    def landed(self) -> None:
+        """Forget the requests, which know this one: else all documents would outlive their callers."""
+        self.requests = ()
+
     def leave(self) -> None:
         """Let a caller go that was cancelled; when nobody waits any more, this ends."""
         if self.task is not None and all(each.answer.done() for each in self.requests):

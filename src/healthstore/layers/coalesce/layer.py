@@ -220,6 +220,7 @@ class CoalesceLayer(Layer):
             if not each.answer.done():
                 reads = each.op.effect is Effect.READ
                 each.tell(Alone.AGAIN if reads else _unanswered(error, self.name))
+        batch.landed()
         lane.on_wire -= _PLACES
         self._leave_soon(lane)
 
