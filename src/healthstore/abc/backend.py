@@ -6,6 +6,7 @@ and groups of backends all have this one shape, so any of them can stand for any
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
@@ -74,7 +75,7 @@ class Executor(Protocol):
         """What this executor promises."""
         ...
 
-    async def execute(self, op: Op[R]) -> R:
+    def execute(self, op: Op[R]) -> Coroutine[Any, Any, R]:
         """Run one operation to its end and return its result.
 
         On a backend, each operation is atomic and, where ``capabilities.durable``, durable when

@@ -7,9 +7,9 @@ the unit as it is laid over the backend.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from copy import copy
-from typing import ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from healthstore.abc.backend import Backend, Capabilities, Executor, Unit, UnitOptions
 from healthstore.abc.prober import PoolFigures, Prober
@@ -62,9 +62,9 @@ class Layer:
         """Ping the backend below."""
         await self.inner.ping()
 
-    async def execute(self, op: Op[R]) -> R:
+    def execute(self, op: Op[R]) -> Coroutine[Any, Any, R]:
         """Run the operation below."""
-        return await self.inner.execute(op)
+        return self.inner.execute(op)
 
     async def begin(self, options: UnitOptions = UnitOptions()) -> Unit:  # noqa: B008 - frozen
         """Begin a unit below, with this layer over it."""

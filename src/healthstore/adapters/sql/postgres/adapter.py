@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from healthstore.abc.backend import Capabilities
 from healthstore.abc.options import common_options, encryption
@@ -104,7 +105,7 @@ class PostgresAdapter(SqlAdapter):
         async with self._atomic(session, op.collection):
             with referenced(self.dialect, op.collection):
                 rows = await session.connection.fetch(compiled.sql, values)
-        gone = {statements.decode("id", row[0]) for row in rows}
+        gone = {cast(UUID, statements.decode("id", row[0])) for row in rows}
         return tuple([identity in gone for identity in op.ids])
 
     async def patches(self, session: SqlSession, op: Patches) -> tuple[tuple[Document] | None, ...]:
