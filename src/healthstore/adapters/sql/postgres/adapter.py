@@ -98,7 +98,7 @@ class PostgresAdapter(SqlAdapter):
 
         No document is read for it. References are checked at the end of a statement.
         """
-        if len(op.ids) == 1 or len(op.ids) > IDS or op.versions is not None:
+        if not 1 < len(op.ids) <= IDS or op.versions is not None:
             return await super().delete(session, op)
         statements = self.statements(op.collection)
         compiled, values = statements.delete(op.ids, returning=True)
