@@ -145,7 +145,7 @@ def uuids_of(column: Sequence[bytes | None]) -> Sequence[UUID | None]:
     return _read_uuids(_write_column(column))
 
 
-_write_column = msgspec.msgpack.Encoder().encode
+_write_column = msgspec.msgpack.Encoder(enc_hook=bytes).encode  # a driver's own kind of bytes
 _read_uuids = msgspec.msgpack.Decoder(list[UUID | None]).decode
 _new_uuid: Callable[[type[UUID]], UUID] = object.__new__
 _set = object.__setattr__  # a UUID refuses its own

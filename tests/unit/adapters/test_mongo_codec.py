@@ -27,6 +27,7 @@ OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
 WIDE = FieldType(Kind.DECIMAL, digits=28, places=10)
 TYPES = {
     "id": FieldType(Kind.UUID),
+    "other": FieldType(Kind.UUID),
     "version": FieldType(Kind.INTEGER),
     "text": FieldType(Kind.TEXT),
     "flag": FieldType(Kind.BOOLEAN),
@@ -64,14 +65,23 @@ def through_bson(**values: object) -> Document:
     """Return a document after it was written and read."""
     codec = Codec(EVERYTHING)
     document = cast(Document, {**EMPTY, **values})
-    stored = decode(encode(codec.encode(document), codec_options=OPTIONS), codec_options=OPTIONS)
-    return codec.decode(stored)
+    written = encode(codec.encode(document), codec_options=OPTIONS)
+    (first, *others) = codec.decode_batches([written])
+    # Many are read by columns.
+    assert codec.decode_batches([written * 20, b"", written]) == (first,) * 21
+    assert not others
+    back = codec.decode(decode(written, codec_options=OPTIONS))
+    assert [(each, type(value), value) for each, value in first.items()] == [
+        (each, type(value), value) for each, value in back.items()
+    ]
+    return back
 
 
 def test_every_kind_comes_back_as_it_was() -> None:
     """Each kind keeps value and type, microseconds and decimal places included."""
     document = {
         "id": UUID(int=2**127 + 5),
+        "other": UUID(int=7),
         "version": 2**63 - 1,
         "text": "a😀\n",
         "flag": False,
@@ -154,4 +164,7 @@ def test_a_document_of_another_program_is_reported() -> None:
     del stored["level"]
     with pytest.raises(SchemaMismatchError) as error:
         Codec(EVERYTHING).decode(stored)
+    assert (error.value.entity, error.value.field) == ("everything", "level")
+    with pytest.raises(SchemaMismatchError) as error:
+        Codec(EVERYTHING).decode_batches([encode(stored, codec_options=OPTIONS)])
     assert (error.value.entity, error.value.field) == ("everything", "level")

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
+from pymongo.asynchronous.command_cursor import AsyncRawBatchCommandCursor
+from pymongo.asynchronous.cursor import AsyncRawBatchCursor
+
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.filters import (
     group_rows,
@@ -34,50 +37,53 @@ async def by_id(session: Session, codec: Codec, ids: Sequence[UUID]) -> dict[UUI
     driver, transaction = session.collection(codec.collection.name), session.transaction
     if len(ids) == 1:
         one = await driver.find_one({"_id": ids[0]}, session=transaction)
-        rows = [] if one is None else [one]
-    else:
-        condition = {"_id": {"$in": list(ids)}}
-        rows = await driver.find(condition, batch_size=len(ids) or 1, session=transaction).to_list()
-    return {cast(UUID, each["id"]): each for each in codec.decode_all(rows)}
+        return {} if one is None else {ids[0]: codec.decode(one)}
+    cursor = driver.find_raw_batches(
+        {"_id": {"$in": list(ids)}}, batch_size=len(ids) or 1, session=transaction
+    )
+    found = codec.decode_batches(await _batches(cursor))
+    return {cast(UUID, each["id"]): each for each in found}
 
 
 async def find(session: Session, codec: Codec, op: Find, milliseconds: int) -> tuple[Document, ...]:
     """Return one page, read in one batch if it fits in 16 MB."""
     if op.limit < 1:
         return ()  # to MongoDB, 0 means no limit
-    found = codec.decode_all(await _page(session, codec, op, milliseconds))
+    found = codec.decode_batches(await _page(session, codec, op, milliseconds))
     if evaluate.sorted_whole(op, found):
         return found
-    return codec.decode_all(await _page_by_head(session, codec, op, milliseconds))
+    return codec.decode_batches(await _page_by_head(session, codec, op, milliseconds))
 
 
-async def _page(session: Session, codec: Codec, op: Find, milliseconds: int) -> list[Stored]:
-    return await (
-        session.collection(op.collection.name)
-        .find(
-            query(op.where, codec),
-            sort=sort_keys(op.order, codec),
-            limit=op.limit,
-            batch_size=op.limit,
-            allow_disk_use=True,  # to sort more than 100 MB
-            max_time_ms=milliseconds,
-            session=session.transaction,
-        )
-        .to_list()
+async def _page(session: Session, codec: Codec, op: Find, milliseconds: int) -> list[bytes]:
+    cursor = session.collection(op.collection.name).find_raw_batches(
+        query(op.where, codec),
+        sort=sort_keys(op.order, codec),
+        limit=op.limit,
+        batch_size=op.limit,
+        allow_disk_use=True,  # to sort more than 100 MB
+        max_time_ms=milliseconds,
+        session=session.transaction,
     )
+    return await _batches(cursor)
 
 
-async def _page_by_head(
-    session: Session, codec: Codec, op: Find, milliseconds: int
-) -> list[Stored]:
-    cursor = await session.collection(op.collection.name).aggregate(
+async def _page_by_head(session: Session, codec: Codec, op: Find, milliseconds: int) -> list[bytes]:
+    cursor = await session.collection(op.collection.name).aggregate_raw_batches(
         page_by_head(op, codec),
         session=session.transaction,
         allowDiskUse=True,
         maxTimeMS=milliseconds,
         batchSize=op.limit,
     )
-    return await cursor.to_list()
+    return await _batches(cursor)
+
+
+async def _batches(
+    cursor: AsyncRawBatchCursor[Stored] | AsyncRawBatchCommandCursor[Stored],
+) -> list[bytes]:
+    """Return the batches as the server sent them; by the driver's types they are documents."""
+    return cast("list[bytes]", await cursor.to_list())
 
 
 async def count(session: Session, codec: Codec, op: CountDocuments, milliseconds: int) -> int:
