@@ -137,6 +137,15 @@ def test_a_bad_url_does_not_hide_the_others(stored: Run, url: str, says: str) ->
     assert SECRET not in ended.out + ended.err
 
 
+def test_a_folder_is_no_store(run: Run, folder: Path) -> None:
+    """Where a URL names a folder, nothing can be made: that is a failure, with what to write."""
+    (folder / "data").mkdir()
+    ended = run("doctor", "sqlite:///data", "--json")
+    assert ended.code == Exit.FAILURE
+    assert graded(ended)["log in"] == "FAIL"
+    assert "that of a directory" in ended.out
+
+
 def test_a_file_that_is_not_there_is_not_made(run: Run, folder: Path) -> None:
     """Looking at a store changes nothing: a file that is missing is told, and stays missing."""
     ended = run("doctor", "sqlite:///absent.db", "--json")

