@@ -56,25 +56,31 @@ def test_what_changed_is_shown_with_its_effect_and_the_rows(released: Run) -> No
     ended = released("schema", "diff", ONE, "--entity", "ward2", "--json")
     assert ended.code == Exit.BEHIND
     told = [
-        (each["collection"], each["operation"], each["effect"], each["rows"])
+        (each["collection"], each["operation"], each["effect"], each["against"], each["rows"])
         for each in ended.data["operations"]
     ]
     assert told == [
-        ("patients", "DropField", "loses data", 2),
-        ("patients", "ChangeField", "additive", 2),
-        ("patients", "AddField", "additive", 2),
-        ("patients", "AddField", "additive", 2),
-        ("patients", "AddField", "needs data", 2),
-        ("patients", "AddUnique", "needs data", 2),
-        ("patients", "AddIndex", "additive", 2),
-        ("patients", "AddCheck", "needs data", 2),
-        ("visits", "CreateCollection", "additive", 0),
+        ("patients", "DropField", "loses data", 0, 2),
+        ("patients", "ChangeField", "additive", 0, 2),
+        ("patients", "AddField", "additive", 0, 2),
+        ("patients", "AddField", "additive", 0, 2),
+        ("patients", "AddField", "needs data", 2, 2),
+        ("patients", "AddUnique", "needs data", None, 2),
+        ("patients", "AddIndex", "additive", 0, 2),
+        ("patients", "AddCheck", "needs data", None, 2),
+        ("visits", "CreateCollection", "additive", 0, 0),
     ]
     assert ended.data["effect"] == "loses data"
     assert ended.data["store"] == "sqlite"
     shown = released("schema", "diff", ONE, "--entity", "ward2:Patient")
     assert shown.code == Exit.BEHIND
-    for part in ("add the field phone", "drop the field ward", "loses data", "add the unique key"):
+    for part in (
+        "add the field phone",
+        "drop the field ward",
+        "loses data",
+        "add the unique key",
+        "not counted",
+    ):
         assert part in shown.out
     assert "visits" not in shown.out
     assert "4711" not in ended.out + shown.out  # values of a program are nobody else's

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from healthstore.abc.backend import Backend
+from healthstore.errors import InvalidRequestError
+from healthstore.layers.guard import GuardLayer
 from healthstore.model.change import Change, ChangeEffect, State, changes, worst
 from healthstore.model.ops import CountDocuments
 from healthstore.model.schema import Collection
+from healthstore.schema.against import standing_against
 from healthstore.transfer.filling import require_whole
 from healthstore.transfer.selection import catalog
 
@@ -23,6 +26,12 @@ class PlannedChange:
     effect: ChangeEffect
     rows: int
     """The number of documents of its collection when the plan was made."""
+    against: int | None
+    """How many of them stand against it, or lose something by it; None if that was not counted.
+
+    Counted are nulls that are forbidden, members that go, numbers with too many digits, documents
+    that break a check or lack a required field, and values that a field loses.
+    """
 
     @property
     def collection(self) -> str:
@@ -31,6 +40,8 @@ class PlannedChange:
 
     def __str__(self) -> str:
         rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
+        if self.effect is not ChangeEffect.ADDITIVE and self.against is not None:
+            rows = f"{self.against:,} of {rows}"
         return f"{self.collection}: {self.operation} ({self.effect}; {rows})"
 
 
@@ -65,14 +76,27 @@ async def plan(backend: Backend, wanted: Iterable[Collection]) -> Plan:
     """
     await require_whole(backend)
     stored = await catalog(backend)
+    guarded = GuardLayer(backend)
     planned: list[PlannedChange] = []
-    counts: dict[str, int] = {}
     state: State = stored
     for change in changes(stored, wanted):
-        name = change.collection
-        if name not in counts:
-            there = stored.get(name)
-            counts[name] = await backend.execute(CountDocuments(there)) if there else 0
-        planned.append(PlannedChange(change, change.effect(state), counts[name]))
+        effect, there = change.effect(state), stored.get(change.collection)
+        rows = 0 if there is None else await guarded.execute(CountDocuments(there))
+        against = await _against(guarded, change, effect, there)
+        planned.append(PlannedChange(change, effect, rows, against))
         state = change.after(state)
     return Plan(backend.name, tuple(planned))
+
+
+async def _against(
+    guarded: Backend, change: Change, effect: ChangeEffect, there: Collection | None
+) -> int | None:
+    if effect is ChangeEffect.ADDITIVE or there is None:
+        return 0
+    where = standing_against(change, there)
+    if where is None:
+        return None
+    try:
+        return await guarded.execute(CountDocuments(there, where))
+    except InvalidRequestError:
+        return None  # a check of a field that is to have another type first

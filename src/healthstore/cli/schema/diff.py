@@ -8,6 +8,7 @@ from healthstore.cli.exits import Exit
 from healthstore.cli.named import find_all
 from healthstore.cli.output import Output
 from healthstore.cli.store import Store
+from healthstore.schema import PlannedChange
 
 __all__ = ("compare_schema",)
 
@@ -18,11 +19,11 @@ async def compare_schema(output: Output, store: Store, names: Sequence[str]) -> 
     async with store.observed() as db:
         plan = await db.schema.plan(*entities)
     rows = [
-        (each.collection, str(each.operation), str(each.effect), f"{each.rows:,}")
+        (each.collection, str(each.operation), str(each.effect), _against(each), f"{each.rows:,}")
         for each in plan.operations
     ]
     if rows:
-        output.table(("collection", "change", "effect", "rows"), rows)
+        output.table(("collection", "change", "effect", "against", "of rows"), rows)
     else:
         output.show(str(plan))
     code = Exit.BEHIND if plan else Exit.OK
@@ -40,9 +41,14 @@ async def compare_schema(output: Output, store: Store, names: Sequence[str]) -> 
                     "change": str(each.operation),
                     "effect": str(each.effect),
                     "rows": each.rows,
+                    "against": each.against,
                 }
                 for each in plan.operations
             ],
         }
     )
     return code
+
+
+def _against(change: PlannedChange) -> str:
+    return "not counted" if change.against is None else f"{change.against:,}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
@@ -136,6 +137,7 @@ class TestSchema(Contract):
             ChangeEffect.ADDITIVE,
             ChangeEffect.ADDITIVE,
         ]
+        assert [each.against for each in made.operations] == [2, 0, 0, 2, None, 0, 0]
         assert (made.store, made.effect, bool(made)) == (
             store.name,
             ChangeEffect.LOSES_DATA,
@@ -144,6 +146,56 @@ class TestSchema(Contract):
         assert not await plan(store, (stored,))
         assert await store.execute(CountDocuments(stored)) == 2
         assert (await store.execute(Ensure((stored,)))).present == (stored.name,)
+
+    async def test_a_plan_counts_the_documents_that_stand_against_a_change(
+        self, store: Backend
+    ) -> None:
+        """Nulls, members, digits, checks and values that go are counted, by the store itself."""
+        money = FieldType(Kind.DECIMAL, digits=6, places=2)
+        state = FieldType(Kind.ENUM, choices=("NEW", "OPEN", "SHUT"))
+        stored = _things(
+            _fresh(),
+            Field("a", _LABEL, nullable=True),
+            Field("m", money, nullable=True),
+            Field("s", state),
+            Field("gone", _LABEL, nullable=True),
+        )
+        await store.execute(Ensure((stored,)))
+        rows: tuple[tuple[str | None, str | None, str, str | None], ...] = (
+            ("x", "999.99", "NEW", None),
+            (None, "1000.00", "OPEN", "y"),
+            ("", "-1000.00", "SHUT", ""),
+            (None, None, "SHUT", None),
+            (None, "-999.99", "NEW", None),
+        )
+        for number, (a, m, s, gone) in enumerate(rows, 1):
+            document: Document = {"id": identity(number), "version": 1, "a": a, "s": s}
+            document |= {"m": None if m is None else Decimal(m), "gone": gone}
+            await store.execute(Insert(stored, (document,)))
+        wanted = replace(
+            _things(
+                stored.name,
+                Field("a", _LABEL),
+                Field("m", replace(money, digits=5), nullable=True),
+                Field("s", replace(state, choices=("NEW", "LATE"))),
+            ),
+            checks=(Check("small", F.m < Decimal(999)), Check("named", F.a != "x")),
+        )
+        made = await plan(store, (wanted,))
+        assert {
+            str(each.operation).partition(":")[0]: each.against for each in made.operations
+        } == {
+            "drop the field gone": 2,
+            "change the field a": 3,
+            "change the field m": 2,
+            "change the field s": 3,
+            "add the check small": 2,
+            "add the check named": 1,
+        }
+        short = Field("a", replace(_LABEL, max_length=9), nullable=True)
+        shorter = _things(stored.name, short, *stored.fields[3:])
+        (one,) = (await plan(store, (shorter,))).operations
+        assert (one.against, one.rows) == (None, 5)
 
     async def test_a_default_is_remembered_and_makes_no_other_definition(
         self, store: Backend
