@@ -97,7 +97,9 @@ class Repository(Generic[M]):
         """Store new entities, all or none, and return how many.
 
         A backend without transactions refuses that; with ``atomic=False`` others than the
-        failing one may stay, and the error's outcome is unknown.
+        failing one may stay, and the error's outcome is unknown. The error's ``index`` tells which
+        one is refused: always where its values are, and where the stored data refuses it, as far
+        as what is stored still tells it afterwards.
         """
         return self._portal.call(self._inner.add_many(tuple(entities), atomic=atomic))
 

@@ -14,9 +14,9 @@ def collector_paused() -> Generator[None, None, None]:
     """Make many objects that live on, without the cyclic collector looking at them meanwhile.
 
     It would look at all of them again and again and find nothing, for as long as making them
-    takes. Where they live for one request only, all of that request may be awaited inside: drop
-    them before the block ends, or it looks at them after all. Whoever finds it paused leaves it:
-    so pauses do not add up. See https://docs.python.org/3/library/gc.html.
+    takes. Nothing may be awaited inside: for that there is :mod:`healthstore.abc.collector`.
+    Whoever finds it paused leaves it: so pauses do not add up. See
+    https://docs.python.org/3/library/gc.html.
     """
     if not gc.isenabled():
         yield

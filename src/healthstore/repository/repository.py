@@ -8,6 +8,7 @@ from typing import Generic, TypeVar, cast
 from uuid import UUID
 
 from healthstore.abc.backend import Executor
+from healthstore.abc.collector import collector_spaced
 from healthstore.entity import (
     Entity,
     as_stored,
@@ -94,7 +95,7 @@ class Repository(Generic[M]):
             self._require(each, index)
         if not given:
             return 0
-        with collector_paused():
+        async with collector_spaced():
             try:
                 documents = tuple(to_documents(given))
             except HealthstoreError as error:
@@ -104,7 +105,7 @@ class Repository(Generic[M]):
             try:
                 return await self._executor.execute(op)
             finally:
-                del op  # before the collector would look at all that it holds
+                del op  # before the collector looks at all that it holds
 
     async def get(self, identity: UUID) -> M | None:
         """Return the entity with this id, or None."""

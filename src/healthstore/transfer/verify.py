@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 
 from healthstore.abc.backend import Backend, Executor
+from healthstore.abc.collector import collector_spaced
 from healthstore.errors import VerificationError
 from healthstore.model.catalog import differences
 from healthstore.model.ops import CountDocuments
 from healthstore.model.schema import Collection
-from healthstore.transfer._collector import collector_spaced
 from healthstore.transfer.comparison import Comparison, Merge
 from healthstore.transfer.digest import Digest, Page
 from healthstore.transfer.filling import mark_of

@@ -8,8 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
+from healthstore.abc.collector import collector_spaced
 from healthstore.model.schema import Collection
-from healthstore.transfer._collector import collector_spaced
 from healthstore.transfer.digest import NOTHING, Digest, Page
 from healthstore.transfer.progress import (
     CollectionFinished,

@@ -20,7 +20,8 @@ async def collector_spaced() -> AsyncGenerator[None, None]:
 
     By itself it looks after each 700 objects that were made, which is every few documents: at the
     pages that live, again and again, and finds nothing. That took up to half of a transfer's CPU.
-    Nothing changes where the program has switched it off, or another transfer does this already.
+    What lives for the block only is to be dropped before it ends, or is looked at after all.
+    Nothing changes where the program has switched it off, or another block does this already.
     """
     if not gc.isenabled():
         yield

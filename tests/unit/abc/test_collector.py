@@ -1,4 +1,4 @@
-"""The garbage collector during a transfer: it looks seldom, and afterwards as before."""
+"""The garbage collector while many documents are under way: it looks seldom, and afterwards as before."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import weakref
 
 import pytest
 
-from healthstore.transfer import _collector
-from healthstore.transfer._collector import collector_spaced
+from healthstore.abc import collector
+from healthstore.abc.collector import collector_spaced
 
 
 class _Knot:
@@ -21,8 +21,8 @@ class _Knot:
 
 async def test_it_looks_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """While pages come and go, garbage of anybody is still found, however old."""
-    monkeypatch.setattr(_collector, "_SECONDS", 0.001)
-    monkeypatch.setattr(_collector, "_OLD_ONES", 3)
+    monkeypatch.setattr(collector, "_SECONDS", 0.001)
+    monkeypatch.setattr(collector, "_OLD_ONES", 3)
     old = _Knot()
     gc.collect()
     async with collector_spaced():
