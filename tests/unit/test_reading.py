@@ -190,9 +190,17 @@ def test_entities_together_become_what_each_becomes(
     document = {**document, "version": 1, "details": {"b": 1, "a": document["details"]}}
     plain = from_document(Wide, {**document, "anything": [document["anything"]]})
     entities = [plain.model_copy(update=each) for each in changes]
-    assert _written(lambda: to_documents(entities)) == _written(
-        lambda: [to_document(each) for each in entities]
-    )
+    assert _written(lambda: to_documents(entities)) == _written(lambda: _one_by_one(entities))
+
+
+def _one_by_one(entities: list[Wide]) -> list[Document]:
+    made: list[Document] = []
+    for index, each in enumerate(entities):
+        try:
+            made.append(to_document(each))
+        except HealthstoreError as error:
+            raise error.at(index=index) from None
+    return made
 
 
 def _written(write: Callable[[], list[Document]]) -> object:
