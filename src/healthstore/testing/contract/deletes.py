@@ -450,10 +450,10 @@ class TestDeletes(Contract):
 
     @needs_references
     async def test_cascades_that_are_too_many_wait(self, store: Backend) -> None:
-        """Of two hundred that begin at once, each a unit of its own, none is told of an outage."""
+        """Of a hundred that begin at once, each a unit of its own, none is told of an outage."""
         parents, children, _ = family("cascade")
         await store.execute(Ensure((parents, children)))
-        people = [member(parents) for _ in range(200)]
+        people = [member(parents) for _ in range(100)]
         await add(store, parents, *people)
         await add(store, children, *(member(children, each["id"]) for each in people))
 

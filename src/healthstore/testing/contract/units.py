@@ -442,7 +442,7 @@ class TestUnits(Contract):
 
     @needs_transactions
     async def test_units_that_are_too_many_wait(self, store: Backend) -> None:
-        """Of two hundred units that begin at once all are kept: to none the server seems down."""
+        """Of a hundred units that begin at once all are kept: to none the server seems down."""
         await store.execute(Ensure((PEOPLE,)))
 
         async def work(number: int) -> None:
@@ -459,7 +459,7 @@ class TestUnits(Contract):
                     await unit.rollback()
             pytest.fail("a unit gave way twenty times in a row")
 
-        await asyncio.gather(*map(work, range(200)))
-        assert await store.execute(CountDocuments(PEOPLE)) == 200
+        await asyncio.gather(*map(work, range(100)))
+        assert await store.execute(CountDocuments(PEOPLE)) == 100
         pool = store.pool()
         assert pool is None or (pool.in_use, pool.waiting) == (0, 0)
