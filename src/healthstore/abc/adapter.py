@@ -20,6 +20,7 @@ from uuid import UUID
 
 from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
 from healthstore.abc.causes import is_defect, place_of
+from healthstore.abc.farewell import farewell
 from healthstore.abc.prober import Figures, PoolFigures, Prober, Vitals
 from healthstore.abc.unit import (
     AdapterUnit,
@@ -242,7 +243,7 @@ class Adapter(ABC, Generic[S]):
             await self.connect()
         except BaseException as error:
             # Whoever opens closes, also when opening was cancelled half-way.
-            await asyncio.shield(self.disconnect())
+            await farewell(self.disconnect())
             if isinstance(error, HealthstoreError):
                 raise error.at(backend=self.name) from error.__cause__
             if isinstance(error, Exception):

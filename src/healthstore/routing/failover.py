@@ -17,6 +17,7 @@ from functools import partial
 from typing import TypeVar
 
 from healthstore.abc.backend import Backend, Capabilities, Unit, UnitOptions
+from healthstore.abc.farewell import farewell
 from healthstore.abc.prober import PoolFigures, Prober
 from healthstore.errors import (
     Condition,
@@ -172,7 +173,7 @@ class Failover:
             try:
                 await self._start()
             except BaseException:
-                await asyncio.shield(self._stop())
+                await farewell(self._stop())
                 raise
             self._was_open = True
             self._keeper = asyncio.create_task(self._close_with_loop())
@@ -222,7 +223,7 @@ class Failover:
             try:
                 await drained_all(self._traffic.values(), self.policy.drain)
             finally:
-                await asyncio.shield(self._stop())
+                await farewell(self._stop())
 
     async def _close_with_loop(self) -> None:
         """Close everything when the event loop ends, or nobody is left who could."""
@@ -289,7 +290,7 @@ class Failover:
             if name not in self._roster.opened:
                 await self._backend(name).open()
                 if self._loop is None:  # closed meanwhile: nobody else would close this one
-                    await asyncio.shield(self._backend(name).close())
+                    await farewell(self._backend(name).close())
                     raise self._misplaced()
                 self._roster.opened.add(name)
 

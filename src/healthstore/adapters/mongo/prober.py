@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -16,6 +15,7 @@ from pymongo.read_preferences import ReadPreference
 
 from healthstore.abc.adapter import silence_values
 from healthstore.abc.examination import Examination
+from healthstore.abc.farewell import farewell
 from healthstore.abc.prober import Figures, Vitals
 from healthstore.abc.unit import Phase
 from healthstore.adapters.mongo.codec import Stored
@@ -109,7 +109,7 @@ class MongoProber:
         """Close the client; a server that hangs is not waited for."""
         client, self._client, self._connected = self._client, None, False
         if client is not None:
-            await asyncio.shield(close_client(client, _FAREWELL))
+            await farewell(close_client(client, _FAREWELL))
 
     # --- asking ------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from socket import SHUT_RDWR
 from typing import Any
 
+from healthstore.abc.farewell import farewell
 from healthstore.abc.places import Places
 from healthstore.abc.prober import PoolFigures
 from healthstore.adapters.sql.dialect import Connection
@@ -131,7 +132,7 @@ class Pool:
     async def discard(self, connection: Connection) -> None:
         """Close a connection that cannot be trusted; it is replaced when one is needed."""
         try:
-            await asyncio.shield(connection.discard())
+            await farewell(connection.discard())
         finally:
             self._give_up()
 
@@ -143,7 +144,7 @@ class Pool:
     async def drop_idle(self) -> None:
         """Close what is idle; others are opened when they are needed."""
         while self._idle:
-            await asyncio.shield(self._idle.pop()[1].discard())
+            await farewell(self._idle.pop()[1].discard())
 
     def abandon(self) -> None:
         """Drop what is idle, when the event loop has ended; nothing else is known of."""
@@ -161,7 +162,7 @@ class Pool:
         while self._idle:
             since, connection = self._idle.pop()
             if not connection.reusable:
-                await asyncio.shield(connection.discard())
+                await farewell(connection.discard())
                 continue
             if now - since < self._options.trusted_seconds:
                 return connection
@@ -174,10 +175,10 @@ class Pool:
             async with asyncio.timeout(_PING_SECONDS):
                 await connection.ping()
         except Exception:  # noqa: BLE001 - whatever is wrong with it, another one is opened
-            await asyncio.shield(connection.discard())
+            await farewell(connection.discard())
             return False
         except BaseException:
-            await asyncio.shield(connection.discard())
+            await farewell(connection.discard())
             raise
         return True
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import pymysql
 from pymysql.constants import COMMAND
 
+from healthstore.abc.farewell import farewell
 from healthstore.adapters.sql.dialect import (
     BulkInsert,
     BulkUpdate,
@@ -216,6 +217,6 @@ async def dial(log_in: LogIn, prelude: Callable[[str], Iterable[str]]) -> Connec
     try:
         await connection.prepare(prelude(line.version))
     except BaseException:
-        await asyncio.shield(connection.discard())
+        await farewell(connection.discard())
         raise
     return connection

@@ -14,6 +14,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, TypeAlias, TypeVar, cast
 
+from healthstore.abc.farewell import farewell
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Connection, Row
 from healthstore.adapters.sql.errors import misconfigured
 from healthstore.adapters.sql.sqlite.thread import CallThread
@@ -335,7 +336,7 @@ async def open_file(file: File, busy_seconds: float) -> Connection:
     try:
         await connection.through(partial(connection.open, uri, served))
     except BaseException:
-        await asyncio.shield(connection.discard())
+        await farewell(connection.discard())
         raise
     file.identity = file.identity or connection.identity
     return connection
