@@ -51,7 +51,11 @@ class RetryLayer(Layer):
         except (SerializationError, UnavailableError) as error:
             if self._attempts == 1 or not _worth_repeating(error):
                 raise
-        return await self._retrying.copy()(self.inner.execute, op)
+
+        async def again() -> R:  # tenacity awaits a coroutine function only
+            return await self.inner.execute(op)
+
+        return await self._retrying.copy()(again)
 
     def over(self, unit: Unit) -> Executor:
         """Return the unit itself: a step of a unit cannot be repeated."""
