@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar, cast
@@ -11,7 +12,10 @@ import pytest
 from healthstore import DatabaseManager, Entity, F, MaxLength
 from healthstore.abc import Layer
 from healthstore.errors import ConfigurationError, VerificationError
-from healthstore.model.ops import Aggregate, CountDocuments, Effect, Find, Op
+from healthstore.events import MemberDegraded
+from healthstore.model.catalog import CATALOG
+from healthstore.model.filling import FILLING_ID, Filling
+from healthstore.model.ops import Aggregate, CountDocuments, Delete, Effect, Find, Insert, Op
 from healthstore.routing.policy import FailoverMode, FailoverPolicy
 from healthstore.testing.faults import Faults
 
@@ -178,3 +182,21 @@ def test_what_is_part_of_the_store_says_so_and_lies_under_the_rest() -> None:
         with pytest.raises(ConfigurationError, match="NestedLayer is part of the store") as error:
             DatabaseManager("memory://", layers=layers)
         assert error.value.hint
+
+
+async def test_the_manager_s_own_transfer_degrades_nothing(tmp_path: Path) -> None:
+    """A check during it finds half a store, and no event tells of trouble; one of another does."""
+    degraded: list[MemberDegraded] = []
+    async with DatabaseManager(members=urls(tmp_path)) as db:
+        db.on(MemberDegraded, degraded.append)
+        await fill(db)
+        await db.migrate("first", "second")
+        standby = await db.member("second")
+        mark = Filling.begun("migrate", "first", ("notes",))
+        for own, told in ((True, 0), (False, 1)):
+            await db.health(probe=True)
+            await standby.execute(Insert(CATALOG, (mark.as_row(),)))
+            async with db._failover.filling("second") if own else nullcontext():
+                state = (await db.health(probe=True)).members[1].state
+                assert (state, len(degraded)) == ("incomplete", told)
+                await standby.execute(Delete(CATALOG, (FILLING_ID,)))

@@ -194,7 +194,9 @@ class Roster:
         self._since[name] = datetime.now(UTC)
         if before.state is State.UP:
             self._left[name] = now
-        if after.state in _EVENTS:
+        if after.state is State.INCOMPLETE and self._filling[name]:
+            pass  # the manager's own transfer, whose caller knows it: nothing has gone wrong
+        elif after.state in _EVENTS:
             self._emit(_EVENTS[after.state](name, after.state, reason))
         elif after.state is State.UP and before.state not in {State.UNKNOWN, State.SUSPECT}:
             self._emit(Recovered(name, now - self._left.pop(name, before.since)))
