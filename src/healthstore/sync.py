@@ -289,7 +289,7 @@ class Schema:
         """Return what makes a member's collections into those of the entities; changes nothing.
 
         ``member`` is the active one by default. What the store holds beside these entities is
-        left alone. Raises InvalidRequestError if no entity is named.
+        left alone. Raises InvalidRequestError if no entity is named, or two have one collection.
         """
         return self._portal.call(self._inner.plan(*entities, member=member))
 

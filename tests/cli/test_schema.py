@@ -95,6 +95,13 @@ def test_equal_definitions_end_with_0(released: Run) -> None:
     assert (told["operations"], told["effect"]) == ([], "additive")
 
 
+def test_a_module_that_ends_the_program_is_an_error(released: Run, folder: Path) -> None:
+    """With whatever code it does so: a gate must not take that for the answer."""
+    (folder / "leaves.py").write_text("import sys\nsys.exit()\n", "utf-8")
+    ended = released("schema", "diff", ONE, "--entity", "leaves")
+    assert (ended.code, "SystemExit" in ended.err) == (Exit.USAGE, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

@@ -86,7 +86,7 @@ def _import(name: str) -> ModuleType:
             raise _wrong(f"there is no module {missing!r}", name, hint) from None
         hint = f"python -m pip install {missing.partition('.')[0]}"
         raise _wrong(f"{name!r} imports {missing!r}, which is not there", name, hint) from None
-    except Exception as error:  # noqa: BLE001 - a module of the user's may fail in any way
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a module of the user's may fail in any way
         # The message of a foreign exception may hold anything; its type and line do not.
         last = extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"

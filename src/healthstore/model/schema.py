@@ -45,6 +45,7 @@ __all__ = (
     "Reference",
     "Unique",
     "parents_first",
+    "require_distinct",
 )
 
 
@@ -170,6 +171,16 @@ def _listed_in_order(node: Filter) -> Filter:
         ordered = sorted(node.operand, key=lambda value: (value is not None, value))
         return replace(node, operand=tuple(ordered))
     return node
+
+
+def require_distinct(collections: Iterable[Collection]) -> None:
+    """Raise InvalidRequestError if two of the collections have one name."""
+    names = [each.name for each in collections]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidRequestError(
+                f"the collection {name!r} is named twice", hint="name it once"
+            )
 
 
 def parents_first(collections: Iterable[Collection]) -> tuple[Collection, ...]:

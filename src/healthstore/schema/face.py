@@ -22,7 +22,7 @@ class Schema:
         """Return what makes a member's collections into those of the entities; changes nothing.
 
         ``member`` is the active one by default. What the store holds beside these entities is
-        left alone. Raises InvalidRequestError if no entity is named.
+        left alone. Raises InvalidRequestError if no entity is named, or two have one collection.
         """
         if not entities:
             raise InvalidRequestError("no entity is named", hint="db.schema.plan(User, Weight)")

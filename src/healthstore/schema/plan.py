@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from healthstore.abc.backend import Backend
@@ -68,11 +68,11 @@ class Plan:
         return "\n".join(map(str, self.operations)) or f"{self.store} is as the entities say"
 
 
-async def plan(backend: Backend, wanted: Iterable[Collection]) -> Plan:
+async def plan(backend: Backend, wanted: Sequence[Collection]) -> Plan:
     """Return what makes the definitions of a store into the wanted ones; changes nothing.
 
     Collections of the store that are not wanted are left alone. Raises IncompleteStoreError for
-    half a copy.
+    half a copy, and InvalidRequestError if two of the wanted ones have one name.
     """
     await require_whole(backend)
     stored = await catalog(backend)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healthstore.errors import ConfigurationError, UnknownFieldError
+from healthstore.errors import ConfigurationError, InvalidRequestError, UnknownFieldError
 from healthstore.model.catalog import differences
 from healthstore.model.change import (
     AddCheck,
@@ -286,6 +286,12 @@ def test_a_change_that_does_not_fit_is_refused(case: str) -> None:
     with pytest.raises((ConfigurationError, UnknownFieldError)) as error:
         changed({"notes": NOTES}, [IMPOSSIBLE[case]])
     assert error.value.hint
+
+
+def test_one_collection_has_one_definition() -> None:
+    """Of two definitions with one name none wins: the question is refused."""
+    with pytest.raises(InvalidRequestError, match="twice"):
+        changes({}, [NOTES, replace(NOTES, uniques=())])
 
 
 def test_new_collections_are_made_parents_first() -> None:

@@ -40,7 +40,7 @@ from healthstore.model.ops import (
 )
 from healthstore.model.query import And, after
 from healthstore.model.refusals import invalid
-from healthstore.model.schema import Collection, Field
+from healthstore.model.schema import Collection, Field, require_distinct
 from healthstore.model.size import require_small
 from healthstore.model.values import Kind
 
@@ -84,12 +84,7 @@ def _check_batch(op: Batch, store: Executor) -> Batch:
 
 
 def _check_ensure(op: Ensure, store: Executor) -> Ensure:
-    names = [collection.name for collection in op.collections]
-    for name in names:
-        if names.count(name) > 1:
-            raise InvalidRequestError(
-                f"the collection {name!r} is named twice", hint="name it once"
-            )
+    require_distinct(op.collections)
     for each in op.collections:
         if each.name == CATALOG.name and each != CATALOG:
             raise ConfigurationError(

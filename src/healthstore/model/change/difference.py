@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from healthstore.model.change.collections import CreateCollection
 from healthstore.model.change.fields import AddField, ChangeField, DropField, FieldForm
@@ -18,16 +18,18 @@ from healthstore.model.change.keys import (
 )
 from healthstore.model.change.state import Change
 from healthstore.model.description import checks_of, form_of
-from healthstore.model.schema import Collection, parents_first
+from healthstore.model.schema import Collection, parents_first, require_distinct
 
 __all__ = ("changes", "changes_between")
 
 
-def changes(stored: Mapping[str, Collection], wanted: Iterable[Collection]) -> tuple[Change, ...]:
+def changes(stored: Mapping[str, Collection], wanted: Sequence[Collection]) -> tuple[Change, ...]:
     """Return what makes the stored definitions of these collections into the wanted ones.
 
-    Parents come first. Collections that are not wanted are left alone.
+    Parents come first. Collections that are not wanted are left alone. Raises
+    InvalidRequestError if two of them have one name.
     """
+    require_distinct(wanted)
     made: list[Change] = []
     for each in parents_first(wanted):
         there = stored.get(each.name)
