@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, S
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import count, takewhile
+from itertools import count, islice, takewhile
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -78,13 +78,15 @@ async def load(  # noqa: PLR0913 - whence, whither, and how a row becomes a docu
     """Add every row of a JSON Lines or CSV file, plain or gzip, to a collection.
 
     ``convert`` makes the values of a document of the values of a row and may raise
-    HealthstoreError or ValueError to refuse it; it is called twice for each row, in threads. With
-    ``documents`` it may make anything: that makes canonical documents of what some rows became,
-    as ``to_documents`` does of entities, and tells the ``index`` of one that it refuses.
-    First every row is checked and nothing is written; then all are added in one unit. Where the target has no
-    transactions, what was added is removed again after a failure, and the error says so; there
-    the store is marked meanwhile and does not serve, so that a load that is killed is told.
-    The collection is created if it is missing, and may hold other documents.
+    HealthstoreError or ValueError to refuse it; it is called in threads, and more than once for
+    some rows. With ``documents`` it may make anything: that makes canonical documents of what
+    some rows became, as ``to_documents`` does of entities, and tells the ``index`` of one that
+    it refuses.
+    The first page of rows is checked before anything is made; then all are added in one unit,
+    each page checked before it is. Where the target has no transactions every row is checked
+    before the first is added; after a failure what was added is removed again, and the error says
+    so; there the store is marked meanwhile and does not serve, so that a load that is killed is
+    told. The collection is created if it is missing, and may hold other documents.
 
     Raises RefusedValueError for a row that is malformed or refused, and an IntegrityError for
     one that the store refuses, each with the number of its line; InvalidRequestError for a
@@ -107,13 +109,8 @@ async def load(  # noqa: PLR0913 - whence, whither, and how a row becomes a docu
         documents = partial(canonical_documents, collection)
     most = target.capabilities.max_document_bytes
     source = _Source(file, convert, documents, most)
-    checked, _ = await walk(
-        Stage.CHECK, collection, drawn(source.checked()), report, share=lambda: file.share
-    )
-    report(Planned({collection.name: checked.count}))
-    await require_whole(target)
     fill = _in_one_unit if target.capabilities.transactions else _undoable
-    digest = await fill(source, target, report, checked.count)
+    digest = await fill(source, target, report)
     seconds = time.perf_counter() - started
     report(Finished(digest.count, seconds))
     return LoadReport(place, target.name, collection.name, digest.count, str(digest), seconds)
@@ -123,21 +120,21 @@ class _Source:
     """A file's rows as documents: complete, canonical, as declared, and of ``most`` bytes."""
 
     def __init__(self, file: RowFile, convert: Convert, documents: Documents, most: int) -> None:
-        self.name = file.name
+        self.file, self.name = file, file.name
         self.collection = file.collection
         self._most = most
-        self._file = file
         self._convert = convert
         self._documents = documents
         self._digester = Digester(file.collection)
 
-    def checked(self) -> Generator[FilePage, None, None]:
-        """Yield pages without digests; raise RefusedValueError, with its line, for a bad row.
+    def checked(self, most: int | None = None) -> Generator[FilePage, None, None]:
+        """Yield pages, ``most`` at most, without digests.
 
-        Blocks. Close the generator: it has the file open.
+        Raises RefusedValueError, with its line, for a bad row. Blocks. Close the generator: it
+        has the file open.
         """
-        with closing(iter(self._file)) as file:
-            for number in count():
+        with closing(iter(self.file)) as file:
+            for number in islice(count(), most):
                 with collector_paused():
                     page = self._next_page(file, number)
                 if page is None:
@@ -228,9 +225,11 @@ class _Source:
         return bad_row(line, error.message, self.collection, field=error.field, hint=error.hint)
 
 
-async def _in_one_unit(source: _Source, target: Backend, report: Reporter, total: int) -> Digest:
-    """Add every page and commit."""
+async def _in_one_unit(source: _Source, target: Backend, report: Reporter) -> Digest:
+    """Add every page as it is read, and commit."""
     page: FilePage | None = None
+    await _check(source, report, pages=1)  # a wrong file, or entity, makes no collection
+    await require_whole(target)
     await target.execute(Ensure((source.collection,)))
     unit = await target.begin(UnitOptions(deadline=_UNIT_SECONDS))
     try:
@@ -240,22 +239,26 @@ async def _in_one_unit(source: _Source, target: Backend, report: Reporter, total
             page = each
             await unit.execute(Insert(source.collection, tuple(each.rows), canonical=True))
 
-        digest = await _add_all(source, add, report, total)
+        digest = await _add_all(source, add, report)
         await unit.commit()
     except IntegrityError as error:
         await unit.rollback()
+        await _check(source, report)  # what is wrong in the file itself is told first, as elsewhere
         raise await _blamed(error, page, source, target) from None
     finally:
         await unit.rollback()
     return digest
 
 
-async def _undoable(source: _Source, target: Backend, report: Reporter, total: int) -> Digest:
-    """Add every page; after a failure remove what was added.
+async def _undoable(source: _Source, target: Backend, report: Reporter) -> Digest:
+    """Check every row, then add every page; after a failure remove what was added.
 
     The store is marked meanwhile: a process that is killed removes nothing.
     """
     page: FilePage | None = None
+    checked = await _check(source, report)
+    report(Planned({source.collection.name: checked.count}))
+    await require_whole(target)
     mark = Filling.begun("load", source.name, (source.collection.name,))
     async with filling(target, mark) as under_way:
         await target.execute(Ensure((source.collection,)))
@@ -267,7 +270,7 @@ async def _undoable(source: _Source, target: Backend, report: Reporter, total: i
                 await undo.add(each)
 
             try:
-                return await _add_all(source, add, report, total)
+                return await _add_all(source, add, report, checked.count)
             except BaseException as error:
                 text = await _removed(undo)
                 under_way.begun = undo.left > 0
@@ -293,14 +296,27 @@ async def _removed(undo: Undo) -> str:
     return "what had been added was removed again"
 
 
+async def _check(source: _Source, report: Reporter, pages: int | None = None) -> Digest:
+    """Raise RefusedValueError for a bad row of the file, or of its first pages; write nothing."""
+    found = drawn(source.checked(pages))
+    digest, _ = await walk(
+        Stage.CHECK, source.collection, found, report, share=lambda: source.file.share
+    )
+    return digest
+
+
 async def _add_all(
     source: _Source,
     add: Callable[[FilePage], Awaitable[None]],
     report: Reporter,
-    total: int,
+    total: int | None = None,
 ) -> Digest:
-    pages = drawn(source.pages())
-    digest, _ = await walk(Stage.COPY, source.collection, pages, report, total=total, handle=add)
+    digest, _ = await walk(
+        *(Stage.COPY, source.collection, drawn(source.pages()), report),
+        total=total,
+        handle=add,
+        share=lambda: source.file.share,
+    )
     return digest
 
 

@@ -56,6 +56,7 @@ from healthstore.transfer import (
     TransferEvent,
     load,
 )
+from healthstore.transfer.pages import PAGE_ROWS
 
 FOODS = Collection(
     "foods",
@@ -470,13 +471,45 @@ async def test_a_cancelled_load_stores_nothing(tmp_path: Path, kind: type[Watche
 
 
 async def test_events_tell_what_happens(rows: Path) -> None:
-    """Every row is checked, then every row is stored."""
+    """Where nothing can be taken back every row is checked, and counted, before one is stored."""
     events: list[TransferEvent] = []
-    await load(rows, FOODS, await opened(), food, on_event=events.append)
+    await load(rows, FOODS, Plain(await opened()), food, on_event=events.append)
     stages = [(each.stage, each.rows) for each in events if isinstance(each, CollectionFinished)]
     assert stages == [("check", 100), ("copy", 100)]
     assert Planned({"foods": 100}) in events
     assert isinstance(events[-1], Finished)
+
+
+async def test_a_long_file_is_read_once_where_there_are_units(tmp_path: Path) -> None:
+    """Only its first page is checked before; how much of it is read is told all the time."""
+    path = written(tmp_path / "foods.jsonl", [{"code": code} for code in range(PAGE_ROWS + 2)])
+    events: list[TransferEvent] = []
+    await load(path, FOODS, await opened(), food, on_event=events.append)
+    stages = [(each.stage, each.rows) for each in events if isinstance(each, CollectionFinished)]
+    assert stages == [("check", PAGE_ROWS), ("copy", PAGE_ROWS + 2)]
+    assert all(each.share for each in events if isinstance(each, PageMoved))
+
+
+async def test_what_is_wrong_in_a_file_is_told_before_what_a_store_refuses(
+    tmp_path: Path, target: Backend
+) -> None:
+    """A key that comes twice stands in the first page, a bad row in the last: the row is told."""
+    codes: list[dict[str, object]] = [{"code": code} for code in range(2 * PAGE_ROWS)]
+    codes[1] = {"code": 0}
+    twice = await refused(written(tmp_path / "twice.jsonl", codes), target)
+    assert isinstance(twice, DuplicateKeyError)
+    codes[-1] = {"code": "x"}
+    both = await refused(written(tmp_path / "both.jsonl", codes), target)
+    assert isinstance(both, RefusedValueError)
+    assert both.message.startswith(f"line {2 * PAGE_ROWS}: ")
+
+
+async def test_a_file_of_something_else_makes_no_collection(tmp_path: Path) -> None:
+    """Its first row is refused, and the store is as it was."""
+    target = Watched(await opened())
+    with pytest.raises(RefusedValueError, match="line 1"):
+        await load(written(tmp_path / "f.jsonl", [{"code": "x"}]), FOODS, target, food)
+    assert target.seen == []
 
 
 @pytest.mark.parametrize(
