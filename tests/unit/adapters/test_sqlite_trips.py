@@ -18,7 +18,7 @@ import pytest
 from healthstore.adapters.sql.adapter import SqlSession
 from healthstore.adapters.sql.sqlite import SqliteAdapter
 from healthstore.adapters.sql.sqlite.driver import in_one_trip
-from healthstore.adapters.sql.sqlite.thread import CallThread
+from healthstore.adapters.sql.sqlite.thread import CallThread, Turns
 from healthstore.errors import DuplicateKeyError, HealthstoreError
 from healthstore.model.limits import _MAX_FIELDS
 from healthstore.model.ops import (
@@ -347,3 +347,42 @@ async def test_a_thread_holds_nothing_of_what_it_has_answered() -> None:
             assert function() is None
     finally:
         thread.end(lambda: None)
+
+
+async def test_who_reads_for_long_is_waited_for_no_more() -> None:
+    """A short read begins, and ends, while a long one still has the turn."""
+    turns, inside, may_end = Turns(), threading.Event(), threading.Event()
+
+    def read_for_long() -> None:
+        with turns.taken():
+            inside.set()
+            may_end.wait()
+
+    def read() -> None:
+        with turns.taken():
+            pass
+
+    long = asyncio.ensure_future(asyncio.to_thread(read_for_long))
+    await asyncio.to_thread(inside.wait)
+    try:
+        for _ in range(3):
+            await asyncio.to_thread(read)
+        assert not long.done()
+    finally:
+        may_end.set()
+        await long
+
+
+async def test_a_turn_ends_with_what_had_it() -> None:
+    """Whoever fails gives it to the next one, and nobody else is inside meanwhile."""
+    turns = Turns()
+
+    def fail() -> None:
+        with turns.taken():
+            assert turns._lock.locked()
+            raise LookupError
+
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            fail()
+        assert not turns._lock.locked()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from copy import copy
 from dataclasses import replace
 from math import inf
@@ -31,6 +31,7 @@ from healthstore.adapters.sql.sqlite.driver import (
     open_file,
     replaced,
 )
+from healthstore.adapters.sql.sqlite.thread import Turns
 from healthstore.errors import (
     Condition,
     ConfigurationError,
@@ -101,6 +102,7 @@ class SqliteAdapter(SqlAdapter):
         self._file = File(path)
         self._busy_seconds = busy_seconds
         self._pool_options = pool
+        self._turns = Turns()
 
     async def connect(self) -> None:
         """Open the file and check that it can be written durably."""
@@ -153,9 +155,13 @@ class SqliteAdapter(SqlAdapter):
 
         What was written to a file that is gone is reported as unknown.
         """
-        found = await in_one_trip(
-            session.connection, lambda: super(SqliteAdapter, self).run(session, op)
-        )
+        reads = session.pool is self.readers
+
+        async def work() -> R:
+            with self._turns.taken() if reads else nullcontext():
+                return await super(SqliteAdapter, self).run(session, op)
+
+        found = await in_one_trip(session.connection, work)
         if op.effect is not Effect.READ and not session.in_transaction:
             self._require_kept(session)
         return found

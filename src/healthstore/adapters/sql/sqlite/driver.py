@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from errno import EACCES, EPERM, EROFS
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, TypeAlias, TypeVar, cast
@@ -147,17 +147,14 @@ class _SqliteConnection:
         self, insert: BulkInsert, rows: Iterable[Row], count: int, *, last: bool = False
     ) -> None:
         del last
-        listed = list(rows)
-        row = insert.single.removeprefix(insert.head)
-        done = 0
+        made, row = iter(rows), insert.single.removeprefix(insert.head)
         for size in (max(_TOGETHER, _VALUES // len(insert.columns)), _TOGETHER, 1):
-            whole = count - (count - done) % size
-            if done < whole:
-                together = f"{insert.head}{', '.join([row] * size)}"
-                starts = range(done, whole, size)
-                chunks = [[*chain.from_iterable(listed[at : at + size])] for at in starts]
-                await self._do(partial(_execute_each, together, chunks))
-                done = whole
+            times, count = divmod(count, size)
+            together = f"{insert.head}{', '.join([row] * size)}" if times else ""
+            for _ in range(times):
+                # As they are made: what has gone in need not be kept until the end.
+                values = [*chain.from_iterable(islice(made, size))]
+                await self._do(partial(_execute, together, values))
 
     async def run(self, sql: str) -> None:
         await self.fetch(sql, ())
@@ -255,8 +252,8 @@ class _SqliteConnection:
                 last()
 
 
-def _execute_each(sql: str, rows: Sequence[Row], inner: sqlite3.Connection) -> None:
-    inner.executemany(sql, rows)
+def _execute(sql: str, values: Row, inner: sqlite3.Connection) -> None:
+    inner.execute(sql, values)
 
 
 def _closed() -> sqlite3.ProgrammingError:
