@@ -49,6 +49,7 @@ CONTENDERS: Mapping[str, Known] = {
     "asyncpg": Known("raw_postgresql", "asyncpg", ("postgresql",), raw=True),
     "aiomysql": Known("raw_mysql", "aiomysql", ("mysql", "mariadb"), "on_aiomysql", raw=True),
     "aiosqlite": Known("raw_sqlite", "aiosqlite", ("sqlite",), raw=True),
+    "aiosqlite-locked": Known("raw_sqlite", "aiosqlite", ("sqlite",), "locked"),
     "pymongo": Known("raw_mongodb", "pymongo", ("mongodb",), raw=True),
     "asyncmy": Known("raw_mysql", "asyncmy", ("mysql", "mariadb"), "on_asyncmy"),
     "sqlalchemy-core": Known("sqlalchemy_core", "sqlalchemy", _SQL),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, Any, cast
 from uuid import UUID
 
@@ -82,6 +83,7 @@ async def opened(url: BackendURL) -> AsyncGenerator[_Healthstore, None]:
 
     Many rows are one transaction where the driver's documented way is one: not on MongoDB.
     """
-    async with DatabaseManager(text_of(url)) as db:
+    sized = replace(url, options={**url.options, "pool_size": str(POOL)})
+    async with DatabaseManager(text_of(sized)) as db:
         await db.initialize(StoredReading)
         yield _Healthstore(db.repository(StoredReading), atomic=url.scheme != "mongodb")

@@ -5,6 +5,7 @@ https://aiosqlite.omnilib.dev/en/stable/
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from benchmarks.contender import BATCH
 from benchmarks.reading import Reading
 from healthstore.abc import BackendURL
 
-__all__ = ("opened",)
+__all__ = ("locked", "opened")
 
 _CREATE = """
 PRAGMA journal_mode=WAL;
@@ -116,9 +117,44 @@ class _Aiosqlite:
             return {kind: (count, mean) for kind, count, mean in await cursor.fetchall()}
 
 
+class _Locked(_Aiosqlite):
+    """The same with transactions of their own, which tasks must take turns for."""
+
+    uses = "one connection, each write and its commit under a lock; executemany for many rows"
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        super().__init__(connection)
+        self._writing = asyncio.Lock()
+
+    async def insert(self, own: Reading) -> None:
+        async with self._writing:
+            await super().insert(own)
+
+    async def update(self, identity: UUID, value: float, note: str) -> None:
+        async with self._writing:
+            await super().update(identity, value, note)
+
+    async def delete(self, identity: UUID) -> None:
+        async with self._writing:
+            await super().delete(identity)
+
+
 @asynccontextmanager
 async def opened(url: BackendURL) -> AsyncGenerator[_Aiosqlite, None]:
     """Open a connection to an empty file."""
+    async with _connected(url) as connection:
+        yield _Aiosqlite(connection)
+
+
+@asynccontextmanager
+async def locked(url: BackendURL) -> AsyncGenerator[_Aiosqlite, None]:
+    """Open a connection to an empty file, with a lock for its writers."""
+    async with _connected(url) as connection:
+        yield _Locked(connection)
+
+
+@asynccontextmanager
+async def _connected(url: BackendURL) -> AsyncGenerator[aiosqlite.Connection, None]:
     async with aiosqlite.connect(url.database, iter_chunk_size=BATCH) as connection:
         await connection.executescript(_CREATE)
-        yield _Aiosqlite(connection)
+        yield connection

@@ -8,8 +8,9 @@ says which error it is; if it sees none, a concurrent writer was between the two
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, repeat
 from typing import Any, cast
 from uuid import UUID
 
@@ -46,6 +47,7 @@ __all__ = (
 
 PART = 1_000
 """Documents of one request, where others than a failing one may stay."""
+_FIRST_PARTS = (200, 300, 500)  # so that the server begins while most are still to be written
 _UNDER_WAY = 2
 # How often a single write is tried again when concurrent writers change the document.
 _RACES = 5
@@ -87,21 +89,21 @@ async def insert_in_parts(
     the first error is raised, as ``ours`` translates it, when none is under way any more. Its
     outcome is NOT_APPLIED only if that holds for each request.
     """
-    waiting = iter(range(0, len(op.documents), PART))
+    waiting = _parts(op.documents)
     stored = False
     errors: list[HealthstoreError] = []
 
     async def one_by_one() -> None:
         nonlocal stored
         task = asyncio.current_task()
-        for start in waiting:
+        for part in waiting:
             # The driver may drop a cancellation: see MongoAdapter.run.
             if task is not None and task.cancelling():
                 raise asyncio.CancelledError
             if errors:
                 return
             try:
-                await _insert(session, codec, op.documents[start : start + PART])
+                await _insert(session, codec, part)
             except Exception as error:  # noqa: BLE001 - raised below
                 known = error if isinstance(error, HealthstoreError) else ours(error)
                 errors.append(known)
@@ -115,6 +117,15 @@ async def insert_in_parts(
         if stored or any(each.outcome is not Outcome.NOT_APPLIED for each in errors):
             first.outcome = Outcome.UNKNOWN
         raise first
+
+
+def _parts(documents: Sequence[Document]) -> Iterator[Sequence[Document]]:
+    start = 0
+    for size in chain(_FIRST_PARTS, repeat(PART)):
+        if start >= len(documents):
+            return
+        yield documents[start : start + size]
+        start += size
 
 
 async def _insert(session: Session, codec: Codec, documents: Sequence[Document]) -> None:

@@ -31,7 +31,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy import cast as cast_to
 from sqlalchemy.types import NULLTYPE, TypeEngine
 
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Converter, Dialect, Row
@@ -212,18 +211,13 @@ class Statements:
 
         return self._compile(("update", tuple(names), versioned), build)
 
-    def patch(self, op: Patch, *, numbered: bool = False) -> Compiled:
-        """Set and increment one document, guarded, and return it; for :meth:`patch_values`.
-
-        With ``numbered``, its row ends with a number, which is the last value, and a document
-        that somebody else holds is left out.
-        """
+    def patch(self, op: Patch) -> Compiled:
+        """Set and increment one document, guarded, and return it; for :meth:`patch_values`."""
         sets = tuple([name for name, _ in op.sets])
         increments = tuple([name for name, _ in op.increments])
         versioned = op.versions is not None
-        key = ("patch", sets, increments, versioned, numbered)
+        key = ("patch", sets, increments, versioned)
         place = len(sets) + len(increments)  # of the id, after the values
-        last = place + versioned + 1
 
         def build() -> ClauseElement:
             table = self._table
@@ -232,20 +226,13 @@ class Statements:
                 parameter = _parameter(each, table.c[name])
                 values[name] = parameter if name in sets else table.c[name] + parameter
             clause: ColumnElement[bool] = table.c.id == _parameter(place, table.c.id)
-            if numbered:
-                free = select(table.c.id).where(clause)
-                free = free.with_for_update(key_share=True, skip_locked=True)
-                clause = table.c.id == free.scalar_subquery()
             if versioned:
                 clause = and_(clause, table.c.version == _parameter(place + 1, table.c.version))
             for name in increments:
                 if self.collection.nullable(name):
                     clause = and_(clause, table.c[name].is_not(None))
             statement = update(table).where(clause).values(values)
-            if self._dialect.read_back:
-                return statement
-            number = cast_to(bindparam(str(last), type_=_INTEGER), _INTEGER)
-            return statement.returning(*table.c, *([number] if numbered else ()))
+            return statement if self._dialect.read_back else statement.returning(*table.c)
 
         def read() -> ClauseElement:
             table = self._table
@@ -258,6 +245,14 @@ class Statements:
         reading = self._compile(("changed", place), read)
         sql = self._dialect.read_back.format(update=changing.sql, select=reading.sql)
         return Compiled(sql, changing.places + reading.places)
+
+    def patches(
+        self, op: Patch, build: Callable[[Table, Collection, Patch], ClauseElement]
+    ) -> Compiled:
+        """Change many documents as ``op`` changes one, by a statement of the dialect's own."""
+        names = (tuple([name for name, _ in part]) for part in (op.sets, op.increments))
+        key = ("patches", *names, op.versions is not None)
+        return self._compile(key, lambda: build(self._table, self.collection, op))
 
     def patch_values(self, op: Patch) -> list[Any]:
         """Return what the statement of a single patch binds."""

@@ -19,7 +19,8 @@ from healthstore.adapters.sql.dialect import Connection
 from healthstore.adapters.sql.errors import misconfigured
 from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.adapters.sql.postgres.dialect import POSTGRESQL
-from healthstore.adapters.sql.postgres.driver import dial, fetch_each
+from healthstore.adapters.sql.postgres.driver import dial
+from healthstore.adapters.sql.postgres.joint import joint_update
 from healthstore.errors import ConfigurationError
 from healthstore.model.ops import Delete, Get, Insert, Patch, Patches
 from healthstore.model.values import Document
@@ -109,20 +110,17 @@ class PostgresAdapter(SqlAdapter):
         return tuple([identity in gone for identity in op.ids])
 
     async def patches(self, session: SqlSession, op: Patches) -> tuple[tuple[Document] | None, ...]:
-        """Send the statements of single patches one after the other, as one transaction.
+        """Change documents that nobody else holds, each another one, by one statement.
 
         What a row lacks of a guard, or of being free, is told by its absence.
         """
-        if session.in_unit:
+        if session.in_unit or len({each.ids for each in op.patches}) < len(op.patches):
             return await super().patches(session, op)
         statements = self.statements(op.collection)
-        compiled = statements.patch(op.patches[0], numbered=True)
-        # By id: two requests that want the same rows take them in one order.
-        numbered = sorted(enumerate(op.patches), key=lambda place: place[1].ids[0].int)
-        rows = [
-            compiled.bind([*statements.patch_values(each), number]) for number, each in numbered
-        ]
-        found = await fetch_each(session.connection, compiled.sql, rows)
+        compiled = statements.patches(op.patches[0], joint_update)
+        rows = [[*statements.patch_values(each), at] for at, each in enumerate(op.patches)]
+        values = compiled.bind([*zip(*rows, strict=True)])
+        found = await session.connection.fetch(compiled.sql, values)
         results: list[tuple[Document] | None] = [None] * len(rows)
         documents = statements.documents([tuple(row)[:-1] for row in found])
         for row, document in zip(found, documents, strict=True):

@@ -33,6 +33,7 @@ from healthstore.adapters.sql.convert import constant, enum_check, same
 from healthstore.adapters.sql.dialect import Converter, Dialect
 from healthstore.adapters.sql.errors import Failure, Verdict, clearest
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
+from healthstore.adapters.sql.postgres.joint import element_of
 from healthstore.model.json import sorted_json
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Json, Kind, uuid_of
@@ -139,12 +140,7 @@ def _constant(value: Any, column: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _among(column: ColumnElement[Any], values: ColumnElement[Any]) -> ColumnElement[bool]:
-    kind = column.type
-    # An array has no collation, length or places of its own: the column's count.
-    element = Text() if isinstance(kind, String) else kind
-    if isinstance(kind, Numeric) and not isinstance(kind, Double):
-        element = Numeric()
-    return column == any_(cast_to(values, postgresql.ARRAY(element)))
+    return column == any_(cast_to(values, postgresql.ARRAY(element_of(column.type))))
 
 
 def _sum_columns(column: ColumnElement[Any], field: FieldType) -> tuple[ColumnElement[Any], ...]:

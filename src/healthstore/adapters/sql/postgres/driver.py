@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter, itemgetter
-from typing import Any, cast
+from typing import Any
 
 import asyncpg
 
@@ -14,7 +14,7 @@ from healthstore.abc.url import BackendURL
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Connection, Row
 from healthstore.adapters.sql.pool import hang_up
 
-__all__ = ("dial", "fetch_each")
+__all__ = ("dial",)
 
 _CLOSE_SECONDS = 0.2
 _LOCK_WAIT_SECONDS = 10  # for a row's lock
@@ -31,10 +31,6 @@ class _PostgresConnection:
     async def fetch(self, sql: str, parameters: Row) -> Sequence[Row]:
         rows: Sequence[Row] = await self._inner.fetch(sql, *parameters)
         return rows
-
-    async def fetch_each(self, sql: str, rows: Sequence[Row]) -> Sequence[Row]:
-        found: Sequence[Row] = await self._inner.fetchmany(sql, rows)
-        return found
 
     async def execute(self, sql: str, parameters: Row, *, last: bool = False) -> int:
         del last
@@ -88,11 +84,6 @@ class _PostgresConnection:
 
     def abandon(self) -> None:
         hang_up(self._inner._transport)  # noqa: SLF001 - terminate() needs the loop
-
-
-async def fetch_each(connection: Connection, sql: str, rows: Sequence[Row]) -> Sequence[Row]:
-    """Run a statement for each row of parameters in one trip, all or none; return all rows."""
-    return await cast("_PostgresConnection", connection).fetch_each(sql, rows)
 
 
 async def dial(

@@ -1,0 +1,81 @@
+"""Changes of many documents, each by its own values, as one statement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    ClauseElement,
+    ColumnElement,
+    Integer,
+    Numeric,
+    String,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.types import Double, TypeEngine
+
+from healthstore.model.ops import Patch
+from healthstore.model.schema import Collection
+
+__all__ = ("element_of", "joint_update")
+
+
+def element_of(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return the type of an array's elements that are compared with, or put into, a column.
+
+    It has no collation, length or places of its own: those of the column count, and a cast to
+    others would cut a value without a word.
+    """
+    if isinstance(kind, String):
+        return Text()
+    if isinstance(kind, Numeric) and not isinstance(kind, Double):
+        return Numeric()
+    return kind
+
+
+def joint_update(table: Table, collection: Collection, patch: Patch) -> ClauseElement:
+    """Set and increment documents by arrays: one for each value of ``patch``, as it binds them.
+
+    A last array has a number for each document, which its row ends with. A document that is
+    missing, that a guard keeps or that somebody else holds is left out. Rows are locked first,
+    in order of their ids, so that nobody is waited for
+    (https://www.postgresql.org/docs/current/sql-select.html#SQL-FOR-UPDATE-SHARE).
+    """
+    sets = [name for name, _ in patch.sets]
+    increments = [name for name, _ in patch.increments]
+    guarded = ["version"] if patch.versions is not None else []
+    bound = [table.c[name] for name in (*sets, *increments, "id", *guarded)]
+    kinds = [*(element_of(each.type) for each in bound), Integer()]
+    arrays = [
+        cast(bindparam(str(place), type_=ARRAY(kind)), ARRAY(kind))
+        for place, kind in enumerate(kinds)
+    ]
+    named = [f"p{place}" for place in range(len(kinds))]
+    wanted = func.unnest(*arrays).table_valued(*named).render_derived(name="wanted")
+    given = [wanted.c[each] for each in named]
+    identity = len(sets) + len(increments)
+    free = (
+        select(table.c.id)
+        .where(table.c.id == any_(arrays[identity]))
+        .order_by(table.c.id)
+        .with_for_update(key_share=True, skip_locked=True)
+        .cte("free")
+    )
+    clauses: list[ColumnElement[bool]] = [
+        table.c.id == free.c.id,
+        table.c.id == given[identity],
+        *(table.c[name] == given[identity + 1] for name in guarded),
+        *(table.c[name].is_not(None) for name in increments if collection.nullable(name)),
+    ]
+    values: dict[str, ColumnElement[Any]] = dict(zip(sets, given, strict=False))
+    for name, step in zip(increments, given[len(sets) :], strict=False):
+        values[name] = table.c[name] + step
+    return update(table).where(*clauses).values(values).returning(*table.c, given[-1])
