@@ -34,7 +34,7 @@ class StoredReading(Entity, collection="readings", indexes=[Index("owner", "take
 
 
 class _Healthstore:
-    uses = f"a pool of {POOL}, add_many for many rows"
+    uses = f"a pool of {POOL}, on SQLite of 4 readers (the default); add_many for many rows"
     returns = "entity, a pydantic model"
 
     def __init__(self, readings: Repository[StoredReading], *, atomic: bool) -> None:
@@ -83,7 +83,8 @@ async def opened(url: BackendURL) -> AsyncGenerator[_Healthstore, None]:
 
     Many rows are one transaction where the driver's documented way is one: not on MongoDB.
     """
-    sized = replace(url, options={**url.options, "pool_size": str(POOL)})
-    async with DatabaseManager(text_of(sized)) as db:
+    if url.hosts:
+        url = replace(url, options={**url.options, "pool_size": str(POOL)})
+    async with DatabaseManager(text_of(url)) as db:
         await db.initialize(StoredReading)
         yield _Healthstore(db.repository(StoredReading), atomic=url.scheme != "mongodb")

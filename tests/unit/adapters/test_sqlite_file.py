@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar, TypeVar
@@ -403,3 +404,34 @@ async def test_patches_and_batches_are_checked_too(backend: SqliteAdapter, path:
         await backend.execute(Patch(NOTES, (UUID(int=1),), sets=(("text", "x"),)))
     with pytest.raises(UnavailableError):
         await backend.execute(Ensure((NOTES,)))
+
+
+@pytest.mark.parametrize("log", [b"delete", b"wal"])
+async def test_a_file_of_another_program_is_left_as_it_is_until_something_is_made(
+    path: Path, log: bytes
+) -> None:
+    """To open it and to look changes no byte; the first collection brings the log."""
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(f"PRAGMA journal_mode={log.decode()}")
+        other.execute("CREATE TABLE things (name TEXT)")
+        other.commit()
+    before = await asyncio.to_thread(path.read_bytes)
+    adapter = SqliteAdapter("sqlite", path)
+    await adapter.open()
+    prober = adapter.prober()
+    await prober.connect()
+    await prober.check()
+    await prober.close()
+    with pytest.raises(ConfigurationError, match="is not there"):
+        await adapter.execute(CountDocuments(NOTES))
+    assert await asyncio.to_thread(path.read_bytes) == before
+    await adapter.execute(Ensure((NOTES,)))
+    await adapter.execute(Insert(NOTES, (note(1),)))
+    await adapter.close()
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert other.execute("SELECT count(*) FROM things").fetchone() == (0,)
+    again = SqliteAdapter("sqlite", path)
+    await again.open()
+    assert await again.execute(CountDocuments(NOTES)) == 1
+    await again.close()

@@ -121,7 +121,8 @@ SQLITE = Questions(
             Wanted(
                 frozenset({"wal"}),
                 "readers and the writer wait for each other",
-                "use a local file system that supports shared memory",
+                "use a local file system that supports shared memory; a file that another program "
+                "has made changes with the first collection in it",
             ),
         ),
     }

@@ -321,6 +321,7 @@ SQLITE = Dialect(
         for read_only in (False, True)
     },
     begin_write="BEGIN IMMEDIATE",
-    admin=(("BEGIN IMMEDIATE",), ("COMMIT",), ("ROLLBACK",)),
+    # The log is nothing new to a file of ours; one that others have made gets it here.
+    admin=(("PRAGMA journal_mode=WAL", "BEGIN IMMEDIATE"), ("COMMIT",), ("ROLLBACK",)),
     classify=_classify,
 )

@@ -19,6 +19,7 @@ from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Connection,
 from healthstore.adapters.sql.errors import misconfigured
 from healthstore.adapters.sql.sqlite.thread import CallThread
 from healthstore.errors import Condition, ConfigurationError, UnavailableError
+from healthstore.model.catalog import CATALOG
 
 __all__ = (
     "READ_BLOB",
@@ -47,6 +48,8 @@ _FORBIDDEN = frozenset({EACCES, EPERM, EROFS})
 # SQLite takes 32,766 values; the widest collection has 500 fields.
 _TOGETHER = 20
 _VALUES = 4_000
+# Whether a file holds tables, and none of ours.
+_OTHERS = f"SELECT max(name) NOTNULL AND NOT max(name = '{CATALOG.name}') FROM sqlite_master"
 _STEP = 0.001  # seconds between two interruptions of what does not end
 
 
@@ -377,16 +380,16 @@ def _forbidden(what: str, path: Path, error: OSError) -> ConfigurationError:
 
 
 async def _prelude(connection: Connection) -> None:
-    for pragma in (
-        f"busy_timeout={_BUSY_MILLISECONDS}",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "trusted_schema=OFF",
-        "cache_size=-4096",
-    ):
-        await connection.run(f"PRAGMA {pragma}")
-    for name, wanted in (("foreign_keys", 1), ("synchronous", 2), ("journal_mode", "wal")):
+    await connection.run(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
+    ((others,),) = await connection.fetch(_OTHERS, ())
+    # The log would stay in the file for good: what is only looked at is left as it is. It comes
+    # with the catalog, see `SQLITE.admin`.
+    log = {} if others else {"journal_mode": "WAL"}
+    settings = {**log, "synchronous": "FULL", "foreign_keys": "ON", "trusted_schema": "OFF"}
+    for name, value in {**settings, "cache_size": "-4096"}.items():
+        await connection.run(f"PRAGMA {name}={value}")
+    kept = {"foreign_keys": 1, "synchronous": 2, **dict.fromkeys(log, "wal")}
+    for name, wanted in kept.items():
         ((value,),) = await connection.fetch(f"PRAGMA {name}", ())
         if value != wanted:
             raise misconfigured(

@@ -69,9 +69,10 @@ class Turns:
 
     @contextmanager
     def taken(self) -> Generator[None, None, None]:
-        """Lend the turn, or go without after 5 ms at most."""
-        left = _TURN - (monotonic() - self._began)
-        held = self._lock.acquire(timeout=max(left, 0))
+        """Lend the turn, or go without while somebody has had it for 5 ms."""
+        held = self._lock.acquire(blocking=False)
+        while not held and (left := self._began + _TURN - monotonic()) > 0:
+            held = self._lock.acquire(timeout=left)
         if held:
             self._began = monotonic()
         try:
