@@ -120,7 +120,7 @@ class _Source:
     """A file's rows as documents: complete, canonical, as declared, and of ``most`` bytes."""
 
     def __init__(self, file: RowFile, convert: Convert, documents: Documents, most: int) -> None:
-        self.file, self.name = file, file.name
+        self.file = file
         self.collection = file.collection
         self._most = most
         self._convert = convert
@@ -259,7 +259,7 @@ async def _undoable(source: _Source, target: Backend, report: Reporter) -> Diges
     checked = await _check(source, report)
     report(Planned({source.collection.name: checked.count}))
     await require_whole(target)
-    mark = Filling.begun("load", source.name, (source.collection.name,))
+    mark = Filling.begun("load", source.file.name, (source.collection.name,))
     async with filling(target, mark) as under_way:
         await target.execute(Ensure((source.collection,)))
         with Undo(source.collection, target) as undo:

@@ -157,7 +157,7 @@ class _SqliteConnection:
             for _ in range(times):
                 # As they are made: what has gone in need not be kept until the end.
                 values = [*chain.from_iterable(islice(made, size))]
-                await self._do(partial(_execute, together, values))
+                await self.execute(together, values)
 
     async def run(self, sql: str) -> None:
         await self.fetch(sql, ())
@@ -253,10 +253,6 @@ class _SqliteConnection:
         for last in (partial(inner.execute, "SELECT 1"), inner.close):
             with suppress(sqlite3.Error):
                 last()
-
-
-def _execute(sql: str, values: Row, inner: sqlite3.Connection) -> None:
-    inner.execute(sql, values)
 
 
 def _closed() -> sqlite3.ProgrammingError:

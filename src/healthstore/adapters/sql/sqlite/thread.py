@@ -14,10 +14,10 @@ from typing import Any, TypeAlias, TypeVar
 __all__ = ("CallThread", "Turns")
 
 T = TypeVar("T")
-# A call, and what is told its end: how to settle the future, and with what.
-_Tell: TypeAlias = Callable[[str, object], None]
 # Seconds: as long as Python lets a thread go on that others wait for (sys.getswitchinterval).
 _TURN = 0.005
+# A call, and what is told its end: how to settle the future, and with what.
+_Tell: TypeAlias = Callable[[str, object], None]
 _Queue: TypeAlias = SimpleQueue[tuple[Callable[[], object], _Tell] | None]
 
 
