@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar, TypeVar
@@ -21,6 +22,7 @@ from healthstore.adapters.sql.adapter import SqlSession
 from healthstore.adapters.sql.pool import PoolOptions
 from healthstore.adapters.sql.sqlite import SqliteAdapter
 from healthstore.adapters.sql.sqlite import adapter as sqlite_adapter
+from healthstore.adapters.sql.sqlite.dialect import SQLITE
 from healthstore.errors import (
     Condition,
     ConfigurationError,
@@ -435,3 +437,21 @@ async def test_a_file_of_another_program_is_left_as_it_is_until_something_is_mad
     await again.open()
     assert await again.execute(CountDocuments(NOTES)) == 1
     await again.close()
+
+
+async def test_a_place_without_a_log_is_refused_before_anything_is_made(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file of another program is as it was; some file systems cannot hold the log."""
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE things (name TEXT)")
+    before = await asyncio.to_thread(path.read_bytes)
+    _, *rest = SQLITE.admin
+    admin = (("BEGIN IMMEDIATE",), *rest)  # as SQLite then does: it stays as it is, and says so
+    adapter = SqliteAdapter("sqlite", path)
+    monkeypatch.setattr(adapter, "dialect", replace(SQLITE, admin=admin))
+    await adapter.open()
+    with pytest.raises(ConfigurationError, match="journal_mode"):
+        await adapter.execute(Ensure((NOTES,)))
+    await adapter.close()
+    assert await asyncio.to_thread(path.read_bytes) == before

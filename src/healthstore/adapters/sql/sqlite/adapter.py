@@ -30,6 +30,7 @@ from healthstore.adapters.sql.sqlite.driver import (
     on_its_file,
     open_file,
     replaced,
+    require_log,
 )
 from healthstore.adapters.sql.sqlite.thread import Turns
 from healthstore.errors import (
@@ -169,6 +170,7 @@ class SqliteAdapter(SqlAdapter):
     @asynccontextmanager
     async def _changing(self, lent: Lent) -> AsyncGenerator[SqlSession, None]:
         async with super()._changing(lent) as session:
+            await require_log(session.connection)  # before anything is made in the file
             yield session
         self._require_kept(session)
 

@@ -31,6 +31,7 @@ __all__ = (
     "on_its_file",
     "open_file",
     "replaced",
+    "require_log",
 )
 
 T = TypeVar("T")
@@ -386,9 +387,18 @@ async def _prelude(connection: Connection) -> None:
         await connection.run(f"PRAGMA {name}={value}")
     kept = {"foreign_keys": 1, "synchronous": 2, **dict.fromkeys(log, "wal")}
     for name, wanted in kept.items():
-        ((value,),) = await connection.fetch(f"PRAGMA {name}", ())
-        if value != wanted:
-            raise misconfigured(
-                f"SQLite does not keep PRAGMA {name}",
-                hint="use a local file system that supports locks and shared memory",
-            )
+        await _require_kept(connection, name, wanted)
+
+
+async def require_log(connection: Connection) -> None:
+    """Raise ConfigurationError if the file has no write-ahead log, since its place cannot hold one."""
+    await _require_kept(connection, "journal_mode", "wal")
+
+
+async def _require_kept(connection: Connection, name: str, wanted: object) -> None:
+    ((value,),) = await connection.fetch(f"PRAGMA {name}", ())
+    if value != wanted:
+        raise misconfigured(
+            f"SQLite does not keep PRAGMA {name}",
+            hint="use a local file system that supports locks and shared memory",
+        )
