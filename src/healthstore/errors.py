@@ -7,6 +7,7 @@
     │   ├── MissingDriverError        a driver or an extra is not installed
     │   ├── CapabilityError           the backend cannot do what was asked, and says so first
     │   └── SchemaMismatchError       what is stored was made from another definition
+    │       └── SchemaChangeError     more than additive changes are needed
     ├── InvalidRequestError           refused before any I/O
     │   ├── UnknownFieldError         no such field (with a did-you-mean)
     │   └── RefusedValueError         a value that not every backend keeps exactly
@@ -66,6 +67,7 @@ __all__ = (
     "OutcomeUnknownError",
     "ReadOnlyError",
     "RefusedValueError",
+    "SchemaChangeError",
     "SchemaMismatchError",
     "SerializationError",
     "StaleVersionError",
@@ -207,6 +209,15 @@ class SchemaMismatchError(ConfigurationError):
     """A stored collection was made from another definition than the one that is asked for."""
 
     code = "HS-1003"
+
+
+class SchemaChangeError(SchemaMismatchError):
+    """A change of a definition may lose data, or needs some, and was asked for as an additive one.
+
+    Nothing was changed.
+    """
+
+    code = "HS-1004"
 
 
 class InvalidRequestError(HealthstoreError):

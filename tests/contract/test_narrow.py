@@ -11,7 +11,9 @@ from healthstore.abc import Backend, Capabilities
 from healthstore.adapters.memory import MemoryAdapter
 from healthstore.testing.contract import ContractTests
 
-NARROW = Capabilities(durable=False, transactions=False, references=False, serializable=False)
+NARROW = Capabilities(
+    durable=False, transactions=False, references=False, serializable=False, alters=False
+)
 
 
 class NarrowAdapter(MemoryAdapter):

@@ -4,7 +4,7 @@ An author writes the connection (``connect``, ``disconnect``, ``ping``), session
 ``begin_session``, ``commit_session``, ``rollback_session``), ``translate`` for errors, and the
 operations ``existing``, ``create``, ``get``, ``insert``, ``replace``, ``delete`` and ``find``.
 ``patch``, ``patches``, ``count`` and ``aggregate`` have plain versions here, which a database can
-do better; ``prober`` and ``pool`` have modest ones. An optional ``part(session)``, an asynchronous
+do better, and ``alter`` is refused until it is written; ``prober`` and ``pool`` have modest ones. An optional ``part(session)``, an asynchronous
 context that undoes what failed in it (a savepoint), lets tests roll back on this backend.
 """
 
@@ -36,6 +36,7 @@ from healthstore.errors import (
     HealthstoreError,
     LifecycleError,
     Outcome,
+    StaleVersionError,
 )
 from healthstore.model import evaluate
 from healthstore.model.catalog import (
@@ -44,11 +45,13 @@ from healthstore.model.catalog import (
     from_definition,
     require_makeable,
     require_same,
+    require_unaltered,
     to_document,
 )
 from healthstore.model.filling import collections_only
 from healthstore.model.ops import (
     Aggregate,
+    Alter,
     Batch,
     CountDocuments,
     Delete,
@@ -231,6 +234,20 @@ class Adapter(ABC, Generic[S]):
             beyond = Test("id", Operator.GT, page[-1]["id"])
             page_filter = normalise(where & beyond, collection.nullable)
 
+    async def alter(self, session: S, before: Collection, after: Collection) -> None:
+        """Make a collection of one definition into one of another, by additive changes.
+
+        What is done already is passed over: a change that was cut short is completed. Where the
+        session is a transaction it is done in that. An adapter without it does not have the
+        capability ``alters``.
+        """
+        del session, before
+        raise CapabilityError(
+            "this adapter has no way to change the definition of a collection",
+            hint="declare Capabilities(alters=False), or write alter()",
+            entity=after.entity,
+        )
+
     # --- the backend -----------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -405,6 +422,28 @@ class Adapter(ABC, Generic[S]):
             if row is not None:
                 require_same(row, collection)
 
+    async def _run_alter(self, session: S, op: Alter) -> bool:
+        """Alter the collection, and last its row in the catalog: until then it is as before.
+
+        The row's version tells of two that alter at once: the first one is the one that counts.
+        """
+        identity = catalog_id(op.after.name)
+        (row,) = await self.get(session, Get(CATALOG, (identity,)))
+        if not require_unaltered(row, op.before, op.after):
+            return False
+        assert row is not None
+        await self.alter(session, op.before, op.after)
+        version = cast(int, row["version"])
+        altered = {**to_document(op.after), "version": version + 1}
+        try:
+            (done,) = await self.replace(session, Replace(CATALOG, (altered,), (version,)))
+        except StaleVersionError:
+            done = False
+        if not done:
+            (row,) = await self.get(session, Get(CATALOG, (identity,)))
+            require_unaltered(row, op.after, op.after)
+        return done
+
     async def _run_batch(self, session: S, op: Batch) -> tuple[Any, ...]:
         operations: tuple[Op[Any], ...] = op.operations
         return tuple([await self._run_part(session, each, Phase.STEP) for each in operations])
@@ -420,6 +459,7 @@ class Adapter(ABC, Generic[S]):
 
     _handlers: ClassVar[dict[type, Callable[[Any, Any, Any], Coroutine[Any, Any, object]]]] = {
         Ensure: lambda self, session, op: self._run_ensure(session, op),
+        Alter: lambda self, session, op: self._run_alter(session, op),
         Batch: lambda self, session, op: self._run_batch(session, op),
         Get: lambda self, session, op: self.get(session, op),
         Insert: lambda self, session, op: self.insert(session, op),

@@ -35,6 +35,8 @@ class Capabilities:
     """References are enforced, also against concurrent writers."""
     serializable: bool = True
     """Units can run at ``Isolation.SERIALIZABLE``; ``SNAPSHOT`` comes with transactions."""
+    alters: bool = True
+    """A collection's definition can be changed where it is; see :class:`~healthstore.model.ops.Alter`."""
     max_document_bytes: int = MOST_BYTES
     """Bytes of the largest document; ``healthstore.model.size`` says what counts."""
     coalesced: frozenset[type[Op[Any]]] = frozenset()

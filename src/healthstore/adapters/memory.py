@@ -240,6 +240,15 @@ class _Session:
         table.put(identity, document)
         self.written.setdefault((collection.name, identity), old)
 
+    def alter(self, after: Collection) -> None:
+        """Give a collection another definition; documents get what is new in it."""
+        table = self.table(after)
+        altered = _Table(after)
+        given = _packed(after, {name: after.field(name).default for name in after.names})
+        for identity, row in table.rows.items():
+            altered.put(identity, {name: row.get(name, given[name]) for name in after.names})
+        self.tables[after.name] = altered
+
     def undo(self) -> None:
         """Restore every document as it was before."""
         for name, identity in self.written:  # free the keys that were taken since
@@ -338,6 +347,9 @@ class MemoryAdapter(Adapter[_Session]):
         if session.serializable:
             raise _conflict()
         current = _Session(self._tables)
+        for name, _ in session.written:
+            if session.before[name].collection is not self._tables[name].collection:
+                raise _conflict()  # it has another definition by now
         for name, identity in session.written:
             seen = session.before[name].rows.get(identity)
             now = self._tables[name].rows.get(identity)
@@ -374,6 +386,11 @@ class MemoryAdapter(Adapter[_Session]):
     async def create(self, session: _Session, collection: Collection) -> None:
         """Add an empty table."""
         session.tables.setdefault(collection.name, _Table(collection))
+
+    async def alter(self, session: _Session, before: Collection, after: Collection) -> None:
+        """Put a table of the new definition, with all documents, in the place of the old one."""
+        del before
+        session.alter(after)
 
     async def get(self, session: _Session, op: Get) -> tuple[Document | None, ...]:
         """Return copies of documents by id."""

@@ -87,8 +87,19 @@ class CatalogLayer(Layer):
         return self._execute_required(op)
 
     async def _execute_required(self, op: Op[R]) -> R:
+        if op.effect is Effect.ADMIN:
+            return await self._execute_change(op)
         await self._require(op)
-        result = await self.inner.execute(op)
+        return await self.inner.execute(op)
+
+    async def _execute_change(self, op: Op[R]) -> R:
+        """Run a change of the schema; what was known of the store may be otherwise then."""
+        await self._require_whole()
+        try:
+            result = await self.inner.execute(op)
+        finally:
+            if not isinstance(op, Ensure):
+                self.forget()
         if isinstance(op, Ensure):
             self._known.agreed.update({each.name: each for each in op.collections})
         return result
@@ -125,9 +136,6 @@ class CatalogLayer(Layer):
                 agreed.pop(each.name, None)
 
     async def _require(self, op: Op[Any]) -> None:
-        if isinstance(op, Ensure):
-            await self._require_whole()
-            return
         agreed = self._known.agreed
         unknown = [each for each in _named(op) if agreed.get(each.name) != each]
         if unknown:
@@ -189,7 +197,8 @@ class CatalogNoticeLayer(Layer):
         try:
             return await self.inner.execute(op)
         finally:
-            if op.effect is not Effect.READ and (isinstance(op, Ensure) or CATALOG in _named(op)):
+            changes = op.effect is Effect.WRITE and CATALOG in _named(op)
+            if changes or op.effect is Effect.ADMIN:
                 self._changed()
 
 

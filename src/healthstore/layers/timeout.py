@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from healthstore.abc.backend import Backend, Executor, Unit, UnitOptions
 from healthstore.abc.layer import Layer, LayeredUnit
 from healthstore.abc.unit import deadline_exceeded
-from healthstore.model.ops import Effect, Op
+from healthstore.model.ops import Alter, Effect, Op
 
 __all__ = ("TimeoutLayer",)
 
@@ -21,6 +21,7 @@ R = TypeVar("R")
 class TimeoutLayer(Layer):
     """Ends each operation after ``seconds``; a change of the schema after ``admin_seconds``.
 
+    An :class:`~healthstore.model.ops.Alter` says itself how long it may take.
     The operation is cancelled and DeadlineExceededError raised; of a write the outcome is
     unknown then, unless it was part of a unit, which can only be rolled back.
     """
@@ -39,7 +40,7 @@ class TimeoutLayer(Layer):
 
     async def execute(self, op: Op[R]) -> R:
         """Run the operation below, within its deadline."""
-        async with self._within(op.effect):
+        async with self._within(op.effect, _deadline(op)):
             return await self.inner.execute(op)
 
     async def open(self) -> None:
@@ -62,14 +63,20 @@ class TimeoutLayer(Layer):
         return _BoundedUnit(self.over(unit), unit, partial(self._within, Effect.ADMIN))
 
     @asynccontextmanager
-    async def _within(self, effect: Effect, *, changes: bool = True) -> AsyncGenerator[None]:
-        """Give a block the time that an effect has."""
+    async def _within(
+        self, effect: Effect, seconds: float | None = None, *, changes: bool = True
+    ) -> AsyncGenerator[None]:
+        """Give a block the time that an effect has, unless it has another."""
         try:
-            async with asyncio.timeout(self._seconds[effect]):
+            async with asyncio.timeout(seconds or self._seconds[effect]):
                 yield
         except TimeoutError:
             write = changes and effect is not Effect.READ
             raise deadline_exceeded(write).at(backend=self.name) from None
+
+
+def _deadline(op: Op[Any]) -> float | None:
+    return op.deadline if isinstance(op, Alter) else None
 
 
 class _BoundedUnit(LayeredUnit):

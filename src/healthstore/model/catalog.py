@@ -12,6 +12,7 @@ from typing import Any, cast
 from uuid import UUID, uuid5
 
 from healthstore.errors import ConfigurationError, SchemaMismatchError, UnknownFieldError
+from healthstore.model.change.difference import changes_between
 from healthstore.model.description import definition, described_field
 from healthstore.model.json import canonical_json
 from healthstore.model.query import And, Filter, Not, Operator, Or, Test
@@ -35,12 +36,14 @@ __all__ = (
     "from_definition",
     "require_makeable",
     "require_same",
+    "require_unaltered",
     "to_document",
 )
 
 DIFFERENCE_HINT = (
     "db.schema.plan() and healthstore schema diff show each change and its effect; "
-    "move the data to a new database, or change the entity back"
+    "db.schema.evolve() applies additive ones; for others move the data to a new database, "
+    "or change the entity back"
 )
 # Any fixed namespace does: ids of catalog rows must be the same in every store.
 _NAMESPACE = UUID("0b1f6c5e-5d0e-5f0a-9c2b-7a4a4c2f6d10")
@@ -243,3 +246,28 @@ def require_same(row: Document, wanted: Collection) -> None:
         hint=DIFFERENCE_HINT,
         entity=wanted.entity,
     )
+
+
+def require_unaltered(row: Document | None, before: Collection, after: Collection) -> bool:
+    """Return whether a row of the catalog still has the definition that is to be changed.
+
+    False: it has the one that it is to have, defaults included. Raises ConfigurationError if there
+    is no such collection, and SchemaMismatchError if it has yet another definition.
+    """
+    if row is None:
+        raise ConfigurationError(
+            f"there is no collection {after.name!r}",
+            hint="call initialize() with its entity first",
+            entity=after.entity,
+        )
+    stored = from_definition(row["definition"])
+    if not changes_between(stored, after):
+        return False
+    found = differences(before, stored)
+    if found:
+        raise SchemaMismatchError(
+            f"the stored collection {after.name!r} is another one by now: {'; '.join(found)}",
+            hint="compare again: db.schema.plan(), healthstore schema diff",
+            entity=after.entity,
+        )
+    return True

@@ -21,6 +21,7 @@ from healthstore.model.values import Document, Value
 
 __all__ = (
     "Aggregate",
+    "Alter",
     "Avg",
     "Batch",
     "Count",
@@ -82,6 +83,29 @@ class Ensure(Op[Ensured]):
 
     effect = Effect.ADMIN
     collections: tuple[Collection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alter(Op[bool]):
+    """Make a collection of one definition into one of another; return whether it was to be done.
+
+    The two differ by additive changes only, which no document stands against. Documents that are
+    there get the default of a field that is new, or null. What is stored may be ``after`` already:
+    then nothing is done. Anything else than ``before`` raises SchemaMismatchError. Where the
+    database can, all is done in one transaction; elsewhere what was begun and not ended is
+    completed by asking again, and serves as ``before`` meanwhile.
+    """
+
+    effect = Effect.ADMIN
+    before: Collection
+    after: Collection
+    deadline: float = 3600.0
+    """Seconds that it may take: a large collection may have to be copied."""
+
+    @property
+    def collection(self) -> Collection:
+        """The definition that the collection is to have."""
+        return self.after
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +337,7 @@ class Batch(Op[tuple[Any, ...]]):
 
 Operation: TypeAlias = (
     Ensure
+    | Alter
     | Get
     | Insert
     | Replace

@@ -11,6 +11,7 @@ from typing import Any
 
 from healthstore.model.ops import (
     Aggregate,
+    Alter,
     Batch,
     CountDocuments,
     Delete,
@@ -71,6 +72,10 @@ def _pieces(op: Op[Any]) -> _Pieces:
 def _ensure(op: Ensure) -> _Pieces:
     yield "ensure "
     yield from _listed(collection.name for collection in op.collections)
+
+
+def _alter(op: Alter) -> _Pieces:
+    yield f"alter {op.after.name}"
 
 
 def _get(op: Get) -> _Pieces:
@@ -140,6 +145,7 @@ def _batch(op: Batch) -> _Pieces:
 
 _WRITERS: Mapping[type[Op[Any]], Callable[[Any], _Pieces]] = {
     Aggregate: _aggregate,
+    Alter: _alter,
     Batch: _batch,
     CountDocuments: _count,
     Delete: _delete,

@@ -10,8 +10,9 @@ Inside it a service works as ever: an operation that fails leaves the others alo
 parts are savepoints, so this needs a database that has them: PostgreSQL, MySQL, MariaDB, SQLite.
 
 What differs from a real run: there is one connection, so concurrent transactions run one after
-the other and never conflict; nothing is committed, so no other manager sees it; and a call that
-is cancelled while it runs (by a deadline, say) loses the whole transaction.
+the other and never conflict; nothing is committed, so no other manager sees it; no definition is
+changed (``evolve`` is refused); and a call that is cancelled while it runs (by a deadline, say)
+loses the whole transaction.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from healthstore.abc.backend import Backend, Capabilities, Unit, UnitOptions
@@ -121,6 +122,11 @@ class RollbackLayer(Layer):
         self._there: set[Collection] = set()
         self._parts: list[_Part] = []
         self._turn = asyncio.Condition()  # to use the session; told when a unit has ended
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the adapter promises, but that a definition can be changed: MySQL would commit."""
+        return replace(super().capabilities, alters=False)
 
     async def open(self) -> None:
         """Open the adapter."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from healthstore.errors import Condition, Outcome, ReadOnlyError
 from healthstore.layers.read_only import ReadOnlyLayer
 from healthstore.layers.retry import RetryLayer
 from healthstore.model.ops import (
+    Alter,
     Batch,
     CountDocuments,
     Delete,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 WRITES: tuple[Operation, ...] = (
     Ensure((PEOPLE,)),
+    Alter(PEOPLE, replace(PEOPLE, indexes=())),
     Insert(PEOPLE, (person(1),)),
     Replace(PEOPLE, (person(1),)),
     Patch(PEOPLE, (uuid4(),), (("name", "x"),)),

@@ -199,8 +199,8 @@ class MongoAdapter(Adapter[Session]):
     async def session(self, effect: Effect) -> AsyncGenerator[Session]:
         """Lend the database; a handler that writes several documents opens a transaction."""
         del effect
-        async with asyncio.timeout(self._options.timeout):
-            yield Session(self._database)
+        async with asyncio.timeout(self._options.timeout) as limit:
+            yield Session(self._database, limit=limit)
 
     async def begin_session(self, options: UnitOptions) -> Session:
         """Start a transaction when there is a place; its snapshot is that of its first operation."""
@@ -307,6 +307,19 @@ class MongoAdapter(Adapter[Session]):
         codec = Codec(collection)
         await schema.create(session.database.driver, codec)
         self._codecs[collection] = codec
+        self._references.expire()
+
+    async def alter(self, session: Session, before: Collection, after: Collection) -> None:
+        """Change validator, documents and indexes; each step may be repeated.
+
+        It takes as long as there are documents, so only the caller's deadline counts.
+        """
+        assert session.limit is not None
+        session.limit.reschedule(None)
+        codec = Codec(after)
+        await schema.alter(session.database.driver, before, codec)
+        self._codecs.pop(before, None)
+        self._codecs[after] = codec
         self._references.expire()
 
     async def _codec(self, session: Session, collection: Collection) -> Codec:

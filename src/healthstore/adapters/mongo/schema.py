@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Coroutine, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from bson import encode
@@ -14,6 +15,7 @@ from bson.codec_options import CodecOptions
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from pymongo import IndexModel
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
@@ -25,11 +27,12 @@ from healthstore.errors import CapabilityError
 from healthstore.model.schema import Collection, Field, Unique
 from healthstore.model.values import FieldType, Kind
 
-__all__ = ("create", "index_models", "validator")
+__all__ = ("alter", "create", "index_models", "validator")
 
 _NAMESPACE_EXISTS = 48
 _ATTEMPTS = 6
 _PAUSE = 0.1  # seconds
+_PAGE = 5_000  # documents that are filled together
 _REPEATED = frozenset({Meaning.CONFLICT, Meaning.INTERNAL})
 _STANDARD: CodecOptions[Stored] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
 _JSON_TYPES = ("object", "array", "string", "int", "long", "double", "bool")
@@ -73,15 +76,17 @@ def _property(each: Field) -> Stored:
     return described
 
 
-def validator(codec: Codec) -> Stored:
+def validator(codec: Codec, optional: Container[str] = ()) -> Stored:
     """Return the validator of a collection: its fields and no others, types, and the checks.
+
+    A document may lack the ``optional`` fields.
 
     An expression keeps others out: not every server knows ``additionalProperties``.
     """
     collection = codec.collection
     types: Stored = {
         "bsonType": "object",
-        "required": [key_of(name) for name in collection.names],
+        "required": [key_of(name) for name in collection.names if name not in optional],
         "properties": {
             key_of(each.name): described
             for each in collection.fields
@@ -133,9 +138,74 @@ async def create(database: AsyncDatabase[Stored], codec: Codec) -> None:
     When several processes do it at once, some servers end all but one of them with a conflict
     or a deadlock. Each step may be repeated, so that it is, a few times.
     """
+    await _repeated(lambda: _create(database, codec))
+
+
+async def alter(database: AsyncDatabase[Stored], before: Collection, codec: Codec) -> None:
+    """Make a collection into that of another definition, as far as that has not been done.
+
+    Programs of the old definition write meanwhile: a new field is one that a document may lack,
+    until all have been filled, and at last one that it must have: from then on the server refuses
+    documents without it, and what was written in between is filled. While a unique index is made
+    anew, as when a field of it may be null from now on, the key is not kept.
+    """
+    after = codec.collection
+    new = {name: after.field(name).default for name in after.names if name not in before.by_name}
+    filling = {key_of(name): codec.write(name, value) for name, value in new.items()}
+    if filling:
+        await _repeated(lambda: _set_validator(database, after, validator(codec, new)))
+        await _fill(database, after, filling)
+    else:
+        await _repeated(lambda: _set_validator(database, after, validator(codec)))
+    await _repeated(lambda: _drop_indexes(database, before, after))
+    await _repeated(lambda: _create_indexes(database, after))
+    if filling:
+        await _repeated(lambda: _set_validator(database, after, validator(codec)))
+        await _fill(database, after, filling)
+
+
+async def _fill(
+    database: AsyncDatabase[Stored], collection: Collection, filling: Mapping[str, Any]
+) -> None:
+    """Give every document the fields that it lacks, page by page in order of id."""
+    there = database[collection.name]
+    lacking = {"$or": [{key: {"$exists": False}} for key in filling]}
+    beyond: Mapping[str, Any] = {}
+    while True:
+        where = {"$and": [beyond, lacking]} if beyond else lacking
+        found = there.find(where, {"_id": True}, sort=[("_id", 1)], limit=_PAGE)
+        ids = [each["_id"] for each in await found.to_list()]
+        if not ids:
+            return
+        for key, value in filling.items():
+            page = {"_id": {"$in": ids}, key: {"$exists": False}}
+            await _repeated(partial(_set, there, page, key, value))
+        beyond = {"_id": {"$gt": ids[-1]}}
+
+
+async def _set(
+    there: AsyncCollection[Stored], where: Mapping[str, Any], key: str, value: object
+) -> None:
+    await there.update_many(where, {"$set": {key: value}})
+
+
+async def _drop_indexes(
+    database: AsyncDatabase[Stored], before: Collection, after: Collection
+) -> None:
+    """Drop the indexes that are gone, or are to be others of the same name."""
+    wanted = {str(each.document["name"]): each.document for each in index_models(after)}
+    present = await database[after.name].index_information()
+    for each in index_models(before):
+        name = str(each.document["name"])
+        if name in present and wanted.get(name) != each.document:
+            await database[after.name].drop_index(name)
+
+
+async def _repeated(step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Take a step that may be taken twice; again, if others were in its way."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            await _create(database, codec)
+            await step()
         except OperationFailure as error:
             if attempt == _ATTEMPTS or meaning_of(error) not in _REPEATED:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -35,13 +36,14 @@ class Session:
     """A database, and the driver's session where a transaction is open.
 
     ``locked`` holds the documents that this transaction has locked as parents:
-    (collection, id).
+    (collection, id). ``limit`` ends an operation that has the session to itself.
     """
 
     database: Database
     transaction: AsyncClientSession | None = None
     read_only: bool = False
     locked: set[tuple[str, UUID]] = field(default_factory=set[tuple[str, UUID]])
+    limit: asyncio.Timeout | None = None
 
     def collection(self, name: str) -> AsyncCollection[Stored]:
         """Return the driver's collection."""

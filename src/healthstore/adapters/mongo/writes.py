@@ -25,7 +25,12 @@ from healthstore.adapters.mongo.reads import by_id
 from healthstore.adapters.mongo.references import lock_parents
 from healthstore.adapters.mongo.session import Session
 from healthstore.adapters.mongo.updates import guards, update
-from healthstore.errors import HealthstoreError, Outcome, SerializationError
+from healthstore.errors import (
+    HealthstoreError,
+    Outcome,
+    SchemaMismatchError,
+    SerializationError,
+)
 from healthstore.model import evaluate
 from healthstore.model.evaluate import duplicate_key
 from healthstore.model.ops import Insert, Patch, Patches, Replace
@@ -351,6 +356,11 @@ def _explained(collection: Collection, documents: Sequence[Document]) -> Generat
         if meaning is Meaning.CHECK:
             for document in documents:
                 evaluate.check_document(collection, document)
-        if meaning in {Meaning.CHECK, Meaning.DUPLICATE}:
+            raise SchemaMismatchError(
+                "the store's validator refuses a document for which every check holds",
+                hint="another program is changing the collection's definition, or has changed it: "
+                "compare them by db.schema.plan(), healthstore schema diff",
+            ) from None
+        if meaning is Meaning.DUPLICATE:
             raise translated(error, Phase.WRITE, collection) from None
         raise

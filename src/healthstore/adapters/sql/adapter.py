@@ -12,6 +12,7 @@ from healthstore.abc.adapter import Adapter
 from healthstore.abc.backend import UnitOptions
 from healthstore.abc.prober import PoolFigures, Prober, Vitals
 from healthstore.abc.unit import Phase
+from healthstore.adapters.sql.alter import alter
 from healthstore.adapters.sql.bench import SqlBench
 from healthstore.adapters.sql.compile import Lock, Statements
 from healthstore.adapters.sql.deletes import IDS, delete_rows, referenced, unguarded
@@ -197,6 +198,11 @@ class SqlAdapter(Adapter[SqlSession]):
     async def create(self, session: SqlSession, collection: Collection) -> None:
         """Create the table, its foreign keys and its indexes where they are missing."""
         await create(session.connection, self.dialect, collection)
+
+    async def alter(self, session: SqlSession, before: Collection, after: Collection) -> None:
+        """Alter the table; see :mod:`healthstore.adapters.sql.alter`."""
+        async with session.patient(self.dialect):
+            await alter(session.connection, self.dialect, before, after)
 
     def statements(self, collection: Collection) -> Statements:
         """Return the compiled statements of a collection."""

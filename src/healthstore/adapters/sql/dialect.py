@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import Column, ColumnElement
 from sqlalchemy import Dialect as Compiler
 from sqlalchemy.types import TypeEngine
 
@@ -158,6 +158,8 @@ class Dialect:
     """A check that keeps the column to the field's type where the column type alone does not."""
     constant: Callable[[Any, ColumnElement[Any]], ColumnElement[Any]]
     """What stands in DDL for an encoded value that a column is compared with."""
+    default: Callable[[Any, Column[Any]], ColumnElement[Any]]
+    """What stands in DDL for an encoded value that is a column's default."""
     among: Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[bool]]
     """The test that a column has one of the values of a list that is one parameter."""
     many: Callable[[FieldType, tuple[Any, ...]], Any]
@@ -196,6 +198,30 @@ class Dialect:
     """The query for the names of all indexes, and whether each one is whole."""
     existing_references: str | None
     """The query for the names of all foreign keys; None where one may lead to no table yet."""
+    existing_parts: tuple[str, str, str] | None
+    """The queries for the names of a table's columns, of its constraints and of its indexes.
+
+    None where a table's changes are made in one transaction: what is there is as it was defined.
+    """
+    changed_column: Callable[[Column[Any] | None, Column[Any]], Iterable[str]] | None
+    """The clauses of ALTER TABLE that make a column into another one; None where there are none.
+
+    The first one is None for a column that is there and was not to be.
+    """
+    belonging: str
+    """The query for the names of the indexes and triggers of a table, and the text of each.
+
+    Empty where no table is made anew.
+    """
+    recoded: Callable[[str, FieldType, FieldType], str]
+    """From a column's name to its values as those of another type, where a table is made anew."""
+    references_need_indexes: bool
+    """Whether an index stays as long as a foreign key on its first column has no other one."""
+    patience: tuple[tuple[str, ...], tuple[str, ...]]
+    """What surrounds an alteration: it may take long, but wait for others for seconds only.
+
+    A statement that waits for a table holds up everyone who comes later.
+    """
     checks_statements: bool
     """Whether foreign keys are checked at the end of a statement, not row by row."""
     names_references: bool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlalchemy import Table
+
 from healthstore.adapters.sql.dialect import Connection, Dialect
 from healthstore.adapters.sql.tables import (
     add_reference,
@@ -13,12 +15,12 @@ from healthstore.adapters.sql.tables import (
 )
 from healthstore.model.schema import Collection
 
-__all__ = ("create", "names")
+__all__ = ("complete_indexes", "create", "names")
 
 
-async def names(connection: Connection, query: str) -> frozenset[str]:
+async def names(connection: Connection, query: str, *values: str) -> frozenset[str]:
     """Return the names that a query for what exists gives."""
-    rows = await connection.fetch(query, ())
+    rows = await connection.fetch(query, values)
     return frozenset(_text(name) for (name,) in rows)
 
 
@@ -38,6 +40,11 @@ async def create(connection: Connection, dialect: Dialect, collection: Collectio
             await connection.run(add_reference(able[name], dialect))
     else:
         await connection.run(create_table(table, dialect, references))
+    await complete_indexes(connection, table, dialect)
+
+
+async def complete_indexes(connection: Connection, table: Table, dialect: Dialect) -> None:
+    """Create the indexes of a table that are missing, and those anew that are not whole."""
     rows = await connection.fetch(dialect.existing_indexes, ())
     whole = {_text(name): bool(valid) for name, valid in rows}
     for name, statement in create_indexes(table, dialect).items():

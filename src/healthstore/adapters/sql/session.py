@@ -40,6 +40,18 @@ class SqlSession:
         await _run_all(self.connection, succeeded)
 
     @asynccontextmanager
+    async def patient(self, dialect: Dialect) -> AsyncGenerator[None, None]:
+        """Run a block that may take long and waits for the locks of others for seconds only."""
+        before, afterwards = dialect.patience
+        await _run_all(self.connection, before)
+        try:
+            yield
+        except Exception:
+            await _roll_back(self.connection, afterwards)
+            raise
+        await _run_all(self.connection, afterwards)
+
+    @asynccontextmanager
     async def atomic(self, dialect: Dialect) -> AsyncGenerator[bool, None]:
         """Run a block in a transaction: the session's own, or a new one.
 

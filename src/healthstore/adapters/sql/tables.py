@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     CheckConstraint,
     Column,
     ColumnElement,
+    DefaultClause,
     ForeignKeyConstraint,
     Index,
     MetaData,
@@ -35,6 +36,7 @@ __all__ = (
     "create_table",
     "drop_index",
     "references_of",
+    "set_default",
     "table_of",
 )
 
@@ -192,3 +194,11 @@ def drop_index(table: Table, name: str, dialect: Dialect) -> str:
     """Return the statement that drops the index of this name."""
     (index,) = (each for each in table.indexes if each.name == name)
     return str(DropIndex(index).compile(dialect=dialect.ddl_compiler))
+
+
+def set_default(column: Column[Any], field: schema.Field, dialect: Dialect) -> None:
+    """Let a column that is added give the rows that are there its field's default."""
+    if field.default is not None:
+        encode = dialect.encoders[field.type.kind](field.type)
+        value = field.default if encode is None else encode(field.default)
+        column.server_default = DefaultClause(cast("Any", dialect.default(value, column)))

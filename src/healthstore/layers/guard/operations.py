@@ -20,9 +20,11 @@ from healthstore.layers.guard.values import (
     checked_versions,
 )
 from healthstore.model.catalog import CATALOG
+from healthstore.model.change import require_additive
 from healthstore.model.filters import checked_filter, checked_operand, checked_order
 from healthstore.model.ops import (
     Aggregate,
+    Alter,
     Batch,
     CountDocuments,
     Delete,
@@ -74,7 +76,7 @@ def _check_batch(op: Batch, store: Executor) -> Batch:
     if not store.capabilities.transactions:
         raise _needs_transactions("a batch", None)
     for each in op.operations:
-        if isinstance(each, Ensure | Batch | Aggregate):
+        if isinstance(each, Ensure | Alter | Batch | Aggregate):
             raise InvalidRequestError(
                 f"{type(each).__name__} cannot be part of a batch",
                 hint="execute it by itself, or begin a unit",
@@ -86,13 +88,33 @@ def _check_batch(op: Batch, store: Executor) -> Batch:
 def _check_ensure(op: Ensure, store: Executor) -> Ensure:
     require_distinct(op.collections)
     for each in op.collections:
-        if each.name == CATALOG.name and each != CATALOG:
-            raise ConfigurationError(
-                f"the name {each.name!r} is the library's own",
-                hint="give the entity's collection another name",
-                entity=each.entity,
-            )
+        _require_own_name(each)
         _require_references(each, store)
+    return op
+
+
+def _require_own_name(wanted: Collection) -> None:
+    if wanted.name == CATALOG.name and wanted != CATALOG:
+        raise ConfigurationError(
+            f"the name {wanted.name!r} is the library's own",
+            hint="give the entity's collection another name",
+            entity=wanted.entity,
+        )
+
+
+def _check_alter(op: Alter, store: Executor) -> Alter:
+    if not store.capabilities.alters:
+        raise CapabilityError(
+            "this backend cannot change the definition of a collection: it does not have the "
+            "capability `alters`",
+            hint="move the data to a new database",
+            entity=op.after.entity,
+        )
+    if op.before.name != op.after.name:
+        raise invalid(op.after, "a collection is altered into one of another name", "keep its name")
+    _require_own_name(op.after)
+    _require_references(op.after, store)
+    require_additive(op.before, op.after)
     return op
 
 
@@ -260,6 +282,7 @@ _UNRANKED = frozenset({Kind.JSON, Kind.BYTES, Kind.BOOLEAN, Kind.UUID})
 
 _CHECKS: dict[type, Callable[[Any, Executor], Op[Any]]] = {
     Aggregate: _check_aggregate,
+    Alter: _check_alter,
     Batch: _check_batch,
     CountDocuments: _check_count,
     Delete: _check_delete,

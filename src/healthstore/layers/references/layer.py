@@ -15,6 +15,7 @@ from healthstore.errors import (
     ForeignKeyError,
     HealthstoreError,
     Outcome,
+    SchemaMismatchError,
     SerializationError,
     UnavailableError,
 )
@@ -25,7 +26,7 @@ from healthstore.layers.references.relations import (
     read_relations,
 )
 from healthstore.layers.references.removal import Removal
-from healthstore.model.ops import Batch, Delete, Ensure, Ensured, Insert, Op, Replace
+from healthstore.model.ops import Alter, Batch, Delete, Ensure, Insert, Op, Replace
 from healthstore.model.schema import Collection
 
 __all__ = ("ReferencesLayer",)
@@ -73,7 +74,7 @@ class ReferencesLayer(Layer):
         laid.unit = unit
         return laid
 
-    async def _ensure(self, op: Ensure) -> Ensured:
+    async def _change(self, op: Op[R]) -> R:
         """Forget what is known: other collections may refer to those that were there."""
         try:
             return await self.inner.execute(op)
@@ -85,7 +86,20 @@ class ReferencesLayer(Layer):
     async def _delete(self, op: Delete) -> tuple[bool, ...]:
         if not (op.checked_references and self._holds_references):
             return await self.inner.execute(op)
-        relations = self._relations.get(self.name) or await self._known(op.collection)
+        known = self._relations.get(self.name)
+        try:
+            return await self._delete_by(op, known or await self._known(op.collection))
+        except SchemaMismatchError:
+            if known is None:
+                raise
+            self._forget()  # what refers to these documents may have another definition by now
+            if self.unit is not None:
+                raise self._conflict(
+                    op.collection, "the store's definitions have changed since the last delete"
+                ) from None
+        return await self._delete_by(op, await self._known(op.collection))
+
+    async def _delete_by(self, op: Delete, relations: Relations) -> tuple[bool, ...]:
         if relations.left_to_the_database(op.collection):
             try:
                 return await self.inner.execute(op)
@@ -149,10 +163,16 @@ class ReferencesLayer(Layer):
     def _overtaken(self, collection: Collection) -> SerializationError:
         """Return the error for a reference that was not there when the delete was planned."""
         self._forget()
-        return SerializationError(
+        return self._conflict(
+            collection,
             "a document refers to it that was not there when the delete was planned",
-            hint="repeat the whole unit; if it stays so, a table that healthstore did not make "
-            "refers to this one",
+            "; if it stays so, a table that healthstore did not make refers to this one",
+        )
+
+    def _conflict(self, collection: Collection, message: str, more: str = "") -> SerializationError:
+        return SerializationError(
+            message,
+            hint=f"repeat the whole unit{more}",
             entity=collection.entity,
             backend=self.name,
         )
@@ -228,9 +248,10 @@ class ReferencesLayer(Layer):
         return result
 
     _handlers: ClassVar[dict[type, Callable[[Any, Any], Coroutine[Any, Any, object]]]] = {
+        Alter: lambda self, op: self._change(op),
         Batch: lambda self, op: self._batch(op),
         Delete: lambda self, op: self._delete(op),
-        Ensure: lambda self, op: self._ensure(op),
+        Ensure: lambda self, op: self._change(op),
         Insert: lambda self, op: self._insert(op),
     }
 

@@ -24,6 +24,7 @@ refusal: it must be a CapabilityError and come before any I/O.
 from __future__ import annotations
 
 from healthstore.testing.contract.aggregates import TestAggregates
+from healthstore.testing.contract.alterations import TestAlterations
 from healthstore.testing.contract.annotations import TestAnnotations
 from healthstore.testing.contract.catalog import TestCatalog
 from healthstore.testing.contract.checks import TestChecks
@@ -54,6 +55,7 @@ from healthstore.testing.contract.writes import TestWrites
 __all__ = (
     "ContractTests",
     "TestAggregates",
+    "TestAlterations",
     "TestAnnotations",
     "TestCatalog",
     "TestChecks",
@@ -85,6 +87,7 @@ __all__ = (
 
 class ContractTests(
     TestAggregates,
+    TestAlterations,
     TestAnnotations,
     TestCatalog,
     TestChecks,

@@ -14,11 +14,21 @@ from hypothesis import HealthCheck, settings
 from healthstore.abc import Backend, Capabilities
 from healthstore.build import build_guard
 from healthstore.errors import CapabilityError, ConfigurationError, Outcome
-from healthstore.model.ops import Batch, Delete, Ensure, Find, Insert, Operation, Patch, Replace
+from healthstore.model.ops import (
+    Alter,
+    Batch,
+    Delete,
+    Ensure,
+    Find,
+    Insert,
+    Operation,
+    Patch,
+    Replace,
+)
 from healthstore.model.schema import Reference
 from healthstore.testing.contract._samples import PEOPLE, add, family, ids, member, person, stored
 
-__all__ = ("Contract", "laws", "needs_references", "needs_transactions")
+__all__ = ("Contract", "laws", "needs_alterations", "needs_references", "needs_transactions")
 
 T = TypeVar("T", bound="Callable[..., Coroutine[object, object, None]]")
 
@@ -123,6 +133,20 @@ async def refuses_references(store: Backend) -> None:
     await refuses(store, store.execute(changed), "`references`")
 
 
+async def refuses_alterations(store: Backend) -> None:
+    """Check that a change of a definition is refused before any I/O; nothing is altered."""
+    made = replace(PEOPLE, name=f"made_{uuid4().hex[:12]}")
+    wanted = replace(made, indexes=())
+    await refuses(store, store.execute(Alter(made, wanted)), "`alters`")
+    await store.execute(Ensure((made,)))
+    await refuses(store, store.execute(Alter(made, wanted)), "`alters`")
+    assert (await store.execute(Ensure((made,)))).present == (made.name,)
+
+
+def _alters(capabilities: Capabilities) -> bool:
+    return capabilities.alters
+
+
 def _has_transactions(capabilities: Capabilities) -> bool:
     return capabilities.transactions
 
@@ -134,6 +158,11 @@ def _has_references(capabilities: Capabilities) -> bool:
 def needs_transactions(test: T) -> T:
     """Check the promise where there are transactions, and their refusal where there are none."""
     return _needs(_has_transactions, refuses_transactions)(test)
+
+
+def needs_alterations(test: T) -> T:
+    """Check the promise where definitions can be changed, and the refusal where they cannot."""
+    return _needs(_alters, refuses_alterations)(test)
 
 
 def needs_references(test: T) -> T:

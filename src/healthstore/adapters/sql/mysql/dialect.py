@@ -9,9 +9,11 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import pymysql
-from sqlalchemy import ColumnElement, cast, func, literal_column
+from sqlalchemy import Column, ColumnElement, cast, func, literal_column
 from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.mysql import aiomysql as sqlalchemy_aiomysql
+from sqlalchemy.schema import CreateColumn
+from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.types import TypeEngine
 
 from healthstore.abc.backend import Isolation
@@ -128,6 +130,12 @@ def _sum_value(field: FieldType, values: Sequence[Any]) -> Any:
         return total
     whole = int(total)  # the sum of BIGINTs is a DECIMAL
     return timedelta(microseconds=whole) if field.kind is Kind.DURATION else whole
+
+
+def _default(value: Any, column: Column[Any]) -> ColumnElement[Any]:
+    found = constant(value, column)
+    # What is kept out of its row takes an expression only, and others a plain value alone.
+    return Grouping(found) if isinstance(column.type, mysql.LONGTEXT | mysql.LONGBLOB) else found
 
 
 # --- errors ----------------------------------------------------------------------------------
@@ -271,8 +279,17 @@ def _constraint(message: str, verdict: Verdict, collection: Collection) -> str |
 _ADMIN_LOCK = "healthstore_schema"
 
 
-def _dialect(collation: str, *, null_hides_reference: bool) -> Dialect:
-    ddl_compiler = mysql.dialect(paramstyle="named")
+def _of_table(name: str, where: str) -> str:
+    return (
+        f"SELECT {name} FROM information_schema.{where} "
+        "WHERE table_schema = DATABASE() AND table_name = %s"
+    )
+
+
+def _dialect(
+    collation: str, patience: Mapping[str, int], *, mariadb: bool, null_hides_reference: bool
+) -> Dialect:
+    ddl_compiler = mysql.dialect(paramstyle="named", is_mariadb=mariadb)
     return Dialect(
         compiler=sqlalchemy_aiomysql.dialect(),
         ddl_compiler=ddl_compiler,
@@ -288,6 +305,7 @@ def _dialect(collation: str, *, null_hides_reference: bool) -> Dialect:
         null_hides_reference=null_hides_reference,
         column_check=enum_check,
         constant=constant,
+        default=_default,
         # The driver writes a tuple as its values, one after the other.
         among=lambda column, values: column.in_([values]),
         many=lambda _, values: values,
@@ -309,6 +327,22 @@ def _dialect(collation: str, *, null_hides_reference: bool) -> Dialect:
         "WHERE table_schema = DATABASE()",
         existing_references="SELECT constraint_name FROM information_schema.table_constraints "
         "WHERE constraint_schema = DATABASE() AND constraint_type = 'FOREIGN KEY'",
+        existing_parts=(
+            _of_table("column_name", "columns"),
+            _of_table("constraint_name", "table_constraints"),
+            _of_table("DISTINCT index_name", "statistics"),
+        ),
+        changed_column=lambda _, after: (
+            f"MODIFY COLUMN {CreateColumn(after).compile(dialect=ddl_compiler)}",
+        ),
+        belonging="",
+        recoded=lambda name, *_: name,
+        references_need_indexes=True,
+        patience=(
+            tuple(f"SET @healthstore_{name} = @@SESSION.{name}" for name in patience)
+            + tuple(f"SET SESSION {name} = {value}" for name, value in patience.items()),
+            tuple(f"SET SESSION {name} = @healthstore_{name}" for name in patience),
+        ),
         checks_statements=False,
         names_references=True,
         begin={
@@ -338,6 +372,13 @@ def _dialect(collation: str, *, null_hides_reference: bool) -> Dialect:
     )
 
 
-MYSQL = _dialect("utf8mb4_0900_bin", null_hides_reference=True)
+_WAIT = {"lock_wait_timeout": 3}  # seconds
+
+MYSQL = _dialect("utf8mb4_0900_bin", _WAIT, mariadb=False, null_hides_reference=True)
 # MariaDB has no 0900 collations before 11.4; both of these compare code points and do not pad.
-MARIADB = _dialect("utf8mb4_nopad_bin", null_hides_reference=False)
+MARIADB = _dialect(
+    "utf8mb4_nopad_bin",
+    {**_WAIT, "max_statement_time": 0},  # which would end an ALTER TABLE, too
+    mariadb=True,
+    null_hides_reference=False,
+)

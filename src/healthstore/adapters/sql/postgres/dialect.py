@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, cast
 
 import asyncpg
 import msgspec
-from sqlalchemy import ColumnElement, any_, func, literal_column
+from sqlalchemy import Column, ColumnElement, any_, func, literal, literal_column
 from sqlalchemy import Dialect as Compiler
 from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects import postgresql
@@ -137,6 +137,23 @@ def _constant(value: Any, column: ColumnElement[Any]) -> ColumnElement[Any]:
     if isinstance(value, bytes):
         return literal_column(f"'\\x{value.hex()}'::bytea")
     return constant(value, column)
+
+
+def _default(value: Any, column: Column[Any]) -> ColumnElement[Any]:
+    if isinstance(column.type, postgresql.JSONB):
+        return literal(value.decode(), Text())
+    return _constant(value, column)
+
+
+def _changed_column(before: Column[Any] | None, after: Column[Any]) -> Iterator[str]:
+    name = _ddl_compiler.identifier_preparer.format_column(after)
+    was, now = (
+        None if each is None else each.type.compile(_ddl_compiler) for each in (before, after)
+    )
+    if was != now:
+        yield f"ALTER COLUMN {name} TYPE {now}"
+    if before is None or before.nullable is not after.nullable:
+        yield f"ALTER COLUMN {name} {'DROP' if after.nullable else 'SET'} NOT NULL"
 
 
 def _among(column: ColumnElement[Any], values: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -273,6 +290,7 @@ POSTGRESQL = Dialect(
     null_hides_reference=False,
     column_check=enum_check,
     constant=_constant,
+    default=_default,
     among=_among,
     many=lambda _, values: values,
     contains=lambda column, text: func.strpos(column, text) > literal_column("0"),
@@ -295,6 +313,12 @@ POSTGRESQL = Dialect(
     "WHERE relnamespace = current_schema()::regnamespace",
     existing_references="SELECT conname FROM pg_catalog.pg_constraint "
     "WHERE contype = 'f' AND connamespace = current_schema()::regnamespace",
+    existing_parts=None,
+    changed_column=_changed_column,
+    belonging="",
+    recoded=lambda name, *_: name,
+    references_need_indexes=False,
+    patience=(("SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = '3s'"), ()),
     checks_statements=True,
     names_references=True,
     begin={

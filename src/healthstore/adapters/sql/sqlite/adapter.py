@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from healthstore.abc.backend import Capabilities
+from healthstore.abc.farewell import farewell
 from healthstore.abc.options import common_options
 from healthstore.abc.prober import Vitals
 from healthstore.abc.unit import Phase
@@ -169,10 +170,23 @@ class SqliteAdapter(SqlAdapter):
 
     @asynccontextmanager
     async def _changing(self, lent: Lent) -> AsyncGenerator[SqlSession, None]:
-        async with super()._changing(lent) as session:
-            await require_log(session.connection)  # before anything is made in the file
-            yield session
-        self._require_kept(session)
+        """Change the schema on a connection of its own, while nobody else writes.
+
+        It has no foreign keys: a table that is made anew is removed first, and must not take the
+        rows along that refer to it (https://sqlite.org/lang_altertable.html, section 7).
+        """
+        async with lent as waiting:
+            connection = await self.dial_pooled()
+            try:
+                session = SqlSession(connection, waiting.pool)
+                await connection.run("PRAGMA foreign_keys = OFF")
+                await connection.run("PRAGMA legacy_alter_table = ON")
+                async with session.exclusive(self.dialect):
+                    await require_log(connection)  # before anything is made in the file
+                    yield session
+                self._require_kept(session)
+            finally:
+                await farewell(connection.discard())
 
     async def commit_session(self, session: SqlSession) -> None:
         """Commit; see :class:`SqlAdapter`."""

@@ -202,6 +202,24 @@ def _adds(field: FieldType) -> bool:
     return field.kind in _ADDED or short
 
 
+def _recoded(name: str, before: FieldType, after: FieldType) -> str:
+    """Return the values of a column in the form that more digits have; see _encode_decimal."""
+    if before.kind is not Kind.DECIMAL or after.digits <= _INTEGER_DIGITS:
+        return name
+    more = after.digits - max(before.digits, _INTEGER_DIGITS)
+    zeros, nines = "0" * more, "9" * more
+    if before.digits > _INTEGER_DIGITS:
+        first, rest = f"substr({name}, 1, 1)", f"substr({name}, 2)"
+        padding = f"CASE {first} WHEN '1' THEN '{zeros}' ELSE '{nines}' END"
+        return f"{first} || {padding} || {rest}"
+    ceiling, digits = 10**_INTEGER_DIGITS - 1, f"%0{_INTEGER_DIGITS}d"
+    return (
+        f"CASE WHEN {name} IS NULL THEN NULL "
+        f"WHEN {name} >= 0 THEN '1{zeros}' || printf('{digits}', {name}) "
+        f"ELSE '0{nines}' || printf('{digits}', {ceiling} + {name}) END"
+    )
+
+
 # --- errors ----------------------------------------------------------------------------------
 
 # Extended codes first, then primary ones (https://sqlite.org/rescode.html).
@@ -293,6 +311,7 @@ SQLITE = Dialect(
     null_hides_reference=False,
     column_check=_column_check,
     constant=constant,
+    default=constant,
     among=_among,
     many=_many,
     contains=lambda column, text: func.instr(column, text) > literal_column("0"),
@@ -311,6 +330,13 @@ SQLITE = Dialect(
     existing="SELECT name FROM sqlite_master WHERE type = 'table'",
     existing_indexes="SELECT name, 1 FROM sqlite_master WHERE type = 'index'",
     existing_references=None,
+    existing_parts=None,
+    changed_column=None,
+    belonging="SELECT name, sql FROM sqlite_master "
+    "WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql IS NOT NULL",
+    recoded=_recoded,
+    references_need_indexes=False,
+    patience=((), ()),
     checks_statements=True,
     names_references=False,
     begin={

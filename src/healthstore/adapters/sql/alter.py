@@ -1,0 +1,288 @@
+"""Altering a table: from the tables of two definitions to the statements between them.
+
+The parts of both tables are compared as the text that makes them, so what needs no statement (a
+longer text on SQLite, say) gets none. Where a database cannot alter a part, the table is made
+anew under another name, filled and put in the place of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from sqlalchemy import CheckConstraint, ClauseElement, Constraint, Index, Table, UniqueConstraint
+from sqlalchemy.schema import (
+    AddConstraint,
+    CreateColumn,
+    CreateIndex,
+    DropConstraint,
+    DropIndex,
+)
+
+from healthstore.adapters.sql.dialect import Connection, Dialect
+from healthstore.adapters.sql.schema import complete_indexes, names
+from healthstore.adapters.sql.tables import create_table, references_of, set_default, table_of
+from healthstore.errors import BackendError
+from healthstore.model.schema import Collection
+
+__all__ = ("alter",)
+
+_NEW = "healthstore_new"  # a table that is filled; it takes the place of another one
+
+
+async def alter(
+    connection: Connection, dialect: Dialect, before: Collection, after: Collection
+) -> None:
+    """Make the table of one definition into that of another, and the indexes that are missing.
+
+    Where each statement commits by itself, what is there already is passed over.
+    """
+    alteration = _Alteration(before, after, dialect)
+    if dialect.changed_column is None and alteration.needs_another_table:
+        await _make_anew(connection, dialect, alteration)
+    else:
+        there = await _There.of(connection, dialect, alteration)
+        for statement in alteration.statements(there):
+            await connection.run(statement)
+    await complete_indexes(connection, alteration.after, dialect)
+
+
+@dataclass(slots=True)
+class _There:
+    """The names of what a table has; None where that is what its definition says."""
+
+    columns: frozenset[str]
+    constraints: set[str]
+    indexes: set[str]
+
+    @classmethod
+    async def of(cls, connection: Connection, dialect: Dialect, alteration: _Alteration) -> _There:
+        """Look at a table, unless its changes are made in one transaction or not at all."""
+        if dialect.existing_parts is None:
+            return cls(
+                frozenset(alteration.columns),
+                set(alteration.constraints),
+                set(alteration.indexes),
+            )
+        columns, constraints, indexes = dialect.existing_parts
+        name = str(alteration.after.name)
+        return cls(
+            await names(connection, columns, name),
+            set(await names(connection, constraints, name)),
+            set(await names(connection, indexes, name)),
+        )
+
+
+class _Alteration:
+    """What differs between the tables of two definitions of one collection."""
+
+    def __init__(self, before: Collection, after: Collection, dialect: Dialect) -> None:
+        self.definitions = before, after
+        self.before = table_of(before, dialect)
+        self.after = table_of(after, dialect)
+        self.dialect = dialect
+        for name in set(after.names) - set(before.names):
+            set_default(self.after.columns[name], after.field(name), dialect)
+
+    def _text(self, element: ClauseElement) -> str:
+        return str(element.compile(dialect=self.dialect.ddl_compiler))
+
+    def _columns(self, table: Table) -> dict[str, str]:
+        return {each.name: self._text(CreateColumn(each)) for each in table.columns}
+
+    def _constraints(self, table: Table) -> dict[str, str]:
+        return {str(each.name): self._text(_adding(each)) for each in _named(table)}
+
+    def _indexes(self, table: Table) -> dict[str, str]:
+        return {str(each.name): self._text(CreateIndex(each)) for each in table.indexes}
+
+    @cached_property
+    def columns(self) -> Mapping[str, str]:
+        """The columns before, as the text that makes them."""
+        return self._columns(self.before)
+
+    @cached_property
+    def constraints(self) -> Mapping[str, str]:
+        """The constraints before."""
+        return self._constraints(self.before)
+
+    @cached_property
+    def indexes(self) -> Mapping[str, str]:
+        """The indexes before."""
+        return self._indexes(self.before)
+
+    @cached_property
+    def _now(self) -> tuple[Mapping[str, str], Mapping[str, str], Mapping[str, str]]:
+        after = self.after
+        return self._columns(after), self._constraints(after), self._indexes(after)
+
+    @property
+    def _changed_columns(self) -> list[str]:
+        columns, _, _ = self._now
+        return [
+            name
+            for name, text in columns.items()
+            if name in self.columns and self.columns[name] != text
+        ]
+
+    @property
+    def _own_checks(self) -> dict[str, CheckConstraint]:
+        """The checks that come with a new column and keep it to its type, by the column's name."""
+        after = self.definitions[1]
+        typed = {name: each.name for name, each in after.type_names.items()}
+        return {
+            typed[str(each.name)]: each
+            for each in _named(self.after)
+            if isinstance(each, CheckConstraint)
+            and typed.get(str(each.name), "id") not in self.before.columns
+        }
+
+    @property
+    def needs_another_table(self) -> bool:
+        """Whether more than columns with checks of their own is added, or anything but indexes goes."""
+        columns, constraints, _ = self._now
+        own = {str(each.name) for each in self._own_checks.values()}
+        kept = {name: text for name, text in constraints.items() if name not in own}
+        gone = self.columns.keys() - columns.keys()
+        changed = self._changed_columns or any(
+            self.recoded(each) != self._column(self.before, each) for each in self.columns
+        )
+        return bool(gone or changed or kept != self.constraints)
+
+    def statements(self, there: _There) -> Iterator[str]:
+        """Yield what alters the table: first goes what names columns, and last it comes."""
+        table = self._quoted(self.after)
+        yield from self._kept_indexes(there)
+        yield from self._dropped(there)
+        for name in self.columns:
+            if name not in self.after.columns and name in there.columns:
+                yield f"ALTER TABLE {table} DROP COLUMN {self._column(self.before, name)}"
+        yield from self._fields(table, there)
+        for each in _named(self.after):
+            if str(each.name) not in there.constraints | there.indexes:
+                yield self._text(_adding(each))
+                there.constraints.add(str(each.name))
+
+    def _fields(self, table: str, there: _There) -> Iterator[str]:
+        columns, _, _ = self._now
+        change = self.dialect.changed_column
+        checks = self._own_checks if change is None else {}
+        for name, text in columns.items():
+            if name not in there.columns:
+                check = checks.get(name)
+                with_check = ""
+                if check is not None:
+                    # A constraint of the column: none of a table can be added.
+                    with_check = " " + self._text(_adding(check)).partition(" ADD ")[2]
+                    there.constraints.add(str(check.name))
+                yield f"ALTER TABLE {table} ADD COLUMN {text}{with_check}"
+            elif change is not None and self.columns.get(name) != text:
+                # One that is there and was not before is left of an attempt that was cut short.
+                for clause in change(self.before.columns.get(name), self.after.columns[name]):
+                    yield f"ALTER TABLE {table} {clause}"
+
+    def _dropped(self, there: _There) -> Iterator[str]:
+        """Yield what removes constraints and indexes that are gone, or are to be others."""
+        _, constraints, indexes = self._now
+        for each in _named(self.before):
+            name = str(each.name)
+            if constraints.get(name) != self.constraints[name]:
+                if name in there.constraints | there.indexes:
+                    yield self._text(DropConstraint(each))
+                there.constraints.discard(name)
+                there.indexes.discard(name)
+        for index in self.before.indexes:
+            name = str(index.name)
+            if indexes.get(name) != self.indexes[name] and name in there.indexes:
+                yield self._text(DropIndex(index))
+                there.indexes.discard(name)
+
+    def _kept_indexes(self, there: _There) -> Iterator[str]:
+        """Yield what gives references indexes that would go with others, where they need one."""
+        if not self.dialect.references_need_indexes:
+            return
+        _, constraints, indexes = self._now
+        going = {
+            next(iter(each.columns)).name
+            for each in (*_named(self.before), *self.before.indexes)
+            if isinstance(each, UniqueConstraint | Index)
+            and each.columns
+            and {**self.constraints, **self.indexes}[str(each.name)]
+            != {**constraints, **indexes}.get(str(each.name))
+        }
+        for name, reference in references_of(self.before).items():
+            (column,) = reference.constraint.columns
+            if column.name in going and name not in there.indexes:
+                # Named as the one that the server makes by itself where there is none.
+                on = f"{self._quoted(self.before)} ({self._column(self.before, column.name)})"
+                yield f"CREATE INDEX {name} ON {on}"
+                there.indexes.add(name)
+
+    def _quoted(self, table: Table) -> str:
+        return self.dialect.ddl_compiler.identifier_preparer.format_table(table)
+
+    def _column(self, table: Table, name: str) -> str:
+        return self.dialect.ddl_compiler.identifier_preparer.format_column(table.columns[name])
+
+    def creating(self, name: str) -> str:
+        """Return the statement that makes the table anew, under another name.
+
+        What it says of itself leads to the name that it is to have.
+        """
+        text = create_table(self.after, self.dialect, references_of(self.after))
+        return text.replace(self._quoted(self.after), name, 1)
+
+    def copying(self, name: str) -> str:
+        """Return the statement that fills such a table."""
+        kept = [each for each in self.columns if each in self.after.columns]
+        columns = ", ".join(self._column(self.after, each) for each in kept)
+        values = ", ".join(map(self.recoded, kept))
+        return f"INSERT INTO {name} ({columns}) SELECT {values} FROM {self._quoted(self.before)}"
+
+    def recoded(self, name: str) -> str:
+        """Return what stands for a column's values as they are kept from now on."""
+        before, after = self.definitions
+        column, now = self._column(self.before, name), after.by_name.get(name)
+        if now is None:
+            return column
+        return self.dialect.recoded(column, before.field(name).type, now.type)
+
+
+def _named(table: Table) -> Sequence[Constraint]:
+    """Return a table's constraints but its key, in one order."""
+    named = (each for each in table.constraints if each.name is not None)
+    return sorted(named, key=lambda each: (not isinstance(each, CheckConstraint), str(each.name)))
+
+
+def _adding(constraint: Constraint) -> AddConstraint:
+    return AddConstraint(constraint, isolate_from_table=False)
+
+
+async def _make_anew(connection: Connection, dialect: Dialect, alteration: _Alteration) -> None:
+    """Put another table in the place of the first, with its rows and what others have added.
+
+    Foreign keys are off on this connection, so the rows that refer to these stay; inside of a
+    transaction they cannot be put off (https://sqlite.org/lang_altertable.html, section 7).
+    """
+    table = str(alteration.after.name)
+    quoted = dialect.ddl_compiler.identifier_preparer.format_table(alteration.after)
+    ours = tuple(alteration.indexes)
+    belonging = await connection.fetch(dialect.belonging, (table,))
+    await connection.run(alteration.creating(_NEW))
+    await connection.run(alteration.copying(_NEW))
+    counts = [
+        (await connection.fetch(f"SELECT count(*) FROM {each}", ()))[0][0]
+        for each in (quoted, _NEW)
+    ]
+    if counts[0] != counts[1]:
+        raise BackendError(
+            "a table that was made anew has not all of its rows",
+            hint="nothing was changed; report it",
+            entity=alteration.definitions[1].entity,
+        )
+    await connection.run(f"DROP TABLE {quoted}")
+    await connection.run(f"ALTER TABLE {_NEW} RENAME TO {quoted}")
+    for name, sql in belonging:
+        if name not in ours:
+            await connection.run(str(sql))
