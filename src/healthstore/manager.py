@@ -13,12 +13,18 @@ from pydantic import SecretStr
 
 from healthstore.abc.backend import Backend, Isolation, UnitOptions
 from healthstore.build import Build, build_guard, build_member, build_whole, timeout_of
-from healthstore.config.changes import changed_members
-from healthstore.config.settings import MemberSettings, Profile, Settings, settings_of
+from healthstore.config.changes import changed_members, new_settings
+from healthstore.config.settings import (
+    Evolve,
+    MemberSettings,
+    Profile,
+    Settings,
+    evolve_of,
+    settings_of,
+)
 from healthstore.entity import Entity, collection_of
 from healthstore.errors import (
     ConfigurationError,
-    InvalidRequestError,
 )
 from healthstore.events import ConfigReloaded, Event, EventBus, EventStream
 from healthstore.layers.coalesce import Apart
@@ -30,8 +36,9 @@ from healthstore.repository import Repository
 from healthstore.routing.failover import Failover
 from healthstore.routing.machine import MOCK
 from healthstore.routing.policy import FailoverPolicy, Mock
-from healthstore.routing.report import Health, Mode
+from healthstore.routing.report import Health
 from healthstore.schema import Schema
+from healthstore.schema.initialize import ensure_or_evolve
 from healthstore.statistics import OperationStatistics, Statistics
 from healthstore.switching import (
     Switch,
@@ -61,8 +68,6 @@ __all__ = ("DatabaseManager",)
 
 M = TypeVar("M", bound=Entity)
 E = TypeVar("E", bound=Event)
-# What a health report names even when there is none of it.
-_KINDS = ("mongodb", "mysql", "postgresql", "sqlite")
 
 
 class DatabaseManager:
@@ -196,7 +201,7 @@ class DatabaseManager:
     @property
     def schema(self) -> Schema:
         """How the members' definitions compare with those of the entities."""
-        return Schema(self._open_member)
+        return Schema(self._open_member, lambda: self.members)
 
     # --- life ------------------------------------------------------------------------------
 
@@ -243,27 +248,32 @@ class DatabaseManager:
         """
         return Repository(entity, self._guarded if coalesce else Apart(self._guarded))
 
-    async def initialize(self, *entities: type[Entity]) -> Ensured:
+    async def initialize(
+        self, *entities: type[Entity], evolve: Evolve | str | None = None
+    ) -> Ensured:
         """Create on the active member what the entities need, and check what is there.
 
-        Raises SchemaMismatchError if a collection was made from another definition.
+        A collection of another definition is altered if ``evolve``, by default the setting of
+        that name, is ``"additive"`` and no document can stand against it: see
+        :meth:`healthstore.schema.Schema.evolve`. Raises SchemaMismatchError otherwise.
         """
+        evolves = self._settings.evolve if evolve is None else evolve_of(evolve)
         ensure = Ensure(tuple(collection_of(entity) for entity in entities))
         if self._mock is not None:
-            on_mock = await self._prepare_mock(self._mock, ensure)
+            mock = build_guard(self._mock)
+            on_mock = await mock.execute(ensure)
+            fill, self._mock_fill = self._mock_fill, None  # once
+            if fill is not None:
+                await filled(mock, fill)
             if self.reads == MOCK:
                 self._failover.missed(ensure)
                 return on_mock
-        ensured = await self._guarded.execute(ensure)
+        if evolves is Evolve.ADDITIVE:
+            whole = await self._open_member(None)
+            ensured = await ensure_or_evolve(self._guarded, ensure, whole)
+        else:
+            ensured = await self._guarded.execute(ensure)
         self._initialized = True
-        return ensured
-
-    async def _prepare_mock(self, mock: Backend, ensure: Ensure) -> Ensured:
-        guarded = build_guard(mock)
-        ensured = await guarded.execute(ensure)
-        fill, self._mock_fill = self._mock_fill, None  # once
-        if fill is not None:
-            await filled(guarded, fill)
         return ensured
 
     @asynccontextmanager
@@ -305,19 +315,9 @@ class DatabaseManager:
         """Return what the checks last saw, without I/O; with ``probe``, check first."""
         if probe:
             await self._failover.probe()
-        route = self._failover.route
         kinds = {each.name: each.kind for each in self._settings.members}
-        return Health(
-            mode=Mode.of(route),
-            profile=str(self._settings.profile),
-            active=route.active,
-            reads=route.reads,
-            writes=route.writes,
-            reason=route.reason,
-            members=tuple(self._failover.report(name, kinds[name]) for name in self.members),
-            initialized=self._initialized,
-            last_failover=self._failover.last_failover,
-            not_configured=tuple(kind for kind in _KINDS if kind not in kinds.values()),
+        return self._failover.health(
+            kinds, profile=str(self._settings.profile), initialized=self._initialized
         )
 
     def alive(self) -> bool:
@@ -366,17 +366,7 @@ class DatabaseManager:
         ConfigurationError if more than that changed or nothing can be read again, and what
         opening a member raises; one that is down is opened when it is up again.
         """
-        if settings is None:
-            if self._reread is None:
-                raise ConfigurationError(
-                    "there is nothing to read again",
-                    hint="pass the new settings, or make the manager by from_env() or from_file()",
-                )
-            settings = self._reread()
-        if not isinstance(settings, Settings):
-            raise InvalidRequestError(
-                "reload takes settings", hint="pass Settings, or nothing to read them again"
-            )
+        settings = new_settings(settings, self._reread)
         changed = changed_members(self._settings, settings)
         new = {each.name: each for each in settings.members if each.name in changed}
         require_durable({name: self._failover.members[name] for name in changed})

@@ -31,7 +31,7 @@ from uuid import UUID
 from healthstore._portal import Portal
 from healthstore.abc.backend import Isolation
 from healthstore.build import Build
-from healthstore.config.settings import Profile, Settings
+from healthstore.config.settings import Evolve, Profile, Settings
 from healthstore.entity import Entity
 from healthstore.events import ConfigReloaded, Event
 from healthstore.events import EventStream as AsyncEventStream
@@ -45,6 +45,7 @@ from healthstore.repository.repository import Repository as AsyncRepository
 from healthstore.routing.policy import FailoverPolicy
 from healthstore.routing.report import Health
 from healthstore.schema import Schema as AsyncSchema
+from healthstore.schema.evolve import DEADLINE
 from healthstore.schema.plan import Plan
 from healthstore.statistics import OperationStatistics
 from healthstore.switching import SwitchReport
@@ -279,7 +280,7 @@ class EventStream(Iterator[Event]):
 
 
 class Schema:
-    """Compares the definitions of a manager's members with those of entities."""
+    """Compares the definitions of a manager's members with those of entities, and changes them."""
 
     def __init__(self, inner: AsyncSchema, portal: Portal) -> None:
         self._inner = inner
@@ -292,6 +293,26 @@ class Schema:
         left alone. Raises InvalidRequestError if no entity is named, or two have one collection.
         """
         return self._portal.call(self._inner.plan(*entities, member=member))
+
+    def evolve(
+        self,
+        *entities: type[Entity],
+        dry_run: bool = False,
+        members: str | Iterable[str] | None = None,
+        deadline: float = DEADLINE,
+    ) -> Plan:
+        """Make a member's collections into those of the entities; return the plan that was applied.
+
+        Only additive changes are applied, which no document stands against: SchemaChangeError
+        names others, before anything is changed. ``members`` is the active one by default, a
+        name, several, or ``"all"``. Documents that are there get the default of a new field, or
+        None. Programs of the old definition go on until they look at the store again, and are
+        refused then. What was cut short is completed by calling it again. The alteration of one
+        collection may take ``deadline`` seconds. With ``dry_run`` nothing is changed.
+        """
+        return self._portal.call(
+            self._inner.evolve(*entities, dry_run=dry_run, members=members, deadline=deadline)
+        )
 
 
 class DatabaseManager:
@@ -460,12 +481,14 @@ class DatabaseManager:
         """
         return Repository(self._inner.repository(entity, coalesce=coalesce), self._portal)
 
-    def initialize(self, *entities: type[Entity]) -> Ensured:
+    def initialize(self, *entities: type[Entity], evolve: Evolve | str | None = None) -> Ensured:
         """Create on the active member what the entities need, and check what is there.
 
-        Raises SchemaMismatchError if a collection was made from another definition.
+        A collection of another definition is altered if ``evolve``, by default the setting of
+        that name, is ``"additive"`` and no document can stand against it: see
+        :meth:`healthstore.schema.Schema.evolve`. Raises SchemaMismatchError otherwise.
         """
-        return self._portal.call(self._inner.initialize(*entities))
+        return self._portal.call(self._inner.initialize(*entities, evolve=evolve))
 
     @contextmanager
     def transaction(

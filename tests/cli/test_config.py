@@ -180,6 +180,7 @@ async def test_the_schema_is_of_the_file_that_is_read(folder: Path) -> None:
         "mock",
         "slow_seconds",
         "coalesce",
+        "evolve",
         "members",
         "pool",
         "failover",

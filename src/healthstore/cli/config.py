@@ -26,6 +26,7 @@ profile = "development"         # or "test", "production": the last refuses what
 # mock = "off"                  # or "reads", "on": data of its own when no member serves
 # slow_seconds = 0.5            # operations that take longer are reported
 # coalesce = true               # requests of several tasks that wait at once are sent together
+# evolve = "off"                # or "additive": initialize() alters what no row stands against
 
 # The first member serves the repositories, the others follow in this order.
 [[members]]
@@ -54,6 +55,9 @@ url = "sqlite:///healthstore.db"  # relative to the folder of the process; //// 
 # rise = 3                      # good checks until it may serve again
 
 # What goes before the rest in one profile; its members replace all others.
+[profiles.development]
+evolve = "additive"             # add a field to an entity, and go on
+
 # [profiles.production]
 # mock = "off"
 #

@@ -36,6 +36,7 @@ EXITS: Mapping[str, Exit] = {
     "HS-1001": Exit.MISSING,
     "HS-1002": Exit.CONFIGURATION,
     "HS-1003": Exit.CONFIGURATION,
+    "HS-1004": Exit.BEHIND,
     "HS-2000": Exit.FAILURE,
     "HS-2001": Exit.FAILURE,
     "HS-2002": Exit.FAILURE,

@@ -5,13 +5,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from healthstore.config.settings import MemberSettings, Profile, Settings, settings_of
+from healthstore.config.settings import (
+    Evolve,
+    MemberSettings,
+    Profile,
+    Settings,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from healthstore.config.origin import Origin
     from healthstore.config.read import Loaded, read_settings
 
 __all__ = (
+    "Evolve",
     "Loaded",
     "MemberSettings",
     "Origin",

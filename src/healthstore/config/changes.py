@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from healthstore.config.kinds import store
 from healthstore.config.settings import Settings
-from healthstore.errors import ConfigurationError
+from healthstore.errors import ConfigurationError, InvalidRequestError
 
-__all__ = ("changed_members",)
+__all__ = ("changed_members", "new_settings")
 
 
 def changed_members(old: Settings, new: Settings) -> tuple[str, ...]:
@@ -31,3 +33,23 @@ def changed_members(old: Settings, new: Settings) -> tuple[str, ...]:
                 backend=name,
             )
     return changed
+
+
+def new_settings(given: object, read: Callable[[], Settings] | None) -> Settings:
+    """Return the settings that are given or, if none are, what is read again.
+
+    Raises ConfigurationError if nothing can be read again, and InvalidRequestError for something
+    else than settings.
+    """
+    if given is None:
+        if read is None:
+            raise ConfigurationError(
+                "there is nothing to read again",
+                hint="pass the new settings, or make the manager by from_env() or from_file()",
+            )
+        given = read()
+    if not isinstance(given, Settings):
+        raise InvalidRequestError(
+            "reload takes settings", hint="pass Settings, or nothing to read them again"
+        )
+    return given

@@ -124,6 +124,7 @@ def masked(settings: Settings) -> dict[str, object]:
     shown: dict[str, object] = {
         "profile": settings.profile.value,
         "mock": policy.mock.value,
+        "evolve": settings.evolve.value,
         **{f"failover.{name}": getattr(policy, name) for name in SECTIONS["failover"].model_fields},
         **{f"probe.{each.name}": getattr(policy.probe, each.name) for each in fields(Probe)},
     }
@@ -292,6 +293,7 @@ def _built(values: Mapping[str, Given], members: dict[str, dict[str, Given]]) ->
         profile=general.profile,
         members=tuple(_member(name, given) for name, given in members.items()),
         policy=policy,
+        evolve=general.evolve,
     )
     _require_secret(settings.profile, settings.members, members)
     origins = {key: each.origin for key, each in values.items()} | {

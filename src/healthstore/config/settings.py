@@ -23,16 +23,18 @@ from pydantic import (
 from healthstore.abc.registry import BUILT_IN, kind_of, schemes
 from healthstore.abc.url import BackendURL, has_control_character
 from healthstore.config.kinds import OPTIONS, Option, is_durable, store
-from healthstore.errors import ConfigurationError
+from healthstore.errors import ConfigurationError, InvalidRequestError
 from healthstore.routing.machine import MOCK
 from healthstore.routing.policy import FailoverMode, FailoverPolicy, Mock
 
 __all__ = (
+    "Evolve",
     "MemberOptions",
     "MemberSettings",
     "Profile",
     "Settings",
     "Table",
+    "evolve_of",
     "named_by_kind",
     "parsed",
     "settings_of",
@@ -49,6 +51,15 @@ class Profile(StrEnum):
     DEVELOPMENT = "development"
     TEST = "test"
     PRODUCTION = "production"
+
+
+class Evolve(StrEnum):
+    """What ``initialize`` does with a collection of another definition."""
+
+    OFF = "off"
+    """It is refused."""
+    ADDITIVE = "additive"
+    """It is altered, if no document can stand against the change."""
 
 
 class Table(BaseModel):
@@ -190,6 +201,7 @@ class Settings(Table):
     profile: Profile = Profile.DEVELOPMENT
     members: tuple[MemberSettings, ...]
     policy: FailoverPolicy = Field(default_factory=FailoverPolicy)
+    evolve: Evolve = Evolve.OFF
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -261,6 +273,16 @@ def settings_of(
             "policy": policy or FailoverPolicy(),
         }
     )
+
+
+def evolve_of(given: Evolve | str) -> Evolve:
+    """Return what is asked of ``initialize``; raise InvalidRequestError if it is neither."""
+    try:
+        return Evolve(given)
+    except ValueError:
+        raise InvalidRequestError(
+            "evolve is neither 'off' nor 'additive'", hint='pass evolve="additive"'
+        ) from None
 
 
 def parsed(text: str) -> BackendURL:

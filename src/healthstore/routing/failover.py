@@ -37,8 +37,7 @@ from healthstore.routing.pages import came_from, elsewhere, placed
 from healthstore.routing.patience import patiently
 from healthstore.routing.policy import FailoverPolicy, Startup
 from healthstore.routing.refusals import no_writes, nobody, without_copy
-from healthstore.routing.report import Failover as LastFailover
-from healthstore.routing.report import MemberHealth
+from healthstore.routing.report import Health, MemberHealth
 from healthstore.routing.roster import Roster
 from healthstore.routing.traffic import Gate, Traffic, drained_all
 from healthstore.routing.unit import RoutedUnit
@@ -123,11 +122,6 @@ class Failover:
         return self._loop is not None and not self._loop.is_closed()
 
     @property
-    def last_failover(self) -> LastFailover | None:
-        """The last time that reads moved to another member."""
-        return self._roster.last_failover
-
-    @property
     def capabilities(self) -> Capabilities:
         """Those of the member that takes writes."""
         route = self._roster.route
@@ -144,6 +138,10 @@ class Failover:
     def report(self, name: str, kind: str) -> MemberHealth:
         """Return what is known about a member, without I/O."""
         return self._roster.report(name, kind)
+
+    def health(self, kinds: Mapping[str, str], *, profile: str, initialized: bool) -> Health:
+        """Return what is known about all members, whose kinds are given by name, without I/O."""
+        return self._roster.health(self.route, kinds, profile=profile, initialized=initialized)
 
     async def probe(self) -> None:
         """Check every member that is watched now, with a write and figures."""

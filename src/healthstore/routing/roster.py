@@ -34,7 +34,7 @@ from healthstore.routing.machine import (
 )
 from healthstore.routing.policy import FailoverMode, FailoverPolicy
 from healthstore.routing.report import Failover as LastFailover
-from healthstore.routing.report import MemberHealth
+from healthstore.routing.report import Health, MemberHealth, Mode
 
 __all__ = ("Roster",)
 
@@ -342,7 +342,26 @@ class Roster:
             figures=seen.figures if seen else None,
         )
 
+    def health(
+        self, route: Route, kinds: Mapping[str, str], *, profile: str, initialized: bool
+    ) -> Health:
+        """Return what is known about all members, whose kinds are given by name, without I/O."""
+        return Health(
+            mode=Mode.of(route),
+            profile=profile,
+            active=route.active,
+            reads=route.reads,
+            writes=route.writes,
+            reason=route.reason,
+            members=tuple(self.report(name, kind) for name, kind in kinds.items()),
+            initialized=initialized,
+            last_failover=self.last_failover,
+            not_configured=tuple(kind for kind in _KINDS if kind not in kinds.values()),
+        )
 
+
+# What a health report names even when there is none of it.
+_KINDS = ("mongodb", "mysql", "postgresql", "sqlite")
 _OPEN_QUESTIONS = frozenset({State.UP, State.SUSPECT})
 _EVENTS: Mapping[State, Callable[[str, State, str], Event]] = {
     State.READ_ONLY: MemberDegraded,

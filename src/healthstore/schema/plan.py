@@ -15,7 +15,7 @@ from healthstore.schema.against import standing_against
 from healthstore.transfer.filling import require_whole
 from healthstore.transfer.selection import catalog
 
-__all__ = ("Plan", "PlannedChange", "plan")
+__all__ = ("Plan", "PlannedChange", "joined", "plan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Plan:
     """
 
     store: str
-    """The name of the member that was compared."""
+    """The name of the member that was compared; of several, their names."""
     operations: tuple[PlannedChange, ...]
 
     @property
@@ -100,3 +100,9 @@ async def _against(
         return await guarded.execute(CountDocuments(there, where))
     except InvalidRequestError:
         return None  # a check of a field that is to have another type first
+
+
+def joined(plans: Sequence[Plan]) -> Plan:
+    """Return the plans of several stores as one."""
+    operations = tuple(each for one in plans for each in one.operations)
+    return Plan(", ".join(each.store for each in plans), operations)

@@ -1,0 +1,84 @@
+"""Applying a plan at once, where no document can stand against it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+from healthstore.abc.backend import Backend
+from healthstore.errors import Condition, SchemaChangeError, SerializationError
+from healthstore.layers.guard import GuardLayer
+from healthstore.model.change import CreateCollection, require_each_additive
+from healthstore.model.ops import Alter, Ensure
+from healthstore.model.schema import Collection, parents_first
+from healthstore.schema.plan import Plan, joined, plan
+from healthstore.transfer.selection import catalog
+
+__all__ = ("DEADLINE", "evolve")
+
+DEADLINE = 3600.0  # seconds for one collection: a large one is copied on some databases
+
+_ATTEMPTS = 6
+_PAUSE = 0.2  # seconds
+
+
+async def evolve(
+    stores: Sequence[Backend],
+    wanted: Sequence[Collection],
+    *,
+    dry_run: bool = False,
+    deadline: float = DEADLINE,
+) -> Plan:
+    """Make the definitions of stores into the wanted ones; return the plan that was applied.
+
+    All stores are compared first, and nothing is changed anywhere if one of them needs more than
+    additive changes: then SchemaChangeError is raised. In each, new collections are made first,
+    then others are altered, parents first. What was cut short is completed by calling it again.
+    A lock that others hold is waited for some seconds, several times; each alteration may take
+    ``deadline`` seconds. With ``dry_run`` nothing is changed.
+    """
+    plans = [await plan(each, wanted) for each in stores]
+    for store, needed in zip(stores, plans, strict=True):
+        try:
+            require_each_additive([(each.operation, each.effect) for each in needed.operations])
+        except SchemaChangeError as error:
+            raise error.at(backend=store.name) from None
+    if not dry_run:
+        for store, needed in zip(stores, plans, strict=True):
+            await _apply(store, wanted, needed, deadline)
+    return joined(plans)
+
+
+async def _apply(
+    store: Backend, wanted: Sequence[Collection], needed: Plan, deadline: float
+) -> None:
+    new = {
+        each.collection
+        for each in needed.operations
+        if isinstance(each.operation, CreateCollection)
+    }
+    changing = {each.collection for each in needed.operations} - new
+    guarded = GuardLayer(store)
+    if new:
+        await guarded.execute(Ensure(tuple(each for each in wanted if each.name in new)))
+    if changing:
+        stored = await catalog(store)
+        for each in parents_first(wanted):
+            if each.name in changing:
+                await _alter(guarded, Alter(stored[each.name], each, deadline))
+
+
+async def _alter(guarded: Backend, op: Alter) -> None:
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            await guarded.execute(op)
+        except SerializationError as error:
+            if attempt == _ATTEMPTS or error.condition is not Condition.OVERLOADED:
+                raise
+            # Everybody else who waits for the lock goes first.
+            await asyncio.sleep(random.uniform(0.5, 1) * _PAUSE * 2**attempt)  # noqa: S311 - no secret
+        else:
+            return
