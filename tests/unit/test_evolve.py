@@ -8,6 +8,7 @@ from typing import Annotated
 from uuid import UUID
 
 import pytest
+from pydantic import StringConstraints
 
 from healthstore import DatabaseManager, Entity, FailoverPolicy, Index, MaxLength, Ref, Unique, sync
 from healthstore.errors import (
@@ -261,3 +262,32 @@ async def test_a_mock_has_the_new_definition_from_the_start(url: str) -> None:
     async with DatabaseManager(url, policy=policy) as db:
         assert (await db.initialize(NewPatient, evolve="additive")).present == ("patients",)
         await db.repository(NewPatient).add(NewPatient(name="Bob"))
+
+
+async def test_a_new_collection_that_could_not_be_made_is_no_plan(url: str) -> None:
+    """One that refers to nothing is refused by the plan, before anything is changed."""
+
+    class Lost(Entity, collection="losts"):
+        at: Annotated[UUID, Ref("nowhere")]
+
+    async with DatabaseManager(url) as db:
+        await db.initialize(Patient)
+        for asked in (db.schema.plan, db.schema.evolve):
+            with pytest.raises(ConfigurationError, match="refers to 'nowhere'") as error:
+                await asked(NewPatient, Lost)
+            assert error.value.backend == "sqlite"
+        await db.repository(Patient).add(Patient(name="Ann"))
+
+
+async def test_a_default_that_its_field_refuses_is_none(url: str) -> None:
+    """Rows would get what could never be read: a value is needed first."""
+
+    class Doubtful(Entity, collection="patients"):
+        name: Annotated[str, MaxLength(40)]
+        code: Annotated[str, MaxLength(9), StringConstraints(min_length=3)] = ""
+
+    async with DatabaseManager(url) as db:
+        await db.initialize(Patient)
+        await db.repository(Patient).add(Patient(name="Ann"))
+        with pytest.raises(SchemaChangeError, match="add the field code"):
+            await db.schema.evolve(Doubtful)

@@ -24,7 +24,7 @@ from healthstore.entity.fields import Writer, own_columns, own_types, parser_of,
 from healthstore.entity.filters import spelled
 from healthstore.entity.refusals import require_class, require_kept, require_plain
 from healthstore.entity.validators import ALWAYS, constrained, has_validators, prepared
-from healthstore.errors import ConfigurationError, HealthstoreError, InvalidRequestError
+from healthstore.errors import ConfigurationError, InvalidRequestError
 from healthstore.model.definition import Column
 from healthstore.model.json import may_hold_negative_zero
 from healthstore.model.schema import Check, Collection, Field, Index, Reference, Unique
@@ -165,14 +165,20 @@ def _declared(entity: type[Entity], name: str) -> _Declared:
         canonical, together, read = _after(writer, canonical), None, parse
     # An enum's own class finds its members by their values; a literal of members does not.
     listed = {} if isinstance(annotation, type) else by_value
-    field = Field(name, kind, nullable, _default(entity, name, canonical))
+    field = Field(name, kind, nullable, _default(entity, name, parse, canonical))
     return _Declared(field, notes, parser, writer, canonical, together, read, differs, listed)
 
 
-def _default(entity: type[Entity], name: str, canonical: Canonicaliser) -> Value:
+def _default(
+    entity: type[Entity],
+    name: str,
+    parse: Callable[[object], object],
+    canonical: Canonicaliser,
+) -> Value:
     """Return the constant default of a field as it is stored; None if it has none.
 
-    One that could not be stored is none: each write that uses it is refused.
+    One that could not be stored, or that the field itself refuses, is none: each write that uses
+    it is refused.
     """
     info = entity.model_fields[name]
     if name in Entity.model_fields or info.is_required() or info.default is None:
@@ -180,8 +186,9 @@ def _default(entity: type[Entity], name: str, canonical: Canonicaliser) -> Value
     if info.default_factory is not None:
         return None
     try:
+        parse(info.default)
         return canonical(info.default)
-    except (TypeError, ValueError, HealthstoreError):
+    except Exception:  # noqa: BLE001 - a validator of the user's may fail in any way
         return None
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from healthstore.abc.backend import Backend
-from healthstore.errors import InvalidRequestError
+from healthstore.errors import ConfigurationError, InvalidRequestError
 from healthstore.layers.guard import GuardLayer
+from healthstore.layers.guard.operations import check
+from healthstore.model.catalog import require_makeable
 from healthstore.model.change import Change, ChangeEffect, State, changes, worst
-from healthstore.model.ops import CountDocuments
-from healthstore.model.schema import Collection
+from healthstore.model.ops import CountDocuments, Ensure
+from healthstore.model.schema import Collection, require_distinct
 from healthstore.schema.against import standing_against
 from healthstore.transfer.filling import require_whole
 from healthstore.transfer.selection import catalog
@@ -72,10 +74,12 @@ async def plan(backend: Backend, wanted: Sequence[Collection]) -> Plan:
     """Return what makes the definitions of a store into the wanted ones; changes nothing.
 
     Collections of the store that are not wanted are left alone. Raises IncompleteStoreError for
-    half a copy, and InvalidRequestError if two of the wanted ones have one name.
+    half a copy, InvalidRequestError if two of the wanted ones have one name, and ConfigurationError
+    for a new one that refers to nothing, or needs a capability that the store does not have.
     """
     await require_whole(backend)
     stored = await catalog(backend)
+    _require_makeable(backend, stored, wanted)
     guarded = GuardLayer(backend)
     planned: list[PlannedChange] = []
     state: State = stored
@@ -86,6 +90,21 @@ async def plan(backend: Backend, wanted: Sequence[Collection]) -> Plan:
         planned.append(PlannedChange(change, effect, rows, against))
         state = change.after(state)
     return Plan(backend.name, tuple(planned))
+
+
+def _require_makeable(
+    backend: Backend, stored: Mapping[str, Collection], wanted: Sequence[Collection]
+) -> None:
+    """Raise what initialize would raise for new collections, as far as that can be known here."""
+    require_distinct(wanted)
+    new = tuple(each for each in wanted if each.name not in stored)
+    check(Ensure(new), backend)
+    there, together = frozenset(stored), {each.name for each in wanted}
+    for each in new:
+        try:
+            require_makeable(each, None, there, together)
+        except ConfigurationError as error:
+            raise error.at(backend=backend.name) from None
 
 
 async def _against(

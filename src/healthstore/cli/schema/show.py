@@ -46,7 +46,7 @@ def _show(output: Output, collection: Collection, count: int) -> None:
         (each.name, _type(each), "yes" if each.nullable else "", _roles(collection, each.name))
         for each in collection.fields
     ]
-    title = f"{collection.name}: {count:,} documents"
+    title = f"{collection.name}: {count:,} {'document' if count == 1 else 'documents'}"
     output.table(("field", "type", "null", "keys"), rows, title=title)
     for check in collection.checks:
         output.show(f"check {check.name}: {_rule(check.rule)}")

@@ -30,7 +30,7 @@ class FieldForm:
 
     type: FieldType
     nullable: bool = False
-    default: Value = field(default=None, hash=False)
+    default: Value = field(default=None, hash=False, repr=False)
 
     @classmethod
     def of(cls, given: Field) -> FieldForm:
