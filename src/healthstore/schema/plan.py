@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from healthstore.abc.backend import Backend
-from healthstore.errors import ConfigurationError, InvalidRequestError
+from healthstore.errors import ConfigurationError
 from healthstore.layers.guard import GuardLayer
 from healthstore.layers.guard.operations import check
 from healthstore.model.catalog import require_makeable
 from healthstore.model.change import Change, ChangeEffect, State, changes, worst
 from healthstore.model.ops import CountDocuments, Ensure
 from healthstore.model.schema import Collection, require_distinct
-from healthstore.schema.against import standing_against
+from healthstore.schema.against import count_against
 from healthstore.transfer.filling import require_whole
 from healthstore.transfer.selection import catalog
 
@@ -28,11 +28,12 @@ class PlannedChange:
     effect: ChangeEffect
     rows: int
     """The number of documents of its collection when the plan was made."""
-    against: int | None
-    """How many of them stand against it, or lose something by it; None if that was not counted.
+    against: int
+    """How many of them stand against it, or lose something by it.
 
-    Counted are nulls that are forbidden, members that go, numbers with too many digits, documents
-    that break a check or lack a required field, and values that a field loses.
+    Nulls that are forbidden, members that go, texts that are too long, numbers with too many
+    digits, values of another type, documents that lack a required field, break a check, have a
+    key that another one has, or refer to nothing; and values that a field loses.
     """
 
     @property
@@ -42,7 +43,7 @@ class PlannedChange:
 
     def __str__(self) -> str:
         rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
-        if self.effect is not ChangeEffect.ADDITIVE and self.against is not None:
+        if self.effect is not ChangeEffect.ADDITIVE:
             rows = f"{self.against:,} of {rows}"
         return f"{self.collection}: {self.operation} ({self.effect}; {rows})"
 
@@ -86,7 +87,9 @@ async def plan(backend: Backend, wanted: Sequence[Collection]) -> Plan:
     for change in changes(stored, wanted):
         effect, there = change.effect(state), stored.get(change.collection)
         rows = 0 if there is None else await guarded.execute(CountDocuments(there))
-        against = await _against(guarded, change, effect, there)
+        against = 0
+        if there is not None and effect is not ChangeEffect.ADDITIVE:
+            against = await count_against(guarded, change, there, state)
         planned.append(PlannedChange(change, effect, rows, against))
         state = change.after(state)
     return Plan(backend.name, tuple(planned))
@@ -105,20 +108,6 @@ def _require_makeable(
             require_makeable(each, None, there, together)
         except ConfigurationError as error:
             raise error.at(backend=backend.name) from None
-
-
-async def _against(
-    guarded: Backend, change: Change, effect: ChangeEffect, there: Collection | None
-) -> int | None:
-    if effect is ChangeEffect.ADDITIVE or there is None:
-        return 0
-    where = standing_against(change, there)
-    if where is None:
-        return None
-    try:
-        return await guarded.execute(CountDocuments(there, where))
-    except InvalidRequestError:
-        return None  # a check of a field that is to have another type first
 
 
 def joined(plans: Sequence[Plan]) -> Plan:

@@ -8,7 +8,6 @@ from healthstore.cli.exits import Exit
 from healthstore.cli.named import find_all
 from healthstore.cli.output import Output
 from healthstore.cli.store import Store
-from healthstore.schema import PlannedChange
 
 __all__ = ("compare_schema",)
 
@@ -19,7 +18,13 @@ async def compare_schema(output: Output, store: Store, names: Sequence[str]) -> 
     async with store.observed() as db:
         plan = await db.schema.plan(*entities)
     rows = [
-        (each.collection, str(each.operation), str(each.effect), _against(each), f"{each.rows:,}")
+        (
+            each.collection,
+            str(each.operation),
+            str(each.effect),
+            f"{each.against:,}",
+            f"{each.rows:,}",
+        )
         for each in plan.operations
     ]
     if rows:
@@ -48,7 +53,3 @@ async def compare_schema(output: Output, store: Store, names: Sequence[str]) -> 
         }
     )
     return code
-
-
-def _against(change: PlannedChange) -> str:
-    return "not counted" if change.against is None else f"{change.against:,}"

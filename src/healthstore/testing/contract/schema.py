@@ -41,6 +41,14 @@ _VERSION = Field("version", FieldType(Kind.INTEGER))
 _LABEL = FieldType(Kind.TEXT, max_length=40)
 
 
+def _text(length: int) -> FieldType:
+    return FieldType(Kind.TEXT, max_length=length)
+
+
+def _decimal(digits: int, places: int) -> FieldType:
+    return FieldType(Kind.DECIMAL, digits=digits, places=places)
+
+
 def _fresh(name: str = "made") -> str:
     """Return a collection's name that no store has."""
     return f"{name}_{uuid4().hex[:12]}"
@@ -137,7 +145,7 @@ class TestSchema(Contract):
             ChangeEffect.ADDITIVE,
             ChangeEffect.ADDITIVE,
         ]
-        assert [each.against for each in made.operations] == [2, 0, 0, 2, None, 0, 0]
+        assert [each.against for each in made.operations] == [2, 0, 0, 2, 0, 0, 0]
         assert (made.store, made.effect, bool(made)) == (
             store.name,
             ChangeEffect.LOSES_DATA,
@@ -192,10 +200,82 @@ class TestSchema(Contract):
             "add the check small": 2,
             "add the check named": 1,
         }
-        short = Field("a", replace(_LABEL, max_length=9), nullable=True)
-        shorter = _things(stored.name, short, *stored.fields[3:])
-        (one,) = (await plan(store, (shorter,))).operations
-        assert (one.against, one.rows) == (None, 5)
+
+    async def test_a_plan_counts_what_no_filter_can_tell(self, store: Backend) -> None:
+        """Long texts, equal keys, other types and places, and checks of what is to come."""
+        count = 2_050  # more than two pages
+        stored = _things(
+            _fresh(),
+            Field("a", _LABEL, nullable=True),
+            Field("k", FieldType(Kind.INTEGER)),
+            Field("m", FieldType(Kind.DECIMAL, digits=8, places=2)),
+        )
+        await store.execute(Ensure((stored,)))
+        rows: tuple[Document, ...] = tuple(
+            {
+                "id": identity(number),
+                "version": 1,
+                "a": None if number % 5 == 0 else "ä" * (number % 11),
+                "k": number // 3,
+                "m": Decimal(number).scaleb(-2),
+            }
+            for number in range(count)
+        )
+        await store.execute(Insert(stored, rows, atomic=False))
+        a, k, m = stored.fields[2:]
+        new = Field("n", FieldType(Kind.INTEGER), default=4)
+        texts = [str(each["a"]) for each in rows if each["a"] is not None]
+        for wanted, change, against in (
+            ((Field("a", _text(9), nullable=True), k, m), "a", sum(len(t) > 9 for t in texts)),
+            ((Field("a", _text(9)), k, m), "a", sum(len(t) > 9 for t in texts) + count // 5),  # type: ignore[arg-type]
+            ((a, Field("k", _LABEL), m), "k", count),
+            ((a, k, Field("m", _decimal(8, 1))), "m", sum(n % 10 > 0 for n in range(count))),
+            ((a, k, Field("m", _decimal(8, 4))), "m", 0),
+        ):
+            (planned,) = (await plan(store, (_things(stored.name, *wanted),))).operations
+            assert change in str(planned.operation)
+            assert (planned.against, planned.rows) == (against, count)
+        fields = (*stored.fields[2:], new)
+        for unique, against in (
+            (Unique("a"), len(texts) - len(set(texts))),
+            (Unique("k"), count - len({each["k"] for each in rows})),
+            (
+                Unique("a", "k"),
+                len(texts) - len({(r["a"], r["k"]) for r in rows if r["a"] is not None}),
+            ),
+            (Unique("n"), count - 1),
+            (Unique("n", "k"), count - len({each["k"] for each in rows})),
+            (Unique("m"), 0),
+        ):
+            wanted_ = _things(stored.name, *fields, uniques=(unique,))
+            planned = (await plan(store, (wanted_,))).operations[-1]
+            assert (planned.operation, planned.against) == (AddUnique(stored.name, unique), against)
+        for check, against in (
+            (Check("known", F.n < 4), count),
+            (Check("known", F.n >= 4), 0),
+            (Check("known", (F.n > 4) | (F.k < 10)), count - 30),
+        ):
+            checked = replace(_things(stored.name, *fields), checks=(check,))
+            planned = (await plan(store, (checked,))).operations[-1]
+            assert (str(planned.operation)[:13], planned.against) == ("add the check", against)
+
+    @needs_references
+    async def test_a_plan_counts_references_to_nothing(self, store: Backend) -> None:
+        """A document counts if what it refers to is not there; null refers to nothing."""
+        parents = _things(_fresh(), Field("a", _LABEL))
+        children = _things(_fresh(), Field("parent", FieldType(Kind.UUID), nullable=True))
+        await store.execute(Ensure((parents, children)))
+        for number in (1, 2):
+            row: Document = {"id": identity(number), "version": 1, "a": "x"}
+            await store.execute(Insert(parents, (row,)))
+        led = (None, identity(1), identity(2), identity(2), identity(7), identity(8), identity(8))
+        for number, parent in enumerate(led, 10):
+            row = {"id": identity(number), "version": 1, "parent": parent}
+            await store.execute(Insert(children, (row,)))
+        for target, against in ((parents.name, 3), (children.name, 6)):
+            wanted = replace(children, references=(Reference("parent", target),))
+            (planned,) = (await plan(store, (wanted,))).operations
+            assert (planned.against, planned.rows) == (against, len(led))
 
     async def test_a_default_is_remembered_and_makes_no_other_definition(
         self, store: Backend
