@@ -227,7 +227,7 @@ class TestSchema(Contract):
         texts = [str(each["a"]) for each in rows if each["a"] is not None]
         for wanted, change, against in (
             ((Field("a", _text(9), nullable=True), k, m), "a", sum(len(t) > 9 for t in texts)),
-            ((Field("a", _text(9)), k, m), "a", sum(len(t) > 9 for t in texts) + count // 5),  # type: ignore[arg-type]
+            ((Field("a", _text(9)), k, m), "a", sum(len(t) > 9 for t in texts) + count // 5),
             ((a, Field("k", _LABEL), m), "k", count),
             ((a, k, Field("m", _decimal(8, 1))), "m", sum(n % 10 > 0 for n in range(count))),
             ((a, k, Field("m", _decimal(8, 4))), "m", 0),
