@@ -4,7 +4,7 @@ An author writes the connection (``connect``, ``disconnect``, ``ping``), session
 ``begin_session``, ``commit_session``, ``rollback_session``), ``translate`` for errors, and the
 operations ``existing``, ``create``, ``get``, ``insert``, ``replace``, ``delete`` and ``find``.
 ``patch``, ``patches``, ``count`` and ``aggregate`` have plain versions here, which a database can
-do better, and ``alter`` is refused until it is written; ``prober`` and ``pool`` have modest ones. An optional ``part(session)``, an asynchronous
+do better, and ``alter`` and ``drop`` are refused until they are written; ``prober`` and ``pool`` have modest ones. An optional ``part(session)``, an asynchronous
 context that undoes what failed in it (a savepoint), lets tests roll back on this backend.
 """
 
@@ -33,6 +33,7 @@ from healthstore.errors import (
     BackendError,
     CapabilityError,
     DuplicateKeyError,
+    ForeignKeyError,
     HealthstoreError,
     LifecycleError,
     Outcome,
@@ -55,6 +56,7 @@ from healthstore.model.ops import (
     Batch,
     CountDocuments,
     Delete,
+    Drop,
     Effect,
     Ensure,
     Ensured,
@@ -67,7 +69,7 @@ from healthstore.model.ops import (
     Patches,
     Replace,
 )
-from healthstore.model.query import Filter, Operator, Test, normalise
+from healthstore.model.query import ALL, Filter, Operator, Test, normalise
 from healthstore.model.schema import Collection, parents_first
 from healthstore.model.values import Document
 
@@ -246,6 +248,15 @@ class Adapter(ABC, Generic[S]):
             "this adapter has no way to change the definition of a collection",
             hint="declare Capabilities(alters=False), or write alter()",
             entity=after.entity,
+        )
+
+    async def drop(self, session: S, collection: Collection) -> None:
+        """Remove a collection with its documents, if it is there; see :meth:`alter`."""
+        del session
+        raise CapabilityError(
+            "this adapter has no way to remove a collection",
+            hint="declare Capabilities(alters=False), or write drop()",
+            entity=collection.entity,
         )
 
     # --- the backend -----------------------------------------------------------------------
@@ -444,6 +455,26 @@ class Adapter(ABC, Generic[S]):
             require_unaltered(row, op.after, op.after)
         return done
 
+    async def _run_drop(self, session: S, op: Drop) -> bool:
+        """Remove the collection, and last its row in the catalog."""
+        name, rows = op.collection.name, await self._scan(session, CATALOG, ALL)
+        known = [from_definition(row["definition"]) for row in collections_only(rows)]
+        found = [row for row in rows if row["id"] == catalog_id(name)]
+        for row in found:
+            require_same(row, op.collection)
+        if not found:
+            return False
+        for each in known:
+            if each.name != name and name in {one.collection for one in each.references}:
+                raise ForeignKeyError(
+                    f"the collection {each.name!r} refers to this one",
+                    hint="drop its reference, or the whole collection, first",
+                    entity=op.collection.entity,
+                )
+        await self.drop(session, op.collection)
+        await self.delete(session, Delete(CATALOG, (catalog_id(name),)))
+        return True
+
     async def _run_batch(self, session: S, op: Batch) -> tuple[Any, ...]:
         operations: tuple[Op[Any], ...] = op.operations
         return tuple([await self._run_part(session, each, Phase.STEP) for each in operations])
@@ -460,6 +491,7 @@ class Adapter(ABC, Generic[S]):
     _handlers: ClassVar[dict[type, Callable[[Any, Any, Any], Coroutine[Any, Any, object]]]] = {
         Ensure: lambda self, session, op: self._run_ensure(session, op),
         Alter: lambda self, session, op: self._run_alter(session, op),
+        Drop: lambda self, session, op: self._run_drop(session, op),
         Batch: lambda self, session, op: self._run_batch(session, op),
         Get: lambda self, session, op: self.get(session, op),
         Insert: lambda self, session, op: self.insert(session, op),

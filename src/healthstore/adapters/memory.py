@@ -26,6 +26,7 @@ from healthstore.errors import (
     ConfigurationError,
     ForeignKeyError,
     HealthstoreError,
+    NotNullError,
     SchemaMismatchError,
     SerializationError,
 )
@@ -34,8 +35,8 @@ from healthstore.model.evaluate import duplicate_key
 from healthstore.model.json import Json, packed_json, unpacked_json
 from healthstore.model.ops import CountDocuments, Delete, Effect, Find, Get, Insert, Patch, Replace
 from healthstore.model.query import ALL, And, Filter, Operator, Order, Test
-from healthstore.model.schema import Collection
-from healthstore.model.values import Document, Value
+from healthstore.model.schema import Collection, Field
+from healthstore.model.values import Document, Value, canonicaliser
 
 __all__ = ("MemoryAdapter", "connect")
 
@@ -193,6 +194,15 @@ def _unpacked(collection: Collection, row: Document) -> Document:
     return document
 
 
+def _converted(value: Value, was: Field, now: Field) -> Value:
+    """Return a value as it is kept from now on; raise NotNullError for a null that is forbidden."""
+    if value is None:
+        if not now.nullable:
+            raise NotNullError("must have a value and has none", field=now.name)
+        return None
+    return value if was.type == now.type else canonicaliser(now.type)(value)
+
+
 class _Session:
     """A view of the store: the tables of one moment, and what was written since.
 
@@ -243,10 +253,16 @@ class _Session:
     def alter(self, after: Collection) -> None:
         """Give a collection another definition; documents get what is new in it."""
         table = self.table(after)
-        altered = _Table(after)
-        given = _packed(after, {name: after.field(name).default for name in after.names})
-        for identity, row in table.rows.items():
-            altered.put(identity, {name: row.get(name, given[name]) for name in after.names})
+        altered, before = _Table(after), table.collection
+        for identity in table.rows:
+            row = table.get(identity)
+            assert row is not None
+            document = {each.name: each.default for each in after.fields}
+            for each in after.fields:
+                if (was := before.by_name.get(each.name)) is not None:
+                    document[each.name] = _converted(row[each.name], was, each)
+            evaluate.check_document(after, document)
+            altered.put(identity, _packed(after, document))
         self.tables[after.name] = altered
 
     def undo(self) -> None:
@@ -348,8 +364,9 @@ class MemoryAdapter(Adapter[_Session]):
             raise _conflict()
         current = _Session(self._tables)
         for name, _ in session.written:
-            if session.before[name].collection is not self._tables[name].collection:
-                raise _conflict()  # it has another definition by now
+            table = self._tables.get(name)
+            if table is None or session.before[name].collection is not table.collection:
+                raise _conflict()  # it has another definition by now, or is gone
         for name, identity in session.written:
             seen = session.before[name].rows.get(identity)
             now = self._tables[name].rows.get(identity)
@@ -391,6 +408,12 @@ class MemoryAdapter(Adapter[_Session]):
         """Put a table of the new definition, with all documents, in the place of the old one."""
         del before
         session.alter(after)
+        for row in session.tables[after.name].rows.values():
+            self._require_parents(session, after, row)
+
+    async def drop(self, session: _Session, collection: Collection) -> None:
+        """Remove the table."""
+        session.tables.pop(collection.name, None)
 
     async def get(self, session: _Session, op: Get) -> tuple[Document | None, ...]:
         """Return copies of documents by id."""

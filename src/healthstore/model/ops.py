@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 from uuid import UUID
 
+from healthstore.model.change.state import ChangeEffect
 from healthstore.model.query import ALL, Filter, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
@@ -27,6 +28,7 @@ __all__ = (
     "Count",
     "CountDocuments",
     "Delete",
+    "Drop",
     "Effect",
     "Ensure",
     "Ensured",
@@ -89,16 +91,19 @@ class Ensure(Op[Ensured]):
 class Alter(Op[bool]):
     """Make a collection of one definition into one of another; return whether it was to be done.
 
-    The two differ by additive changes only, which no document stands against. Documents that are
-    there get the default of a field that is new, or null. What is stored may be ``after`` already:
-    then nothing is done. Anything else than ``before`` raises SchemaMismatchError. Where the
-    database can, all is done in one transaction; elsewhere what was begun and not ended is
-    completed by asking again, and serves as ``before`` meanwhile.
+    No change between the two is worse than ``allowed``. Whoever allows more than additive ones has
+    counted the documents that stand against them, and there is none; what a field holds that is
+    dropped is lost. Documents that are there get the default of a field that is new, or null. What
+    is stored may be ``after`` already: then nothing is done. Anything else than ``before`` raises
+    SchemaMismatchError. Where the database can, all is done in one transaction; elsewhere what was
+    begun and not ended is completed by asking again, and serves as ``before`` meanwhile, if what
+    is dropped allows that.
     """
 
     effect = Effect.ADMIN
     before: Collection
     after: Collection
+    allowed: ChangeEffect = ChangeEffect.ADDITIVE
     deadline: float = 3600.0
     """Seconds that it may take: a large collection may have to be copied."""
 
@@ -106,6 +111,18 @@ class Alter(Op[bool]):
     def collection(self) -> Collection:
         """The definition that the collection is to have."""
         return self.after
+
+
+@dataclass(frozen=True, slots=True)
+class Drop(Op[bool]):
+    """Remove a collection with all its documents; return whether it was there.
+
+    Anything else than this definition raises SchemaMismatchError, and a reference of another
+    collection to it ForeignKeyError. What was begun and not ended is completed by asking again.
+    """
+
+    effect = Effect.ADMIN
+    collection: Collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +355,7 @@ class Batch(Op[tuple[Any, ...]]):
 Operation: TypeAlias = (
     Ensure
     | Alter
+    | Drop
     | Get
     | Insert
     | Replace

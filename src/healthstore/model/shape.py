@@ -15,6 +15,7 @@ from healthstore.model.ops import (
     Batch,
     CountDocuments,
     Delete,
+    Drop,
     Ensure,
     Find,
     Get,
@@ -76,6 +77,10 @@ def _ensure(op: Ensure) -> _Pieces:
 
 def _alter(op: Alter) -> _Pieces:
     yield f"alter {op.after.name}"
+
+
+def _drop(op: Drop) -> _Pieces:
+    yield f"drop {op.collection.name}"
 
 
 def _get(op: Get) -> _Pieces:
@@ -149,6 +154,7 @@ _WRITERS: Mapping[type[Op[Any]], Callable[[Any], _Pieces]] = {
     Batch: _batch,
     CountDocuments: _count,
     Delete: _delete,
+    Drop: _drop,
     Ensure: _ensure,
     Find: _find,
     Get: _get,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from healthstore.abc.backend import Backend
 from healthstore.errors import Condition, SchemaChangeError, SerializationError
 from healthstore.layers.guard import GuardLayer
-from healthstore.model.change import CreateCollection, require_each_additive
+from healthstore.model.change import CreateCollection, require_each_at_most
 from healthstore.model.ops import Alter, Ensure
 from healthstore.model.schema import Collection, parents_first
 from healthstore.schema.plan import Plan, joined, plan
@@ -41,7 +41,7 @@ async def evolve(
     plans = [await plan(each, wanted) for each in stores]
     for store, needed in zip(stores, plans, strict=True):
         try:
-            require_each_additive([(each.operation, each.effect) for each in needed.operations])
+            require_each_at_most([(each.operation, each.effect) for each in needed.operations])
         except SchemaChangeError as error:
             raise error.at(backend=store.name) from None
     if not dry_run:
@@ -66,7 +66,7 @@ async def _apply(
         stored = await catalog(store)
         for each in parents_first(wanted):
             if each.name in changing:
-                await _alter(guarded, Alter(stored[each.name], each, deadline))
+                await _alter(guarded, Alter(stored[each.name], each, deadline=deadline))
 
 
 async def _alter(guarded: Backend, op: Alter) -> None:

@@ -17,6 +17,7 @@ from healthstore.model.ops import (
     Batch,
     CountDocuments,
     Delete,
+    Drop,
     Effect,
     Ensure,
     Find,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 WRITES: tuple[Operation, ...] = (
     Ensure((PEOPLE,)),
     Alter(PEOPLE, replace(PEOPLE, indexes=())),
+    Drop(PEOPLE),
     Insert(PEOPLE, (person(1),)),
     Replace(PEOPLE, (person(1),)),
     Patch(PEOPLE, (uuid4(),), (("name", "x"),)),

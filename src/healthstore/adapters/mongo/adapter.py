@@ -322,6 +322,12 @@ class MongoAdapter(Adapter[Session]):
         self._codecs[after] = codec
         self._references.expire()
 
+    async def drop(self, session: Session, collection: Collection) -> None:
+        """Drop the collection."""
+        await schema.drop(session.database.driver, collection.name)
+        self._codecs.pop(collection, None)
+        self._references.expire()
+
     async def _codec(self, session: Session, collection: Collection) -> Codec:
         """Return a collection's codec; raise ConfigurationError if it does not exist.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Container, Coroutine, Mapping
+from collections.abc import Callable, Container, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ from healthstore.errors import CapabilityError
 from healthstore.model.schema import Collection, Field, Unique
 from healthstore.model.values import FieldType, Kind
 
-__all__ = ("alter", "create", "index_models", "validator")
+__all__ = ("alter", "create", "drop", "index_models", "validator")
 
 _NAMESPACE_EXISTS = 48
 _ATTEMPTS = 6
@@ -76,10 +76,10 @@ def _property(each: Field) -> Stored:
     return described
 
 
-def validator(codec: Codec, optional: Container[str] = ()) -> Stored:
+def validator(codec: Codec, optional: Container[str] = (), leaving: Iterable[str] = ()) -> Stored:
     """Return the validator of a collection: its fields and no others, types, and the checks.
 
-    A document may lack the ``optional`` fields.
+    A document may lack the ``optional`` fields, and still have those that are ``leaving``.
 
     An expression keeps others out: not every server knows ``additionalProperties``.
     """
@@ -94,7 +94,7 @@ def validator(codec: Codec, optional: Container[str] = ()) -> Stored:
         },
     }
     there = {"$map": {"input": {"$objectToArray": "$$ROOT"}, "in": "$$this.k"}}
-    fields = {"$setIsSubset": [there, [*map(key_of, collection.names), LOCK]]}
+    fields = {"$setIsSubset": [there, [*map(key_of, (*collection.names, *leaving)), LOCK]]}
     checks = [query(rule, codec) for rule in collection.rules.values()]
     return {"$and": [{"$jsonSchema": types}, {"$expr": fields}, *filter(None, checks)]}
 
@@ -152,41 +152,72 @@ async def alter(database: AsyncDatabase[Stored], before: Collection, codec: Code
     after = codec.collection
     new = {name: after.field(name).default for name in after.names if name not in before.by_name}
     filling = {key_of(name): codec.write(name, value) for name, value in new.items()}
-    if filling:
-        await _repeated(lambda: _set_validator(database, after, validator(codec, new)))
+    leaving = [name for name in before.names if name not in after.by_name]
+    if filling or leaving:
+        meanwhile = validator(codec, new, leaving)
+        await _repeated(lambda: _set_validator(database, after, meanwhile))
         await _fill(database, after, filling)
     else:
         await _repeated(lambda: _set_validator(database, after, validator(codec)))
     await _repeated(lambda: _drop_indexes(database, before, after))
     await _repeated(lambda: _create_indexes(database, after))
-    if filling:
+    if filling or leaving:
+        await _empty(database, after, leaving)
         await _repeated(lambda: _set_validator(database, after, validator(codec)))
+        await _empty(database, after, leaving)
         await _fill(database, after, filling)
+
+
+async def drop(database: AsyncDatabase[Stored], name: str) -> None:
+    """Drop a collection, if it is there."""
+    await _repeated(partial(_drop, database, name))
+
+
+async def _drop(database: AsyncDatabase[Stored], name: str) -> None:
+    await database.drop_collection(name)
 
 
 async def _fill(
     database: AsyncDatabase[Stored], collection: Collection, filling: Mapping[str, Any]
 ) -> None:
-    """Give every document the fields that it lacks, page by page in order of id."""
+    """Give every document the fields that it lacks: those that lack all of them first."""
+    if len(filling) > 1:
+        lacking = {key: {"$exists": False} for key in filling}
+        await _in_pages(database, collection, lacking, {"$set": dict(filling)})
+    for key, value in filling.items():
+        await _in_pages(database, collection, {key: {"$exists": False}}, {"$set": {key: value}})
+
+
+async def _empty(
+    database: AsyncDatabase[Stored], collection: Collection, leaving: Iterable[str]
+) -> None:
+    """Take fields away from every document that has them."""
+    for key in leaving:
+        await _in_pages(database, collection, {key: {"$exists": True}}, {"$unset": {key: True}})
+
+
+async def _in_pages(
+    database: AsyncDatabase[Stored],
+    collection: Collection,
+    where: Mapping[str, Any],
+    update: Mapping[str, Any],
+) -> None:
+    """Change every document that satisfies a query, a page at a time in order of id."""
     there = database[collection.name]
-    lacking = {"$or": [{key: {"$exists": False}} for key in filling]}
     beyond: Mapping[str, Any] = {}
     while True:
-        where = {"$and": [beyond, lacking]} if beyond else lacking
-        found = there.find(where, {"_id": True}, sort=[("_id", 1)], limit=_PAGE)
+        found = there.find({**beyond, **where}, {"_id": True}, sort=[("_id", 1)], limit=_PAGE)
         ids = [each["_id"] for each in await found.to_list()]
         if not ids:
             return
-        for key, value in filling.items():
-            page = {"_id": {"$in": ids}, key: {"$exists": False}}
-            await _repeated(partial(_set, there, page, key, value))
+        await _repeated(partial(_update, there, {"_id": {"$in": ids}, **where}, update))
         beyond = {"_id": {"$gt": ids[-1]}}
 
 
-async def _set(
-    there: AsyncCollection[Stored], where: Mapping[str, Any], key: str, value: object
+async def _update(
+    there: AsyncCollection[Stored], where: Mapping[str, Any], update: Mapping[str, Any]
 ) -> None:
-    await there.update_many(where, {"$set": {key: value}})
+    await there.update_many(where, update)
 
 
 async def _drop_indexes(

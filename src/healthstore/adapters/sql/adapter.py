@@ -23,7 +23,7 @@ from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber
 from healthstore.adapters.sql.schema import create, names
 from healthstore.adapters.sql.session import Lent, SqlSession, begin
-from healthstore.adapters.sql.tables import table_of
+from healthstore.adapters.sql.tables import drop_table, table_of
 from healthstore.errors import ForeignKeyError, HealthstoreError, SerializationError
 from healthstore.model import evaluate
 from healthstore.model.ops import (
@@ -203,6 +203,13 @@ class SqlAdapter(Adapter[SqlSession]):
         """Alter the table; see :mod:`healthstore.adapters.sql.alter`."""
         async with session.patient(self.dialect):
             await alter(session.connection, self.dialect, before, after)
+
+    async def drop(self, session: SqlSession, collection: Collection) -> None:
+        """Drop the table."""
+        table = table_of(collection, self.dialect)
+        async with session.patient(self.dialect):
+            await session.connection.run(drop_table(table, self.dialect))
+        self._statements.pop(collection, None)
 
     def statements(self, collection: Collection) -> Statements:
         """Return the compiled statements of a collection."""

@@ -24,7 +24,8 @@ from healthstore.adapters.sql.dialect import Connection, Dialect
 from healthstore.adapters.sql.schema import complete_indexes, names
 from healthstore.adapters.sql.tables import create_table, references_of, set_default, table_of
 from healthstore.errors import BackendError
-from healthstore.model.schema import Collection
+from healthstore.model.schema import Collection, Field
+from healthstore.model.values import Kind
 
 __all__ = ("alter",)
 
@@ -52,7 +53,7 @@ async def alter(
 class _There:
     """The names of what a table has; None where that is what its definition says."""
 
-    columns: frozenset[str]
+    columns: set[str]
     constraints: set[str]
     indexes: set[str]
 
@@ -61,14 +62,14 @@ class _There:
         """Look at a table, unless its changes are made in one transaction or not at all."""
         if dialect.existing_parts is None:
             return cls(
-                frozenset(alteration.columns),
+                set(alteration.columns),
                 set(alteration.constraints),
                 set(alteration.indexes),
             )
         columns, constraints, indexes = dialect.existing_parts
         name = str(alteration.after.name)
         return cls(
-            await names(connection, columns, name),
+            set(await names(connection, columns, name)),
             set(await names(connection, constraints, name)),
             set(await names(connection, indexes, name)),
         )
@@ -82,7 +83,7 @@ class _Alteration:
         self.before = table_of(before, dialect)
         self.after = table_of(after, dialect)
         self.dialect = dialect
-        for name in set(after.names) - set(before.names):
+        for name in set(after.names) - set(self._kept):
             set_default(self.after.columns[name], after.field(name), dialect)
 
     def _text(self, element: ClauseElement) -> str:
@@ -117,13 +118,28 @@ class _Alteration:
         after = self.after
         return self._columns(after), self._constraints(after), self._indexes(after)
 
+    @cached_property
+    def _kept(self) -> Sequence[str]:
+        """The columns whose values stay: those of another kind hold none, and are made anew."""
+        before, after = (each.by_name for each in self.definitions)
+        return [
+            name
+            for name in self.columns
+            if name in after and _kind(before[name]) == _kind(after[name])
+        ]
+
+    def _is_bare(self, name: str) -> bool:
+        """Tell whether a column that is new has no value to give to the rows that are there."""
+        column = self.after.columns[name]
+        return not column.nullable and column.server_default is None
+
     @property
     def _changed_columns(self) -> list[str]:
         columns, _, _ = self._now
         return [
             name
             for name, text in columns.items()
-            if name in self.columns and self.columns[name] != text
+            if name in self._kept and self.columns[name] != text
         ]
 
     @property
@@ -144,11 +160,12 @@ class _Alteration:
         columns, constraints, _ = self._now
         own = {str(each.name) for each in self._own_checks.values()}
         kept = {name: text for name, text in constraints.items() if name not in own}
-        gone = self.columns.keys() - columns.keys()
+        gone = self.columns.keys() - set(self._kept)
+        bare = (name for name in columns if name not in self._kept and self._is_bare(name))
         changed = self._changed_columns or any(
-            self.recoded(each) != self._column(self.before, each) for each in self.columns
+            self.recoded(each) != self._column(self.before, each) for each in self._kept
         )
-        return bool(gone or changed or kept != self.constraints)
+        return bool(gone or changed or any(bare) or kept != self.constraints)
 
     def statements(self, there: _There) -> Iterator[str]:
         """Yield what alters the table: first goes what names columns, and last it comes."""
@@ -156,8 +173,9 @@ class _Alteration:
         yield from self._kept_indexes(there)
         yield from self._dropped(there)
         for name in self.columns:
-            if name not in self.after.columns and name in there.columns:
+            if name not in self._kept and name in there.columns:
                 yield f"ALTER TABLE {table} DROP COLUMN {self._column(self.before, name)}"
+                there.columns.discard(name)
         yield from self._fields(table, there)
         for each in _named(self.after):
             if str(each.name) not in there.constraints | there.indexes:
@@ -176,7 +194,13 @@ class _Alteration:
                     # A constraint of the column: none of a table can be added.
                     with_check = " " + self._text(_adding(check)).partition(" ADD ")[2]
                     there.constraints.add(str(check.name))
-                yield f"ALTER TABLE {table} ADD COLUMN {text}{with_check}"
+                bare = change is not None and self._is_bare(name)
+                # Null at first: MySQL and MariaDB give each row a value of their own, such as 0.
+                added = text.removesuffix(" NOT NULL") if bare else text
+                yield f"ALTER TABLE {table} ADD COLUMN {added}{with_check}"
+                if change is not None and bare:
+                    for clause in change(None, self.after.columns[name]):
+                        yield f"ALTER TABLE {table} {clause}"
             elif change is not None and self.columns.get(name) != text:
                 # One that is there and was not before is left of an attempt that was cut short.
                 for clause in change(self.before.columns.get(name), self.after.columns[name]):
@@ -235,18 +259,19 @@ class _Alteration:
 
     def copying(self, name: str) -> str:
         """Return the statement that fills such a table."""
-        kept = [each for each in self.columns if each in self.after.columns]
-        columns = ", ".join(self._column(self.after, each) for each in kept)
-        values = ", ".join(map(self.recoded, kept))
+        columns = ", ".join(self._column(self.after, each) for each in self._kept)
+        values = ", ".join(map(self.recoded, self._kept))
         return f"INSERT INTO {name} ({columns}) SELECT {values} FROM {self._quoted(self.before)}"
 
     def recoded(self, name: str) -> str:
         """Return what stands for a column's values as they are kept from now on."""
         before, after = self.definitions
-        column, now = self._column(self.before, name), after.by_name.get(name)
-        if now is None:
-            return column
-        return self.dialect.recoded(column, before.field(name).type, now.type)
+        column = self._column(self.before, name)
+        return self.dialect.recoded(column, before.field(name).type, after.field(name).type)
+
+
+def _kind(field: Field) -> tuple[Kind, bool]:
+    return field.type.kind, field.type.milliseconds
 
 
 def _named(table: Table) -> Sequence[Constraint]:

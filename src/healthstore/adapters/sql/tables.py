@@ -20,7 +20,14 @@ from sqlalchemy import (
     func,
     literal,
 )
-from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropIndex, SchemaItem
+from sqlalchemy.schema import (
+    AddConstraint,
+    CreateIndex,
+    CreateTable,
+    DropIndex,
+    DropTable,
+    SchemaItem,
+)
 
 from healthstore.adapters.sql.deletes import unguarded
 from healthstore.adapters.sql.dialect import Dialect
@@ -35,6 +42,7 @@ __all__ = (
     "create_indexes",
     "create_table",
     "drop_index",
+    "drop_table",
     "references_of",
     "set_default",
     "table_of",
@@ -188,6 +196,11 @@ def create_indexes(table: Table, dialect: Dialect) -> dict[str, str]:
         str(index.name): str(CreateIndex(index).compile(dialect=dialect.ddl_compiler))
         for index in ordered
     }
+
+
+def drop_table(table: Table, dialect: Dialect) -> str:
+    """Return the statement that drops a table, if it is there."""
+    return str(DropTable(table, if_exists=True).compile(dialect=dialect.ddl_compiler))
 
 
 def drop_index(table: Table, name: str, dialect: Dialect) -> str:

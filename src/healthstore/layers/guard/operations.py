@@ -20,7 +20,7 @@ from healthstore.layers.guard.values import (
     checked_versions,
 )
 from healthstore.model.catalog import CATALOG
-from healthstore.model.change import require_additive
+from healthstore.model.change import require_at_most
 from healthstore.model.filters import checked_filter, checked_operand, checked_order
 from healthstore.model.ops import (
     Aggregate,
@@ -28,6 +28,7 @@ from healthstore.model.ops import (
     Batch,
     CountDocuments,
     Delete,
+    Drop,
     Ensure,
     Find,
     Function,
@@ -76,7 +77,7 @@ def _check_batch(op: Batch, store: Executor) -> Batch:
     if not store.capabilities.transactions:
         raise _needs_transactions("a batch", None)
     for each in op.operations:
-        if isinstance(each, Ensure | Alter | Batch | Aggregate):
+        if isinstance(each, Ensure | Alter | Drop | Batch | Aggregate):
             raise InvalidRequestError(
                 f"{type(each).__name__} cannot be part of a batch",
                 hint="execute it by itself, or begin a unit",
@@ -102,19 +103,30 @@ def _require_own_name(wanted: Collection) -> None:
         )
 
 
-def _check_alter(op: Alter, store: Executor) -> Alter:
+def _require_alters(wanted: Collection, store: Executor) -> None:
     if not store.capabilities.alters:
         raise CapabilityError(
             "this backend cannot change the definition of a collection: it does not have the "
             "capability `alters`",
             hint="move the data to a new database",
-            entity=op.after.entity,
+            entity=wanted.entity,
         )
+
+
+def _check_drop(op: Drop, store: Executor) -> Drop:
+    _require_alters(op.collection, store)
+    if op.collection.name == CATALOG.name:
+        raise invalid(op.collection, "the library's own collection is not dropped", "leave it")
+    return op
+
+
+def _check_alter(op: Alter, store: Executor) -> Alter:
+    _require_alters(op.after, store)
     if op.before.name != op.after.name:
         raise invalid(op.after, "a collection is altered into one of another name", "keep its name")
     _require_own_name(op.after)
     _require_references(op.after, store)
-    require_additive(op.before, op.after)
+    require_at_most(op.before, op.after, op.allowed)
     return op
 
 
@@ -286,6 +298,7 @@ _CHECKS: dict[type, Callable[[Any, Executor], Op[Any]]] = {
     Batch: _check_batch,
     CountDocuments: _check_count,
     Delete: _check_delete,
+    Drop: _check_drop,
     Ensure: _check_ensure,
     Find: _check_find,
     Get: _check_get,

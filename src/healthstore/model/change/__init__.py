@@ -7,7 +7,7 @@ makes checked collections of what comes out, and :func:`changes` finds the chang
 
 from __future__ import annotations
 
-from healthstore.model.change.additive import require_additive, require_each_additive
+from healthstore.model.change.additive import require_at_most, require_each_at_most
 from healthstore.model.change.collections import CreateCollection, DropCollection
 from healthstore.model.change.difference import changes, changes_between
 from healthstore.model.change.fields import AddField, ChangeField, DropField, FieldForm
@@ -44,7 +44,7 @@ __all__ = (
     "changed",
     "changes",
     "changes_between",
-    "require_additive",
-    "require_each_additive",
+    "require_at_most",
+    "require_each_at_most",
     "worst",
 )

@@ -6,32 +6,36 @@ from collections.abc import Sequence
 
 from healthstore.errors import SchemaChangeError
 from healthstore.model.change.difference import changes_between
-from healthstore.model.change.state import Change, ChangeEffect, State
+from healthstore.model.change.state import Change, ChangeEffect, State, worst
 from healthstore.model.schema import Collection
 
-__all__ = ("require_additive", "require_each_additive")
+__all__ = ("require_at_most", "require_each_at_most")
 
 
-def require_additive(before: Collection, after: Collection) -> None:
-    """Raise SchemaChangeError unless the changes from one definition to the other are additive."""
+def require_at_most(before: Collection, after: Collection, allowed: ChangeEffect) -> None:
+    """Raise SchemaChangeError if a change from one definition to the other is worse than allowed."""
     state: State = {before.name: before}
     effects: list[tuple[Change, ChangeEffect]] = []
     for change in changes_between(before, after):
         effects.append((change, change.effect(state)))
         state = change.after(state)
-    require_each_additive(effects)
+    require_each_at_most(effects, allowed)
 
 
-def require_each_additive(effects: Sequence[tuple[Change, ChangeEffect]]) -> None:
-    """Raise SchemaChangeError that names each change that is not additive, and its effect."""
+def require_each_at_most(
+    effects: Sequence[tuple[Change, ChangeEffect]], allowed: ChangeEffect = ChangeEffect.ADDITIVE
+) -> None:
+    """Raise SchemaChangeError that names each change that is worse than allowed, and its effect."""
     told = [
         f"{change.collection}: {change} ({effect})"
         for change, effect in effects
-        if effect is not ChangeEffect.ADDITIVE
+        if worst((effect, allowed)) is not allowed
     ]
     if told:
         raise SchemaChangeError(
-            f"more than additive changes are needed: {'; '.join(told)}",
+            f"more than {allowed} changes are needed: {'; '.join(told)}"
+            if allowed is ChangeEffect.ADDITIVE
+            else f"changes would lose data: {'; '.join(told)}",
             hint="nothing was changed; declare a new field nullable or with a constant default, "
             "or move the data to a new database",
         )

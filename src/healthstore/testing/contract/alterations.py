@@ -28,12 +28,13 @@ from healthstore.errors import (
 from healthstore.layers.catalog import CatalogLayer
 from healthstore.layers.guard import GuardLayer
 from healthstore.model.catalog import CATALOG, catalog_id, from_definition
-from healthstore.model.change import changes_between
+from healthstore.model.change import ChangeEffect, changes_between
 from healthstore.model.ops import (
     Alter,
     Batch,
     CountDocuments,
     Delete,
+    Drop,
     Ensure,
     Find,
     Get,
@@ -50,7 +51,7 @@ from healthstore.model.schema import (
     Reference,
     Unique,
 )
-from healthstore.model.values import Document, FieldType, Kind, Value
+from healthstore.model.values import Document, FieldType, Kind, Value, canonicaliser
 from healthstore.testing.contract._promises import (
     Contract,
     needs_alterations,
@@ -86,7 +87,7 @@ def _enum(*choices: str) -> FieldType:
     return FieldType(Kind.ENUM, choices=choices)
 
 
-def _extreme(kind: FieldType) -> tuple[Value, ...]:
+def _extreme(kind: FieldType) -> tuple[Decimal, ...]:
     """Return the numbers at the ends of a type, and some between."""
     most = Decimal(10**kind.digits - 1).scaleb(-kind.places)
     step = Decimal(1).scaleb(-kind.places)
@@ -111,6 +112,84 @@ _WIDER: dict[str, tuple[FieldType, FieldType, tuple[Value, ...], Value]] = {
     "more long digits": (_decimal(20), _decimal(22), _extreme(_decimal(20)), 10 ** Decimal(17) * 1),
     "another member": (_enum("a", "b"), _enum("a", "b", "longer"), ("a", "b"), "longer"),
 }
+
+
+# What a field was, what it becomes, values that fit both, and one that only the old form takes.
+_NARROWER: dict[str, tuple[Field, Field, tuple[Value, ...], Value]] = {
+    "a shorter text": (
+        Field("value", _text(300)),
+        Field("value", _text(10)),
+        ("", "a" * 10, "😀" * 10, " "),
+        "a" * 11,
+    ),
+    "a text of some length": (
+        Field("value", _text(None)),
+        Field("value", _text(100)),
+        ("", "ä" * 100),
+        "a" * 101,
+    ),
+    "no null": (
+        Field("value", _text(40), nullable=True),
+        Field("value", _text(40)),
+        ("a", "b"),
+        None,
+    ),
+    "a member less": (
+        Field("value", _enum("a", "b", "longest")),
+        Field("value", _enum("a", "b")),
+        ("a", "b"),
+        "longest",
+    ),
+    "fewer digits": (
+        Field("value", _decimal(16)),
+        Field("value", _decimal(12)),
+        _extreme(_decimal(12)),
+        Decimal("123456789.0000"),
+    ),
+    "fewer long digits": (
+        Field("value", _decimal(24)),
+        Field("value", _decimal(20)),
+        _extreme(_decimal(20)),
+        10 ** Decimal(18) * 1,
+    ),
+    "digits below nineteen": (
+        Field("value", _decimal(24)),
+        Field("value", _decimal(15)),
+        _extreme(_decimal(15)),
+        10 ** Decimal(14) * 1,
+    ),
+    "fewer places": (
+        Field("value", _decimal(12, 4)),
+        Field("value", _decimal(12, 2)),
+        tuple(each.quantize(Decimal("0.0001")) for each in _extreme(_decimal(10, 2))),
+        Decimal("0.001"),
+    ),
+    "more places": (
+        Field("value", _decimal(12, 2), nullable=True),
+        Field("value", _decimal(14, 4), nullable=True),
+        (*_extreme(_decimal(12, 2)), None),
+        Decimal("0.00001"),
+    ),
+    "more places of many digits": (
+        Field("value", _decimal(18, 2)),
+        Field("value", _decimal(22, 6)),
+        _extreme(_decimal(18, 2)),
+        Decimal("0.0000001"),
+    ),
+    "fewer places of many digits": (
+        Field("value", _decimal(22, 6)),
+        Field("value", _decimal(18, 2)),
+        tuple(each.quantize(Decimal("0.000001")) for each in _extreme(_decimal(18, 2))),
+        Decimal("0.001"),
+    ),
+    "another type of nulls": (
+        Field("value", _text(40), nullable=True),
+        Field("value", _NUMBER, nullable=True),
+        (None, None),
+        "a",
+    ),
+}
+_NEEDS, _LOSES = ChangeEffect.NEEDS_DATA, ChangeEffect.LOSES_DATA
 
 
 def _things(
@@ -343,6 +422,160 @@ class TestAlterations(Contract):
             await store.execute(Delete(wider, (identity(1),)))
         assert await store.execute(Delete(wider, (identity(2),))) == (True,)
         assert await stored(store, children) == []
+
+    # --- more than additive changes --------------------------------------------------------
+
+    @pytest.mark.parametrize("how", sorted(_NARROWER))
+    @needs_alterations
+    async def test_what_no_document_stands_against_is_applied(
+        self, store: Backend, how: str
+    ) -> None:
+        """Stored values stay, in every order and filter, and what is forbidden now is refused."""
+        was, now, values, refused = _NARROWER[how]
+        before = _things(_NAME, Field("value", was.type, was.nullable))
+        rows = [_row(at, name=f"n{at}", value=value) for at, value in enumerate(values, 1)]
+        await _made(store, before, *rows)
+        after = replace(before, fields=(*before.fields[:3], now))
+        assert await store.execute(Alter(before, after, _LOSES))
+        canonical = canonicaliser(now.type)
+        wanted = [
+            {**row, "value": None if row["value"] is None else canonical(row["value"])}
+            for row in rows
+        ]
+        assert list(map(exact, await stored(store, after))) == list(map(exact, wanted))
+        for row in wanted:
+            if row["value"] is not None:
+                found = await store.execute(Find(after, F["value"] == row["value"]))
+                assert row["id"] in [each["id"] for each in found]
+        ordered = [
+            each["value"]
+            for each in await store.execute(Find(after, order=parse_order(["value"])))
+            if each["value"] is not None
+        ]
+        assert ordered == sorted(ordered, key=lambda value: cast("str | Decimal", value))
+        with pytest.raises(HealthstoreError):
+            await store.execute(Insert(after, (_row(99, name="z", value=refused),)))
+        assert (await store.execute(Ensure((after,)))).present == (after.name,)
+
+    @needs_alterations
+    async def test_a_key_or_check_that_holds_is_added(self, store: Backend) -> None:
+        """From then on what breaks it is refused."""
+        before = _things(_NAME, Field("rank", _NUMBER, nullable=True))
+        rows = [_row(at, name=f"n{at}", rank=at % 2 or None) for at in range(1, 5)]
+        await _made(store, before, *rows)
+        after = replace(
+            before,
+            uniques=(Unique("name"), Unique("rank", "name")),
+            checks=(Check("low", F.rank < 3),),
+        )
+        assert await store.execute(Alter(before, after, _NEEDS))
+        assert await stored(store, after) == rows
+        with pytest.raises(DuplicateKeyError):
+            await store.execute(Insert(after, (_row(8, name="n1", rank=2),)))
+        with pytest.raises(CheckError):
+            await store.execute(Insert(after, (_row(9, name="n9", rank=3),)))
+
+    @needs_alterations
+    @needs_references
+    async def test_a_reference_that_holds_is_added(self, store: Backend) -> None:
+        """From then on it is kept; another treatment of deletes is another reference."""
+        parents = _things(_NAME)
+        children = _things(Field("parent", FieldType(Kind.UUID), nullable=True))
+        await _made(store, parents, _row(1, name="p"), _row(2, name="q"))
+        await _made(store, children, _row(3, parent=identity(1)), _row(4, parent=None))
+        led = replace(
+            children,
+            references=(Reference("parent", parents.name, "restrict"),),
+            indexes=(Index("parent"),),
+        )
+        assert await store.execute(Alter(children, led, _NEEDS))
+        with pytest.raises(ForeignKeyError):
+            await store.execute(Insert(led, (_row(5, parent=identity(9)),)))
+        with pytest.raises(ForeignKeyError):
+            await store.execute(Delete(parents, (identity(1),)))
+        loose = replace(led, references=(Reference("parent", parents.name, "cascade"),))
+        assert await store.execute(Alter(led, loose, _NEEDS))
+        assert await store.execute(Delete(parents, (identity(1),))) == (True,)
+        assert await stored(store, loose) == [_row(4, parent=None)]
+
+    @needs_alterations
+    async def test_a_field_that_is_dropped_is_gone(self, store: Backend) -> None:
+        """With its keys and checks; one of its name that is added later holds nothing of it."""
+        extra = Field("extra", _LABEL, nullable=True)
+        level = Field("level", _enum("a", "b"))
+        before = _things(
+            _NAME,
+            extra,
+            level,
+            uniques=(Unique("extra", "name"),),
+            indexes=(Index("extra"), Index("name", "-level")),
+            checks=(Check("known", F.extra != "x"),),
+        )
+        await _made(store, before, _row(1, name="a", extra="b", level="a"))
+        after = Collection(before.name, (*_KEY, _NAME), entity="Thing")
+        with pytest.raises(SchemaChangeError):
+            await store.execute(Alter(before, after, _NEEDS))
+        assert await store.execute(Alter(before, after, _LOSES))
+        assert await stored(store, after) == [_row(1, name="a")]
+        await store.execute(Insert(after, (_row(2, name="a"),)))
+        again = replace(after, fields=(*after.fields, replace(extra, type=_NUMBER)))
+        assert await store.execute(Alter(after, again))
+        assert await stored(store, again) == [
+            _row(1, name="a", extra=None),
+            _row(2, name="a", extra=None),
+        ]
+
+    @needs_alterations
+    async def test_a_required_field_is_added_where_there_is_no_row(self, store: Backend) -> None:
+        """It has no value to give, and needs none."""
+        before = _things(_NAME)
+        await _made(store, before)
+        kinds = {each.name: each.type for each in EVERYTHING.fields[2:]}
+        new = [Field(f"new_{name}", kind) for name, kind in kinds.items()]
+        after = replace(before, fields=(*before.fields, *new))
+        with pytest.raises(SchemaChangeError):
+            await store.execute(Alter(before, after))
+        assert await store.execute(Alter(before, after, _NEEDS))
+        row = _row(1, name="a", **{f"new_{name}": EDGES[name][1] for name in kinds})
+        await store.execute(Insert(after, (row,)))
+        assert list(map(exact, await stored(store, after))) == [exact(row)]
+
+    @needs_alterations
+    async def test_a_collection_is_dropped_with_its_documents(self, store: Backend) -> None:
+        """The second request finds nothing; one of its name that is made later is empty."""
+        made, kept = _things(_NAME), _things(_NAME)
+        await _made(store, made, _row(1, name="a"))
+        await _made(store, kept, _row(1, name="a"))
+        with pytest.raises(SchemaMismatchError):
+            await store.execute(Drop(replace(made, fields=_KEY)))
+        assert await store.execute(Drop(made))
+        assert not await store.execute(Drop(made))
+        with pytest.raises(ConfigurationError):
+            await store.execute(Insert(made, (_row(2, name="b"),)))
+        assert (await store.execute(Ensure((made,)))).created == (made.name,)
+        assert await stored(store, made) == []
+        assert await stored(store, kept) == [_row(1, name="a")]
+        with pytest.raises(InvalidRequestError):
+            await store.execute(Drop(CATALOG))
+
+    @needs_alterations
+    @needs_references
+    async def test_a_collection_to_which_another_refers_is_not_dropped(
+        self, store: Backend
+    ) -> None:
+        """The error names the other one; without it, or its reference, it goes."""
+        parents = _things(_NAME)
+        children = _things(
+            Field("parent", FieldType(Kind.UUID)), references=(Reference("parent", parents.name),)
+        )
+        await _made(store, parents, _row(1, name="a"))
+        await _made(store, children, _row(2, parent=identity(1)))
+        with pytest.raises(ForeignKeyError) as error:
+            await store.execute(Drop(parents))
+        assert children.name in error.value.message
+        assert await stored(store, children) == [_row(2, parent=identity(1))]
+        assert await store.execute(Drop(children))
+        assert await store.execute(Drop(parents))
 
     # --- how it is done --------------------------------------------------------------------
 

@@ -203,20 +203,47 @@ def _adds(field: FieldType) -> bool:
 
 
 def _recoded(name: str, before: FieldType, after: FieldType) -> str:
-    """Return the values of a column in the form that more digits have; see _encode_decimal."""
-    if before.kind is not Kind.DECIMAL or after.digits <= _INTEGER_DIGITS:
+    """Return the values of a column in the form of other digits or places; see _encode_decimal.
+
+    They are worked on as the long form's text: a sign, and digits that are complemented for a
+    negative number, so that what is put before or behind them is 0 or 9.
+    """
+    sizes = (before.digits, before.places), (after.digits, after.places)
+    short = [each.digits <= _INTEGER_DIGITS for each in (before, after)]
+    if before.kind is not Kind.DECIMAL or sizes[0] == sizes[1]:
         return name
-    more = after.digits - max(before.digits, _INTEGER_DIGITS)
-    zeros, nines = "0" * more, "9" * more
-    if before.digits > _INTEGER_DIGITS:
-        first, rest = f"substr({name}, 1, 1)", f"substr({name}, 2)"
-        padding = f"CASE {first} WHEN '1' THEN '{zeros}' ELSE '{nines}' END"
-        return f"{first} || {padding} || {rest}"
-    ceiling, digits = 10**_INTEGER_DIGITS - 1, f"%0{_INTEGER_DIGITS}d"
+    shift = after.places - before.places
+    if all(short) and shift == 0:
+        return name
+    old, new = (max(each.digits, _INTEGER_DIGITS) for each in (before, after))
+    text = _as_text(name) if short[0] else name
+    pad = "CASE substr(t, 1, 1) WHEN '1' THEN '{}' ELSE '{}' END"
+    body, width = "substr(t, 2)", old + shift
+    if shift > 0:
+        body = f"({body} || {pad.format('0' * shift, '9' * shift)})"
+    elif shift < 0:
+        body = f"substr(t, 2, {width})"
+    if new >= width:
+        body = f"({pad.format('0' * (new - width), '9' * (new - width))} || {body})"
+    else:
+        body = f"substr({body}, {1 + width - new})"
+    found = f"substr(t, 1, 1) || {body}"
+    if short[1]:
+        found = (
+            f"CAST({body} AS INTEGER) - CASE substr(t, 1, 1) WHEN '1' THEN 0 ELSE {_CEILING} END"
+        )
+    return f"CASE WHEN {name} IS NULL THEN NULL ELSE (SELECT {found} FROM (SELECT {text} AS t)) END"
+
+
+_CEILING = 10**_INTEGER_DIGITS - 1
+
+
+def _as_text(name: str) -> str:
+    """Return the long form, of as many digits as the short one may have."""
+    digits = f"%0{_INTEGER_DIGITS}d"
     return (
-        f"CASE WHEN {name} IS NULL THEN NULL "
-        f"WHEN {name} >= 0 THEN '1{zeros}' || printf('{digits}', {name}) "
-        f"ELSE '0{nines}' || printf('{digits}', {ceiling} + {name}) END"
+        f"CASE WHEN {name} >= 0 THEN '1' || printf('{digits}', {name}) "
+        f"ELSE '0' || printf('{digits}', {_CEILING} + {name}) END"
     )
 
 
