@@ -6,8 +6,9 @@
     ├── ConfigurationError            the set-up is wrong; nothing was sent
     │   ├── MissingDriverError        a driver or an extra is not installed
     │   ├── CapabilityError           the backend cannot do what was asked, and says so first
-    │   └── SchemaMismatchError       what is stored was made from another definition
-    │       └── SchemaChangeError     more than additive changes are needed
+    │   ├── SchemaMismatchError       what is stored was made from another definition
+    │   │   └── SchemaChangeError     more than additive changes are needed
+    │   └── MigrationError            a migration file is wrong, or cannot be applied
     ├── InvalidRequestError           refused before any I/O
     │   ├── UnknownFieldError         no such field (with a did-you-mean)
     │   └── RefusedValueError         a value that not every backend keeps exactly
@@ -59,6 +60,7 @@ __all__ = (
     "IntegrityError",
     "InvalidRequestError",
     "LifecycleError",
+    "MigrationError",
     "MissingDriverError",
     "NotFoundError",
     "NotNullError",
@@ -218,6 +220,12 @@ class SchemaChangeError(SchemaMismatchError):
     """
 
     code = "HS-1004"
+
+
+class MigrationError(ConfigurationError):
+    """A migration file cannot be read, does not follow from the others, or cannot be applied."""
+
+    code = "HS-1005"
 
 
 class InvalidRequestError(HealthstoreError):

@@ -46,6 +46,7 @@ from healthstore.routing.policy import FailoverPolicy
 from healthstore.routing.report import Health
 from healthstore.schema import Schema as AsyncSchema
 from healthstore.schema.evolve import DEADLINE
+from healthstore.schema.face import HistoryEntry
 from healthstore.schema.plan import Plan
 from healthstore.statistics import OperationStatistics
 from healthstore.switching import SwitchReport
@@ -313,6 +314,75 @@ class Schema:
         return self._portal.call(
             self._inner.evolve(*entities, dry_run=dry_run, members=members, deadline=deadline)
         )
+
+    def upgrade(
+        self,
+        target: str | int = "head",
+        directory: str | Path = "migrations",
+        *,
+        member: str | None = None,
+        allow_loss: bool = False,
+        wait: float = 60.0,
+    ) -> tuple[str, ...]:
+        """Apply the migrations of a folder up to a target; return the ids of those applied.
+
+        ``target`` is a number, an id, ``"head"`` or ``"zero"``; one that the store is beyond
+        takes migrations back, as :meth:`downgrade`. Each step is noted in the store, so that what
+        was cut short is completed by the next call. Without ``allow_loss`` a field or collection
+        in which documents hold something is not dropped: SchemaChangeError counts them, before
+        anything is changed. Another process that applies migrations is waited for, ``wait``
+        seconds at most; then SerializationError names it. Raises MigrationError for files that are
+        wrong, or are others than those that the store has.
+        """
+        return self._portal.call(
+            self._inner.upgrade(target, directory, member=member, allow_loss=allow_loss, wait=wait)
+        )
+
+    def downgrade(
+        self,
+        target: str | int | None = None,
+        directory: str | Path = "migrations",
+        *,
+        member: str | None = None,
+        allow_loss: bool = False,
+        wait: float = 60.0,
+    ) -> tuple[str, ...]:
+        """Take migrations back, the last one or down to a target; return their ids.
+
+        What a migration has added is dropped, which needs ``allow_loss`` where documents hold
+        something else in it than what they were given. Raises MigrationError, before anything is
+        changed, for a Transform without ``down``.
+        """
+        return self._portal.call(
+            self._inner.downgrade(
+                target, directory, member=member, allow_loss=allow_loss, wait=wait
+            )
+        )
+
+    def current(self, *, member: str | None = None) -> str | None:
+        """Return the id of the last migration that a member has; None if it has none."""
+        return self._portal.call(self._inner.current(member=member))
+
+    def history(
+        self, directory: str | Path = "migrations", *, member: str | None = None
+    ) -> tuple[HistoryEntry, ...]:
+        """Return the migrations of a folder, in order, and when each was applied to a member."""
+        return self._portal.call(self._inner.history(directory, member=member))
+
+    def stamp(
+        self,
+        target: str | int = "head",
+        directory: str | Path = "migrations",
+        *,
+        member: str | None = None,
+        wait: float = 60.0,
+    ) -> None:
+        """Note that a member has the migrations up to a target, without applying them.
+
+        For a store whose collections were made in another way. Raises MigrationError if they are
+        not as they are after that migration.
+        """
+        self._portal.call(self._inner.stamp(target, directory, member=member, wait=wait))
 
 
 class DatabaseManager:

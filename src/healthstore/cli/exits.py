@@ -37,6 +37,7 @@ EXITS: Mapping[str, Exit] = {
     "HS-1002": Exit.CONFIGURATION,
     "HS-1003": Exit.CONFIGURATION,
     "HS-1004": Exit.BEHIND,
+    "HS-1005": Exit.CONFIGURATION,
     "HS-2000": Exit.FAILURE,
     "HS-2001": Exit.FAILURE,
     "HS-2002": Exit.FAILURE,

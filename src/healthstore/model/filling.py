@@ -16,7 +16,7 @@ from healthstore.errors import IncompleteStoreError
 from healthstore.model.catalog import catalog_id
 from healthstore.model.values import Document, Json
 
-__all__ = ("FILLING_ID", "FILLING_NAME", "Filling", "collections_only")
+__all__ = ("FILLING_ID", "FILLING_NAME", "Filling", "collections_only", "is_mark")
 
 FILLING_NAME = "(filling)"
 """The name in the mark's row; no collection can have it."""
@@ -100,4 +100,9 @@ class Filling:
 
 def collections_only(rows: Iterable[Document]) -> Iterator[Document]:
     """Yield the rows of a catalog that describe collections."""
-    return (row for row in rows if row["id"] != FILLING_ID)
+    return (row for row in rows if not is_mark(str(row["name"])))
+
+
+def is_mark(name: str) -> bool:
+    """Tell whether a row of a catalog says something of the store, and describes no collection."""
+    return name.startswith("(")  # no collection can have such a name

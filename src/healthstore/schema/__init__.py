@@ -23,7 +23,25 @@ from healthstore.model.change import (
     DropUnique,
     FieldForm,
 )
-from healthstore.schema.face import Schema
+from healthstore.model.definition import Check, Index, Reference, Unique
+from healthstore.model.query import F
+from healthstore.schema.face import HistoryEntry, Schema
+from healthstore.schema.forms import (
+    Boolean,
+    Bytes,
+    Date,
+    Duration,
+    Enum,
+    Float,
+    Instant,
+    Integer,
+    Json,
+    Number,
+    Text,
+    Time,
+    Uuid,
+)
+from healthstore.schema.migration import Migration, Transform, collection
 from healthstore.schema.plan import Plan, PlannedChange, plan
 
 __all__ = (
@@ -32,19 +50,41 @@ __all__ = (
     "AddIndex",
     "AddReference",
     "AddUnique",
+    "Boolean",
+    "Bytes",
     "Change",
     "ChangeEffect",
     "ChangeField",
+    "Check",
     "CreateCollection",
+    "Date",
     "DropCheck",
     "DropCollection",
     "DropField",
     "DropIndex",
     "DropReference",
     "DropUnique",
+    "Duration",
+    "Enum",
+    "F",
     "FieldForm",
+    "Float",
+    "HistoryEntry",
+    "Index",
+    "Instant",
+    "Integer",
+    "Json",
+    "Migration",
+    "Number",
     "Plan",
     "PlannedChange",
+    "Reference",
     "Schema",
+    "Text",
+    "Time",
+    "Transform",
+    "Unique",
+    "Uuid",
+    "collection",
     "plan",
 )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
 from healthstore.abc.backend import Backend
 from healthstore.entity import Entity, collection_of
@@ -10,9 +14,20 @@ from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
 from healthstore.model.schema import Collection
 from healthstore.schema.evolve import DEADLINE, evolve
+from healthstore.schema.files import Chain, read_chain
+from healthstore.schema.ledger import read_book
 from healthstore.schema.plan import Plan, plan
+from healthstore.schema.upgrade import move, stamp
 
-__all__ = ("Schema",)
+__all__ = ("HistoryEntry", "Schema")
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """A migration, and when it was applied, in UTC; None if it was not."""
+
+    id: str
+    applied: datetime | None
 
 
 class Schema:
@@ -59,6 +74,73 @@ class Schema:
         stores = [await self._member(each) for each in self._named(members)]
         return await evolve(stores, wanted, dry_run=dry_run, deadline=deadline)
 
+    async def upgrade(
+        self,
+        target: str | int = "head",
+        directory: str | Path = "migrations",
+        *,
+        member: str | None = None,
+        allow_loss: bool = False,
+        wait: float = 60.0,
+    ) -> tuple[str, ...]:
+        """Apply the migrations of a folder up to a target; return the ids of those applied.
+
+        ``target`` is a number, an id, ``"head"`` or ``"zero"``; one that the store is beyond
+        takes migrations back, as :meth:`downgrade`. Each step is noted in the store, so that what
+        was cut short is completed by the next call. Without ``allow_loss`` a field or collection
+        in which documents hold something is not dropped: SchemaChangeError counts them, before
+        anything is changed. Another process that applies migrations is waited for, ``wait``
+        seconds at most; then SerializationError names it. Raises MigrationError for files that are
+        wrong, or are others than those that the store has.
+        """
+        store, chain = await self._member(member), await _read(directory)
+        return await move(store, chain, target, allow_loss=allow_loss, wait=wait)
+
+    async def downgrade(
+        self,
+        target: str | int | None = None,
+        directory: str | Path = "migrations",
+        *,
+        member: str | None = None,
+        allow_loss: bool = False,
+        wait: float = 60.0,
+    ) -> tuple[str, ...]:
+        """Take migrations back, the last one or down to a target; return their ids.
+
+        What a migration has added is dropped, which needs ``allow_loss`` where documents hold
+        something else in it than what they were given. Raises MigrationError, before anything is
+        changed, for a Transform without ``down``.
+        """
+        store, chain = await self._member(member), await _read(directory)
+        return await move(store, chain, target, allow_loss=allow_loss, wait=wait)
+
+    async def current(self, *, member: str | None = None) -> str | None:
+        """Return the id of the last migration that a member has; None if it has none."""
+        return (await read_book(await self._member(member))).current
+
+    async def history(
+        self, directory: str | Path = "migrations", *, member: str | None = None
+    ) -> tuple[HistoryEntry, ...]:
+        """Return the migrations of a folder, in order, and when each was applied to a member."""
+        book, chain = await read_book(await self._member(member)), await _read(directory)
+        times = {each.id: datetime.fromisoformat(each.at) for each in book.applied}
+        return tuple(HistoryEntry(each.id, times.get(each.id)) for each in chain.links)
+
+    async def stamp(
+        self,
+        target: str | int = "head",
+        directory: str | Path = "migrations",
+        *,
+        member: str | None = None,
+        wait: float = 60.0,
+    ) -> None:
+        """Note that a member has the migrations up to a target, without applying them.
+
+        For a store whose collections were made in another way. Raises MigrationError if they are
+        not as they are after that migration.
+        """
+        await stamp(await self._member(member), await _read(directory), target, wait=wait)
+
     def _named(self, members: str | Iterable[str] | None) -> tuple[str | None, ...]:
         if members is None:
             return (None,)
@@ -68,6 +150,10 @@ class Schema:
         if not names:
             raise InvalidRequestError("no member is named", hint='members="all" names every one')
         return names
+
+
+async def _read(directory: str | Path) -> Chain:
+    return await asyncio.to_thread(read_chain, directory)
 
 
 def _wanted(entities: Iterable[type[Entity]], example: str) -> list[Collection]:

@@ -25,7 +25,7 @@ from healthstore.adapters.mongo.options import ClientOptions
 from healthstore.adapters.mongo.pool import Pools, close_client
 from healthstore.errors import HealthstoreError, LifecycleError
 from healthstore.model.catalog import CATALOG
-from healthstore.model.filling import FILLING_NAME
+from healthstore.model.filling import is_mark
 
 __all__ = ("CANARY", "MongoProber")
 
@@ -150,7 +150,7 @@ class MongoProber:
             read_concern=ReadConcern("local"),
         )
         rows = await database[CATALOG.name].find({}, {"name": 1}).to_list()
-        names = sorted({str(row["name"]) for row in rows} - {FILLING_NAME})
+        names = sorted(name for row in rows if not is_mark(name := str(row["name"])))
         return {name: await _count(database[name]) for name in names}
 
     @asynccontextmanager

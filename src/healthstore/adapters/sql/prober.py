@@ -16,7 +16,7 @@ from healthstore.adapters.sql.errors import Verdict
 from healthstore.adapters.sql.pool import within
 from healthstore.errors import Condition, HealthstoreError, LifecycleError, UnavailableError
 from healthstore.model.catalog import CATALOG
-from healthstore.model.filling import FILLING_NAME
+from healthstore.model.filling import is_mark
 from healthstore.model.schema import Collection
 
 __all__ = ("CANARY", "MYSQL", "POSTGRESQL", "SQLITE", "Probed", "Probing", "SqlProber")
@@ -190,7 +190,7 @@ class SqlProber:
             self._adapter.dialect.ddl_compiler.identifier_preparer.quote_identifier
         )
         documents: dict[str, int] = {}
-        for name in sorted({_text(row[0]) for row in names} - {FILLING_NAME}):
+        for name in sorted(each for row in names if not is_mark(each := _text(row[0]))):
             if about.get(name, 0) >= _COUNTED_BELOW:
                 documents[name] = about[name]
                 continue

@@ -1,0 +1,233 @@
+"""The ledger: which migrations a store has, which one is under way, and who applies them.
+
+It is one row of the store's catalog, so it is there where the definitions are, and each change of
+it is one write that is guarded by its version: of two processes one comes first, and who has lost
+the lock meanwhile writes nothing any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self, cast
+from uuid import uuid4
+
+from healthstore.abc.backend import Backend, Executor
+from healthstore.errors import (
+    Condition,
+    ConfigurationError,
+    DuplicateKeyError,
+    HealthstoreError,
+    SerializationError,
+    StaleVersionError,
+)
+from healthstore.model.catalog import CATALOG, catalog_id
+from healthstore.model.json import canonical_json
+from healthstore.model.ops import Ensure, Get, Insert, Replace
+from healthstore.model.values import Document
+
+__all__ = ("Applied", "Book", "Ledger", "UnderWay", "read_book")
+
+_NAME = "(schema)"
+_ID = catalog_id(_NAME)
+_LEASE = 30.0  # seconds that a lock holds without being renewed
+_POLL = 0.5  # seconds between two looks whether a lock is free
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A migration that a store has; ``at`` is when it was applied, in UTC."""
+
+    id: str
+    checksum: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A migration that has begun: the step that is to be taken, and how far that has come.
+
+    ``checked`` says that what stands against the step has been counted; ``cursor`` is the id of
+    the last document that a function has changed.
+    """
+
+    id: str
+    checksum: str
+    down: bool
+    step: int = 0
+    checked: bool = False
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Lock:
+    owner: str
+    token: str
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What a ledger says."""
+
+    applied: tuple[Applied, ...] = ()
+    under_way: UnderWay | None = None
+    lock: _Lock | None = None
+
+    @property
+    def current(self) -> str | None:
+        """The id of the last migration that the store has; None if it has none."""
+        return self.applied[-1].id if self.applied else None
+
+    @classmethod
+    def of(cls, row: Document) -> Self:
+        """Return what a row says."""
+        said = cast("dict[str, Any]", row["definition"])
+        under_way, lock = said["under_way"], said["lock"]
+        return cls(
+            tuple(Applied(**each) for each in said["applied"]),
+            None if under_way is None else UnderWay(**under_way),
+            None if lock is None else _Lock(**lock),
+        )
+
+    def as_row(self, version: int) -> Document:
+        """Return the row of the catalog that says this."""
+        return {
+            "id": _ID,
+            "version": version,
+            "name": _NAME,
+            "fingerprint": "",
+            "definition": canonical_json(asdict(self)),
+        }
+
+
+async def read_book(store: Backend) -> Book:
+    """Return what a store's ledger says; an empty book if it has none."""
+    try:
+        (row,) = await store.execute(Get(CATALOG, (_ID,)))
+    except ConfigurationError as error:
+        if type(error) is not ConfigurationError or error.condition is not Condition.OK:
+            raise
+        return Book()  # the store has no catalog
+    return Book() if row is None else Book.of(row)
+
+
+class Ledger:
+    """A ledger that this process has locked, and the version of its row."""
+
+    def __init__(self, store: Backend, book: Book, version: int) -> None:
+        self.book = book
+        self._store = store
+        self._version = version
+        self._turn = asyncio.Lock()  # between who applies, and what renews the lock
+
+    @classmethod
+    @asynccontextmanager
+    async def locked(cls, store: Backend, wait: float) -> AsyncGenerator[Self, None]:
+        """Lock a store's ledger for a block.
+
+        Another process's lock is waited for, ``wait`` seconds at most; then SerializationError
+        names its owner. A lock whose owner is gone is free after half a minute.
+        """
+        await store.execute(Ensure(()))
+        ledger = await cls._taken(store, wait)
+        renewing = asyncio.create_task(ledger.renewed())
+        try:
+            yield ledger
+        finally:
+            renewing.cancel()
+            await asyncio.wait({renewing})
+            with suppress(HealthstoreError):  # it is free after a while in any case
+                await ledger.write(replace(ledger.book, lock=None))
+
+    @classmethod
+    async def _taken(cls, store: Backend, wait: float) -> Self:
+        token = str(uuid4())
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait
+        while True:
+            (row,) = await store.execute(Get(CATALOG, (_ID,)))
+            book = Book() if row is None else Book.of(row)
+            if not _is_held(book.lock):
+                version = 0 if row is None else cast(int, row["version"])
+                ledger = cls(store, replace(book, lock=_lock(token)), version)
+                with suppress(StaleVersionError, DuplicateKeyError):  # somebody was faster
+                    await ledger.write(ledger.book)
+                    return ledger
+            elif loop.time() >= until:
+                assert book.lock is not None
+                raise SerializationError(
+                    f"another process applies migrations: {book.lock.owner}",
+                    hint=f"wait for it; if it is gone, its lock ends at {book.lock.until}",
+                    backend=store.name,
+                )
+            await asyncio.sleep(_POLL * random.uniform(0.5, 1))  # noqa: S311 - no secret
+
+    async def write(self, book: Book, executor: Executor | None = None) -> None:
+        """Write the ledger, in a unit if one is given: then :meth:`kept` follows its commit.
+
+        Raises StaleVersionError if another process has the lock by now.
+        """
+        if executor is not None:
+            await self._put(book, executor)
+            return
+        async with self._turn:
+            await self._put(book, self._store)
+            self.kept(book)
+
+    def kept(self, book: Book) -> None:
+        """Know that a book has been written."""
+        self.book = book
+        self._version += 1
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None, None]:
+        """Keep the lock from being renewed for a block, which writes the ledger in a unit."""
+        async with self._turn:
+            yield
+
+    async def _put(self, book: Book, executor: Executor) -> None:
+        row = book.as_row(self._version + 1)
+        if self._version == 0:
+            await executor.execute(Insert(CATALOG, (row,)))
+            return
+        (done,) = await executor.execute(Replace(CATALOG, (row,), (self._version,)))
+        if not done:
+            raise StaleVersionError(
+                "the ledger of migrations is gone",
+                hint="look at the store",
+                backend=self._store.name,
+            )
+
+    async def renewed(self) -> None:
+        """Renew the lock until cancelled."""
+        while True:
+            await asyncio.sleep(_LEASE / 3)
+            async with self._turn:
+                lock = self.book.lock
+                assert lock is not None
+                book = replace(self.book, lock=_lock(lock.token))
+                with suppress(HealthstoreError):  # the next write will tell
+                    await self._put(book, self._store)
+                    self.kept(book)
+
+
+def now() -> str:
+    """Return this moment, as the ledger writes it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _lock(token: str) -> _Lock:
+    until = datetime.now(UTC) + timedelta(seconds=_LEASE)
+    owner = f"process {os.getpid()} on {socket.gethostname()}"
+    return _Lock(owner, token, until.isoformat(timespec="milliseconds"))
+
+
+def _is_held(lock: _Lock | None) -> bool:
+    return lock is not None and datetime.fromisoformat(lock.until) > datetime.now(UTC)

@@ -1,0 +1,269 @@
+"""A migration: operations as values, and the steps in which a store takes them, up or down.
+
+A step knows both definitions, so that it can be taken back: what a migration adds goes when it is
+taken back, and what a function made of rows another function unmakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from healthstore.errors import ConfigurationError, HealthstoreError, MigrationError
+from healthstore.model.change import (
+    AddField,
+    Change,
+    ChangeEffect,
+    ChangeField,
+    CreateCollection,
+    DropCollection,
+    DropField,
+    FieldForm,
+    State,
+    changed,
+)
+from healthstore.model.definition import Check, Field, Index, Reference, Unique
+from healthstore.model.query import walk
+from healthstore.model.schema import Collection, parents_first
+from healthstore.model.values import FieldType, Kind
+
+__all__ = (
+    "Alteration",
+    "Creation",
+    "Migration",
+    "Removal",
+    "Rewriting",
+    "Row",
+    "Step",
+    "Transform",
+    "collection",
+    "steps_of",
+    "taken_back",
+)
+
+Row: TypeAlias = dict[str, Any]
+"""A document as a function of a migration gets it: values of Python by the names of fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """Give each document of a collection to a function, and keep what that returns.
+
+    It gets the fields that the collection has at that place of the migration and returns as many,
+    or None to delete the document. ``down`` takes it back. It may be called again for a document
+    that it has changed where the store has no transactions: ``idempotent`` says that this does
+    no harm.
+    """
+
+    collection: str
+    up: Callable[[Row], Row | None]
+    down: Callable[[Row], Row | None] | None = None
+    idempotent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What makes the definitions of one release into those of the next, in order.
+
+    ``after`` is the id of the migration before, which is its file's name without ``.py``.
+    """
+
+    operations: Sequence[Change | Transform] = field(default_factory=tuple)
+    after: str | None = None
+
+
+def collection(  # noqa: PLR0913 - the parts of a definition, each with a default
+    name: str,
+    fields: Mapping[str, FieldForm],
+    *,
+    uniques: Iterable[Unique] = (),
+    indexes: Iterable[Index] = (),
+    references: Iterable[Reference] = (),
+    checks: Iterable[Check] = (),
+) -> Collection:
+    """Return a definition as migration files write it; ``id`` and ``version`` are there anyway."""
+    own = {"id": FieldForm(FieldType(Kind.UUID)), "version": FieldForm(FieldType(Kind.INTEGER))}
+    made = tuple(form.field(each) for each, form in {**own, **fields}.items())
+    parts = (tuple(uniques), tuple(indexes), tuple(references), tuple(checks))
+    return Collection(name, made, *parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """Make collections that are not there."""
+
+    made: tuple[Collection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Drop a collection."""
+
+    gone: Collection
+
+
+@dataclass(frozen=True, slots=True)
+class Alteration:
+    """Make a collection of one definition into one of another.
+
+    ``restores`` says that it takes back what was added, so what it drops is lost only where rows
+    hold something else than what they were given.
+    """
+
+    before: Collection
+    after: Collection
+    restores: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """Give each document to a function."""
+
+    rows: Collection
+    function: Callable[[Row], Row | None] | None
+    back: Callable[[Row], Row | None] | None
+    idempotent: bool
+
+
+Step: TypeAlias = Creation | Removal | Alteration | Rewriting
+
+
+def steps_of(
+    state: Mapping[str, Collection], migration: Migration
+) -> tuple[list[Step], dict[str, Collection]]:
+    """Return the steps of a migration of a state, and the state after them.
+
+    Operations between two functions are one step for each collection: only together do they have
+    to make sense. Raises ConfigurationError for an operation that does not fit the state.
+    """
+    now = dict(state)
+    steps: list[Step] = []
+    for part in _parts(migration.operations):
+        if isinstance(part, Transform):
+            rows = now.get(part.collection)
+            if rows is None:
+                raise ConfigurationError(
+                    f"there is no collection {part.collection!r} to transform",
+                    hint=f"known: {', '.join(sorted(now)) or 'none'}",
+                )
+            steps.append(Rewriting(rows, part.up, part.down, part.idempotent))
+        else:
+            after = changed(now, part)
+            steps += _between(now, after)
+            now = after
+    return steps, now
+
+
+def _parts(operations: Sequence[Change | Transform]) -> list[list[Change] | Transform]:
+    """Return the operations in parts: functions, and what can be done at once between them.
+
+    What was dropped and comes again begins another part: it is to be empty.
+    """
+    parts: list[list[Change] | Transform] = []
+    run: list[Change] = []
+    dropped: set[tuple[str, str]] = set()
+    for each in operations:
+        if isinstance(each, Transform) or _place(each, AddField, CreateCollection) in dropped:
+            if run:
+                parts.append(run)
+            run, dropped = [], set()
+        if isinstance(each, Transform):
+            parts.append(each)
+            continue
+        run.append(each)
+        place = _place(each, DropField, DropCollection)
+        if place is not None:
+            dropped.add(place)
+    return [*parts, run] if run else parts
+
+
+def _place(change: Change, *kinds: type) -> tuple[str, str] | None:
+    if not isinstance(change, kinds):
+        return None
+    return change.collection, getattr(change, "name", "")
+
+
+def _between(before: State, after: Mapping[str, Collection]) -> list[Step]:
+    made = [each for name, each in after.items() if name not in before]
+    steps: list[Step] = [Creation(parents_first(made))] if made else []
+    for name, each in before.items():
+        now = after.get(name)
+        if now is not None and now is not each and isinstance(each, Collection):
+            steps.append(Alteration(each, now))
+    gone = [each for name, each in before.items() if name not in after]
+    kept = [each for each in gone if isinstance(each, Collection)]
+    return [*steps, *map(Removal, reversed(parents_first(kept)))]
+
+
+def taken_back(steps: Sequence[Step]) -> list[Step]:
+    """Return the steps that take others back. A function without its opposite has none.
+
+    What a function gives to a field that was dropped is there only after it has run: until then
+    the field may be null, and no key or check is on it.
+    """
+    back: list[Step] = []
+    waiting: dict[str, Alteration] = {}  # what is to be required when functions have run
+    for place, each in enumerate(reversed(steps), 1):
+        match each:
+            case Creation(made):
+                for one in reversed(made):
+                    back += _ended(waiting, one.name)
+                    back.append(Removal(one))
+            case Removal(gone):
+                back.append(Creation((gone,)))
+            case Alteration(before, after):
+                back += _ended(waiting, before.name)
+                earlier = steps[: len(steps) - place]
+                meant = before
+                if any(
+                    isinstance(one, Rewriting) and one.rows.name == before.name for one in earlier
+                ):
+                    meant = _relaxed(after, before)
+                back.append(Alteration(after, meant, restores=True))
+                if meant != before:
+                    waiting[before.name] = Alteration(meant, before, restores=True)
+            case Rewriting(rows, up, down, idempotent):
+                now = waiting[rows.name].before if rows.name in waiting else rows
+                back.append(Rewriting(now, down, up, idempotent))
+    for name in list(waiting):
+        back += _ended(waiting, name)
+    return back
+
+
+def _ended(waiting: dict[str, Alteration], name: str) -> list[Step]:
+    found = waiting.pop(name, None)
+    return [] if found is None else [found]
+
+
+def _relaxed(there: Collection, wanted: Collection) -> Collection:
+    """Return the part of a wanted definition that no document of another stands against."""
+    fields = tuple(_relaxed_field(there, each) for each in wanted.fields)
+    same = {each.name for each in fields if there.by_name.get(each.name) == each}
+    return Collection(
+        wanted.name,
+        fields,
+        tuple(each for each in wanted.uniques if each in there.uniques),
+        wanted.indexes,
+        tuple(each for each in wanted.references if each in there.references),
+        tuple(
+            each
+            for each in wanted.checks
+            if each in there.checks and {one.field for one in walk(each.rule)} <= same
+        ),
+        entity=wanted.entity,
+    )
+
+
+def _relaxed_field(there: Collection, wanted: Field) -> Field:
+    was = there.by_name.get(wanted.name)
+    if was is None:
+        given = wanted.nullable or wanted.default is not None
+        return wanted if given else replace(wanted, nullable=True)
+    change = ChangeField(there.name, wanted.name, FieldForm.of(wanted))
+    return wanted if change.effect({there.name: there}) is ChangeEffect.ADDITIVE else was
+
+
+def refused(identity: str, error: HealthstoreError) -> MigrationError:
+    """Return the error of a migration that does not fit what comes before it."""
+    return MigrationError(f"the migration {identity!r}: {error.message}", hint=error.hint)

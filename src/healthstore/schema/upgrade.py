@@ -1,0 +1,376 @@
+"""Applying migrations to a store, up and down, so that what was cut short goes on where it was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import takewhile
+from typing import cast
+from uuid import UUID
+
+from healthstore.abc.backend import Backend, Executor, UnitOptions
+from healthstore.abc.layer import stack
+from healthstore.errors import (
+    CapabilityError,
+    HealthstoreError,
+    MigrationError,
+    SchemaChangeError,
+)
+from healthstore.layers.guard import GuardLayer
+from healthstore.layers.references import ReferencesLayer
+from healthstore.model.change import ChangeEffect, DropCollection, DropField, State, changes_between
+from healthstore.model.documents import copied_document
+from healthstore.model.ops import Alter, CountDocuments, Delete, Drop, Ensure, Find, Replace
+from healthstore.model.query import ALL, And, Filter, Operator, Test
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document
+from healthstore.schema.against import count_against
+from healthstore.schema.files import Chain, Link
+from healthstore.schema.ledger import Applied, Book, Ledger, UnderWay, now
+from healthstore.schema.migration import (
+    Alteration,
+    Creation,
+    Removal,
+    Rewriting,
+    Row,
+    Step,
+    taken_back,
+)
+from healthstore.transfer.filling import require_whole
+from healthstore.transfer.selection import catalog
+
+__all__ = ("move", "stamp")
+
+_PAGE = 500  # documents that are changed in one unit
+_UNIT_SECONDS = 120.0
+
+
+async def move(
+    store: Backend, chain: Chain, target: str | int | None, *, allow_loss: bool, wait: float
+) -> tuple[str, ...]:
+    """Take a store to a target by the migrations of a chain; return their ids, in order.
+
+    None is one back. A migration that was cut short is completed first. Each is applied step by
+    step, and each step is noted in the store's ledger. Raises MigrationError, before anything is
+    changed, if the chain is not that which the store has; SchemaChangeError if documents stand
+    against a change or, without ``allow_loss``, lose something by it; SerializationError if
+    another process applies migrations for longer than ``wait`` seconds.
+    """
+    await require_whole(store)
+    if target is not None:
+        chain.place(target)
+    async with Ledger.locked(store, wait) as ledger:
+        _require_known(store, chain, ledger.book)
+        moving = _Moving(store, chain, ledger, allow_loss=allow_loss)
+        done = [*await moving.complete()]
+        there = len(ledger.book.applied)
+        wanted = max(there - 1, 0) if target is None else chain.place(target)
+        while len(ledger.book.applied) < wanted:
+            done.append(await moving.apply(chain.links[len(ledger.book.applied)], down=False))
+        while len(ledger.book.applied) > wanted:
+            done.append(await moving.apply(chain.links[len(ledger.book.applied) - 1], down=True))
+    return tuple(done)
+
+
+async def stamp(store: Backend, chain: Chain, target: str | int, *, wait: float) -> None:
+    """Note in a store's ledger that it has the migrations up to a target; nothing is applied.
+
+    Raises MigrationError if its definitions are not those after that migration.
+    """
+    await require_whole(store)
+    place = chain.place(target)
+    links = chain.links[:place]
+    wanted = links[-1].state if links else {}
+    stored = await catalog(store)
+    for name, each in wanted.items():
+        if name not in stored or changes_between(stored[name], each):
+            raise MigrationError(
+                f"the store's collection {name!r} is not as it is after that migration",
+                hint="compare them by db.schema.plan(), healthstore schema diff",
+                backend=store.name,
+            )
+    async with Ledger.locked(store, wait) as ledger:
+        if ledger.book.under_way is not None:
+            raise MigrationError(
+                f"the migration {ledger.book.under_way.id!r} is under way",
+                hint="complete it first: db.schema.upgrade()",
+                backend=store.name,
+            )
+        applied = tuple(Applied(each.id, each.checksum, now()) for each in links)
+        await ledger.write(replace(ledger.book, applied=applied))
+
+
+def _require_known(store: Backend, chain: Chain, book: Book) -> None:
+    """Raise MigrationError unless what a store has are the first migrations of a chain."""
+    noted: list[tuple[str, str | None]] = [(each.id, each.checksum) for each in book.applied]
+    if book.under_way is not None and not book.under_way.down:
+        noted.append((book.under_way.id, None))  # its file may have been mended since
+    for place, (identity, checksum) in enumerate(noted):
+        link = chain.links[place] if place < len(chain.links) else None
+        if link is None or link.id != identity:
+            known = identity in chain.ids
+            raise MigrationError(
+                f"the store has the migration {identity!r} "
+                + (
+                    f"at place {place + 1}, where the files have another one"
+                    if known or link is not None
+                    else "and the files do not: the program is older than the store"
+                ),
+                hint=f"bring the file back to {chain.folder}, or deploy the program that has it",
+                backend=store.name,
+            )
+        if checksum not in {None, link.checksum}:
+            raise MigrationError(
+                f"the migration {identity!r} was changed after it was applied",
+                hint="put the file back as it was, and write another migration",
+                backend=store.name,
+            )
+
+
+class _Moving:
+    """Applies migrations to one store, whose ledger it holds."""
+
+    def __init__(self, store: Backend, chain: Chain, ledger: Ledger, *, allow_loss: bool) -> None:
+        self._store = store
+        self._chain = chain
+        self._ledger = ledger
+        self._allow_loss = allow_loss
+        self._guarded = stack(store, [GuardLayer, ReferencesLayer])
+
+    async def complete(self) -> Sequence[str]:
+        """Complete what another process has begun and not ended."""
+        begun = self._ledger.book.under_way
+        if begun is None:
+            return ()
+        link = next(each for each in self._chain.links if each.id == begun.id)
+        return (await self._take(link, begun),)
+
+    async def apply(self, link: Link, *, down: bool) -> str:
+        """Apply a migration, or take it back."""
+        begun = UnderWay(link.id, link.checksum, down)
+        steps = _steps(link, down=down)
+        try:
+            for step in steps:
+                self._require_able(step)
+                if not self._allow_loss:
+                    await self._require_no_loss(step)
+            for step in takewhile(lambda each: not isinstance(each, Rewriting), steps):
+                if isinstance(step, Alteration):
+                    await self._require_none_against(step)
+        except HealthstoreError as error:
+            raise _in(link, error) from None
+        await self._note(begun)
+        return await self._take(link, begun)
+
+    async def _take(self, link: Link, begun: UnderWay) -> str:
+        steps = _steps(link, down=begun.down)
+        for place in range(begun.step, len(steps)):
+            try:
+                await self._step(steps[place])
+            except HealthstoreError as error:
+                raise _in(link, error) from None
+            await self._note(UnderWay(link.id, link.checksum, begun.down, place + 1))
+        had = self._ledger.book.applied
+        applied = had[:-1] if begun.down else (*had, Applied(link.id, link.checksum, now()))
+        await self._ledger.write(replace(self._ledger.book, applied=applied, under_way=None))
+        return link.id
+
+    async def _note(self, under_way: UnderWay) -> None:
+        await self._ledger.write(replace(self._ledger.book, under_way=under_way))
+
+    @property
+    def _under_way(self) -> UnderWay:
+        found = self._ledger.book.under_way
+        assert found is not None, "a step is taken after its migration was noted"
+        return found
+
+    async def _step(self, step: Step) -> None:
+        match step:
+            case Creation(made):
+                await self._guarded.execute(Ensure(made))
+            case Removal(gone):
+                await self._guarded.execute(Drop(gone))
+            case Alteration():
+                await self._alter(step)
+            case Rewriting():
+                await self._rewrite(step)
+
+    # --- definitions -----------------------------------------------------------------------
+
+    async def _alter(self, step: Alteration) -> None:
+        if not self._under_way.checked:
+            await self._require_none_against(step)
+            await self._note(replace(self._under_way, checked=True))
+        await self._guarded.execute(Alter(step.before, step.after, ChangeEffect.LOSES_DATA))
+
+    async def _require_none_against(self, step: Alteration) -> None:
+        """Raise SchemaChangeError if documents stand against a change; what goes is no such."""
+        state: State = {step.before.name: step.before}
+        told: list[str] = []
+        for change in changes_between(step.before, step.after):
+            if change.effect(state) is not ChangeEffect.ADDITIVE and not isinstance(
+                change, DropField
+            ):
+                against = await count_against(self._guarded, change, step.before, state)
+                if against:
+                    told.append(f"{change}: {_documents(against)}")
+            state = change.after(state)
+        if told:
+            raise SchemaChangeError(
+                f"documents stand against changes of {step.before.name!r}: {'; '.join(told)}",
+                hint="change them first, by a Transform before it; "
+                "db.schema.plan() and healthstore schema diff count them",
+            )
+
+    async def _require_no_loss(self, step: Step) -> None:
+        """Raise SchemaChangeError if documents lose something by a step; count how many."""
+        stored = await catalog(self._store)
+        if isinstance(step, Removal):
+            count = await self._count(stored, step.gone, ALL)
+            self._refuse_loss(DropCollection(step.gone.name), count)
+        elif isinstance(step, Alteration):
+            for change in changes_between(step.before, step.after):
+                if isinstance(change, DropField):
+                    where = _held(step, change.name)
+                    count = await self._count(stored, step.before, where)
+                    self._refuse_loss(change, count)
+
+    async def _count(
+        self, stored: dict[str, Collection], definition: Collection, where: Filter
+    ) -> int:
+        """Count documents, as they are stored now: an earlier step may make what is to go."""
+        there = stored.get(definition.name)
+        named = [where] if isinstance(where, Test) else getattr(where, "items", ())
+        if there is None or any(each.field not in there.by_name for each in named):
+            return 0
+        return await self._guarded.execute(CountDocuments(there, where))
+
+    def _refuse_loss(self, change: DropField | DropCollection, count: int) -> None:
+        if count:
+            raise SchemaChangeError(
+                f"{change.collection}: {change} would lose what {_documents(count)} hold",
+                hint="allow_loss=True, or --allow-loss, lets it go",
+            )
+
+    # --- documents -------------------------------------------------------------------------
+
+    def _require_able(self, step: Step) -> None:
+        if not isinstance(step, Rewriting):
+            return
+        if step.function is None:
+            raise MigrationError(
+                f"the Transform of {step.rows.name!r} has no function for this direction",
+                hint="give it down=, or restore a backup",
+            )
+        if not (step.idempotent or self._store.capabilities.transactions):
+            raise CapabilityError(
+                "a Transform needs transactions, which this store does not have",
+                hint="say idempotent=True if a document may be given to it twice; "
+                "MongoDB has transactions on a replica set (one node is enough)",
+                entity=step.rows.entity,
+            )
+
+    async def _rewrite(self, step: Rewriting) -> None:
+        self._require_able(step)
+        assert step.function is not None
+        cursor = self._under_way.cursor
+        while True:
+            where: Filter = ALL
+            if cursor is not None:
+                where = Test("id", Operator.GT, UUID(cursor))
+            page = await self._guarded.execute(Find(step.rows, where, limit=_PAGE))
+            if not page:
+                return
+            cursor = str(page[-1]["id"])
+            changed, gone = _rewritten(step, step.function, page)
+            book = replace(self._ledger.book, under_way=replace(self._under_way, cursor=cursor))
+            if self._store.capabilities.transactions:
+                await self._page_as_a_unit(step.rows, changed, gone, cursor)
+            else:
+                for each in changed:
+                    await _replace(self._guarded, step.rows, [each])
+                for identity in gone:
+                    await self._guarded.execute(Delete(step.rows, (identity,)))
+                await self._ledger.write(book)
+            await asyncio.sleep(0)
+
+    async def _page_as_a_unit(
+        self, rows: Collection, changed: list[Document], gone: list[UUID], cursor: str
+    ) -> None:
+        """Change a page, and note how far it has come: both, or nothing."""
+        async with self._ledger.turn():
+            book = replace(self._ledger.book, under_way=replace(self._under_way, cursor=cursor))
+            unit = await self._guarded.begin(UnitOptions(deadline=_UNIT_SECONDS))
+            try:
+                if changed:
+                    await _replace(unit, rows, changed)
+                if gone:
+                    await unit.execute(Delete(rows, tuple(gone)))
+                await self._ledger.write(book, unit)
+                await unit.commit()
+            finally:
+                await unit.rollback()
+            self._ledger.kept(book)
+
+
+async def _replace(executor: Executor, rows: Collection, changed: list[Document]) -> None:
+    """Replace documents that nobody has changed since they were read."""
+    versions = tuple(cast(int, each["version"]) - 1 for each in changed)
+    await executor.execute(Replace(rows, tuple(changed), versions))
+
+
+def _steps(link: Link, *, down: bool) -> Sequence[Step]:
+    return taken_back(link.steps) if down else link.steps
+
+
+def _rewritten(
+    step: Rewriting, function: Callable[[Row], Row | None], page: Sequence[Document]
+) -> tuple[list[Document], list[UUID]]:
+    """Return what a function makes of documents: those that are others, and the ids that go."""
+    changed: list[Document] = []
+    gone: list[UUID] = []
+    for document in page:
+        identity = cast(UUID, document["id"])
+        try:
+            made: object = function(dict(copied_document(step.rows, document)))
+        except Exception as error:  # noqa: BLE001 - a function may fail in any way
+            # `from None`: its message may quote the document.
+            raise MigrationError(
+                f"the function of a Transform raised {type(error).__name__} "
+                f"for the document {identity}",
+                hint="mend it; what was done before it is kept, and goes on from there",
+                entity=step.rows.entity,
+            ) from None
+        if made is None:
+            gone.append(identity)
+        elif not isinstance(made, dict) or made.get("id") != identity:
+            raise MigrationError(
+                f"the function of a Transform returned no document with the id {identity}",
+                hint="return row | {…}, or None to delete it",
+                entity=step.rows.entity,
+            )
+        elif made != document:
+            changed.append({**made, "version": cast(int, document["version"]) + 1})
+    return changed, gone
+
+
+def _held(step: Alteration, name: str) -> Filter:
+    """Return which documents hold something in a field that goes.
+
+    Where a migration is taken back, what it has given to all of them is nothing.
+    """
+    held = Test(name, Operator.NOT_NULL)
+    default = step.before.field(name).default
+    if not step.restores or default is None or not step.before.field(name).type.ordered:
+        return held
+    return And((held, Test(name, Operator.NE, default)))
+
+
+def _in(link: Link, error: HealthstoreError) -> HealthstoreError:
+    error.add_note(f"in the migration {link.id!r}")
+    return error
+
+
+def _documents(count: int) -> str:
+    return "1 document" if count == 1 else f"{count:,} documents"
