@@ -16,6 +16,7 @@ from healthstore.cli.command import URL_HELP, Config, Job, ProfileName, register
 from healthstore.cli.exits import Exit
 from healthstore.cli.failures import Failure, failure_of
 from healthstore.cli.output import Manners, Output
+from healthstore.cli.schema.commands import definitions
 from healthstore.cli.store import Store
 
 __all__ = (
@@ -23,7 +24,6 @@ __all__ = (
     "bench",
     "check",
     "clear",
-    "compare_definitions",
     "demo",
     "doctor",
     "health",
@@ -35,7 +35,6 @@ __all__ = (
     "run",
     "schema_of_file",
     "show",
-    "show_definitions",
     "stats",
     "switch",
     "verify",
@@ -113,11 +112,6 @@ configuration = typer.Typer(
     help="Show, check and begin a configuration.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(configuration, name="config")
-definitions = typer.Typer(
-    help="Show the collections of a store, and compare them with entities.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
 app.add_typer(definitions, name="schema")
 
 
@@ -241,43 +235,6 @@ def restore(
     from healthstore.cli.move import restore_store
 
     return lambda output: restore_store(output, file, url, entity or ())
-
-
-@register(definitions, "show")
-def show_definitions(
-    member: Annotated[str | None, typer.Argument(metavar="[URL]", help=URL_HELP)] = None,
-    *,
-    store: Store,
-) -> Job:
-    """Show a store's collections: fields, keys, references, and how many documents each has."""
-    from healthstore.cli.schema.show import show_schema
-
-    store = store.and_urls(member)
-    return lambda output: show_schema(output, store)
-
-
-@register(definitions, "diff")
-def compare_definitions(
-    member: Annotated[str | None, typer.Argument(metavar="[URL]", help=URL_HELP)] = None,
-    *,
-    entity: Annotated[
-        list[str],
-        typer.Option(
-            metavar="MODULE[:CLASS]",
-            help="An entity, or all of a module, found from the current folder; may be repeated.",
-        ),
-    ],
-    store: Store,
-) -> Job:
-    """Show what would make a store's collections into those of the entities; changes nothing.
-
-    Each change is additive, needs data (rows are to be looked at first) or loses data. Exits
-    with 9 if there is one.
-    """
-    from healthstore.cli.schema.diff import compare_schema
-
-    store = store.and_urls(member)
-    return lambda output: compare_schema(output, store, entity)
 
 
 @register(app)

@@ -1,0 +1,164 @@
+"""The commands of ``schema`` and their options; each one's work is in a module of its own."""
+
+# ruff: noqa: PLC0415 - a command imports what it needs when it runs, so that --help is quick
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from healthstore.cli.command import URL_HELP, Job, register
+from healthstore.cli.store import Store
+
+__all__ = (
+    "check_files",
+    "compare_definitions",
+    "definitions",
+    "downgrade",
+    "revise",
+    "show_current",
+    "show_definitions",
+    "show_history",
+    "stamp",
+    "upgrade",
+)
+
+definitions = typer.Typer(
+    help="Show the collections of a store, compare them with entities, and change them by "
+    "migration files.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Member = Annotated[str | None, typer.Argument(metavar="[URL]", help=URL_HELP)]
+Named = Annotated[
+    list[str],
+    typer.Option(
+        metavar="MODULE[:CLASS]",
+        help="An entity, or all of a module, found from the current folder; may be repeated.",
+    ),
+]
+Folder = Annotated[
+    Path, typer.Option("--dir", metavar="DIR", help="The folder of the migration files.")
+]
+Target = Annotated[str, typer.Argument(metavar="[TARGET]", help="A number, an id, head or zero.")]
+AllowLoss = Annotated[
+    bool, typer.Option("--allow-loss", help="Drop fields and collections that hold something.")
+]
+_MIGRATIONS = Path("migrations")
+
+
+@register(definitions, "show")
+def show_definitions(member: Member = None, *, store: Store) -> Job:
+    """Show a store's collections: fields, keys, references, and how many documents each has."""
+    from healthstore.cli.schema.show import show_schema
+
+    store = store.and_urls(member)
+    return lambda output: show_schema(output, store)
+
+
+@register(definitions, "diff")
+def compare_definitions(member: Member = None, *, entity: Named, store: Store) -> Job:
+    """Show what would make a store's collections into those of the entities; changes nothing.
+
+    Each change is additive, needs data (rows are to be looked at first) or loses data. Exits
+    with 9 if there is one.
+    """
+    from healthstore.cli.schema.diff import compare_schema
+
+    store = store.and_urls(member)
+    return lambda output: compare_schema(output, store, entity)
+
+
+@register(definitions, "revise")
+def revise(
+    *,
+    message: Annotated[str, typer.Option("--message", "-m", help="What the migration does.")],
+    entity: Named,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLLECTION.FIELD", help="This field is dropped, not renamed; may be repeated."
+        ),
+    ] = None,
+    directory: Folder = _MIGRATIONS,
+) -> Job:
+    """Write the next migration file: from the files that are there to the entities.
+
+    No store is asked. Where a field goes and one of its type comes, nothing is guessed: say
+    --drop, or write a file with a Transform yourself.
+    """
+    from healthstore.cli.schema.revise import revise_files
+
+    return lambda output: revise_files(output, directory, message, entity, drop or ())
+
+
+@register(definitions, "check")
+def check_files(*, entity: Named, directory: Folder = _MIGRATIONS) -> Job:
+    """Check that the migration files lead to the entities; no store is asked.
+
+    Exits with 9 if a migration is missing, and with 4 if a file is wrong.
+    """
+    from healthstore.cli.schema.revise import check_migrations
+
+    return lambda output: check_migrations(output, directory, entity)
+
+
+@register(definitions, "upgrade")
+def upgrade(
+    target: Target = "head",
+    *,
+    directory: Folder = _MIGRATIONS,
+    allow_loss: AllowLoss = False,
+    store: Store,
+) -> Job:
+    """Apply migration files to the active member, up to a target; goes on with what was cut short."""
+    from healthstore.cli.schema.upgrade import upgrade_store
+
+    return lambda output: upgrade_store(output, store, target, directory, allow_loss=allow_loss)
+
+
+@register(definitions, "downgrade")
+def downgrade(
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="[TARGET]", help="A number, an id or zero; one back without it."),
+    ] = None,
+    *,
+    directory: Folder = _MIGRATIONS,
+    allow_loss: AllowLoss = False,
+    store: Store,
+) -> Job:
+    """Take migrations back, the last one or down to a target."""
+    from healthstore.cli.schema.upgrade import downgrade_store
+
+    return lambda output: downgrade_store(output, store, target, directory, allow_loss=allow_loss)
+
+
+@register(definitions, "current")
+def show_current(*, store: Store) -> Job:
+    """Show the last migration that the active member has."""
+    from healthstore.cli.schema.upgrade import tell_current
+
+    return lambda output: tell_current(output, store)
+
+
+@register(definitions, "history")
+def show_history(*, directory: Folder = _MIGRATIONS, store: Store) -> Job:
+    """Show the migration files, and when each was applied to the active member."""
+    from healthstore.cli.schema.upgrade import tell_history
+
+    return lambda output: tell_history(output, store, directory)
+
+
+@register(definitions, "stamp")
+def stamp(target: Target = "head", *, directory: Folder = _MIGRATIONS, store: Store) -> Job:
+    """Note that the active member has the migrations up to a target; nothing is applied.
+
+    For a store that was made in another way: its collections must be as they are after that.
+    """
+    from healthstore.cli.schema.upgrade import stamp_store
+
+    return lambda output: stamp_store(output, store, target, directory)
