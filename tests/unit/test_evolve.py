@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 import pytest
-from pydantic import StringConstraints
+from pydantic import SecretStr, StringConstraints, field_validator
 
 from healthstore import DatabaseManager, Entity, FailoverPolicy, Index, MaxLength, Ref, Unique, sync
+from healthstore.config import MemberSettings, Settings
 from healthstore.errors import (
     ConfigurationError,
     InvalidRequestError,
+    ReadOnlyError,
     SchemaChangeError,
     SchemaMismatchError,
 )
@@ -291,3 +295,93 @@ async def test_a_default_that_its_field_refuses_is_none(url: str) -> None:
         await db.repository(Patient).add(Patient(name="Ann"))
         with pytest.raises(SchemaChangeError, match="add the field code"):
             await db.schema.evolve(Doubtful)
+
+
+async def test_a_default_that_a_validator_changes_is_none(url: str) -> None:
+    """Filters would see another value than who reads the row."""
+
+    class Lower(Entity, collection="patients"):
+        name: Annotated[str, MaxLength(40)]
+        code: str = "ABC"
+        other: str = "abc"
+
+        @field_validator("code", "other")
+        @classmethod
+        def lowered(cls, value: str) -> str:
+            return value.lower()
+
+    async with DatabaseManager(url) as db:
+        await db.initialize(Patient)
+        await db.repository(Patient).add(Patient(name="Ann"))
+        planned = await db.schema.plan(Lower)
+        assert [str(each.effect) for each in planned.operations] == ["needs data", "additive"]
+
+
+async def test_a_default_that_is_too_large_for_a_server_is_none(url: str) -> None:
+    """It is refused on every backend, before anything is tried."""
+
+    class Large(Entity, collection="patients"):
+        name: Annotated[str, MaxLength(40)]
+        text: str = "x" * 5_000
+
+    async with DatabaseManager(url) as db:
+        await db.initialize(Patient)
+        with pytest.raises(SchemaChangeError, match="add the field text") as error:
+            await db.schema.evolve(Large)
+        assert "4,000 characters" in error.value.hint
+
+
+async def test_columns_of_others_keep_a_table_from_being_copied(url: str) -> None:
+    """On SQLite they would be lost: the error names them, and nothing is changed."""
+
+    class Loose(Entity, collection="patients"):
+        name: Annotated[str, MaxLength(40)] | None
+
+    async with DatabaseManager(url) as db:
+        await db.initialize(Patient)
+        await db.repository(Patient).add(Patient(name="Ann"))
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
+        other.execute("ALTER TABLE patients ADD COLUMN note TEXT")
+        other.execute("CREATE INDEX mine ON patients (note)")
+        other.execute("UPDATE patients SET note = 'kept'")
+        other.commit()
+    async with DatabaseManager(url) as db:
+        with pytest.raises(
+            SchemaMismatchError, match="columns that healthstore did not make: note"
+        ):
+            await db.schema.evolve(Loose)
+        assert (await db.schema.evolve(NewPatient)).operations  # columns alone are added
+        assert [each.visits for each in (await db.repository(NewPatient).find()).items] == [3]
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
+        assert other.execute("SELECT note FROM patients").fetchall() == [("kept",)]
+
+
+async def test_a_member_that_is_not_written_to_says_so_before_another_is_changed(
+    tmp_path: Path,
+) -> None:
+    """All members are as they were."""
+    urls = [f"sqlite:///{tmp_path}/{name}.db" for name in ("first", "second")]
+    for each in urls:
+        async with DatabaseManager(each) as db:
+            await db.initialize(Patient)
+    members = tuple(
+        MemberSettings(name=name, url=SecretStr(text), read_only=name == "b")
+        for name, text in zip("ab", urls, strict=True)
+    )
+    async with DatabaseManager(settings=Settings(members=members)) as db:
+        with pytest.raises(ReadOnlyError):
+            await db.schema.evolve(NewPatient, members="all")
+        await db.repository(Patient).add(Patient(name="Ann"))
+
+
+async def test_a_difference_tells_no_default(url: str) -> None:
+    """It is a value of the program's."""
+
+    class Secret(Entity, collection="patients"):
+        name: Annotated[str, MaxLength(41)] = "secret"
+
+    async with DatabaseManager(url) as db:
+        await db.initialize(Patient)
+        with pytest.raises(SchemaMismatchError) as error:
+            await db.initialize(Secret)
+        assert "secret" not in str(error.value)

@@ -42,13 +42,16 @@ from healthstore.errors import (
 from healthstore.model import evaluate
 from healthstore.model.catalog import (
     CATALOG,
+    altering,
     catalog_id,
     from_definition,
     require_makeable,
     require_same,
     require_unaltered,
+    to_altering,
     to_document,
 )
+from healthstore.model.change import changes_between
 from healthstore.model.filling import collections_only
 from healthstore.model.ops import (
     Aggregate,
@@ -86,6 +89,8 @@ class Adapter(ABC, Generic[S]):
     """A backend over one database. ``S`` is the author's session: a connection, a transaction."""
 
     capabilities: Capabilities
+    alters_whole: bool = True
+    """Whether :meth:`alter` does all or nothing: a session for a change is a transaction."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -405,7 +410,14 @@ class Adapter(ABC, Generic[S]):
         new = [each for each, row in zip(ordered, rows, strict=True) if row is None]
         for collection in new:
             await self._record(session, collection)
+        kept = {
+            collection.name
+            for collection, row in zip(ordered, rows, strict=True)
+            if row is not None and altering(row)
+        }
         for place, collection in enumerate(ordered):
+            if collection.name in kept:
+                continue  # it is being altered: to complete it now would undo that
             try:
                 await self.create(session, collection)
             except CapabilityError:
@@ -443,8 +455,19 @@ class Adapter(ABC, Generic[S]):
         if not require_unaltered(row, op.before, op.after):
             return False
         assert row is not None
-        await self.alter(session, op.before, op.after)
         version = cast(int, row["version"])
+        attempt = altering(row)
+        if attempt is not None and changes_between(attempt, op.after):
+            await self.alter(session, attempt, op.before)  # what it has left means something else
+            attempt = None
+        if attempt is None and not self.alters_whole:
+            mark = Replace(CATALOG, (to_altering(row, op.after),), (version,))
+            try:
+                await self.replace(session, mark)
+            except StaleVersionError:  # somebody else has begun
+                return await self._run_alter(session, op)
+            version += 1
+        await self.alter(session, op.before, op.after)
         altered = {**to_document(op.after), "version": version + 1}
         try:
             (done,) = await self.replace(session, Replace(CATALOG, (altered,), (version,)))

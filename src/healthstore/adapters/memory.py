@@ -27,6 +27,7 @@ from healthstore.errors import (
     ForeignKeyError,
     HealthstoreError,
     NotNullError,
+    SchemaChangeError,
     SchemaMismatchError,
     SerializationError,
 )
@@ -200,7 +201,16 @@ def _converted(value: Value, was: Field, now: Field) -> Value:
         if not now.nullable:
             raise NotNullError("must have a value and has none", field=now.name)
         return None
-    return value if was.type == now.type else canonicaliser(now.type)(value)
+    if was.type == now.type:
+        return value
+    try:
+        return canonicaliser(now.type)(value)
+    except (TypeError, ValueError):
+        raise SchemaChangeError(
+            "a stored value stands against the field's new type",
+            hint="count such documents: db.schema.plan(), healthstore schema diff",
+            field=now.name,
+        ) from None
 
 
 class _Session:

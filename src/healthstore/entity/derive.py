@@ -177,8 +177,8 @@ def _default(
 ) -> Value:
     """Return the constant default of a field as it is stored; None if it has none.
 
-    One that could not be stored, or that the field itself refuses, is none: each write that uses
-    it is refused.
+    One that could not be stored, that the field itself refuses or would change, or that is too
+    large for some server, is none: documents that are there could not be given it.
     """
     info = entity.model_fields[name]
     if name in Entity.model_fields or info.is_required() or info.default is None:
@@ -186,10 +186,27 @@ def _default(
     if info.default_factory is not None:
         return None
     try:
-        parse(info.default)
-        return canonical(info.default)
+        default = canonical(info.default)
+        seen = canonical(_validated(entity, name, parse(info.default)))
     except Exception:  # noqa: BLE001 - a validator of the user's may fail in any way
         return None
+    small = len(repr(default)) <= _LARGEST_DEFAULT
+    return default if small and seen == default else None
+
+
+_LARGEST_DEFAULT = 4_000  # characters; MariaDB keeps no longer ones beside a large row
+
+
+def _validated(entity: type[Entity], name: str, value: object) -> object:
+    """Return what the validators of one field that stand in the class make of a value."""
+    decorators = entity.__pydantic_decorators__
+    named = {each for one in decorators.field_validators.values() for each in one.info.fields}
+    if not named & {name, "*"} or decorators.model_validators or decorators.root_validators:
+        return value
+    made = entity.model_construct()
+    entity.__pydantic_validator__.validate_assignment(made, name, value)
+    found: object = made.__dict__[name]
+    return found
 
 
 def _scalars_differ(kept: object, value: object) -> bool:

@@ -30,6 +30,7 @@ from healthstore.model.wire import from_tagged
 __all__ = (
     "CATALOG",
     "DIFFERENCE_HINT",
+    "altering",
     "catalog_id",
     "definition",
     "differences",
@@ -37,6 +38,7 @@ __all__ = (
     "require_makeable",
     "require_same",
     "require_unaltered",
+    "to_altering",
     "to_document",
 )
 
@@ -45,6 +47,7 @@ DIFFERENCE_HINT = (
     "db.schema.evolve() applies additive ones; for others move the data to a new database, "
     "or change the entity back"
 )
+_ALTERING = "altering"
 # Any fixed namespace does: ids of catalog rows must be the same in every store.
 _NAMESPACE = UUID("0b1f6c5e-5d0e-5f0a-9c2b-7a4a4c2f6d10")
 
@@ -74,6 +77,22 @@ def to_document(collection: Collection) -> Document:
         "fingerprint": collection.fingerprint,
         "definition": definition(collection),
     }
+
+
+def to_altering(row: Document, after: Collection) -> Document:
+    """Return the row of a collection that is being altered, which says to what.
+
+    For a store that alters step by step: what has been left there is told by it.
+    """
+    described = {**cast("dict[str, Json]", row["definition"]), _ALTERING: definition(after)}
+    version = cast(int, row["version"]) + 1
+    return {**row, "version": version, "definition": canonical_json(described)}
+
+
+def altering(row: Document) -> Collection | None:
+    """Return the definition that a collection was to have when its alteration was cut short."""
+    described = cast("dict[str, Json]", row["definition"]).get(_ALTERING)
+    return None if described is None else from_definition(described)
 
 
 def from_definition(described: object) -> Collection:
@@ -207,6 +226,7 @@ def _check_differences(stored: Collection, wanted: Collection) -> Iterator[str]:
 def _words(each: Field) -> str:
     described = cast(dict[str, Json], canonical_json(described_field(each)))
     described.pop("name")
+    described.pop("default", None)  # a value of the program's
     return ", ".join(f"{key} {value}" for key, value in described.items())
 
 

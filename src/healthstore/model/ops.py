@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 from uuid import UUID
 
-from healthstore.model.change.state import ChangeEffect
+from healthstore.model.effect import ChangeEffect
 from healthstore.model.query import ALL, Filter, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value

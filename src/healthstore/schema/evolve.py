@@ -7,7 +7,12 @@ import random
 from collections.abc import Sequence
 
 from healthstore.abc.backend import Backend
-from healthstore.errors import Condition, SchemaChangeError, SerializationError
+from healthstore.errors import (
+    Condition,
+    DuplicateKeyError,
+    SchemaChangeError,
+    SerializationError,
+)
 from healthstore.layers.guard import GuardLayer
 from healthstore.model.change import CreateCollection, require_each_at_most
 from healthstore.model.ops import Alter, Ensure
@@ -45,6 +50,8 @@ async def evolve(
         except SchemaChangeError as error:
             raise error.at(backend=store.name) from None
     if not dry_run:
+        for store in stores:
+            await store.execute(Ensure(()))  # a member that is not written to says so before
         for store, needed in zip(stores, plans, strict=True):
             await _apply(store, wanted, needed, deadline)
     return joined(plans)
@@ -75,10 +82,20 @@ async def _alter(guarded: Backend, op: Alter) -> None:
         attempt += 1
         try:
             await guarded.execute(op)
+        except DuplicateKeyError:
+            # No key is new: MySQL ends a change so when others try to add what is taken
+            # (https://dev.mysql.com/doc/refman/8.4/en/innodb-online-ddl-limitations.html).
+            if attempt == _ATTEMPTS:
+                raise SerializationError(
+                    "others wrote to the collection while it was altered",
+                    hint="evolve again when less is written",
+                    entity=op.after.entity,
+                    backend=guarded.name,
+                ) from None
         except SerializationError as error:
             if attempt == _ATTEMPTS or error.condition is not Condition.OVERLOADED:
                 raise
-            # Everybody else who waits for the lock goes first.
-            await asyncio.sleep(random.uniform(0.5, 1) * _PAUSE * 2**attempt)  # noqa: S311 - no secret
         else:
             return
+        # Everybody else who waits for the lock goes first.
+        await asyncio.sleep(random.uniform(0.5, 1) * _PAUSE * 2**attempt)  # noqa: S311 - no secret

@@ -67,7 +67,8 @@ class Schema:
         collection may take ``deadline`` seconds. With ``dry_run`` nothing is changed.
         """
         wanted = _wanted(entities, "db.schema.evolve(User, Weight)")
-        if isinstance(deadline, bool) or not deadline > 0:
+        given: object = deadline
+        if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:
             raise InvalidRequestError(
                 "the deadline of a change must be positive", hint="give seconds, such as 3600.0"
             )

@@ -67,9 +67,17 @@ class UnderWay:
 
 @dataclass(frozen=True, slots=True)
 class _Lock:
-    owner: str
+    """``until`` is when it ends, in UTC; of a process of this machine it is known when that ends."""
+
+    host: str
+    process: int
     token: str
     until: str
+
+    @property
+    def owner(self) -> str:
+        """The owner, in words."""
+        return f"process {self.process} on {self.host}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +233,20 @@ def now() -> str:
 
 def _lock(token: str) -> _Lock:
     until = datetime.now(UTC) + timedelta(seconds=_LEASE)
-    owner = f"process {os.getpid()} on {socket.gethostname()}"
-    return _Lock(owner, token, until.isoformat(timespec="milliseconds"))
+    return _Lock(socket.gethostname(), os.getpid(), token, until.isoformat(timespec="milliseconds"))
 
 
 def _is_held(lock: _Lock | None) -> bool:
-    return lock is not None and datetime.fromisoformat(lock.until) > datetime.now(UTC)
+    if lock is None or datetime.fromisoformat(lock.until) <= datetime.now(UTC):
+        return False
+    return lock.host != socket.gethostname() or _is_alive(lock.process)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True

@@ -80,6 +80,7 @@ class MongoAdapter(Adapter[Session]):
     """A store in a MongoDB database."""
 
     capabilities = STANDALONE
+    alters_whole = False
 
     def __init__(self, name: str, options: ClientOptions) -> None:
         super().__init__(name)

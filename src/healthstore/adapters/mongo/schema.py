@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Container, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Container, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from bson import encode
@@ -14,7 +15,7 @@ from bson.binary import Binary, UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
-from pymongo import IndexModel
+from pymongo import IndexModel, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
@@ -32,7 +33,8 @@ __all__ = ("alter", "create", "drop", "index_models", "validator")
 _NAMESPACE_EXISTS = 48
 _ATTEMPTS = 6
 _PAUSE = 0.1  # seconds
-_PAGE = 5_000  # documents that are filled together
+_PAGE = 2_000  # documents that are filled together
+_PARTIAL = "partialFilterExpression"
 _REPEATED = frozenset({Meaning.CONFLICT, Meaning.INTERNAL})
 _STANDARD: CodecOptions[Stored] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
 _JSON_TYPES = ("object", "array", "string", "int", "long", "double", "bool")
@@ -129,7 +131,7 @@ def _partial(collection: Collection, unique: Unique) -> Mapping[str, Any]:
         for name in unique.fields
         if collection.nullable(name)
     }
-    return {"partialFilterExpression": values} if values else {}
+    return {_PARTIAL: values} if values else {}
 
 
 async def create(database: AsyncDatabase[Stored], codec: Codec) -> None:
@@ -146,26 +148,28 @@ async def alter(database: AsyncDatabase[Stored], before: Collection, codec: Code
 
     Programs of the old definition write meanwhile: a new field is one that a document may lack,
     until all have been filled, and at last one that it must have: from then on the server refuses
-    documents without it, and what was written in between is filled. While a unique index is made
-    anew, as when a field of it may be null from now on, the key is not kept.
+    documents without it, and what was written in between is filled.
     """
     after = codec.collection
     new = {name: after.field(name).default for name in after.names if name not in before.by_name}
     filling = {key_of(name): codec.write(name, value) for name, value in new.items()}
     leaving = [name for name in before.names if name not in after.by_name]
+    there = database[after.name]
     if filling or leaving:
         meanwhile = validator(codec, new, leaving)
         await _repeated(lambda: _set_validator(database, after, meanwhile))
-        await _fill(database, after, filling)
+        newest = await there.find_one({}, {"_id": True}, sort=[("_id", -1)])
+        if newest is not None:  # what comes later is filled at last
+            await _fill(there, filling, {"$lte": newest["_id"]})
     else:
         await _repeated(lambda: _set_validator(database, after, validator(codec)))
-    await _repeated(lambda: _drop_indexes(database, before, after))
+    await _repeated(lambda: _change_indexes(database, before, after))
     await _repeated(lambda: _create_indexes(database, after))
     if filling or leaving:
-        await _empty(database, after, leaving)
+        await _empty(there, leaving)
         await _repeated(lambda: _set_validator(database, after, validator(codec)))
-        await _empty(database, after, leaving)
-        await _fill(database, after, filling)
+        await _empty(there, leaving)
+        await _fill(there, filling)
 
 
 async def drop(database: AsyncDatabase[Stored], name: str) -> None:
@@ -178,58 +182,98 @@ async def _drop(database: AsyncDatabase[Stored], name: str) -> None:
 
 
 async def _fill(
-    database: AsyncDatabase[Stored], collection: Collection, filling: Mapping[str, Any]
+    there: AsyncCollection[Stored],
+    filling: Mapping[str, Any],
+    bounds: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Give every document the fields that it lacks: those that lack all of them first."""
-    if len(filling) > 1:
-        lacking = {key: {"$exists": False} for key in filling}
-        await _in_pages(database, collection, lacking, {"$set": dict(filling)})
-    for key, value in filling.items():
-        await _in_pages(database, collection, {key: {"$exists": False}}, {"$set": {key: value}})
+    """Give every document the fields that it lacks, all at once: with a part it is no valid one."""
+    if filling:
+        lacking = {"$or": [{key: {"$exists": False}} for key in filling]}
+        await _change(there, lacking, bounds, partial(_filled, filling), list(filling))
 
 
-async def _empty(
-    database: AsyncDatabase[Stored], collection: Collection, leaving: Iterable[str]
-) -> None:
-    """Take fields away from every document that has them."""
-    for key in leaving:
-        await _in_pages(database, collection, {key: {"$exists": True}}, {"$unset": {key: True}})
+def _filled(filling: Mapping[str, Any], document: Stored) -> UpdateOne:
+    missing = [key for key in filling if key not in document]
+    guard = {key: {"$exists": False} for key in missing}
+    return UpdateOne(
+        {"_id": document["_id"], **guard}, {"$set": {key: filling[key] for key in missing}}
+    )
 
 
-async def _in_pages(
-    database: AsyncDatabase[Stored],
-    collection: Collection,
+async def _empty(there: AsyncCollection[Stored], leaving: Sequence[str]) -> None:
+    """Take fields away from every document that has one of them."""
+    if leaving:
+        having = {"$or": [{key: {"$exists": True}} for key in leaving]}
+        gone = {"$unset": dict.fromkeys(leaving, True)}
+        await _change(there, having, {}, lambda each: UpdateOne({"_id": each["_id"]}, gone), [])
+
+
+async def _change(
+    there: AsyncCollection[Stored],
     where: Mapping[str, Any],
-    update: Mapping[str, Any],
+    bounds: Mapping[str, Any],
+    change: Callable[[Stored], UpdateOne],
+    keys: Sequence[str],
 ) -> None:
-    """Change every document that satisfies a query, a page at a time in order of id."""
-    there = database[collection.name]
-    beyond: Mapping[str, Any] = {}
+    """Change every document that satisfies a query, a page at a time in order of id.
+
+    Each by itself: in a collection with a validator, an update of many by FerretDB 2.7 and
+    DocumentDB undoes what others write to the same documents at that moment.
+    """
+    bounds = dict(bounds)
+    projection = dict.fromkeys(("_id", *keys), True)
     while True:
-        found = there.find({**beyond, **where}, {"_id": True}, sort=[("_id", 1)], limit=_PAGE)
-        ids = [each["_id"] for each in await found.to_list()]
-        if not ids:
+        place = {"$and": [where, {"_id": bounds}]} if bounds else where
+        page = await there.find(place, projection, sort=[("_id", 1)], limit=_PAGE).to_list()
+        if not page:
             return
-        await _repeated(partial(_update, there, {"_id": {"$in": ids}, **where}, update))
-        beyond = {"_id": {"$gt": ids[-1]}}
+        await _repeated(partial(_write, there, list(map(change, page))))
+        bounds["$gt"] = page[-1]["_id"]
 
 
-async def _update(
-    there: AsyncCollection[Stored], where: Mapping[str, Any], update: Mapping[str, Any]
-) -> None:
-    await there.update_many(where, update)
+async def _write(there: AsyncCollection[Stored], updates: Sequence[UpdateOne]) -> None:
+    await there.bulk_write(updates, ordered=False)
 
 
-async def _drop_indexes(
+async def _change_indexes(
     database: AsyncDatabase[Stored], before: Collection, after: Collection
 ) -> None:
-    """Drop the indexes that are gone, or are to be others of the same name."""
-    wanted = {str(each.document["name"]): each.document for each in index_models(after)}
-    present = await database[after.name].index_information()
+    """Drop the indexes that are gone; put others in the place of those that differ.
+
+    The key is kept all the while: another index of it is there before the first one goes.
+    """
+    there = database[after.name]
+    wanted = {str(each.document["name"]): each for each in index_models(after)}
+    present = await there.index_information()
     for each in index_models(before):
         name = str(each.document["name"])
-        if name in present and wanted.get(name) != each.document:
-            await database[after.name].drop_index(name)
+        model = wanted.get(name)
+        if name not in present or (model and model.document == each.document):
+            continue
+        if model is None:
+            await there.drop_index(name)
+            continue
+        if not _is_as(present[name], model):
+            # In the other direction: some servers have but one index of the same keys.
+            keys = [(key, -direction) for key, direction in model.document["key"].items()]
+            beside = IndexModel(keys, **_options(model, f"{name}_"))
+            await there.create_indexes([beside])
+            await there.drop_index(name)
+            await there.create_indexes([model])
+    for name in await there.index_information():
+        if name.endswith("_") and name.removesuffix("_") in wanted:
+            await there.drop_index(name)
+
+
+def _is_as(present: Mapping[str, Any], model: IndexModel) -> bool:
+    """Tell whether an index has been put in the place of another one by an earlier attempt."""
+    was, now = present.get(_PARTIAL), model.document.get(_PARTIAL)
+    return (was is None) is (now is None)
+
+
+def _options(model: IndexModel, name: str) -> dict[str, Any]:
+    kept = {key: value for key, value in model.document.items() if key not in {"key", "name"}}
+    return {**kept, "name": name}
 
 
 async def _repeated(step: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -191,6 +191,11 @@ class SqlAdapter(Adapter[SqlSession]):
 
     # --- the schema ------------------------------------------------------------------------
 
+    @property
+    def alters_whole(self) -> bool:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride] - known when the server is
+        """Whether a change of the schema is one transaction."""
+        return self.dialect.existing_parts is None
+
     async def existing(self, session: SqlSession) -> frozenset[str]:
         """Return the names of all tables."""
         return await names(session.connection, self.dialect.existing)

@@ -23,7 +23,7 @@ from sqlalchemy.schema import (
 from healthstore.adapters.sql.dialect import Connection, Dialect
 from healthstore.adapters.sql.schema import complete_indexes, names
 from healthstore.adapters.sql.tables import create_table, references_of, set_default, table_of
-from healthstore.errors import BackendError
+from healthstore.errors import BackendError, SchemaMismatchError
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Kind
 
@@ -293,7 +293,16 @@ async def _make_anew(connection: Connection, dialect: Dialect, alteration: _Alte
     table = str(alteration.after.name)
     quoted = dialect.ddl_compiler.identifier_preparer.format_table(alteration.after)
     ours = tuple(alteration.indexes)
-    belonging = await connection.fetch(dialect.belonging, (table,))
+    columns, parts = dialect.belonging
+    foreign = sorted(await names(connection, columns, table) - alteration.columns.keys())
+    if foreign:
+        raise SchemaMismatchError(
+            f"the table {table!r} has columns that healthstore did not make: {', '.join(foreign)}",
+            hint="the table has to be copied, and they would be lost: keep them in a table of "
+            "their own, and drop them here",
+            entity=alteration.definitions[1].entity,
+        )
+    belonging = await connection.fetch(parts, (table,))
     await connection.run(alteration.creating(_NEW))
     await connection.run(alteration.copying(_NEW))
     counts = [

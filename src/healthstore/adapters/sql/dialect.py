@@ -208,8 +208,8 @@ class Dialect:
 
     The first one is None for a column that is there and was not to be.
     """
-    belonging: str
-    """The query for the names of the indexes and triggers of a table, and the text of each.
+    belonging: tuple[str, str]
+    """The queries for a table's columns, and for its indexes and triggers with the text of each.
 
     Empty where no table is made anew.
     """

@@ -36,6 +36,7 @@ def require_each_at_most(
             f"more than {allowed} changes are needed: {'; '.join(told)}"
             if allowed is ChangeEffect.ADDITIVE
             else f"changes would lose data: {'; '.join(told)}",
-            hint="nothing was changed; declare a new field nullable or with a constant default, "
-            "or move the data to a new database",
+            hint="nothing was changed; let a new field be None, or give it a constant default of "
+            "at most 4,000 characters that its own type takes as it is; for other changes write a "
+            "migration, or move the data to a new database",
         )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from enum import StrEnum
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from healthstore.errors import ConfigurationError
 from healthstore.model.definition import Definition
+from healthstore.model.effect import ChangeEffect, worst
 from healthstore.model.schema import Collection
 
 __all__ = (
@@ -28,23 +28,6 @@ __all__ = (
 T = TypeVar("T")
 State: TypeAlias = Mapping[str, Definition]
 """Definitions by the names of their collections, not checked yet."""
-
-
-class ChangeEffect(StrEnum):
-    """What a change may do to the rows that are there."""
-
-    ADDITIVE = "additive"
-    """No row can stand against it, and none is lost."""
-    NEEDS_DATA = "needs data"
-    """Rows may stand against it, or must be given values first."""
-    LOSES_DATA = "loses data"
-    """What rows hold goes, or may go."""
-
-
-def worst(effects: Iterable[ChangeEffect]) -> ChangeEffect:
-    """Return the worst of these effects; additive if there are none."""
-    order = list(ChangeEffect)
-    return max(effects, key=order.index, default=ChangeEffect.ADDITIVE)
 
 
 class Change(Protocol):

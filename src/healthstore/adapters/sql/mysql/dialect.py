@@ -335,7 +335,7 @@ def _dialect(
         changed_column=lambda _, after: (
             f"MODIFY COLUMN {CreateColumn(after).compile(dialect=ddl_compiler)}",
         ),
-        belonging="",
+        belonging=("", ""),
         recoded=lambda name, *_: name,
         references_need_indexes=True,
         patience=(

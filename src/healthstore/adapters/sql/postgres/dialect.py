@@ -315,7 +315,7 @@ POSTGRESQL = Dialect(
     "WHERE contype = 'f' AND connamespace = current_schema()::regnamespace",
     existing_parts=None,
     changed_column=_changed_column,
-    belonging="",
+    belonging=("", ""),
     recoded=lambda name, *_: name,
     references_need_indexes=False,
     patience=(("SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = '3s'"), ()),

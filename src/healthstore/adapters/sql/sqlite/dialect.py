@@ -328,6 +328,11 @@ def _constraint(message: str, verdict: Verdict, collection: Collection) -> str |
 # --- the constants ---------------------------------------------------------------------------
 
 
+_BELONGING = (
+    "SELECT name, sql FROM sqlite_master "
+    "WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql IS NOT NULL"
+)
+
 SQLITE = Dialect(
     compiler=pysqlite.dialect(),
     ddl_compiler=pysqlite.dialect(),
@@ -359,8 +364,10 @@ SQLITE = Dialect(
     existing_references=None,
     existing_parts=None,
     changed_column=None,
-    belonging="SELECT name, sql FROM sqlite_master "
-    "WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql IS NOT NULL",
+    belonging=(
+        "SELECT name FROM pragma_table_xinfo(?)",
+        _BELONGING,
+    ),
     recoded=_recoded,
     references_need_indexes=False,
     patience=((), ()),
