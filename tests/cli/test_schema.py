@@ -119,3 +119,65 @@ def test_wrong_use_is_told(released: Run, arguments: list[str], code: Exit, says
     assert (ended.code, says in ended.err) == (code, True), ended.err
     assert SECRET not in ended.out + ended.err
     assert not Path("no.db").exists()
+
+
+# --- migration files -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def revised(released: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return the function that runs commands, with a migration of the first release."""
+    monkeypatch.delitem(sys.modules, "ward2", raising=False)
+    ended = released("schema", "revise", "-m", "First release", "--entity", "ward")
+    assert ended.code == Exit.OK
+    assert (folder / "migrations" / "0001_first_release.py").is_file()
+    return released
+
+
+def test_files_are_written_from_entities_and_lead_a_store_to_them(
+    revised: Run, folder: Path
+) -> None:
+    """Nothing is to be written twice; the store goes up, tells where it is, and comes back."""
+    assert revised("schema", "check", "--entity", "ward").code == Exit.OK
+    again = revised("schema", "revise", "-m", "again", "--entity", "ward")
+    assert (again.code, "nothing is to be written" in again.out) == (Exit.OK, True)
+    other = f"sqlite:///{folder}/other.db"
+    up = revised("schema", "upgrade", "--url", other)
+    assert (up.code, up.out) == (
+        Exit.OK,
+        "applied: 0001_first_release\nThe store is at 0001_first_release.\n",
+    )
+    assert revised("schema", "diff", other, "--entity", "ward").code == Exit.OK
+    assert revised("schema", "current", "--url", other).out == "0001_first_release\n"
+    history = revised("schema", "history", "--url", other, "--json").data["migrations"]
+    assert [each["id"] for each in history] == ["0001_first_release"]
+    assert history[0]["applied"]
+    down = revised("schema", "downgrade", "--url", other, "--json")
+    assert (down.data["done"], down.data["current"]) == (["0001_first_release"], None)
+    assert revised("schema", "current", "--url", other).out == "no migration\n"
+    stamped = revised("schema", "stamp", "--url", ONE)
+    assert (stamped.code, stamped.out) == (Exit.OK, "The store is at 0001_first_release.\n")
+
+
+def test_a_missing_migration_and_a_possible_rename_are_told(revised: Run, folder: Path) -> None:
+    """The check of CI ends with 9; a field that may have been renamed is asked for by name."""
+    missing = revised("schema", "check", "--entity", "ward2:Patient", "--json")
+    assert missing.code == Exit.BEHIND
+    assert "drop the field ward" in [each["change"] for each in missing.data["operations"]]
+    asked = revised("schema", "revise", "-m", "second", "--entity", "ward2:Patient")
+    assert asked.code == Exit.REFUSED
+    assert "patients.ward goes and patients.phone comes: was it renamed?" in asked.err
+    assert "--drop patients.ward" in asked.err
+    said = ("--drop", "patients.ward")
+    wrote = revised("schema", "revise", "-m", "second", "--entity", "ward2:Patient", *said)
+    assert wrote.code == Exit.OK
+    text = (folder / "migrations" / "0002_second.py").read_text("utf-8")
+    assert "after='0001_first_release'" in text
+    assert "import ward" not in text
+    assert revised("schema", "check", "--entity", "ward2:Patient").code == Exit.OK
+    assert revised("schema", "stamp", "1", "--url", ONE).code == Exit.OK
+    refused = revised("schema", "upgrade", "--url", ONE)
+    assert refused.code == Exit.BEHIND
+    assert "stand against changes" in refused.err
+    wrong = revised("schema", "upgrade", "17", "--url", ONE)
+    assert (wrong.code, "there is no migration '17'" in wrong.err) == (Exit.CONFIGURATION, True)

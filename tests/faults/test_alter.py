@@ -37,7 +37,7 @@ STORES = ("sqlite", "postgresql", "mysql", "mariadb", "mongodb", "mongodb-rs")
 ROWS = 5
 _KEY = (Field("id", FieldType(Kind.UUID)), Field("version", FieldType(Kind.INTEGER)))
 _NUMBER = FieldType(Kind.INTEGER)
-_KILLS = int(os.environ.get("HEALTHSTORE_KILLS", "2"))  # of each store
+_KILLS = int(os.environ.get("HEALTHSTORE_KILLS", "1"))  # of each store
 
 
 def _text(length: int) -> FieldType:

@@ -23,7 +23,7 @@ from healthstore.transfer.selection import catalog
 STORES = ("sqlite", "postgresql", "mysql", "mariadb", "mongodb", "mongodb-rs")
 IDS = tuple(FILES)
 ROWS = 1_200  # more than two pages of a Transform
-_KILLS = int(os.environ.get("HEALTHSTORE_KILLS", "2"))  # of each store
+_KILLS = int(os.environ.get("HEALTHSTORE_KILLS", "1"))  # of each store
 _NOTES = '    CreateCollection(collection(\n        "notes"'
 
 

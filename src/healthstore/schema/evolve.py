@@ -20,7 +20,7 @@ from healthstore.model.schema import Collection, parents_first
 from healthstore.schema.plan import Plan, joined, plan
 from healthstore.transfer.selection import catalog
 
-__all__ = ("DEADLINE", "evolve")
+__all__ = ("DEADLINE", "alter_patiently", "evolve")
 
 DEADLINE = 3600.0  # seconds for one collection: a large one is copied on some databases
 
@@ -73,10 +73,11 @@ async def _apply(
         stored = await catalog(store)
         for each in parents_first(wanted):
             if each.name in changing:
-                await _alter(guarded, Alter(stored[each.name], each, deadline=deadline))
+                await alter_patiently(guarded, Alter(stored[each.name], each, deadline=deadline))
 
 
-async def _alter(guarded: Backend, op: Alter) -> None:
+async def alter_patiently(guarded: Backend, op: Alter) -> None:
+    """Alter a collection; a lock that others hold is waited for some seconds, several times."""
     attempt = 0
     while True:
         attempt += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -13,6 +14,7 @@ from healthstore.abc.backend import Backend, Executor, UnitOptions
 from healthstore.abc.layer import stack
 from healthstore.errors import (
     CapabilityError,
+    ConflictError,
     HealthstoreError,
     MigrationError,
     SchemaChangeError,
@@ -26,6 +28,7 @@ from healthstore.model.query import ALL, And, Filter, Operator, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 from healthstore.schema.against import count_against
+from healthstore.schema.evolve import alter_patiently
 from healthstore.schema.files import Chain, Link
 from healthstore.schema.ledger import Applied, Book, Ledger, UnderWay, now
 from healthstore.schema.migration import (
@@ -44,6 +47,8 @@ __all__ = ("move", "stamp")
 
 _PAGE = 500  # documents that are changed in one unit
 _UNIT_SECONDS = 120.0
+_CONFLICTS = 10  # in a row, until a page is given up
+_PAUSE = 0.1  # seconds
 
 
 async def move(
@@ -202,7 +207,9 @@ class _Moving:
         if not self._under_way.checked:
             await self._require_none_against(step)
             await self._note(replace(self._under_way, checked=True))
-        await self._guarded.execute(Alter(step.before, step.after, ChangeEffect.LOSES_DATA))
+        await alter_patiently(
+            self._guarded, Alter(step.before, step.after, ChangeEffect.LOSES_DATA)
+        )
 
     async def _require_none_against(self, step: Alteration) -> None:
         """Raise SchemaChangeError if documents stand against a change; what goes is no such."""
@@ -273,27 +280,37 @@ class _Moving:
 
     async def _rewrite(self, step: Rewriting) -> None:
         self._require_able(step)
-        assert step.function is not None
-        cursor = self._under_way.cursor
+        conflicts = 0
         while True:
-            where: Filter = ALL
-            if cursor is not None:
-                where = Test("id", Operator.GT, UUID(cursor))
-            page = await self._guarded.execute(Find(step.rows, where, limit=_PAGE))
-            if not page:
-                return
-            cursor = str(page[-1]["id"])
-            changed, gone = _rewritten(step, step.function, page)
-            book = replace(self._ledger.book, under_way=replace(self._under_way, cursor=cursor))
-            if self._store.capabilities.transactions:
-                await self._page_as_a_unit(step.rows, changed, gone, cursor)
+            cursor = self._under_way.cursor
+            where: Filter = ALL if cursor is None else Test("id", Operator.GT, UUID(cursor))
+            try:
+                page = await self._guarded.execute(Find(step.rows, where, limit=_PAGE))
+                if not page:
+                    return
+                await self._rewrite_page(step, page)
+            except ConflictError:
+                # Somebody has changed one of the documents meanwhile: they are read again.
+                conflicts += 1
+                if conflicts > _CONFLICTS:
+                    raise
+                await asyncio.sleep(random.uniform(0.5, 1) * _PAUSE * conflicts)  # noqa: S311 - no secret
             else:
-                for each in changed:
-                    await _replace(self._guarded, step.rows, [each])
-                for identity in gone:
-                    await self._guarded.execute(Delete(step.rows, (identity,)))
-                await self._ledger.write(book)
-            await asyncio.sleep(0)
+                conflicts = 0
+                await asyncio.sleep(0)  # a long file of memory's documents holds up nobody
+
+    async def _rewrite_page(self, step: Rewriting, page: Sequence[Document]) -> None:
+        assert step.function is not None
+        changed, gone = _rewritten(step, step.function, page)
+        cursor = str(page[-1]["id"])
+        if self._store.capabilities.transactions:
+            await self._page_as_a_unit(step.rows, changed, gone, cursor)
+            return
+        for each in changed:
+            await _replace(self._guarded, step.rows, [each])
+        for identity in gone:
+            await self._guarded.execute(Delete(step.rows, (identity,)))
+        await self._note(replace(self._under_way, cursor=cursor))
 
     async def _page_as_a_unit(
         self, rows: Collection, changed: list[Document], gone: list[UUID], cursor: str
