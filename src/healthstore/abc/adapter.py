@@ -18,6 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
 
+from healthstore.abc import definitions
 from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
 from healthstore.abc.causes import is_defect, place_of
 from healthstore.abc.farewell import farewell
@@ -32,26 +33,15 @@ from healthstore.abc.unit import (
 from healthstore.errors import (
     BackendError,
     CapabilityError,
-    DuplicateKeyError,
-    ForeignKeyError,
     HealthstoreError,
     LifecycleError,
     Outcome,
-    StaleVersionError,
 )
 from healthstore.model import evaluate
 from healthstore.model.catalog import (
     CATALOG,
-    altering,
-    catalog_id,
     from_definition,
-    require_makeable,
-    require_same,
-    require_unaltered,
-    to_altering,
-    to_document,
 )
-from healthstore.model.change import changes_between
 from healthstore.model.filling import collections_only
 from healthstore.model.ops import (
     Aggregate,
@@ -62,7 +52,6 @@ from healthstore.model.ops import (
     Drop,
     Effect,
     Ensure,
-    Ensured,
     Find,
     Get,
     Group,
@@ -72,8 +61,8 @@ from healthstore.model.ops import (
     Patches,
     Replace,
 )
-from healthstore.model.query import ALL, Filter, Operator, Test, normalise
-from healthstore.model.schema import Collection, parents_first
+from healthstore.model.query import Filter, Operator, Test, normalise
+from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 
 __all__ = ("Adapter", "silence_values")
@@ -222,14 +211,14 @@ class Adapter(ABC, Generic[S]):
 
     async def count(self, session: S, op: CountDocuments) -> int:
         """Count by reading."""
-        return len(await self._scan(session, op.collection, op.where))
+        return len(await self.scan(session, op.collection, op.where))
 
     async def aggregate(self, session: S, op: Aggregate) -> tuple[Group, ...]:
         """Compute in memory by reading."""
-        documents = await self._scan(session, op.collection, op.where)
+        documents = await self.scan(session, op.collection, op.where)
         return evaluate.aggregate(op, documents)
 
-    async def _scan(self, session: S, collection: Collection, where: Filter) -> list[Document]:
+    async def scan(self, session: S, collection: Collection, where: Filter) -> list[Document]:
         """Return every document that satisfies a filter, page by page."""
         found: list[Document] = []
         page_filter = where
@@ -394,115 +383,11 @@ class Adapter(ABC, Generic[S]):
             translated.add_note(f"caused by {place_of(error)}")
         return translated.at(backend=self.name, entity=collection.entity if collection else None)
 
-    async def _run_ensure(self, session: S, op: Ensure) -> Ensured:
-        """Hold what is there against the catalog, then create what is missing.
-
-        The catalog's row comes first: a crash leaves a row without its collection, which the
-        next call completes, never a collection that nobody knows.
-        """
-        there = await self.existing(session)
-        await self.create(session, CATALOG)
-        ordered = parents_first(op.collections)
-        read = Get(CATALOG, tuple(catalog_id(each.name) for each in ordered))
-        rows = await self.get(session, read)
-        for collection, row in zip(ordered, rows, strict=True):
-            require_makeable(collection, row, there, {each.name for each in ordered})
-        new = [each for each, row in zip(ordered, rows, strict=True) if row is None]
-        for collection in new:
-            await self._record(session, collection)
-        kept = {
-            collection.name
-            for collection, row in zip(ordered, rows, strict=True)
-            if row is not None and altering(row)
-        }
-        for place, collection in enumerate(ordered):
-            if collection.name in kept:
-                continue  # it is being altered: to complete it now would undo that
-            try:
-                await self.create(session, collection)
-            except CapabilityError:
-                # No later call could complete what this server cannot keep.
-                left = [catalog_id(each.name) for each in ordered[place:] if each in new]
-                if left:
-                    await self.delete(session, Delete(CATALOG, tuple(left)))
-                raise
-        for place, collection in enumerate(ordered):
-            later = {each.name for each in ordered[place + 1 :]}
-            if any(each.collection in later for each in collection.references):
-                await self.create(session, collection)  # both are there: of a circle
-        names = [each.name for each in op.collections]
-        return Ensured(
-            tuple(name for name in names if name not in there),
-            tuple(name for name in names if name in there),
-        )
-
-    async def _record(self, session: S, collection: Collection) -> None:
-        """Add a collection to the catalog, unless another process has just done so."""
-        try:
-            await self._run_part(session, Insert(CATALOG, (to_document(collection),)), Phase.WRITE)
-        except DuplicateKeyError:
-            (row,) = await self.get(session, Get(CATALOG, (catalog_id(collection.name),)))
-            if row is not None:
-                require_same(row, collection)
-
-    async def _run_alter(self, session: S, op: Alter) -> bool:
-        """Alter the collection, and last its row in the catalog: until then it is as before.
-
-        The row's version tells of two that alter at once: the first one is the one that counts.
-        """
-        identity = catalog_id(op.after.name)
-        (row,) = await self.get(session, Get(CATALOG, (identity,)))
-        if not require_unaltered(row, op.before, op.after):
-            return False
-        assert row is not None
-        version = cast(int, row["version"])
-        attempt = altering(row)
-        if attempt is not None and changes_between(attempt, op.after):
-            await self.alter(session, attempt, op.before)  # what it has left means something else
-            attempt = None
-        if attempt is None and not self.alters_whole:
-            mark = Replace(CATALOG, (to_altering(row, op.after),), (version,))
-            try:
-                await self.replace(session, mark)
-            except StaleVersionError:  # somebody else has begun
-                return await self._run_alter(session, op)
-            version += 1
-        await self.alter(session, op.before, op.after)
-        altered = {**to_document(op.after), "version": version + 1}
-        try:
-            (done,) = await self.replace(session, Replace(CATALOG, (altered,), (version,)))
-        except StaleVersionError:
-            done = False
-        if not done:
-            (row,) = await self.get(session, Get(CATALOG, (identity,)))
-            require_unaltered(row, op.after, op.after)
-        return done
-
-    async def _run_drop(self, session: S, op: Drop) -> bool:
-        """Remove the collection, and last its row in the catalog."""
-        name, rows = op.collection.name, await self._scan(session, CATALOG, ALL)
-        known = [from_definition(row["definition"]) for row in collections_only(rows)]
-        found = [row for row in rows if row["id"] == catalog_id(name)]
-        for row in found:
-            require_same(row, op.collection)
-        if not found:
-            return False
-        for each in known:
-            if each.name != name and name in {one.collection for one in each.references}:
-                raise ForeignKeyError(
-                    f"the collection {each.name!r} refers to this one",
-                    hint="drop its reference, or the whole collection, first",
-                    entity=op.collection.entity,
-                )
-        await self.drop(session, op.collection)
-        await self.delete(session, Delete(CATALOG, (catalog_id(name),)))
-        return True
-
     async def _run_batch(self, session: S, op: Batch) -> tuple[Any, ...]:
         operations: tuple[Op[Any], ...] = op.operations
-        return tuple([await self._run_part(session, each, Phase.STEP) for each in operations])
+        return tuple([await self.run_part(session, each, Phase.STEP) for each in operations])
 
-    async def _run_part(self, session: S, op: Op[Any], phase: Phase) -> object:
+    async def run_part(self, session: S, op: Op[Any], phase: Phase) -> object:
         """Run one operation of a batch; its error names its own collection."""
         try:
             return await self.run(session, op)
@@ -512,9 +397,9 @@ class Adapter(ABC, Generic[S]):
             raise self.ours(error, phase, collection_of(op)) from None
 
     _handlers: ClassVar[dict[type, Callable[[Any, Any, Any], Coroutine[Any, Any, object]]]] = {
-        Ensure: lambda self, session, op: self._run_ensure(session, op),
-        Alter: lambda self, session, op: self._run_alter(session, op),
-        Drop: lambda self, session, op: self._run_drop(session, op),
+        Ensure: definitions.ensure,
+        Alter: definitions.alter,
+        Drop: definitions.drop,
         Batch: lambda self, session, op: self._run_batch(session, op),
         Get: lambda self, session, op: self.get(session, op),
         Insert: lambda self, session, op: self.insert(session, op),

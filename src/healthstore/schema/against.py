@@ -214,7 +214,7 @@ async def _of_reference(asked: _Asked) -> int:
         led = [cast(UUID, each) for row in page if (each := row[reference.field]) is not None]
         wanted = tuple(dict.fromkeys(led))
         stored = await asked.store.execute(Get(parents, wanted)) if there and wanted else ()
-        known = {each["id"] for each in stored if each is not None}
+        known = {cast(UUID, each["id"]) for each in stored if each is not None}
         found += sum(each not in known for each in led)
     return found
 

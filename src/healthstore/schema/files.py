@@ -23,7 +23,8 @@ from healthstore.schema.migration import Migration, Step, refused, steps_of
 
 __all__ = ("HEAD", "ZERO", "Chain", "Link", "read_chain")
 
-HEAD, ZERO = "head", "zero"
+HEAD = "head"
+ZERO = "zero"
 _NAME = re.compile(r"(\d{4})_\w+")
 
 

@@ -29,8 +29,7 @@ __all__ = (
     "Uuid",
 )
 
-# The names are those of classes, as the operations that they stand in are.
-# ruff: noqa: N802
+# ruff: noqa: N802 - the names are as those of the operations in which they stand
 
 
 def Text(

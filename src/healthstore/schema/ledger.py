@@ -32,7 +32,7 @@ from healthstore.model.json import canonical_json
 from healthstore.model.ops import Ensure, Get, Insert, Replace
 from healthstore.model.values import Document
 
-__all__ = ("Applied", "Book", "Ledger", "UnderWay", "read_book")
+__all__ = ("Applied", "Book", "Ledger", "UnderWay", "now", "read_book")
 
 _NAME = "(schema)"
 _ID = catalog_id(_NAME)

@@ -38,6 +38,7 @@ __all__ = (
     "Step",
     "Transform",
     "collection",
+    "refused",
     "steps_of",
     "taken_back",
 )

@@ -27,6 +27,7 @@ from healthstore.testing.contract.aggregates import TestAggregates
 from healthstore.testing.contract.alterations import TestAlterations
 from healthstore.testing.contract.annotations import TestAnnotations
 from healthstore.testing.contract.catalog import TestCatalog
+from healthstore.testing.contract.changes import TestChanges
 from healthstore.testing.contract.checks import TestChecks
 from healthstore.testing.contract.concurrency import TestConcurrency
 from healthstore.testing.contract.decimals import TestDecimals
@@ -58,6 +59,7 @@ __all__ = (
     "TestAlterations",
     "TestAnnotations",
     "TestCatalog",
+    "TestChanges",
     "TestChecks",
     "TestConcurrency",
     "TestDecimals",
@@ -90,6 +92,7 @@ class ContractTests(
     TestAlterations,
     TestAnnotations,
     TestCatalog,
+    TestChanges,
     TestChecks,
     TestConcurrency,
     TestDecimals,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import cast
 from uuid import uuid4
 
 import pytest
@@ -238,13 +239,14 @@ class TestSchema(Contract):
         fields = (*stored.fields[2:], new)
         for unique, against in (
             (Unique("a"), len(texts) - len(set(texts))),
-            (Unique("k"), count - len({each["k"] for each in rows})),
+            (Unique("k"), count - len({cast(int, each["k"]) for each in rows})),
             (
                 Unique("a", "k"),
-                len(texts) - len({(r["a"], r["k"]) for r in rows if r["a"] is not None}),
+                len(texts)
+                - len({(str(r["a"]), cast(int, r["k"])) for r in rows if r["a"] is not None}),
             ),
             (Unique("n"), count - 1),
-            (Unique("n", "k"), count - len({each["k"] for each in rows})),
+            (Unique("n", "k"), count - len({cast(int, each["k"]) for each in rows})),
             (Unique("m"), 0),
         ):
             wanted_ = _things(stored.name, *fields, uniques=(unique,))

@@ -1,17 +1,9 @@
-"""The memory backend: the executable specification of what every other backend does.
-
-Documents are copied on the way in and on the way out; unique keys, references and checks hold;
-a unit sees a snapshot, is rolled back whole, and gives way to a concurrent one that wrote the
-same document first. Nothing survives the process: ``capabilities.durable`` is False.
-"""
+"""The adapter: sessions that see one moment of the store, and the operations on them."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from itertools import islice
-from operator import attrgetter
 from types import MappingProxyType
 from typing import cast
 from uuid import UUID
@@ -21,6 +13,7 @@ from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
 from healthstore.abc.options import common_options
 from healthstore.abc.unit import Phase, read_only_unit
 from healthstore.abc.url import BackendURL
+from healthstore.adapters.memory.table import Table, packed, unpacked
 from healthstore.errors import (
     BackendError,
     ConfigurationError,
@@ -33,9 +26,8 @@ from healthstore.errors import (
 )
 from healthstore.model import evaluate
 from healthstore.model.evaluate import duplicate_key
-from healthstore.model.json import Json, packed_json, unpacked_json
 from healthstore.model.ops import CountDocuments, Delete, Effect, Find, Get, Insert, Patch, Replace
-from healthstore.model.query import ALL, And, Filter, Operator, Order, Test
+from healthstore.model.query import ALL, Order
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, Value, canonicaliser
 
@@ -55,144 +47,6 @@ def connect(url: BackendURL, name: str) -> MemoryAdapter:
             "a memory backend has no host and no database", hint="write memory://"
         )
     return MemoryAdapter(name)
-
-
-@dataclass(slots=True, eq=False)
-class _Table:
-    """A collection's documents by id, their JSON packed, and two indexes.
-
-    ``taken`` holds for each unique key the id that has it; ``children`` for each reference, by
-    the id to which it leads, the ids of the documents that have it.
-    """
-
-    collection: Collection
-    rows: dict[UUID, Document] = field(default_factory=dict)
-    taken: dict[tuple[str, ...], dict[tuple[Value, ...], UUID]] = field(default_factory=dict)
-    children: dict[str, dict[UUID, set[UUID]]] = field(default_factory=dict)
-    _owned: set[tuple[str, UUID]] = field(default_factory=set[tuple[str, UUID]])
-    _sorted: list[UUID] | None = None
-
-    def __post_init__(self) -> None:
-        for unique in self.collection.uniques:
-            self.taken.setdefault(unique.fields, {})
-        for reference in self.collection.references:
-            self.children.setdefault(reference.field, {})
-
-    def get(self, identity: UUID) -> Document | None:
-        """Return a copy of a document."""
-        row = self.rows.get(identity)
-        return None if row is None else _unpacked(self.collection, row)
-
-    def copy(self) -> _Table:
-        """Return a table that can be changed without this one; sets of children are shared."""
-        taken = {fields: dict(holders) for fields, holders in self.taken.items()}
-        children = {name: dict(parents) for name, parents in self.children.items()}
-        return _Table(self.collection, dict(self.rows), taken, children)
-
-    def put(self, identity: UUID, document: Document | None) -> None:
-        """Store, replace or remove a document; raise DuplicateKeyError and change nothing."""
-        old = self.rows.get(identity)
-        if document is not None:
-            for fields, holders in self.taken.items():
-                key = _key(document, fields)
-                if key is not None and holders.get(key, identity) != identity:
-                    raise duplicate_key(self.collection, fields)
-        for fields, holders in self.taken.items():
-            if old is not None and (key := _key(old, fields)) is not None:
-                del holders[key]
-            if document is not None and (key := _key(document, fields)) is not None:
-                holders[key] = identity
-        if self.children:
-            self._adopt(identity, old, document)
-        if (old is None) is not (document is None):
-            self._sorted = None
-        if document is None:
-            self.rows.pop(identity, None)
-        else:
-            self.rows[identity] = document
-
-    def _adopt(self, identity: UUID, old: Document | None, document: Document | None) -> None:
-        """Note where a document's references lead."""
-        for name, parents in self.children.items():
-            before = None if old is None else cast("UUID | None", old[name])
-            after = None if document is None else cast("UUID | None", document[name])
-            if before == after:
-                continue
-            if before is not None:
-                self._own(name, before).discard(identity)
-                if not parents[before]:
-                    del parents[before]
-            if after is not None:
-                self._own(name, after).add(identity)
-
-    def _own(self, name: str, parent: UUID) -> set[UUID]:
-        """Return the set of children of a parent, which no other table shares."""
-        parents = self.children[name]
-        if parent not in parents or (name, parent) not in self._owned:
-            parents[parent] = set(parents.get(parent, ()))
-            self._owned.add((name, parent))
-        return parents[parent]
-
-    def referring(self, where: Filter, limit: int) -> list[Document] | None:
-        """Return the documents that a test of a reference leaves, by id, if they are few.
-
-        Each page of many would have to sort them all: then it is cheaper to walk.
-        """
-        for test in where.items if isinstance(where, And) else (where,):
-            if isinstance(test, Test) and test.field in self.children:
-                if test.operator is Operator.EQ:
-                    wanted: Iterable[Value] = (cast(Value, test.operand),)
-                elif test.operator is Operator.IN:
-                    wanted = set(cast("tuple[Value, ...]", test.operand))
-                else:
-                    continue
-                parents = self.children[test.field]
-                groups = [
-                    parents[each] for each in cast("Iterable[UUID]", wanted) if each in parents
-                ]
-                count = sum(map(len, groups))
-                if count * (count // limit + 1) <= len(self.rows):
-                    ids = sorted((each for group in groups for each in group), key=_ID)
-                    return [self.rows[each] for each in ids]
-        return None
-
-    def by_id(self, where: Filter) -> Iterator[Document]:
-        """Yield the documents in order of id, from the first one on that may satisfy a filter."""
-        if self._sorted is None:
-            self._sorted = sorted(self.rows, key=_ID)
-        start = 0
-        for test in where.items if isinstance(where, And) else (where,):
-            if isinstance(test, Test) and test.field == "id" and test.operator is Operator.GT:
-                beyond = cast(UUID, test.operand)
-                start = max(start, bisect_right(self._sorted, beyond.int, key=_ID))
-        return map(self.rows.__getitem__, islice(self._sorted, start, None))
-
-
-_ID = attrgetter("int")  # a UUID itself is compared in Python, many times slower
-
-
-def _key(document: Document, fields: tuple[str, ...]) -> tuple[Value, ...] | None:
-    """Return the values of a unique key, or None if one of them is null: it never collides."""
-    key = tuple(document[name] for name in fields)
-    return None if None in key else key
-
-
-def _packed(collection: Collection, document: Document) -> Document:
-    """Return a copy of a document to keep, which takes less room than the values of its JSON."""
-    row = document.copy()
-    for name in collection.mutable:
-        if (value := row[name]) is not None:
-            row[name] = packed_json(cast(Json, value))
-    return row
-
-
-def _unpacked(collection: Collection, row: Document) -> Document:
-    """Return a copy of what is kept to give away."""
-    document = row.copy()
-    for name in collection.mutable:
-        if (value := document[name]) is not None:
-            document[name] = unpacked_json(cast(bytes, value))
-    return document
 
 
 def _converted(value: Value, was: Field, now: Field) -> Value:
@@ -225,7 +79,7 @@ class _Session:
 
     def __init__(
         self,
-        tables: Mapping[str, _Table],
+        tables: Mapping[str, Table],
         *,
         in_place: bool = False,
         read_only: bool = False,
@@ -238,7 +92,7 @@ class _Session:
         self.read_only = read_only
         self.serializable = serializable
 
-    def table(self, collection: Collection) -> _Table:
+    def table(self, collection: Collection) -> Table:
         """Return the table to read from."""
         found = self.tables.get(collection.name)
         if found is None:
@@ -263,7 +117,7 @@ class _Session:
     def alter(self, after: Collection) -> None:
         """Give a collection another definition; documents get what is new in it."""
         table = self.table(after)
-        altered, before = _Table(after), table.collection
+        altered, before = Table(after), table.collection
         for identity in table.rows:
             row = table.get(identity)
             assert row is not None
@@ -272,7 +126,7 @@ class _Session:
                 if (was := before.by_name.get(each.name)) is not None:
                     document[each.name] = _converted(row[each.name], was, each)
             evaluate.check_document(after, document)
-            altered.put(identity, _packed(after, document))
+            altered.put(identity, packed(after, document))
         self.tables[after.name] = altered
 
     def undo(self) -> None:
@@ -318,7 +172,7 @@ class MemoryAdapter(Adapter[_Session]):
 
     def __init__(self, name: str = "memory") -> None:
         super().__init__(name)
-        self._tables: Mapping[str, _Table] = MappingProxyType({})
+        self._tables: Mapping[str, Table] = MappingProxyType({})
         self._units = 0
 
     async def connect(self) -> None:
@@ -412,7 +266,7 @@ class MemoryAdapter(Adapter[_Session]):
 
     async def create(self, session: _Session, collection: Collection) -> None:
         """Add an empty table."""
-        session.tables.setdefault(collection.name, _Table(collection))
+        session.tables.setdefault(collection.name, Table(collection))
 
     async def alter(self, session: _Session, before: Collection, after: Collection) -> None:
         """Put a table of the new definition, with all documents, in the place of the old one."""
@@ -439,7 +293,7 @@ class MemoryAdapter(Adapter[_Session]):
             found = list(islice(filter(holds, rows), op.limit))
         else:
             found = evaluate.sort_documents(filter(holds, table.rows.values()), op.order)
-        return tuple(_unpacked(table.collection, each) for each in found[: op.limit])
+        return tuple(unpacked(table.collection, each) for each in found[: op.limit])
 
     async def count(self, session: _Session, op: CountDocuments) -> int:
         """Count the documents that satisfy a filter."""
@@ -512,7 +366,7 @@ class MemoryAdapter(Adapter[_Session]):
                 hint="write with the entity from which it was made",
             )
         evaluate.check_document(stored, document)
-        session.put(collection, cast(UUID, document["id"]), _packed(stored, document))
+        session.put(collection, cast(UUID, document["id"]), packed(stored, document))
 
     def _require_parents(
         self, session: _Session, collection: Collection, document: Document

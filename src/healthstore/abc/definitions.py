@@ -1,0 +1,148 @@
+"""What every adapter does for the operations that change definitions: the catalog is kept first.
+
+A store's catalog is changed before a collection is made, and after one is altered or dropped: what
+is cut short is known then, and completed by asking again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from healthstore.abc.unit import Phase
+from healthstore.errors import (
+    CapabilityError,
+    DuplicateKeyError,
+    ForeignKeyError,
+    StaleVersionError,
+)
+from healthstore.model.catalog import (
+    CATALOG,
+    altering,
+    catalog_id,
+    from_definition,
+    require_makeable,
+    require_same,
+    require_unaltered,
+    to_altering,
+    to_document,
+)
+from healthstore.model.change import changes_between
+from healthstore.model.filling import collections_only
+from healthstore.model.ops import Alter, Delete, Drop, Ensure, Ensured, Get, Insert, Replace
+from healthstore.model.query import ALL
+from healthstore.model.schema import Collection, parents_first
+
+if TYPE_CHECKING:
+    from healthstore.abc.adapter import Adapter
+
+__all__ = ("alter", "drop", "ensure")
+
+S = TypeVar("S")
+
+
+async def ensure(adapter: Adapter[S], session: S, op: Ensure) -> Ensured:
+    """Hold what is there against the catalog, then create what is missing.
+
+    The catalog's row comes first: a crash leaves a row without its collection, which the
+    next call completes, never a collection that nobody knows.
+    """
+    there = await adapter.existing(session)
+    await adapter.create(session, CATALOG)
+    ordered = parents_first(op.collections)
+    read = Get(CATALOG, tuple(catalog_id(each.name) for each in ordered))
+    rows = await adapter.get(session, read)
+    for collection, row in zip(ordered, rows, strict=True):
+        require_makeable(collection, row, there, {each.name for each in ordered})
+    new = [each for each, row in zip(ordered, rows, strict=True) if row is None]
+    for collection in new:
+        await _record(adapter, session, collection)
+    kept = {
+        collection.name
+        for collection, row in zip(ordered, rows, strict=True)
+        if row is not None and altering(row)
+    }
+    for place, collection in enumerate(ordered):
+        if collection.name in kept:
+            continue  # it is being altered: to complete it now would undo that
+        try:
+            await adapter.create(session, collection)
+        except CapabilityError:
+            # No later call could complete what this server cannot keep.
+            left = [catalog_id(each.name) for each in ordered[place:] if each in new]
+            if left:
+                await adapter.delete(session, Delete(CATALOG, tuple(left)))
+            raise
+    for place, collection in enumerate(ordered):
+        later = {each.name for each in ordered[place + 1 :]}
+        if any(each.collection in later for each in collection.references):
+            await adapter.create(session, collection)  # both are there: of a circle
+    names = [each.name for each in op.collections]
+    return Ensured(
+        tuple(name for name in names if name not in there),
+        tuple(name for name in names if name in there),
+    )
+
+
+async def _record(adapter: Adapter[S], session: S, collection: Collection) -> None:
+    """Add a collection to the catalog, unless another process has just done so."""
+    try:
+        await adapter.run_part(session, Insert(CATALOG, (to_document(collection),)), Phase.WRITE)
+    except DuplicateKeyError:
+        (row,) = await adapter.get(session, Get(CATALOG, (catalog_id(collection.name),)))
+        if row is not None:
+            require_same(row, collection)
+
+
+async def alter(adapter: Adapter[S], session: S, op: Alter) -> bool:
+    """Alter the collection, and last its row in the catalog: until then it is as before.
+
+    The row's version tells of two that alter at once: the first one is the one that counts.
+    """
+    identity = catalog_id(op.after.name)
+    (row,) = await adapter.get(session, Get(CATALOG, (identity,)))
+    if not require_unaltered(row, op.before, op.after):
+        return False
+    assert row is not None
+    version = cast(int, row["version"])
+    attempt = altering(row)
+    if attempt is not None and changes_between(attempt, op.after):
+        await adapter.alter(session, attempt, op.before)  # what it has left means something else
+        attempt = None
+    if attempt is None and not adapter.alters_whole:
+        mark = Replace(CATALOG, (to_altering(row, op.after),), (version,))
+        try:
+            await adapter.replace(session, mark)
+        except StaleVersionError:  # somebody else has begun
+            return await alter(adapter, session, op)
+        version += 1
+    await adapter.alter(session, op.before, op.after)
+    altered = {**to_document(op.after), "version": version + 1}
+    try:
+        (done,) = await adapter.replace(session, Replace(CATALOG, (altered,), (version,)))
+    except StaleVersionError:
+        done = False
+    if not done:
+        (row,) = await adapter.get(session, Get(CATALOG, (identity,)))
+        require_unaltered(row, op.after, op.after)
+    return done
+
+
+async def drop(adapter: Adapter[S], session: S, op: Drop) -> bool:
+    """Remove the collection, and last its row in the catalog."""
+    name, rows = op.collection.name, await adapter.scan(session, CATALOG, ALL)
+    known = [from_definition(row["definition"]) for row in collections_only(rows)]
+    found = [row for row in rows if row["id"] == catalog_id(name)]
+    for row in found:
+        require_same(row, op.collection)
+    if not found:
+        return False
+    for each in known:
+        if each.name != name and name in {one.collection for one in each.references}:
+            raise ForeignKeyError(
+                f"the collection {each.name!r} refers to this one",
+                hint="drop its reference, or the whole collection, first",
+                entity=op.collection.entity,
+            )
+    await adapter.drop(session, op.collection)
+    await adapter.delete(session, Delete(CATALOG, (catalog_id(name),)))
+    return True

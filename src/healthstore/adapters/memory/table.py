@@ -1,0 +1,157 @@
+"""What the memory backend keeps of one collection: its documents, and two indexes."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from operator import attrgetter
+from typing import cast
+from uuid import UUID
+
+from healthstore.model.evaluate import duplicate_key
+from healthstore.model.json import Json, packed_json, unpacked_json
+from healthstore.model.query import And, Filter, Operator, Test
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document, Value
+
+__all__ = ("Table", "packed", "unpacked")
+
+
+@dataclass(slots=True, eq=False)
+class Table:
+    """A collection's documents by id, their JSON packed, and two indexes.
+
+    ``taken`` holds for each unique key the id that has it; ``children`` for each reference, by
+    the id to which it leads, the ids of the documents that have it.
+    """
+
+    collection: Collection
+    rows: dict[UUID, Document] = field(default_factory=dict)
+    taken: dict[tuple[str, ...], dict[tuple[Value, ...], UUID]] = field(default_factory=dict)
+    children: dict[str, dict[UUID, set[UUID]]] = field(default_factory=dict)
+    _owned: set[tuple[str, UUID]] = field(default_factory=set[tuple[str, UUID]])
+    _sorted: list[UUID] | None = None
+
+    def __post_init__(self) -> None:
+        for unique in self.collection.uniques:
+            self.taken.setdefault(unique.fields, {})
+        for reference in self.collection.references:
+            self.children.setdefault(reference.field, {})
+
+    def get(self, identity: UUID) -> Document | None:
+        """Return a copy of a document."""
+        row = self.rows.get(identity)
+        return None if row is None else unpacked(self.collection, row)
+
+    def copy(self) -> Table:
+        """Return a table that can be changed without this one; sets of children are shared."""
+        taken = {fields: dict(holders) for fields, holders in self.taken.items()}
+        children = {name: dict(parents) for name, parents in self.children.items()}
+        return Table(self.collection, dict(self.rows), taken, children)
+
+    def put(self, identity: UUID, document: Document | None) -> None:
+        """Store, replace or remove a document; raise DuplicateKeyError and change nothing."""
+        old = self.rows.get(identity)
+        if document is not None:
+            for fields, holders in self.taken.items():
+                key = _key(document, fields)
+                if key is not None and holders.get(key, identity) != identity:
+                    raise duplicate_key(self.collection, fields)
+        for fields, holders in self.taken.items():
+            if old is not None and (key := _key(old, fields)) is not None:
+                del holders[key]
+            if document is not None and (key := _key(document, fields)) is not None:
+                holders[key] = identity
+        if self.children:
+            self._adopt(identity, old, document)
+        if (old is None) is not (document is None):
+            self._sorted = None
+        if document is None:
+            self.rows.pop(identity, None)
+        else:
+            self.rows[identity] = document
+
+    def _adopt(self, identity: UUID, old: Document | None, document: Document | None) -> None:
+        """Note where a document's references lead."""
+        for name, parents in self.children.items():
+            before = None if old is None else cast("UUID | None", old[name])
+            after = None if document is None else cast("UUID | None", document[name])
+            if before == after:
+                continue
+            if before is not None:
+                self._own(name, before).discard(identity)
+                if not parents[before]:
+                    del parents[before]
+            if after is not None:
+                self._own(name, after).add(identity)
+
+    def _own(self, name: str, parent: UUID) -> set[UUID]:
+        """Return the set of children of a parent, which no other table shares."""
+        parents = self.children[name]
+        if parent not in parents or (name, parent) not in self._owned:
+            parents[parent] = set(parents.get(parent, ()))
+            self._owned.add((name, parent))
+        return parents[parent]
+
+    def referring(self, where: Filter, limit: int) -> list[Document] | None:
+        """Return the documents that a test of a reference leaves, by id, if they are few.
+
+        Each page of many would have to sort them all: then it is cheaper to walk.
+        """
+        for test in where.items if isinstance(where, And) else (where,):
+            if isinstance(test, Test) and test.field in self.children:
+                if test.operator is Operator.EQ:
+                    wanted: Iterable[Value] = (cast(Value, test.operand),)
+                elif test.operator is Operator.IN:
+                    wanted = set(cast("tuple[Value, ...]", test.operand))
+                else:
+                    continue
+                parents = self.children[test.field]
+                groups = [
+                    parents[each] for each in cast("Iterable[UUID]", wanted) if each in parents
+                ]
+                count = sum(map(len, groups))
+                if count * (count // limit + 1) <= len(self.rows):
+                    ids = sorted((each for group in groups for each in group), key=_ID)
+                    return [self.rows[each] for each in ids]
+        return None
+
+    def by_id(self, where: Filter) -> Iterator[Document]:
+        """Yield the documents in order of id, from the first one on that may satisfy a filter."""
+        if self._sorted is None:
+            self._sorted = sorted(self.rows, key=_ID)
+        start = 0
+        for test in where.items if isinstance(where, And) else (where,):
+            if isinstance(test, Test) and test.field == "id" and test.operator is Operator.GT:
+                beyond = cast(UUID, test.operand)
+                start = max(start, bisect_right(self._sorted, beyond.int, key=_ID))
+        return map(self.rows.__getitem__, islice(self._sorted, start, None))
+
+
+_ID = attrgetter("int")  # a UUID itself is compared in Python, many times slower
+
+
+def _key(document: Document, fields: tuple[str, ...]) -> tuple[Value, ...] | None:
+    """Return the values of a unique key, or None if one of them is null: it never collides."""
+    key = tuple(document[name] for name in fields)
+    return None if None in key else key
+
+
+def packed(collection: Collection, document: Document) -> Document:
+    """Return a copy of a document to keep, which takes less room than the values of its JSON."""
+    row = document.copy()
+    for name in collection.mutable:
+        if (value := row[name]) is not None:
+            row[name] = packed_json(cast(Json, value))
+    return row
+
+
+def unpacked(collection: Collection, row: Document) -> Document:
+    """Return a copy of what is kept to give away."""
+    document = row.copy()
+    for name in collection.mutable:
+        if (value := document[name]) is not None:
+            document[name] = unpacked_json(cast(bytes, value))
+    return document
