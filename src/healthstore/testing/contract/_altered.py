@@ -6,7 +6,7 @@ from decimal import Decimal
 from uuid import uuid4
 
 from healthstore.abc import Backend
-from healthstore.model.catalog import CATALOG, catalog_id
+from healthstore.model.catalog import CATALOG, catalog_id, from_definition
 from healthstore.model.ops import (
     Ensure,
     Get,

@@ -328,7 +328,7 @@ class TestAlterations(Contract):
     # --- how it is done --------------------------------------------------------------------
 
     @needs_alterations
-    async def test_the_store_remembers_the_newdefinition_of(self, store: Backend) -> None:
+    async def test_the_store_remembers_the_new_definition(self, store: Backend) -> None:
         """The catalog has it with its defaults, in a row of another version; it is ensured as it is."""
         before = things(NAME)
         await prepare(store, before)
