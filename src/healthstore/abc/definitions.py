@@ -61,19 +61,19 @@ async def ensure(adapter: Adapter[S], session: S, op: Ensure) -> Ensured:
         for collection, row in zip(ordered, rows, strict=True)
         if row is not None and altering(row)
     }
-    for place, collection in enumerate(ordered):
-        if collection.name in kept:
-            continue  # it is being altered: to complete it now would undo that
+    # What is being altered is left: to complete it now would undo that.
+    making = [each for each in ordered if each.name not in kept]
+    for place, collection in enumerate(making):
         try:
             await adapter.create(session, collection)
         except CapabilityError:
             # No later call could complete what this server cannot keep.
-            left = [catalog_id(each.name) for each in ordered[place:] if each in new]
+            left = [catalog_id(each.name) for each in making[place:] if each in new]
             if left:
                 await adapter.delete(session, Delete(CATALOG, tuple(left)))
             raise
-    for place, collection in enumerate(ordered):
-        later = {each.name for each in ordered[place + 1 :]}
+    for place, collection in enumerate(making):
+        later = {each.name for each in making[place + 1 :]}
         if any(each.collection in later for each in collection.references):
             await adapter.create(session, collection)  # both are there: of a circle
     names = [each.name for each in op.collections]

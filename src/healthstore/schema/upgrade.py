@@ -385,7 +385,7 @@ def _held(step: Alteration, name: str) -> Filter:
 
 
 def _in(link: Link, error: HealthstoreError) -> HealthstoreError:
-    error.add_note(f"in the migration {link.id!r}")
+    error.message = f"in the migration {link.id!r}: {error.message}"
     return error
 
 
