@@ -206,14 +206,12 @@ async def _of_reference(asked: _Asked) -> int:
         return 0  # a new field: null
     if asked.stored.field(reference.field).type != asked.now.field(reference.field).type:
         return await asked.of(Test(reference.field, Operator.NOT_NULL))
-    fields = (asked.stored.field("id"), asked.stored.field("version"))
-    parents = Collection(reference.collection, fields)
-    there = reference.collection in await catalog(asked.store)
+    parents = (await catalog(asked.store)).get(reference.collection)
     found = 0
     async for page in asked.pages():
         led = [cast(UUID, each) for row in page if (each := row[reference.field]) is not None]
         wanted = tuple(dict.fromkeys(led))
-        stored = await asked.store.execute(Get(parents, wanted)) if there and wanted else ()
+        stored = await asked.store.execute(Get(parents, wanted)) if parents and wanted else ()
         known = {cast(UUID, each["id"]) for each in stored if each is not None}
         found += sum(each not in known for each in led)
     return found

@@ -204,7 +204,7 @@ class TestSchema(Contract):
 
     async def test_a_plan_counts_what_no_filter_can_tell(self, store: Backend) -> None:
         """Long texts, equal keys, other types and places, and checks of what is to come."""
-        count = 2_050  # more than two pages
+        count = 1_050  # more than a page
         stored = _things(
             _fresh(),
             Field("a", _LABEL, nullable=True),
