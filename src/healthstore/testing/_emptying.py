@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import ClassVar, TypeVar, cast
 
 from healthstore.abc import Backend, Layer
+from healthstore.errors import ForeignKeyError
 from healthstore.model.catalog import CATALOG, from_definition
 from healthstore.model.filling import collections_only
-from healthstore.model.ops import Batch, Ensure, Find, Op
+from healthstore.model.ops import Batch, Drop, Ensure, Find, Op
 from healthstore.model.schema import Collection, parents_first
 from healthstore.transfer.clear import remove_all
 from healthstore.transfer.filling import emptied
@@ -55,11 +57,31 @@ async def known_collections(store: Backend) -> tuple[Collection, ...]:
 async def clear(backend: Backend, collections: Iterable[Collection] | None = None) -> None:
     """Remove every document of some collections, or of all that the store's catalog knows.
 
-    The collections stay: making them again is what takes time on a server. This goes below the
-    guard, which would refuse what a test put there below it; the mark of a transfer that filled
-    the store goes, too.
+    The collections stay: making them again is what takes time on a server. But those that a test
+    of the contract has made for itself are dropped: whoever reads the catalog would read them all.
+    This goes below the guard, which would refuse what a test put there below it; the mark of a
+    transfer that filled the store goes, too.
     """
     known = {each.name: each for each in await known_collections(backend)}
     wanted = known if collections is None else {each.name for each in collections} & known.keys()
-    await remove_all(backend, parents_first(known[name] for name in wanted))
+    dropped = await _dropped(backend, [known[name] for name in wanted if _MADE.fullmatch(name)])
+    kept = parents_first(known[name] for name in wanted if name not in dropped)
+    await remove_all(backend, kept)
     await emptied(backend, None if collections is None else known.keys() & wanted)
+
+
+_MADE = re.compile(r"made_[0-9a-f]{12}")
+
+
+async def _dropped(backend: Backend, made: Iterable[Collection]) -> set[str]:
+    """Drop collections to which no other one refers; return their names."""
+    dropped: set[str] = set()
+    if not backend.capabilities.alters:
+        return dropped
+    for each in reversed(parents_first(made)):
+        try:
+            await backend.execute(Drop(each))
+        except ForeignKeyError:
+            continue
+        dropped.add(each.name)
+    return dropped
