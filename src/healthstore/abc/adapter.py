@@ -4,8 +4,8 @@ An author writes the connection (``connect``, ``disconnect``, ``ping``), session
 ``begin_session``, ``commit_session``, ``rollback_session``), ``translate`` for errors, and the
 operations ``existing``, ``create``, ``get``, ``insert``, ``replace``, ``delete`` and ``find``.
 ``patch``, ``patches``, ``count`` and ``aggregate`` have plain versions here, which a database can
-do better, and ``alter`` and ``drop`` are refused until they are written; ``prober`` and ``pool`` have modest ones. An optional ``part(session)``, an asynchronous
-context that undoes what failed in it (a savepoint), lets tests roll back on this backend.
+do better, and ``alter`` and ``drop`` are refused until they are written; ``prober`` and ``pool``
+have modest ones. An optional ``part(session)``, an asynchronous context that undoes what failed in it (a savepoint), lets tests roll back on this backend.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ class Adapter(ABC, Generic[S]):
             page_filter = normalise(where & beyond, collection.nullable)
 
     async def alter(self, session: S, before: Collection, after: Collection) -> None:
-        """Make a collection of one definition into one of another, by additive changes.
+        """Make a collection of one definition into one of another; see :class:`~healthstore.model.ops.Alter`.
 
         What is done already is passed over: a change that was cut short is completed. Where the
         session is a transaction it is done in that. An adapter without it does not have the
