@@ -59,6 +59,7 @@ from healthstore.model.ops import (
     Op,
     Patch,
     Patches,
+    Rename,
     Replace,
 )
 from healthstore.model.query import Filter, Operator, Test, normalise
@@ -244,6 +245,18 @@ class Adapter(ABC, Generic[S]):
             entity=after.entity,
         )
 
+    async def rename(self, session: S, before: Collection, after: Collection) -> None:
+        """Give a collection, or fields of it, other names; see :meth:`alter`.
+
+        References of others lead to where it is afterwards.
+        """
+        del session, before
+        raise CapabilityError(
+            "this adapter has no way to rename what is stored",
+            hint="declare Capabilities(alters=False), or write rename()",
+            entity=after.entity,
+        )
+
     async def drop(self, session: S, collection: Collection) -> None:
         """Remove a collection with its documents, if it is there; see :meth:`alter`."""
         del session
@@ -399,6 +412,7 @@ class Adapter(ABC, Generic[S]):
     _handlers: ClassVar[dict[type, Callable[[Any, Any, Any], Coroutine[Any, Any, object]]]] = {
         Ensure: definitions.ensure,
         Alter: definitions.alter,
+        Rename: definitions.rename,
         Drop: definitions.drop,
         Batch: lambda self, session, op: self._run_batch(session, op),
         Get: lambda self, session, op: self.get(session, op),

@@ -13,6 +13,7 @@ from healthstore.errors import (
     CapabilityError,
     DuplicateKeyError,
     ForeignKeyError,
+    SchemaMismatchError,
     StaleVersionError,
 )
 from healthstore.model.catalog import (
@@ -20,22 +21,36 @@ from healthstore.model.catalog import (
     altering,
     catalog_id,
     from_definition,
+    is_renaming,
+    references_led,
     require_makeable,
     require_same,
     require_unaltered,
     to_altering,
     to_document,
+    to_renaming,
 )
 from healthstore.model.change import changes_between
 from healthstore.model.filling import collections_only
-from healthstore.model.ops import Alter, Delete, Drop, Ensure, Ensured, Get, Insert, Replace
+from healthstore.model.ops import (
+    Alter,
+    Delete,
+    Drop,
+    Ensure,
+    Ensured,
+    Get,
+    Insert,
+    Rename,
+    Replace,
+)
 from healthstore.model.query import ALL
 from healthstore.model.schema import Collection, parents_first
+from healthstore.model.values import Document
 
 if TYPE_CHECKING:
     from healthstore.abc.adapter import Adapter
 
-__all__ = ("alter", "drop", "ensure")
+__all__ = ("alter", "drop", "ensure", "rename")
 
 S = TypeVar("S")
 
@@ -125,6 +140,54 @@ async def alter(adapter: Adapter[S], session: S, op: Alter) -> bool:
         (row,) = await adapter.get(session, Get(CATALOG, (identity,)))
         require_unaltered(row, op.after, op.after)
     return done
+
+
+async def rename(adapter: Adapter[S], session: S, op: Rename) -> bool:
+    """Rename what is stored, then what the catalog says of it and of those that refer to it."""
+    before, after = op.before, op.after
+    moved = before.name != after.name
+    rows = {row["id"]: row for row in collections_only(await adapter.scan(session, CATALOG, ALL))}
+    row = rows.get(catalog_id(before.name))
+    there = rows.get(catalog_id(after.name)) if moved else None
+    if row is None and there is not None:
+        return require_unaltered(there, after, after)
+    begun = row is not None and is_renaming(row) and altering(row) == after
+    if not begun:
+        if not require_unaltered(row, before, before if moved else after) and not moved:
+            return False
+        if moved and after.name in await adapter.existing(session):
+            raise SchemaMismatchError(
+                f"there is a collection {after.name!r}", hint="choose another name"
+            ).at(entity=before.entity)
+    assert row is not None
+    row = await _marked(adapter, session, row, op)
+    await adapter.rename(session, before, after)
+    if not moved:
+        renamed = {**to_document(after), "version": cast(int, row["version"]) + 1}
+        await adapter.replace(session, Replace(CATALOG, (renamed,), (cast(int, row["version"]),)))
+        return True
+    for each in rows.values():
+        led = references_led(from_definition(each["definition"]), before.name, after.name)
+        if led is not None and each["id"] not in {row["id"], catalog_id(after.name)}:
+            version = cast(int, each["version"])
+            changed = {**to_document(led), "version": version + 1}
+            await adapter.replace(session, Replace(CATALOG, (changed,), (version,)))
+    if there is None:
+        await _record(adapter, session, after)
+    await adapter.delete(session, Delete(CATALOG, (catalog_id(before.name),)))
+    return True
+
+
+async def _marked(adapter: Adapter[S], session: S, row: Document, op: Rename) -> Document:
+    """Note that a collection serves nobody until it has its new names, where that takes steps."""
+    if adapter.alters_whole or is_renaming(row):
+        return row
+    attempt = altering(row)
+    if attempt is not None:
+        await adapter.alter(session, attempt, op.before)
+    marked = to_renaming(row, op.after)
+    await adapter.replace(session, Replace(CATALOG, (marked,), (cast(int, row["version"]),)))
+    return marked
 
 
 async def drop(adapter: Adapter[S], session: S, op: Drop) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from healthstore.abc.backend import Backend, Executor, Unit, UnitOptions
 from healthstore.abc.layer import Layer, LayeredUnit
 from healthstore.abc.unit import deadline_exceeded
-from healthstore.model.ops import Alter, Effect, Op
+from healthstore.model.ops import Alter, Effect, Op, Rename
 
 __all__ = ("TimeoutLayer",)
 
@@ -21,7 +21,7 @@ R = TypeVar("R")
 class TimeoutLayer(Layer):
     """Ends each operation after ``seconds``; a change of the schema after ``admin_seconds``.
 
-    An :class:`~healthstore.model.ops.Alter` says itself how long it may take.
+    What changes a definition that is there says itself how long it may take.
     The operation is cancelled and DeadlineExceededError raised; of a write the outcome is
     unknown then, unless it was part of a unit, which can only be rolled back.
     """
@@ -76,7 +76,7 @@ class TimeoutLayer(Layer):
 
 
 def _deadline(op: Op[Any]) -> float | None:
-    return op.deadline if isinstance(op, Alter) else None
+    return op.deadline if isinstance(op, Alter | Rename) else None
 
 
 class _BoundedUnit(LayeredUnit):

@@ -8,6 +8,7 @@ backed up without them, and described to a person.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID, uuid5
 
@@ -35,11 +36,14 @@ __all__ = (
     "definition",
     "differences",
     "from_definition",
+    "is_renaming",
+    "references_led",
     "require_makeable",
     "require_same",
     "require_unaltered",
     "to_altering",
     "to_document",
+    "to_renaming",
 )
 
 DIFFERENCE_HINT = (
@@ -48,6 +52,7 @@ DIFFERENCE_HINT = (
     "or change the entity back"
 )
 _ALTERING = "altering"
+_RENAMING = "renaming"
 # Any fixed namespace does: ids of catalog rows must be the same in every store.
 _NAMESPACE = UUID("0b1f6c5e-5d0e-5f0a-9c2b-7a4a4c2f6d10")
 
@@ -87,6 +92,25 @@ def to_altering(row: Document, after: Collection) -> Document:
     described = {**cast("dict[str, Json]", row["definition"]), _ALTERING: definition(after)}
     version = cast(int, row["version"]) + 1
     return {**row, "version": version, "definition": canonical_json(described)}
+
+
+def to_renaming(row: Document, after: Collection) -> Document:
+    """Return the row of a collection of which something is being renamed: it serves nobody.
+
+    For a store that renames step by step.
+    """
+    marked = to_altering(row, after)
+    described = cast("dict[str, Json]", marked["definition"])
+    return {
+        **marked,
+        "fingerprint": "",
+        "definition": canonical_json({**described, _RENAMING: True}),
+    }
+
+
+def is_renaming(row: Document) -> bool:
+    """Tell whether something of a collection is being renamed."""
+    return _RENAMING in cast("dict[str, Json]", row["definition"])
 
 
 def altering(row: Document) -> Collection | None:
@@ -256,6 +280,7 @@ def require_same(row: Document, wanted: Collection) -> None:
     """Raise SchemaMismatchError unless a row of the catalog describes the wanted collection."""
     if row["fingerprint"] == wanted.fingerprint:
         return
+    _require_not_renaming(row, wanted)
     # One that an earlier release wrote may spell the same definition in another way.
     stored = from_definition(row["definition"])
     if stored == wanted:
@@ -280,6 +305,7 @@ def require_unaltered(row: Document | None, before: Collection, after: Collectio
             hint="call initialize() with its entity first",
             entity=after.entity,
         )
+    _require_not_renaming(row, after)
     stored = from_definition(row["definition"])
     if not changes_between(stored, after):
         return False
@@ -291,3 +317,24 @@ def require_unaltered(row: Document | None, before: Collection, after: Collectio
             entity=after.entity,
         )
     return True
+
+
+def _require_not_renaming(row: Document, wanted: Collection) -> None:
+    if is_renaming(row):
+        raise SchemaMismatchError(
+            f"the stored collection {wanted.name!r} is being renamed, or a field of it",
+            hint="wait for the migration; if it was cut short, complete it: db.schema.upgrade(), "
+            "healthstore schema upgrade",
+            entity=wanted.entity,
+        )
+
+
+def references_led(given: Collection, before: str, after: str) -> Collection | None:
+    """Return a definition with references to a collection's new name; None where it has none."""
+    if all(each.collection != before for each in given.references):
+        return None
+    led = tuple(
+        replace(each, collection=after) if each.collection == before else each
+        for each in given.references
+    )
+    return replace(given, references=led)

@@ -45,6 +45,7 @@ __all__ = (
     "Origin",
     "Patch",
     "Patches",
+    "Rename",
     "Replace",
     "Sum",
 )
@@ -106,6 +107,29 @@ class Alter(Op[bool]):
     allowed: ChangeEffect = ChangeEffect.ADDITIVE
     deadline: float = 3600.0
     """Seconds that it may take: a large collection may have to be copied."""
+
+    @property
+    def collection(self) -> Collection:
+        """The definition that the collection is to have."""
+        return self.after
+
+
+@dataclass(frozen=True, slots=True)
+class Rename(Op[bool]):
+    """Give a collection, or fields of it, other names; return whether it was to be done.
+
+    The two definitions differ by names only, and the fields are in one order. References of
+    others lead to the collection's new name. No document is another one by it, and none is
+    written by those who do not know of it: where the database cannot rename in one transaction,
+    the collection serves nobody until asking again has completed what was begun. Anything else
+    than ``before`` raises SchemaMismatchError, as a name that is in use does.
+    """
+
+    effect = Effect.ADMIN
+    before: Collection
+    after: Collection
+    deadline: float = 3600.0
+    """Seconds that it may take: some databases rename a field in each document."""
 
     @property
     def collection(self) -> Collection:
@@ -355,6 +379,7 @@ class Batch(Op[tuple[Any, ...]]):
 Operation: TypeAlias = (
     Ensure
     | Alter
+    | Rename
     | Drop
     | Get
     | Insert

@@ -24,6 +24,7 @@ from healthstore.model.ops import (
     Op,
     Patch,
     Patches,
+    Rename,
     Replace,
 )
 from healthstore.model.query import PLURAL, And, Filter, Not, Operator, Test
@@ -77,6 +78,10 @@ def _ensure(op: Ensure) -> _Pieces:
 
 def _alter(op: Alter) -> _Pieces:
     yield f"alter {op.after.name}"
+
+
+def _rename(op: Rename) -> _Pieces:
+    yield f"rename {op.before.name}"
 
 
 def _drop(op: Drop) -> _Pieces:
@@ -161,6 +166,7 @@ _WRITERS: Mapping[type[Op[Any]], Callable[[Any], _Pieces]] = {
     Insert: _insert,
     Patch: _patch,
     Patches: _patches,
+    Rename: _rename,
     Replace: _replace,
 }
 

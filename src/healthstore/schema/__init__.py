@@ -22,6 +22,8 @@ from healthstore.model.change import (
     DropReference,
     DropUnique,
     FieldForm,
+    RenameCollection,
+    RenameField,
 )
 from healthstore.model.definition import Check, Index, Reference, Unique
 from healthstore.model.query import F
@@ -79,6 +81,8 @@ __all__ = (
     "Plan",
     "PlannedChange",
     "Reference",
+    "RenameCollection",
+    "RenameField",
     "Schema",
     "Text",
     "Time",

@@ -15,7 +15,7 @@ from healthstore.errors import (
 )
 from healthstore.layers.guard import GuardLayer
 from healthstore.model.change import CreateCollection, require_each_at_most
-from healthstore.model.ops import Alter, Ensure
+from healthstore.model.ops import Alter, Ensure, Rename
 from healthstore.model.schema import Collection, parents_first
 from healthstore.schema.plan import Plan, joined, plan
 from healthstore.transfer.selection import catalog
@@ -76,8 +76,8 @@ async def _apply(
                 await alter_patiently(guarded, Alter(stored[each.name], each, deadline=deadline))
 
 
-async def alter_patiently(guarded: Backend, op: Alter) -> None:
-    """Alter a collection; a lock that others hold is waited for some seconds, several times."""
+async def alter_patiently(guarded: Backend, op: Alter | Rename) -> None:
+    """Alter or rename a collection; a lock that others hold is waited for some seconds, several times."""
     attempt = 0
     while True:
         attempt += 1

@@ -20,6 +20,8 @@ from healthstore.model.change import (
     DropCollection,
     DropField,
     FieldForm,
+    RenameCollection,
+    RenameField,
     State,
     changed,
 )
@@ -33,6 +35,7 @@ __all__ = (
     "Creation",
     "Migration",
     "Removal",
+    "Renaming",
     "Rewriting",
     "Row",
     "Step",
@@ -43,6 +46,7 @@ __all__ = (
     "taken_back",
 )
 
+_Alone: TypeAlias = "Transform | RenameField | RenameCollection"
 Row: TypeAlias = dict[str, Any]
 """A document as a function of a migration gets it: values of Python by the names of fields."""
 
@@ -118,6 +122,29 @@ class Alteration:
 
 
 @dataclass(frozen=True, slots=True)
+class Renaming:
+    """Give a collection, or a field of it, another name."""
+
+    before: Collection
+    after: Collection
+
+    @property
+    def back(self) -> Renaming:
+        """What takes it back."""
+        return Renaming(self.after, self.before)
+
+    def on(self, given: Collection) -> Collection:
+        """Return another definition of the collection before with the new names."""
+        state: dict[str, Collection] = {given.name: given}
+        for one, other in zip(self.before.names, self.after.names, strict=True):
+            if one != other:
+                state = changed(state, [RenameField(given.name, one, other)])
+        if self.before.name != self.after.name:
+            state = changed(state, [RenameCollection(given.name, self.after.name)])
+        return state[self.after.name]
+
+
+@dataclass(frozen=True, slots=True)
 class Rewriting:
     """Give each document to a function."""
 
@@ -127,7 +154,7 @@ class Rewriting:
     idempotent: bool
 
 
-Step: TypeAlias = Creation | Removal | Alteration | Rewriting
+Step: TypeAlias = Creation | Removal | Alteration | Renaming | Rewriting
 
 
 def steps_of(
@@ -149,6 +176,11 @@ def steps_of(
                     hint=f"known: {', '.join(sorted(now)) or 'none'}",
                 )
             steps.append(Rewriting(rows, part.up, part.down, part.idempotent))
+        elif isinstance(part, RenameField | RenameCollection):
+            after = changed(now, [part])
+            to = part.to if isinstance(part, RenameCollection) else part.collection
+            steps.append(Renaming(now[part.collection], after[to]))
+            now = after
         else:
             after = changed(now, part)
             steps += _between(now, after)
@@ -156,20 +188,21 @@ def steps_of(
     return steps, now
 
 
-def _parts(operations: Sequence[Change | Transform]) -> list[list[Change] | Transform]:
-    """Return the operations in parts: functions, and what can be done at once between them.
+def _parts(operations: Sequence[Change | Transform]) -> list[list[Change] | _Alone]:
+    """Return the operations in parts: functions and renames, and what is done at once between.
 
     What was dropped and comes again begins another part: it is to be empty.
     """
-    parts: list[list[Change] | Transform] = []
+    parts: list[list[Change] | _Alone] = []
     run: list[Change] = []
     dropped: set[tuple[str, str]] = set()
     for each in operations:
-        if isinstance(each, Transform) or _place(each, AddField, CreateCollection) in dropped:
+        alone = isinstance(each, Transform | RenameField | RenameCollection)
+        if alone or _place(each, AddField, CreateCollection) in dropped:
             if run:
                 parts.append(run)
             run, dropped = [], set()
-        if isinstance(each, Transform):
+        if isinstance(each, Transform | RenameField | RenameCollection):
             parts.append(each)
             continue
         run.append(each)
@@ -179,7 +212,7 @@ def _parts(operations: Sequence[Change | Transform]) -> list[list[Change] | Tran
     return [*parts, run] if run else parts
 
 
-def _place(change: Change, *kinds: type) -> tuple[str, str] | None:
+def _place(change: Change | Transform, *kinds: type) -> tuple[str, str] | None:
     if not isinstance(change, kinds):
         return None
     return change.collection, getattr(change, "name", "")
@@ -215,21 +248,40 @@ def taken_back(steps: Sequence[Step]) -> list[Step]:
                 back.append(Creation((gone,)))
             case Alteration(before, after):
                 back += _ended(waiting, before.name)
-                earlier = steps[: len(steps) - place]
-                meant = before
-                if any(
-                    isinstance(one, Rewriting) and one.rows.name == before.name for one in earlier
-                ):
-                    meant = _relaxed(after, before)
+                filled = _is_rewritten(steps[: len(steps) - place], before.name)
+                meant = _relaxed(after, before) if filled else before
                 back.append(Alteration(after, meant, restores=True))
                 if meant != before:
                     waiting[before.name] = Alteration(meant, before, restores=True)
+            case Renaming():
+                back.append(_renamed_back(waiting, each))
             case Rewriting(rows, up, down, idempotent):
                 now = waiting[rows.name].before if rows.name in waiting else rows
                 back.append(Rewriting(now, down, up, idempotent))
     for name in list(waiting):
         back += _ended(waiting, name)
     return back
+
+
+def _renamed_back(waiting: dict[str, Alteration], step: Renaming) -> Renaming:
+    """Return what takes names back, also those of what is to be required later."""
+    taken = step.back
+    late = waiting.pop(taken.before.name, None)
+    if late is None:
+        return taken
+    meant = taken.on(late.before)
+    waiting[meant.name] = Alteration(meant, taken.on(late.after), restores=True)
+    return Renaming(late.before, meant)
+
+
+def _is_rewritten(steps: Sequence[Step], name: str) -> bool:
+    """Tell whether one of some steps gives a collection's documents to a function."""
+    for each in reversed(steps):
+        if isinstance(each, Renaming) and each.after.name == name:
+            name = each.before.name
+        elif isinstance(each, Rewriting) and each.rows.name == name:
+            return True
+    return False
 
 
 def _ended(waiting: dict[str, Alteration], name: str) -> list[Step]:

@@ -17,17 +17,15 @@ from healthstore.errors import (
     ConflictError,
     HealthstoreError,
     MigrationError,
-    SchemaChangeError,
 )
 from healthstore.layers.guard import GuardLayer
 from healthstore.layers.references import ReferencesLayer
-from healthstore.model.change import ChangeEffect, DropCollection, DropField, State, changes_between
+from healthstore.model.change import ChangeEffect, changes_between
 from healthstore.model.documents import copied_document
-from healthstore.model.ops import Alter, CountDocuments, Delete, Drop, Ensure, Find, Replace
-from healthstore.model.query import ALL, And, Filter, Operator, Test
+from healthstore.model.ops import Alter, Delete, Drop, Ensure, Find, Rename, Replace
+from healthstore.model.query import ALL, Filter, Operator, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
-from healthstore.schema.against import count_against
 from healthstore.schema.evolve import alter_patiently
 from healthstore.schema.files import Chain, Link
 from healthstore.schema.ledger import Applied, Book, Ledger, UnderWay, now
@@ -35,11 +33,13 @@ from healthstore.schema.migration import (
     Alteration,
     Creation,
     Removal,
+    Renaming,
     Rewriting,
     Row,
     Step,
     taken_back,
 )
+from healthstore.schema.standing import require_no_loss, require_none_against
 from healthstore.transfer.filling import require_whole
 from healthstore.transfer.selection import catalog
 
@@ -153,18 +153,20 @@ class _Moving:
 
     async def apply(self, link: Link, *, down: bool) -> str:
         """Apply a migration, or take it back."""
-        begun = UnderWay(link.id, link.checksum, down)
         steps = _steps(link, down=down)
         try:
             for step in steps:
                 self._require_able(step)
-                if not self._allow_loss:
-                    await self._require_no_loss(step)
-            for step in takewhile(lambda each: not isinstance(each, Rewriting), steps):
+            if not self._allow_loss:
+                await require_no_loss(self._guarded, steps)
+            for step in takewhile(lambda each: not isinstance(each, Rewriting | Renaming), steps):
                 if isinstance(step, Alteration):
-                    await self._require_none_against(step)
+                    await require_none_against(self._guarded, step)
         except HealthstoreError as error:
             raise _in(link, error) from None
+        begun = UnderWay(
+            link.id, link.checksum, down, checked=bool(steps) and isinstance(steps[0], Alteration)
+        )
         await self._note(begun)
         return await self._take(link, begun)
 
@@ -198,6 +200,8 @@ class _Moving:
                 await self._guarded.execute(Drop(gone))
             case Alteration():
                 await self._alter(step)
+            case Renaming(before, after):
+                await alter_patiently(self._guarded, Rename(before, after))
             case Rewriting():
                 await self._rewrite(step)
 
@@ -205,60 +209,11 @@ class _Moving:
 
     async def _alter(self, step: Alteration) -> None:
         if not self._under_way.checked:
-            await self._require_none_against(step)
+            await require_none_against(self._guarded, step)
             await self._note(replace(self._under_way, checked=True))
         await alter_patiently(
             self._guarded, Alter(step.before, step.after, ChangeEffect.LOSES_DATA)
         )
-
-    async def _require_none_against(self, step: Alteration) -> None:
-        """Raise SchemaChangeError if documents stand against a change; what goes is no such."""
-        state: State = {step.before.name: step.before}
-        told: list[str] = []
-        for change in changes_between(step.before, step.after):
-            if change.effect(state) is not ChangeEffect.ADDITIVE and not isinstance(
-                change, DropField
-            ):
-                against = await count_against(self._guarded, change, step.before, state)
-                if against:
-                    told.append(f"{change}: {_documents(against)}")
-            state = change.after(state)
-        if told:
-            raise SchemaChangeError(
-                f"documents stand against changes of {step.before.name!r}: {'; '.join(told)}",
-                hint="change them first, by a Transform before it; "
-                "db.schema.plan() and healthstore schema diff count them",
-            )
-
-    async def _require_no_loss(self, step: Step) -> None:
-        """Raise SchemaChangeError if documents lose something by a step; count how many."""
-        stored = await catalog(self._store)
-        if isinstance(step, Removal):
-            count = await self._count(stored, step.gone, ALL)
-            self._refuse_loss(DropCollection(step.gone.name), count)
-        elif isinstance(step, Alteration):
-            for change in changes_between(step.before, step.after):
-                if isinstance(change, DropField):
-                    where = _held(step, change.name)
-                    count = await self._count(stored, step.before, where)
-                    self._refuse_loss(change, count)
-
-    async def _count(
-        self, stored: dict[str, Collection], definition: Collection, where: Filter
-    ) -> int:
-        """Count documents, as they are stored now: an earlier step may make what is to go."""
-        there = stored.get(definition.name)
-        named = [where] if isinstance(where, Test) else getattr(where, "items", ())
-        if there is None or any(each.field not in there.by_name for each in named):
-            return 0
-        return await self._guarded.execute(CountDocuments(there, where))
-
-    def _refuse_loss(self, change: DropField | DropCollection, count: int) -> None:
-        if count:
-            raise SchemaChangeError(
-                f"{change.collection}: {change} would lose what {_documents(count)} hold",
-                hint="allow_loss=True, or --allow-loss, lets it go",
-            )
 
     # --- documents -------------------------------------------------------------------------
 
@@ -372,22 +327,6 @@ def _rewritten(
     return changed, gone
 
 
-def _held(step: Alteration, name: str) -> Filter:
-    """Return which documents hold something in a field that goes.
-
-    Where a migration is taken back, what it has given to all of them is nothing.
-    """
-    held = Test(name, Operator.NOT_NULL)
-    default = step.before.field(name).default
-    if not step.restores or default is None or not step.before.field(name).type.ordered:
-        return held
-    return And((held, Test(name, Operator.NE, default)))
-
-
 def _in(link: Link, error: HealthstoreError) -> HealthstoreError:
     error.message = f"in the migration {link.id!r}: {error.message}"
     return error
-
-
-def _documents(count: int) -> str:
-    return "1 document" if count == 1 else f"{count:,} documents"

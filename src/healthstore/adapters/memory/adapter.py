@@ -25,6 +25,7 @@ from healthstore.errors import (
     SerializationError,
 )
 from healthstore.model import evaluate
+from healthstore.model.catalog import references_led
 from healthstore.model.evaluate import duplicate_key
 from healthstore.model.ops import CountDocuments, Delete, Effect, Find, Get, Insert, Patch, Replace
 from healthstore.model.query import ALL, Order
@@ -128,6 +129,20 @@ class _Session:
             evaluate.check_document(after, document)
             altered.put(identity, packed(after, document))
         self.tables[after.name] = altered
+
+    def rename(self, before: Collection, after: Collection) -> None:
+        """Give a collection, or fields of it, other names, and lead to it those that refer to it."""
+        table = self.tables.pop(before.name, None) or self.tables[after.name]
+        names = dict(zip(before.names, after.names, strict=True))
+        moved = Table(after)
+        for identity, row in table.rows.items():
+            moved.put(identity, {names[name]: value for name, value in row.items()})
+        for name, each in list(self.tables.items()):
+            led = references_led(each.collection, before.name, after.name)
+            if led is not None:
+                self.tables[name] = each.copy()
+                self.tables[name].collection = led
+        self.tables[after.name] = moved
 
     def undo(self) -> None:
         """Restore every document as it was before."""
@@ -274,6 +289,10 @@ class MemoryAdapter(Adapter[_Session]):
         session.alter(after)
         for row in session.tables[after.name].rows.values():
             self._require_parents(session, after, row)
+
+    async def rename(self, session: _Session, before: Collection, after: Collection) -> None:
+        """Put a table of other names, with all documents, in the place of the old one."""
+        session.rename(before, after)
 
     async def drop(self, session: _Session, collection: Collection) -> None:
         """Remove the table."""

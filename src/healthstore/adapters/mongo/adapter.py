@@ -8,14 +8,15 @@ documents and checks of references are refused before anything is written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -62,6 +63,7 @@ from healthstore.model.values import Document
 __all__ = ("MongoAdapter",)
 
 R = TypeVar("R")
+_Change: TypeAlias = Callable[[AsyncDatabase[Stored], Collection, Codec], Awaitable[None]]
 
 STANDALONE = Capabilities(
     transactions=False, references=False, serializable=False, coalesced=frozenset({Get})
@@ -311,14 +313,21 @@ class MongoAdapter(Adapter[Session]):
         self._references.expire()
 
     async def alter(self, session: Session, before: Collection, after: Collection) -> None:
-        """Change validator, documents and indexes; each step may be repeated.
+        """Change validator, documents and indexes; each step may be repeated."""
+        await self._changed(session, before, after, schema.alter)
 
-        It takes as long as there are documents, so only the caller's deadline counts.
-        """
+    async def rename(self, session: Session, before: Collection, after: Collection) -> None:
+        """Rename the collection, or fields in all documents; each step may be repeated."""
+        await self._changed(session, before, after, schema.rename)
+
+    async def _changed(
+        self, session: Session, before: Collection, after: Collection, change: _Change
+    ) -> None:
+        """Change a collection; it takes as long as it takes, so only the caller's deadline counts."""
         assert session.limit is not None
         session.limit.reschedule(None)
         codec = Codec(after)
-        await schema.alter(session.database.driver, before, codec)
+        await change(session.database.driver, before, codec)
         self._codecs.pop(before, None)
         self._codecs[after] = codec
         self._references.expire()

@@ -28,7 +28,7 @@ from healthstore.errors import CapabilityError
 from healthstore.model.schema import Collection, Field, Unique
 from healthstore.model.values import FieldType, Kind
 
-__all__ = ("alter", "create", "drop", "index_models", "validator")
+__all__ = ("alter", "create", "drop", "index_models", "rename", "validator")
 
 _NAMESPACE_EXISTS = 48
 _ATTEMPTS = 6
@@ -170,6 +170,34 @@ async def alter(database: AsyncDatabase[Stored], before: Collection, codec: Code
         await _repeated(lambda: _set_validator(database, after, validator(codec)))
         await _empty(there, leaving)
         await _fill(there, filling)
+
+
+async def rename(database: AsyncDatabase[Stored], before: Collection, codec: Codec) -> None:
+    """Give a collection, or fields of it, other names, as far as that has not been done.
+
+    First it refuses documents of the old names: whoever writes them would lose what they hold.
+    """
+    after = codec.collection
+    if before.name != after.name:
+        await _repeated(partial(_move, database, before.name, after.name))
+    await _repeated(lambda: _set_validator(database, after, validator(codec)))
+    there = database[after.name]
+    kept = {str(each.document["name"]) for each in index_models(after)}
+    gone = {str(each.document["name"]) for each in index_models(before)} - kept
+    for name in gone & (await there.index_information()).keys():
+        await there.drop_index(name)
+    pairs = zip(before.names, after.names, strict=True)
+    names = {key_of(one): key_of(other) for one, other in pairs if one != other}
+    if names:
+        having = {"$or": [{key: {"$exists": True}} for key in names]}
+        to = {"$rename": names}
+        await _change(there, having, {}, lambda each: UpdateOne({"_id": each["_id"]}, to), [])
+    await _repeated(lambda: _create_indexes(database, after))
+
+
+async def _move(database: AsyncDatabase[Stored], before: str, after: str) -> None:
+    if before in await database.list_collection_names():
+        await database[before].rename(after)
 
 
 async def drop(database: AsyncDatabase[Stored], name: str) -> None:

@@ -21,6 +21,7 @@ from healthstore.adapters.sql.errors import Verdict, explain
 from healthstore.adapters.sql.floats import UnevenError
 from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber
+from healthstore.adapters.sql.rename import rename
 from healthstore.adapters.sql.schema import create, names
 from healthstore.adapters.sql.session import Lent, SqlSession, begin
 from healthstore.adapters.sql.tables import drop_table, table_of
@@ -208,6 +209,12 @@ class SqlAdapter(Adapter[SqlSession]):
         """Alter the table; see :mod:`healthstore.adapters.sql.alter`."""
         async with session.patient(self.dialect):
             await alter(session.connection, self.dialect, before, after)
+
+    async def rename(self, session: SqlSession, before: Collection, after: Collection) -> None:
+        """Rename the table and its parts; see :mod:`healthstore.adapters.sql.rename`."""
+        async with session.patient(self.dialect):
+            await rename(session.connection, self.dialect, before, after)
+        self._statements.pop(before, None)
 
     async def drop(self, session: SqlSession, collection: Collection) -> None:
         """Drop the table."""

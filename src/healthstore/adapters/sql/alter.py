@@ -8,7 +8,6 @@ anew under another name, filled and put in the place of the first.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from sqlalchemy import CheckConstraint, ClauseElement, Constraint, Index, Table, UniqueConstraint
@@ -20,16 +19,14 @@ from sqlalchemy.schema import (
     DropIndex,
 )
 
+from healthstore.adapters.sql.anew import Copy, made_anew
 from healthstore.adapters.sql.dialect import Connection, Dialect
-from healthstore.adapters.sql.schema import complete_indexes, names
+from healthstore.adapters.sql.schema import There, complete_indexes
 from healthstore.adapters.sql.tables import create_table, references_of, set_default, table_of
-from healthstore.errors import BackendError, SchemaMismatchError
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Kind
 
 __all__ = ("alter",)
-
-_NEW = "healthstore_new"  # a table that is filled; it takes the place of another one
 
 
 async def alter(
@@ -41,38 +38,19 @@ async def alter(
     """
     alteration = _Alteration(before, after, dialect)
     if dialect.changed_column is None and alteration.needs_another_table:
-        await _make_anew(connection, dialect, alteration)
+        await made_anew(connection, dialect, alteration.copy)
     else:
-        there = await _There.of(connection, dialect, alteration)
+        there = await There.of(
+            connection,
+            dialect,
+            after.name,
+            alteration.columns,
+            alteration.constraints,
+            alteration.indexes,
+        )
         for statement in alteration.statements(there):
             await connection.run(statement)
     await complete_indexes(connection, alteration.after, dialect)
-
-
-@dataclass(slots=True)
-class _There:
-    """The names of what a table has; None where that is what its definition says."""
-
-    columns: set[str]
-    constraints: set[str]
-    indexes: set[str]
-
-    @classmethod
-    async def of(cls, connection: Connection, dialect: Dialect, alteration: _Alteration) -> _There:
-        """Look at a table, unless its changes are made in one transaction or not at all."""
-        if dialect.existing_parts is None:
-            return cls(
-                set(alteration.columns),
-                set(alteration.constraints),
-                set(alteration.indexes),
-            )
-        columns, constraints, indexes = dialect.existing_parts
-        name = str(alteration.after.name)
-        return cls(
-            set(await names(connection, columns, name)),
-            set(await names(connection, constraints, name)),
-            set(await names(connection, indexes, name)),
-        )
 
 
 class _Alteration:
@@ -167,7 +145,7 @@ class _Alteration:
         )
         return bool(gone or changed or any(bare) or kept != self.constraints)
 
-    def statements(self, there: _There) -> Iterator[str]:
+    def statements(self, there: There) -> Iterator[str]:
         """Yield what alters the table: first goes what names columns, and last it comes."""
         table = self._quoted(self.after)
         yield from self._kept_indexes(there)
@@ -182,7 +160,7 @@ class _Alteration:
                 yield self._text(_adding(each))
                 there.constraints.add(str(each.name))
 
-    def _fields(self, table: str, there: _There) -> Iterator[str]:
+    def _fields(self, table: str, there: There) -> Iterator[str]:
         columns, _, _ = self._now
         change = self.dialect.changed_column
         checks = self._own_checks if change is None else {}
@@ -206,7 +184,7 @@ class _Alteration:
                 for clause in change(self.before.columns.get(name), self.after.columns[name]):
                     yield f"ALTER TABLE {table} {clause}"
 
-    def _dropped(self, there: _There) -> Iterator[str]:
+    def _dropped(self, there: There) -> Iterator[str]:
         """Yield what removes constraints and indexes that are gone, or are to be others."""
         _, constraints, indexes = self._now
         for each in _named(self.before):
@@ -222,7 +200,7 @@ class _Alteration:
                 yield self._text(DropIndex(index))
                 there.indexes.discard(name)
 
-    def _kept_indexes(self, there: _There) -> Iterator[str]:
+    def _kept_indexes(self, there: There) -> Iterator[str]:
         """Yield what gives references indexes that would go with others, where they need one."""
         if not self.dialect.references_need_indexes:
             return
@@ -249,19 +227,18 @@ class _Alteration:
     def _column(self, table: Table, name: str) -> str:
         return self.dialect.ddl_compiler.identifier_preparer.format_column(table.columns[name])
 
-    def creating(self, name: str) -> str:
-        """Return the statement that makes the table anew, under another name.
-
-        What it says of itself leads to the name that it is to have.
-        """
-        text = create_table(self.after, self.dialect, references_of(self.after))
-        return text.replace(self._quoted(self.after), name, 1)
-
-    def copying(self, name: str) -> str:
-        """Return the statement that fills such a table."""
+    @property
+    def copy(self) -> Copy:
+        """What makes the table anew, where it cannot be altered."""
         columns = ", ".join(self._column(self.after, each) for each in self._kept)
         values = ", ".join(map(self.recoded, self._kept))
-        return f"INSERT INTO {name} ({columns}) SELECT {values} FROM {self._quoted(self.before)}"
+        return Copy(
+            self.after,
+            create_table(self.after, self.dialect, references_of(self.after)),
+            f"({columns}) SELECT {values} FROM {self._quoted(self.before)}",
+            frozenset(self.columns),
+            frozenset(self.indexes),
+        )
 
     def recoded(self, name: str) -> str:
         """Return what stands for a column's values as they are kept from now on."""
@@ -282,41 +259,3 @@ def _named(table: Table) -> Sequence[Constraint]:
 
 def _adding(constraint: Constraint) -> AddConstraint:
     return AddConstraint(constraint, isolate_from_table=False)
-
-
-async def _make_anew(connection: Connection, dialect: Dialect, alteration: _Alteration) -> None:
-    """Put another table in the place of the first, with its rows and what others have added.
-
-    Foreign keys are off on this connection, so the rows that refer to these stay; inside of a
-    transaction they cannot be put off (https://sqlite.org/lang_altertable.html, section 7).
-    """
-    table = str(alteration.after.name)
-    quoted = dialect.ddl_compiler.identifier_preparer.format_table(alteration.after)
-    ours = tuple(alteration.indexes)
-    columns, parts = dialect.belonging
-    foreign = sorted(await names(connection, columns, table) - alteration.columns.keys())
-    if foreign:
-        raise SchemaMismatchError(
-            f"the table {table!r} has columns that healthstore did not make: {', '.join(foreign)}",
-            hint="the table has to be copied, and they would be lost: keep them in a table of "
-            "their own, and drop them here",
-            entity=alteration.definitions[1].entity,
-        )
-    belonging = await connection.fetch(parts, (table,))
-    await connection.run(alteration.creating(_NEW))
-    await connection.run(alteration.copying(_NEW))
-    counts = [
-        (await connection.fetch(f"SELECT count(*) FROM {each}", ()))[0][0]
-        for each in (quoted, _NEW)
-    ]
-    if counts[0] != counts[1]:
-        raise BackendError(
-            "a table that was made anew has not all of its rows",
-            hint="nothing was changed; report it",
-            entity=alteration.definitions[1].entity,
-        )
-    await connection.run(f"DROP TABLE {quoted}")
-    await connection.run(f"ALTER TABLE {_NEW} RENAME TO {quoted}")
-    for name, sql in belonging:
-        if name not in ours:
-            await connection.run(str(sql))

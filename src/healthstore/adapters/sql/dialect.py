@@ -133,6 +133,20 @@ class BulkUpdate:
     """The statement for one row, with placeholders in this order."""
 
 
+@dataclass(frozen=True, slots=True)
+class Renames:
+    """Statements that rename: their places are for the table, the old name and the new one.
+
+    ``constraint`` is None where a constraint is dropped and added instead, and a unique key is
+    renamed as an index; ``index``, where the table is made anew. ``table`` are those that rename
+    it, with the foreign keys of others: their places are for the old name and the new one.
+    """
+
+    constraint: str | None = None
+    index: str | None = None
+    table: tuple[str, ...] = ("ALTER TABLE {} RENAME TO {}",)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """The constants of one database."""
@@ -208,6 +222,8 @@ class Dialect:
 
     The first one is None for a column that is there and was not to be.
     """
+    renames: Renames
+    """How a table and its parts get other names."""
     belonging: tuple[str, str]
     """The queries for a table's columns, and for its indexes and triggers with the text of each.
 

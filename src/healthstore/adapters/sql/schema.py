@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from sqlalchemy import Table
 
 from healthstore.adapters.sql.dialect import Connection, Dialect
@@ -15,7 +18,35 @@ from healthstore.adapters.sql.tables import (
 )
 from healthstore.model.schema import Collection
 
-__all__ = ("complete_indexes", "create", "names")
+__all__ = ("There", "complete_indexes", "create", "names")
+
+
+@dataclass(slots=True)
+class There:
+    """The names of what a table has: its columns, constraints and indexes."""
+
+    columns: set[str]
+    constraints: set[str]
+    indexes: set[str]
+
+    @classmethod
+    async def of(  # noqa: PLR0913, PLR0917 - what there is, by its three kinds
+        cls,
+        connection: Connection,
+        dialect: Dialect,
+        table: str,
+        columns: Iterable[str],
+        constraints: Iterable[str],
+        indexes: Iterable[str],
+    ) -> There:
+        """Look at a table, unless its changes are made in one transaction or not at all.
+
+        Then it has what its definition says: ``columns``, ``constraints`` and ``indexes``.
+        """
+        if dialect.existing_parts is None:
+            return cls(set(columns), set(constraints), set(indexes))
+        found = [set(await names(connection, each, table)) for each in dialect.existing_parts]
+        return cls(*found)
 
 
 async def names(connection: Connection, query: str, *values: str) -> frozenset[str]:

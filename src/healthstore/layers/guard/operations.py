@@ -20,7 +20,7 @@ from healthstore.layers.guard.values import (
     checked_versions,
 )
 from healthstore.model.catalog import CATALOG
-from healthstore.model.change import require_at_most
+from healthstore.model.change import names_between, require_at_most
 from healthstore.model.filters import checked_filter, checked_operand, checked_order
 from healthstore.model.ops import (
     Aggregate,
@@ -39,6 +39,7 @@ from healthstore.model.ops import (
     Operation,
     Patch,
     Patches,
+    Rename,
     Replace,
 )
 from healthstore.model.query import And, after
@@ -77,7 +78,7 @@ def _check_batch(op: Batch, store: Executor) -> Batch:
     if not store.capabilities.transactions:
         raise _needs_transactions("a batch", None)
     for each in op.operations:
-        if isinstance(each, Ensure | Alter | Drop | Batch | Aggregate):
+        if isinstance(each, Ensure | Alter | Rename | Drop | Batch | Aggregate):
             raise InvalidRequestError(
                 f"{type(each).__name__} cannot be part of a batch",
                 hint="execute it by itself, or begin a unit",
@@ -127,6 +128,17 @@ def _check_alter(op: Alter, store: Executor) -> Alter:
     _require_own_name(op.after)
     _require_references(op.after, store)
     require_at_most(op.before, op.after, op.allowed)
+    return op
+
+
+def _check_rename(op: Rename, store: Executor) -> Rename:
+    _require_alters(op.after, store)
+    if CATALOG.name in {op.before.name, op.after.name}:
+        raise invalid(op.after, "the library's own collection is not renamed", "leave it")
+    if names_between(op.before, op.after) is None:
+        raise invalid(
+            op.after, "more than names differs", "alter it before it is renamed, or after"
+        )
     return op
 
 
@@ -305,6 +317,7 @@ _CHECKS: dict[type, Callable[[Any, Executor], Op[Any]]] = {
     Insert: _check_insert,
     Patch: _check_patch,
     Patches: _check_patches,
+    Rename: _check_rename,
     Replace: _check_replace,
 }
 

@@ -26,7 +26,7 @@ from healthstore.layers.references.relations import (
     read_relations,
 )
 from healthstore.layers.references.removal import Removal
-from healthstore.model.ops import Alter, Batch, Delete, Drop, Ensure, Insert, Op, Replace
+from healthstore.model.ops import Alter, Batch, Delete, Drop, Ensure, Insert, Op, Rename, Replace
 from healthstore.model.schema import Collection
 
 __all__ = ("ReferencesLayer",)
@@ -254,6 +254,7 @@ class ReferencesLayer(Layer):
         Drop: lambda self, op: self._change(op),
         Ensure: lambda self, op: self._change(op),
         Insert: lambda self, op: self._insert(op),
+        Rename: lambda self, op: self._change(op),
     }
 
 

@@ -21,6 +21,7 @@ from healthstore.model.change.keys import (
     DropReference,
     DropUnique,
 )
+from healthstore.model.change.renames import RenameCollection, RenameField, names_between
 from healthstore.model.change.state import Change, ChangeEffect, State, changed, worst
 
 __all__ = (
@@ -40,10 +41,13 @@ __all__ = (
     "DropReference",
     "DropUnique",
     "FieldForm",
+    "RenameCollection",
+    "RenameField",
     "State",
     "changed",
     "changes",
     "changes_between",
+    "names_between",
     "require_at_most",
     "require_each_at_most",
     "worst",

@@ -16,6 +16,7 @@ __all__ = (
     "ChangeEffect",
     "State",
     "changed",
+    "checked",
     "draft",
     "existing",
     "itself",
@@ -60,12 +61,13 @@ def changed(state: Mapping[str, Collection], changes: Iterable[Change]) -> dict[
     for each in changes:
         after = each.after(after)
     return {
-        name: each if isinstance(each, Collection) else _checked(each)
+        name: each if isinstance(each, Collection) else checked(each)
         for name, each in after.items()
     }
 
 
-def _checked(given: Definition) -> Collection:
+def checked(given: Definition) -> Collection:
+    """Return the collection that a definition describes; raise ConfigurationError if it is none."""
     parts = (given.uniques, given.indexes, given.references, given.checks)
     return Collection(given.name, given.fields, *parts, entity=given.entity)
 

@@ -44,6 +44,7 @@ from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.patches import TestPatches
 from healthstore.testing.contract.probing import TestProbing
 from healthstore.testing.contract.references import TestReferences
+from healthstore.testing.contract.renames import TestRenames
 from healthstore.testing.contract.schema import TestSchema
 from healthstore.testing.contract.sizes import TestSizes
 from healthstore.testing.contract.uniques import TestUniques
@@ -76,6 +77,7 @@ __all__ = (
     "TestPatches",
     "TestProbing",
     "TestReferences",
+    "TestRenames",
     "TestSchema",
     "TestSizes",
     "TestUniques",
@@ -109,6 +111,7 @@ class ContractTests(
     TestPatches,
     TestProbing,
     TestReferences,
+    TestRenames,
     TestSchema,
     TestSizes,
     TestUniques,

@@ -78,7 +78,7 @@ def things(
     return Collection(fresh, (*KEY, *fields), *parts, entity="Thing")
 
 
-def row_of(number: int, **values: Value) -> Document:
+def row_of(number: int, /, **values: Value) -> Document:
     return {"id": identity(number), "version": 1, **values}
 
 

@@ -26,7 +26,7 @@ from healthstore.adapters.sql.convert import (
     enum_check,
     same,
 )
-from healthstore.adapters.sql.dialect import Converter, Dialect
+from healthstore.adapters.sql.dialect import Converter, Dialect, Renames
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.model.schema import Collection
@@ -335,6 +335,7 @@ def _dialect(
         changed_column=lambda _, after: (
             f"MODIFY COLUMN {CreateColumn(after).compile(dialect=ddl_compiler)}",
         ),
+        renames=Renames(None, "ALTER TABLE {} RENAME INDEX {} TO {}"),
         belonging=("", ""),
         recoded=lambda name, *_: name,
         references_need_indexes=True,

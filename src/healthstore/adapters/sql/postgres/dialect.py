@@ -30,7 +30,7 @@ from healthstore.abc.backend import Isolation
 from healthstore.abc.causes import causes, is_ours, refused, untrusted
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.convert import constant, enum_check, same
-from healthstore.adapters.sql.dialect import Converter, Dialect
+from healthstore.adapters.sql.dialect import Converter, Dialect, Renames
 from healthstore.adapters.sql.errors import Failure, Verdict, clearest
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.postgres.joint import element_of
@@ -315,6 +315,7 @@ POSTGRESQL = Dialect(
     "WHERE contype = 'f' AND connamespace = current_schema()::regnamespace",
     existing_parts=None,
     changed_column=_changed_column,
+    renames=Renames("ALTER TABLE {} RENAME CONSTRAINT {} TO {}", "ALTER INDEX {1} RENAME TO {2}"),
     belonging=("", ""),
     recoded=lambda name, *_: name,
     references_need_indexes=False,

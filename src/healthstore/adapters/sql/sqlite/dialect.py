@@ -23,7 +23,7 @@ from healthstore.adapters.sql.convert import (
     enum_check,
     same,
 )
-from healthstore.adapters.sql.dialect import Converter, Dialect
+from healthstore.adapters.sql.dialect import Converter, Dialect, Renames
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.sqlite.driver import READ_BLOB, READ_FLOAT, code_of
@@ -364,6 +364,14 @@ SQLITE = Dialect(
     existing_references=None,
     existing_parts=None,
     changed_column=None,
+    # What refers to a table follows it only so; elsewhere nothing is to follow a table made anew.
+    renames=Renames(
+        table=(
+            "PRAGMA legacy_alter_table = OFF",
+            "ALTER TABLE {} RENAME TO {}",
+            "PRAGMA legacy_alter_table = ON",
+        )
+    ),
     belonging=(
         "SELECT name FROM pragma_table_xinfo(?)",
         _BELONGING,

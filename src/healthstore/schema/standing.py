@@ -1,0 +1,124 @@
+"""What stands against the steps of a migration, and what is lost by them: counted before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from healthstore.abc.backend import Backend
+from healthstore.errors import SchemaChangeError
+from healthstore.model.change import ChangeEffect, DropCollection, DropField, State, changes_between
+from healthstore.model.ops import CountDocuments
+from healthstore.model.query import ALL, And, Filter, Operator, Test
+from healthstore.model.schema import Collection
+from healthstore.schema.against import count_against
+from healthstore.schema.migration import Alteration, Removal, Renaming, Step
+from healthstore.transfer.selection import catalog
+
+__all__ = ("require_no_loss", "require_none_against")
+
+
+async def require_none_against(guarded: Backend, step: Alteration) -> None:
+    """Raise SchemaChangeError if documents stand against a change; what goes is no such."""
+    state: State = {step.before.name: step.before}
+    told: list[str] = []
+    for change in changes_between(step.before, step.after):
+        if change.effect(state) is not ChangeEffect.ADDITIVE and not isinstance(change, DropField):
+            against = await count_against(guarded, change, step.before, state)
+            if against:
+                told.append(f"{change}: {_documents(against)}")
+        state = change.after(state)
+    if told:
+        raise SchemaChangeError(
+            f"documents stand against changes of {step.before.name!r}: {'; '.join(told)}",
+            hint="change them first, by a Transform before it; "
+            "db.schema.plan() and healthstore schema diff count them",
+        )
+
+
+async def require_no_loss(guarded: Backend, steps: Sequence[Step]) -> None:
+    """Raise SchemaChangeError if documents lose something by a step; it says how many.
+
+    They are counted as they are stored now: an earlier step may make or rename what is to go.
+    """
+    stored = await catalog(guarded)
+    now = {
+        name: _Stored(each, dict(zip(each.names, each.names, strict=True)))
+        for name, each in stored.items()
+    }
+    for step in steps:
+        match step:
+            case Renaming(before, after):
+                if (found := now.pop(before.name, None)) is not None:
+                    now[after.name] = found.renamed(step)
+            case Removal(gone):
+                await _require_none(guarded, now.get(gone.name), DropCollection(gone.name), ALL)
+            case Alteration():
+                for change in changes_between(step.before, step.after):
+                    if isinstance(change, DropField):
+                        found, held = now.get(change.collection), _held(step, change.name)
+                        await _require_none(guarded, found, change, held)
+            case _:
+                pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A collection as it is stored, and the names its fields have there by those of a step."""
+
+    collection: Collection
+    names: dict[str, str]
+
+    def renamed(self, step: Renaming) -> _Stored:
+        pairs = zip(step.before.names, step.after.names, strict=True)
+        return _Stored(
+            self.collection, {other: self.names[one] for one, other in pairs if one in self.names}
+        )
+
+
+async def _require_none(
+    guarded: Backend,
+    stored: _Stored | None,
+    change: DropField | DropCollection,
+    held: Filter,
+) -> None:
+    if stored is None:
+        return
+    where = _stored(held, stored)
+    if where is None:
+        return
+    count = await guarded.execute(CountDocuments(stored.collection, where))
+    if count:
+        raise SchemaChangeError(
+            f"{change.collection}: {change} would lose what {_documents(count)} hold",
+            hint="allow_loss=True, or --allow-loss, lets it go",
+        )
+
+
+def _stored(held: Filter, stored: _Stored) -> Filter | None:
+    """Return a filter of one field by the name it has in the store; None if it is not there."""
+    tests = held.items if isinstance(held, And) else (held,)
+    named: list[Filter] = []
+    for each in tests:
+        assert isinstance(each, Test)
+        name = stored.names.get(each.field)
+        if name is None:
+            return None
+        named.append(Test(name, each.operator, each.operand))
+    return And(tuple(named))
+
+
+def _held(step: Alteration, name: str) -> Filter:
+    """Return which documents hold something in a field that goes.
+
+    Where a migration is taken back, what it has given to all of them is nothing.
+    """
+    held = Test(name, Operator.NOT_NULL)
+    default = step.before.field(name).default
+    if not step.restores or default is None or not step.before.field(name).type.ordered:
+        return held
+    return And((held, Test(name, Operator.NE, default)))
+
+
+def _documents(count: int) -> str:
+    return "1 document" if count == 1 else f"{count:,} documents"
