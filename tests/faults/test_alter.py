@@ -7,23 +7,18 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 from uuid import UUID
 
 import pytest
+from tests.faults.breaking import Breaks, lent, watched
 from tests.faults.conftest import NewDatabase
 
-from healthstore.abc import Backend, BackendURL
-from healthstore.abc.registry import connect
-from healthstore.adapters.mongo import schema as mongo_schema
+from healthstore.abc import Backend
 from healthstore.adapters.sql.adapter import SqlAdapter
-from healthstore.adapters.sql.dialect import Connection
 from healthstore.build import build_guard
 from healthstore.errors import HealthstoreError, Outcome, SchemaMismatchError
 from healthstore.model.catalog import CATALOG, catalog_id, from_definition
@@ -39,7 +34,7 @@ _KEY = (Field("id", FieldType(Kind.UUID)), Field("version", FieldType(Kind.INTEG
 _NUMBER = FieldType(Kind.INTEGER)
 _KILLS = int(os.environ.get("HEALTHSTORE_KILLS", "1"))  # of each store
 # One of each way to change a definition; HEALTHSTORE_KILLED=all takes the others, too.
-_KILLED = STORES if os.environ.get("HEALTHSTORE_KILLED") == "all" else STORES[:3] + STORES[-1:]
+KILLED = STORES if os.environ.get("HEALTHSTORE_KILLED") == "all" else STORES[:3] + STORES[-1:]
 
 
 def _text(length: int) -> FieldType:
@@ -110,74 +105,14 @@ def rows() -> list[Document]:
     ]
 
 
-@asynccontextmanager
-async def lent(store: str, new: NewDatabase, folder: Path) -> AsyncGenerator[Backend, None]:
-    """Lend an opened adapter over a new database."""
-    url = f"sqlite:///{folder}/things.db" if store == "sqlite" else await new(store)
-    backend = connect(BackendURL.parse(url), store)
-    await backend.open()
-    try:
-        yield backend
-    finally:
-        await backend.close()
-
-
-class _Breaking:
-    """A connection of which one statement is not sent: the connection breaks instead."""
-
-    def __init__(self, inner: Connection, step: Callable[[], None]) -> None:
-        self._inner = inner
-        self._step = step
-
-    async def run(self, sql: str) -> None:
-        self._step()
-        await self._inner.run(sql)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-
-def _steps(monkeypatch: pytest.MonkeyPatch, backend: Backend, step: Callable[[], None]) -> None:
-    """Call a function before each statement, or each step, of the backend."""
-    if isinstance(backend, SqlAdapter):
-        dial = backend.dial
-
-        async def breaking() -> Any:
-            return _Breaking(await dial(), step)
-
-        monkeypatch.setattr(backend, "dial", breaking)
-        return
-    repeated: Callable[..., Awaitable[None]] = mongo_schema._repeated
-
-    async def counted(work: Callable[[], Awaitable[None]]) -> None:
-        step()
-        await repeated(work)
-
-    monkeypatch.setattr(mongo_schema, "_repeated", counted)
-
-
-class _Breaks:
-    """Counts steps, and breaks one of them."""
-
-    def __init__(self) -> None:
-        self.left: int | None = None
-
-    def __call__(self) -> None:
-        if self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                self.left = None
-                raise ConnectionResetError
-
-
 @pytest.mark.parametrize("store", STORES)
 async def test_what_is_broken_before_any_step_is_completed_by_asking_again(
     store: str, new_database: NewDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until then the definition of before serves; afterwards the new one does, with every row."""
     async with lent(store, new_database, tmp_path) as backend:
-        breaks = _Breaks()
-        _steps(monkeypatch, backend, breaks)
+        breaks = Breaks()
+        watched(monkeypatch, backend, breaks)
         if isinstance(backend, SqlAdapter):
             await backend.writers.drop_idle()  # what was opened before breaks nowhere
         guarded = build_guard(backend)
@@ -187,7 +122,7 @@ async def test_what_is_broken_before_any_step_is_completed_by_asking_again(
         assert step > 3, "an alteration has several steps"
 
 
-async def _broken_at(store: Backend, breaks: _Breaks, step: int) -> bool:
+async def _broken_at(store: Backend, breaks: Breaks, step: int) -> bool:
     """Alter a collection of its own, broken at a step; return whether there was such a step."""
     made = before(f"things_{step}", referring=store.capabilities.references)
     wanted = after(made)
@@ -307,7 +242,7 @@ async def _ready(program: asyncio.subprocess.Process) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("store", _KILLED)
+@pytest.mark.parametrize("store", KILLED)
 async def test_a_program_that_is_killed_is_followed_by_one_that_completes_it(
     store: str, new_database: NewDatabase, tmp_path: Path
 ) -> None:
