@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.commands import Run
+from tests.cli.commands import Run, Terminal
 
 from healthstore.cli.exits import Exit
 
@@ -165,8 +165,9 @@ def test_a_missing_migration_and_a_possible_rename_are_told(revised: Run, folder
     assert missing.code == Exit.BEHIND
     assert "drop the field ward" in [each["change"] for each in missing.data["operations"]]
     asked = revised("schema", "revise", "-m", "second", "--entity", "ward2:Patient")
-    assert asked.code == Exit.REFUSED
-    assert "patients.ward goes and patients.phone comes: was it renamed?" in asked.err
+    assert asked.code == Exit.UNANSWERED
+    assert "--rename patients.ward=patients.phone" in asked.err
+    assert "patients.ward goes: was it renamed to insurer or phone?" in asked.err
     assert "--drop patients.ward" in asked.err
     said = ("--drop", "patients.ward")
     wrote = revised("schema", "revise", "-m", "second", "--entity", "ward2:Patient", *said)
@@ -181,3 +182,50 @@ def test_a_missing_migration_and_a_possible_rename_are_told(revised: Run, folder
     assert "stand against changes" in refused.err
     wrong = revised("schema", "upgrade", "17", "--url", ONE)
     assert (wrong.code, "there is no migration '17'" in wrong.err) == (Exit.CONFIGURATION, True)
+
+
+@pytest.mark.parametrize("said", ["option", "terminal"])
+def test_a_rename_that_is_said_keeps_what_is_stored(
+    revised: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """As an option, or as an answer at the terminal, it is written as a rename."""
+    other = f"sqlite:///{folder}/other.db"
+    assert revised("schema", "upgrade", "--url", other).code == Exit.OK
+    options = ("--rename", "patients.ward=patients.phone") if said == "option" else ()
+    if not options:
+        monkeypatch.setattr(sys, "stdin", Terminal("n\ny\n"))  # insurer is more alike
+    wrote = revised("schema", "revise", "-m", "second", "--entity", "ward2:Patient", *options)
+    assert wrote.code == Exit.OK
+    assert ("Was patients.ward renamed to phone?" in wrote.err) is not bool(options)
+    text = (folder / "migrations" / "0002_second.py").read_text("utf-8")
+    assert "RenameField('patients', 'ward', 'phone')" in text
+    assert "DropField" not in text
+    assert revised("schema", "check", "--entity", "ward2:Patient").code == Exit.OK
+    assert revised("schema", "upgrade", "--url", other).code == Exit.OK
+    assert revised("schema", "downgrade", "--url", other).code == Exit.OK
+
+
+def test_an_answer_that_is_no_is_a_drop(
+    revised: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who ends the questions without an answer has written nothing."""
+    monkeypatch.setattr(sys, "stdin", Terminal(""))
+    ended = revised("schema", "revise", "-m", "second", "--entity", "ward2:Patient")
+    assert ended.code == Exit.UNANSWERED
+    assert not (folder / "migrations" / "0002_second.py").exists()
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n" * 2))
+    assert revised("schema", "revise", "-m", "second", "--entity", "ward2:Patient").code == Exit.OK
+    text = (folder / "migrations" / "0002_second.py").read_text("utf-8")
+    assert "DropField('patients', 'ward')" in text
+    assert "RenameField" not in text
+
+
+@pytest.mark.parametrize(
+    "rename", ["patients", "patients.ward=", "patients.ward=notes.ward", "a=b=c", "patients.ward=x"]
+)
+def test_a_rename_that_is_none_is_refused(revised: Run, folder: Path, rename: str) -> None:
+    """Nothing is written."""
+    options = ("--rename", rename, "--entity", "ward2:Patient")
+    ended = revised("schema", "revise", "-m", "second", *options)
+    assert ended.code not in {Exit.OK, Exit.INTERRUPTED}
+    assert not (folder / "migrations" / "0002_second.py").exists()

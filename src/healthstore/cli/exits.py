@@ -26,6 +26,8 @@ class Exit(IntEnum):
     """A part is done; the same command completes it."""
     BEHIND = 9
     """A store's definitions are not those of the entities."""
+    UNANSWERED = 10
+    """An answer is needed, and there is no terminal to ask at."""
     INTERRUPTED = 130
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -83,16 +84,24 @@ def revise(
             metavar="COLLECTION.FIELD", help="This field is dropped, not renamed; may be repeated."
         ),
     ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OLD=NEW",
+            help="collection.field=collection.other, or collection=other; may be repeated.",
+        ),
+    ] = None,
     directory: Folder = _MIGRATIONS,
 ) -> Job:
     """Write the next migration file: from the files that are there to the entities.
 
-    No store is asked. Where a field goes and one of its type comes, nothing is guessed: say
-    --drop, or write a file with a Transform yourself.
+    No store is asked. Where a field goes and one of its type comes, nothing is guessed: it is asked
+    for, or say --rename or --drop. Without a terminal it exits with 10 then.
     """
-    from healthstore.cli.schema.revise import revise_files
+    from healthstore.cli.schema.revise import Answers, asked, revise_files
 
-    return lambda output: revise_files(output, directory, message, entity, drop or ())
+    answers = Answers(drop or (), rename or (), asked if sys.stdin.isatty() else None)
+    return lambda output: revise_files(output, directory, message, entity, answers)
 
 
 @register(definitions, "check")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from itertools import product
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from healthstore.cli.exits import Exit
@@ -12,19 +13,38 @@ from healthstore.cli.failures import CommandError, Failure
 from healthstore.cli.named import find_all
 from healthstore.cli.output import Output
 from healthstore.entity import collection_of
-from healthstore.model.change import AddField, Change, DropField, changes
-from healthstore.schema.files import Chain, read_chain
+from healthstore.model.change import Change, changed, changes
+from healthstore.model.schema import Collection
+from healthstore.schema.files import read_chain
+from healthstore.schema.renames import PossibleRename, possible_renames, rename_of
 from healthstore.schema.written import written
 
-__all__ = ("check_migrations", "revise_files")
+__all__ = ("Answers", "asked", "check_migrations", "revise_files")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What is known of fields that go: given as options, or asked for."""
+
+    dropped: Sequence[str] = ()
+    renamed: Sequence[str] = ()
+    ask: Callable[[str], bool | None] | None = None
+    """Asks at the terminal, as :func:`asked` does; None where there is none."""
+
+
+def asked(question: str) -> bool | None:
+    """Ask at the terminal, no being the default; None if nothing comes any more."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    return line.strip().lower() in {"y", "yes"} if line else None
 
 
 async def revise_files(
-    output: Output, folder: Path, message: str, names: Sequence[str], dropped: Sequence[str]
+    output: Output, folder: Path, message: str, names: Sequence[str], answers: Answers
 ) -> int:
     """Write a migration from the files that are there to the entities."""
-    chain, needed = _needed(folder, names)
-    _require_no_renames(chain, needed, dropped)
+    chain = read_chain(folder)
+    needed = _answered(chain.state, _wanted(names), answers)
     if not needed:
         output.show("The migrations lead to the entities; nothing is to be written.")
         return _told(output, "revise", None, needed)
@@ -51,7 +71,7 @@ def _write(path: Path, text: str) -> None:
 
 async def check_migrations(output: Output, folder: Path, names: Sequence[str]) -> int:
     """Tell whether the files lead to the entities."""
-    _, needed = _needed(folder, names)
+    needed = changes(read_chain(folder).state, _wanted(names))
     if needed:
         rows = [(each.collection, str(each)) for each in needed]
         output.table(("collection", "no migration does this"), rows)
@@ -62,31 +82,52 @@ async def check_migrations(output: Output, folder: Path, names: Sequence[str]) -
     return code
 
 
-def _needed(folder: Path, names: Sequence[str]) -> tuple[Chain, tuple[Change, ...]]:
-    chain = read_chain(folder)
-    wanted = [collection_of(each) for each in find_all(names)]
-    return chain, changes(chain.state, wanted)
+def _wanted(names: Sequence[str]) -> list[Collection]:
+    return [collection_of(each) for each in find_all(names)]
 
 
-def _require_no_renames(chain: Chain, needed: Sequence[Change], dropped: Sequence[str]) -> None:
-    """Raise CommandError where a field may have been renamed, and nobody has said it was not."""
-    gone = [each for each in needed if isinstance(each, DropField)]
-    new = [each for each in needed if isinstance(each, AddField)]
-    for one, other in product(gone, new):
-        was = chain.state[one.collection].field(one.name).type
-        place = f"{one.collection}.{one.name}"
-        alike = one.collection == other.collection and was.kind is other.form.type.kind
-        if alike and place not in dropped:
-            raise CommandError(
-                Failure(
-                    f"{place} goes and {other.collection}.{other.name} comes: was it renamed?",
-                    place,
-                    f"if not, say --drop {place}; if it was, write a migration with AddField, "
-                    "Transform and DropField, and nothing is lost",
-                    "refused",
-                    Exit.REFUSED,
-                )
-            )
+def _answered(
+    state: Mapping[str, Collection], wanted: Sequence[Collection], answers: Answers
+) -> tuple[Change, ...]:
+    """Return the changes between, where it is known of each field that goes whether it was renamed.
+
+    Raises CommandError where it is not known, and nobody can be asked.
+    """
+    renames: list[Change] = [rename_of(each) for each in answers.renamed]
+    refused: set[PossibleRename] = set()
+    while True:
+        now = changed(state, renames)
+        needed = changes(now, wanted)
+        open_ = [
+            each
+            for each in possible_renames(now, needed)
+            if each.place not in answers.dropped and each not in refused
+        ]
+        if not open_:
+            return (*renames, *needed)
+        first = open_[0]
+        answer = answers.ask and answers.ask(f"Was {first.place} renamed to {first.to}?")
+        if answer is None:
+            raise _unanswered(open_)
+        if answer:
+            renames.append(first.change)
+        else:
+            refused.add(first)
+
+
+def _unanswered(found: Sequence[PossibleRename]) -> CommandError:
+    place = found[0].place
+    options = [each for each in found if each.place == place]
+    return CommandError(
+        Failure(
+            f"{place} goes: was it renamed to {' or '.join(each.to for each in options)}?",
+            place,
+            f"if it was, say {' or '.join(f'--rename {each.as_option}' for each in options)}; "
+            f"if not, --drop {place}",
+            "unanswered",
+            Exit.UNANSWERED,
+        )
+    )
 
 
 def _told(
