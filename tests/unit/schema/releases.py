@@ -83,13 +83,41 @@ FILES = {
             ],
         )
     """,
+    "0005_other_names": """
+        from healthstore.schema import Migration, RenameCollection, RenameField
+
+        migration = Migration(
+            after="0004_codes_are_unique",
+            operations=[
+                RenameField("patients", "visits", "contacts"),
+                RenameField("patients", "code", "number"),
+                RenameCollection("notes", "remarks"),
+                RenameField("remarks", "text", "body"),
+            ],
+        )
+    """,
 }
 
 
-def write(folder: Path, *names: str) -> Path:
-    """Write these files, or all of them, into a folder of the given one; return that."""
+def write(folder: Path, *names: str, references: bool = True) -> Path:
+    """Write these files, or all of them, into a folder of the given one; return that.
+
+    Without references there are no notes.
+    """
     migrations = folder / "migrations"
     migrations.mkdir(exist_ok=True)
     for name in names or FILES:
-        (migrations / f"{name}.py").write_text(dedent(FILES[name]).lstrip(), "utf-8")
+        text = dedent(FILES[name]).lstrip()
+        (migrations / f"{name}.py").write_text(text if references else _alone(text), "utf-8")
     return migrations
+
+
+def _alone(text: str) -> str:
+    first, created, _ = text.partition('    CreateCollection(collection(\n        "notes"')
+    if created:
+        return f"{first}])\n"
+    return "".join(
+        line
+        for line in text.splitlines(keepends=True)
+        if "notes" not in line and "remarks" not in line
+    )

@@ -22,9 +22,10 @@ from healthstore.errors import (
     SerializationError,
     StaleVersionError,
 )
-from healthstore.model.ops import Find
+from healthstore.model.ops import Find, Insert
 from healthstore.schema import ledger
 from healthstore.testing.faults import Faults
+from healthstore.transfer.selection import catalog
 
 from .releases import FILES, write
 
@@ -57,8 +58,6 @@ async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Da
 
 async def rows(db: DatabaseManager, name: str = "patients") -> list[dict[str, Any]]:
     """Return the documents of a collection, as its store's own definition reads them."""
-    from healthstore.transfer.selection import catalog
-
     store = await db.member(db.active)
     definition = (await catalog(store))[name]
     return list(await store.execute(Find(definition)))
@@ -66,9 +65,6 @@ async def rows(db: DatabaseManager, name: str = "patients") -> list[dict[str, An
 
 async def add(db: DatabaseManager, *names: str) -> None:
     """Add patients of the first release, and a note on each."""
-    from healthstore.model.ops import Insert
-    from healthstore.transfer.selection import catalog
-
     store = await db.member(db.active)
     known = await catalog(store)
     for number, name in enumerate(names, 1):
@@ -97,16 +93,20 @@ async def test_a_store_goes_up_and_down_by_the_files(db: DatabaseManager, tmp_pa
         await db.schema.upgrade(directory=folder)
     assert await db.schema.current() == IDS[1]
     assert await db.schema.upgrade(directory=folder, allow_loss=True) == IDS[2:]
-    assert [(each["first_name"], each["last_name"], each["code"]) for each in await rows(db)] == [
-        ("Ann", "Lee", "PAnn"),
-        ("Bob", "Ray Fox", "PBob"),
+    names = ("first_name", "last_name", "number", "contacts")
+    assert [tuple(each[name] for name in names) for each in await rows(db)] == [
+        ("Ann", "Lee", "PAnn", 1),
+        ("Bob", "Ray Fox", "PBob", 2),
+    ]
+    assert [each["body"] for each in await rows(db, "remarks")] == [
+        each["text"] for each in before[1]
     ]
     history = await db.schema.history(folder)
     assert [each.id for each in history] == list(IDS)
     assert all(each.applied is not None for each in history)
     assert await db.schema.upgrade(directory=folder) == ()
-    assert await db.schema.downgrade(directory=folder) == IDS[3:]
-    assert await db.schema.downgrade(1, folder, allow_loss=True) == (IDS[2], IDS[1])
+    assert await db.schema.downgrade(directory=folder) == IDS[4:]
+    assert await db.schema.downgrade(1, folder, allow_loss=True) == IDS[3:0:-1]
     after = await rows(db), await rows(db, "notes")
     told = [[{**row, "version": 0, "code": None} for row in each] for each in (*before, *after)]
     assert told[:2] == told[2:]
@@ -188,9 +188,6 @@ async def test_a_function_that_fails_names_the_document_and_can_be_mended(
     await db.schema.upgrade(2, folder)
     text = (folder / f"{IDS[2]}.py").read_text("utf-8")
     (folder / f"{IDS[2]}.py").write_text(text.replace('row["name"]', 'row["nmae"]'), "utf-8")
-
-    from healthstore.model.ops import Insert
-    from healthstore.transfer.selection import catalog
 
     store = await db.member(db.active)
     definition = (await catalog(store))["patients"]
@@ -353,14 +350,10 @@ async def test_a_store_without_transactions_wants_functions_that_may_run_twice(
     class Plain(MemoryAdapter):
         capabilities = replace(MemoryAdapter.capabilities, transactions=False, references=False)
 
-    folder = write(tmp_path)
-    first = folder / f"{IDS[0]}.py"
-    text = first.read_text("utf-8")
-    cut = text[: text.index('    CreateCollection(collection(\n        "notes"')] + "])\n"
-    first.write_text(cut, "utf-8")
+    folder = write(tmp_path, references=False)
     store: Backend = Plain("plain")
     await store.open()
-    assert len(await move(store, read_chain(folder), "head", allow_loss=True, wait=0)) == 4
+    assert len(await move(store, read_chain(folder), "head", allow_loss=True, wait=0)) == 5
     third = folder / f"{IDS[2]}.py"
     await move(store, read_chain(folder), 2, allow_loss=True, wait=0)
     third.write_text(third.read_text("utf-8").replace(", idempotent=True", ""), "utf-8")
@@ -376,3 +369,86 @@ def test_code_without_an_event_loop_has_them_too(tmp_path: Path) -> None:
         assert db.schema.upgrade(directory=folder) == IDS
         assert db.schema.current() == IDS[-1]
         assert db.schema.downgrade(directory=folder) == IDS[-1:]
+
+
+async def test_what_is_renamed_and_dropped_in_one_migration_is_counted(
+    db: DatabaseManager, tmp_path: Path
+) -> None:
+    """What goes is looked for by the name that the store has for it, up and down."""
+    folder = write(tmp_path, IDS[0])
+    (folder / "0002_gone.py").write_text(
+        "from healthstore.schema import *\n"
+        "migration = Migration(after='0001_patients', operations=[\n"
+        "    RenameField('notes', 'text', 'body'), RenameCollection('notes', 'remarks'),\n"
+        "    DropField('remarks', 'body'),\n"
+        "    RenameField('patients', 'code', 'number'), DropField('patients', 'number')])\n",
+        "utf-8",
+    )
+    await db.schema.upgrade(1, folder)
+    await add(db, "Ann Lee")
+    with pytest.raises(SchemaChangeError, match="drop the field body would lose what 1 document"):
+        await db.schema.upgrade(directory=folder)
+    assert await db.schema.current() == IDS[0]
+    assert len(await rows(db, "notes")) == 1
+    await db.schema.upgrade(directory=folder, allow_loss=True)
+    assert [set(each) for each in await rows(db, "remarks")] == [{"id", "version", "patient"}]
+    with pytest.raises(SchemaChangeError, match="documents stand against"):
+        await db.schema.downgrade(directory=folder)  # the text is required, and there is none
+
+
+async def test_a_function_that_is_taken_back_finds_the_names_of_its_place(
+    db: DatabaseManager, tmp_path: Path
+) -> None:
+    """A field that a function gives back is required only after that, whatever it was called."""
+    folder = write(tmp_path, IDS[0])
+    (folder / "0002_split.py").write_text(
+        "from healthstore.schema import *\n"
+        "def up(row): return row | {'given': row['name'].upper()}\n"
+        "def down(row): return row | {'name': row['given'].lower()}\n"
+        "migration = Migration(after='0001_patients', operations=[\n"
+        "    AddField('patients', 'given', Text(100, nullable=True)),\n"
+        "    Transform('patients', up=up, down=down),\n"
+        "    RenameCollection('patients', 'people'), RenameField('people', 'name', 'full'),\n"
+        "    DropIndex('people', Index('full')), DropField('people', 'full'),\n"
+        "    RenameField('people', 'given', 'name'), AddIndex('people', Index('name'))])\n",
+        "utf-8",
+    )
+    await db.schema.upgrade(1, folder)
+    await add(db, "Ann Lee", "Bob Ray")
+    await db.schema.upgrade(directory=folder, allow_loss=True)
+    assert [each["name"] for each in await rows(db, "people")] == ["ANN LEE", "BOB RAY"]
+    await db.schema.downgrade(directory=folder, allow_loss=True)
+    assert [each["name"] for each in await rows(db)] == ["ann lee", "bob ray"]
+    (definition,) = [
+        each
+        for each in (await catalog(await db.member(db.active))).values()
+        if each.name == "patients"
+    ]
+    assert not definition.nullable("name")
+
+
+@pytest.mark.parametrize(
+    ("operation", "says"),
+    [
+        ("RenameField('patients', 'nope', 'x')", "cannot rename the field nope"),
+        ("RenameField('patients', 'code', 'name')", "the name of another one, name"),
+        ("RenameField('patients', 'id', 'key')", "the library's own"),
+        ("RenameField('nope', 'a', 'b')", "there is no collection 'nope'"),
+        ("RenameField('patients', 'code', 'a b')", "a b"),
+        ("RenameCollection('patients', 'notes')", "the name of another one, notes"),
+        ("RenameCollection('nope', 'x')", "there is no collection 'nope'"),
+        ("RenameCollection('patients', 'healthstore_catalog')", "library's own"),
+    ],
+)
+async def test_a_rename_that_cannot_be_is_refused_with_the_file(
+    db: DatabaseManager, tmp_path: Path, operation: str, says: str
+) -> None:
+    """Before anything is changed; the error names the migration."""
+    folder = write(tmp_path, IDS[0])
+    (folder / "0002_other.py").write_text(
+        "from healthstore.schema import *\n"
+        f"migration = Migration(after='0001_patients', operations=[{operation}])\n",
+        "utf-8",
+    )
+    with pytest.raises(HealthstoreError, match=f"'0002_other'.*{says}"):
+        await db.schema.upgrade(directory=folder)
