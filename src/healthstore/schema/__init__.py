@@ -43,8 +43,9 @@ from healthstore.schema.forms import (
     Time,
     Uuid,
 )
-from healthstore.schema.migration import Migration, Transform, collection
+from healthstore.schema.migration import Migration, Run, Transform, collection
 from healthstore.schema.plan import Plan, PlannedChange, plan
+from healthstore.schema.running import Documents
 
 __all__ = (
     "AddCheck",
@@ -60,6 +61,7 @@ __all__ = (
     "Check",
     "CreateCollection",
     "Date",
+    "Documents",
     "DropCheck",
     "DropCollection",
     "DropField",
@@ -83,6 +85,7 @@ __all__ = (
     "Reference",
     "RenameCollection",
     "RenameField",
+    "Run",
     "Schema",
     "Text",
     "Time",

@@ -19,7 +19,8 @@ from typing import Any
 
 from healthstore.errors import HealthstoreError, MigrationError
 from healthstore.model.schema import Collection
-from healthstore.schema.migration import Migration, Step, refused, steps_of
+from healthstore.schema.migration import Migration, refused
+from healthstore.schema.steps import Step, steps_of
 
 __all__ = ("HEAD", "ZERO", "Chain", "Link", "read_chain")
 

@@ -1,52 +1,31 @@
-"""A migration: operations as values, and the steps in which a store takes them, up or down.
-
-A step knows both definitions, so that it can be taken back: what a migration adds goes when it is
-taken back, and what a function made of rows another function unmakes.
-"""
+"""A migration: operations as values, and functions of documents."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
 
 from healthstore.errors import ConfigurationError, HealthstoreError, MigrationError
 from healthstore.model.change import (
-    AddField,
     Change,
-    ChangeEffect,
-    ChangeField,
-    CreateCollection,
-    DropCollection,
-    DropField,
     FieldForm,
-    RenameCollection,
-    RenameField,
-    State,
-    changed,
 )
-from healthstore.model.definition import Check, Field, Index, Reference, Unique
-from healthstore.model.query import walk
-from healthstore.model.schema import Collection, parents_first
+from healthstore.model.definition import Check, Index, Reference, Unique
+from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind
+from healthstore.schema.running import Documents
 
 __all__ = (
-    "Alteration",
-    "Creation",
     "Migration",
-    "Removal",
-    "Renaming",
-    "Rewriting",
     "Row",
-    "Step",
+    "Run",
     "Transform",
     "collection",
     "refused",
-    "steps_of",
-    "taken_back",
 )
 
-_Alone: TypeAlias = "Transform | RenameField | RenameCollection"
 Row: TypeAlias = dict[str, Any]
 """A document as a function of a migration gets it: values of Python by the names of fields."""
 
@@ -68,13 +47,35 @@ class Transform:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """Call an asynchronous function with the documents of the store, in one unit.
+
+    For what no single document tells: filling a new collection from others. ``up`` and ``down``
+    get a :class:`~healthstore.schema.running.Documents`. Without transactions it is called again
+    when it was cut short: ``idempotent`` says that this does no harm.
+    """
+
+    up: Callable[[Documents], Awaitable[object]]
+    down: Callable[[Documents], Awaitable[object]] | None = None
+    idempotent: bool = False
+
+    def __post_init__(self) -> None:
+        for each in (self.up, self.down):
+            if each is not None and not iscoroutinefunction(each):
+                raise ConfigurationError(
+                    "a function of a Run is not asynchronous",
+                    hint="write async def up(documents): …",
+                )
+
+
+@dataclass(frozen=True, slots=True)
 class Migration:
     """What makes the definitions of one release into those of the next, in order.
 
     ``after`` is the id of the migration before, which is its file's name without ``.py``.
     """
 
-    operations: Sequence[Change | Transform] = field(default_factory=tuple)
+    operations: Sequence[Change | Transform | Run] = field(default_factory=tuple)
     after: str | None = None
 
 
@@ -92,229 +93,6 @@ def collection(  # noqa: PLR0913 - the parts of a definition, each with a defaul
     made = tuple(form.field(each) for each, form in {**own, **fields}.items())
     parts = (tuple(uniques), tuple(indexes), tuple(references), tuple(checks))
     return Collection(name, made, *parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Creation:
-    """Make collections that are not there."""
-
-    made: tuple[Collection, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """Drop a collection."""
-
-    gone: Collection
-
-
-@dataclass(frozen=True, slots=True)
-class Alteration:
-    """Make a collection of one definition into one of another.
-
-    ``restores`` says that it takes back what was added, so what it drops is lost only where rows
-    hold something else than what they were given.
-    """
-
-    before: Collection
-    after: Collection
-    restores: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Renaming:
-    """Give a collection, or a field of it, another name."""
-
-    before: Collection
-    after: Collection
-
-    @property
-    def back(self) -> Renaming:
-        """What takes it back."""
-        return Renaming(self.after, self.before)
-
-    def on(self, given: Collection) -> Collection:
-        """Return another definition of the collection before with the new names."""
-        state: dict[str, Collection] = {given.name: given}
-        for one, other in zip(self.before.names, self.after.names, strict=True):
-            if one != other:
-                state = changed(state, [RenameField(given.name, one, other)])
-        if self.before.name != self.after.name:
-            state = changed(state, [RenameCollection(given.name, self.after.name)])
-        return state[self.after.name]
-
-
-@dataclass(frozen=True, slots=True)
-class Rewriting:
-    """Give each document to a function."""
-
-    rows: Collection
-    function: Callable[[Row], Row | None] | None
-    back: Callable[[Row], Row | None] | None
-    idempotent: bool
-
-
-Step: TypeAlias = Creation | Removal | Alteration | Renaming | Rewriting
-
-
-def steps_of(
-    state: Mapping[str, Collection], migration: Migration
-) -> tuple[list[Step], dict[str, Collection]]:
-    """Return the steps of a migration of a state, and the state after them.
-
-    Operations between two functions are one step for each collection: only together do they have
-    to make sense. Raises ConfigurationError for an operation that does not fit the state.
-    """
-    now = dict(state)
-    steps: list[Step] = []
-    for part in _parts(migration.operations):
-        if isinstance(part, Transform):
-            rows = now.get(part.collection)
-            if rows is None:
-                raise ConfigurationError(
-                    f"there is no collection {part.collection!r} to transform",
-                    hint=f"known: {', '.join(sorted(now)) or 'none'}",
-                )
-            steps.append(Rewriting(rows, part.up, part.down, part.idempotent))
-        elif isinstance(part, RenameField | RenameCollection):
-            after = changed(now, [part])
-            to = part.to if isinstance(part, RenameCollection) else part.collection
-            steps.append(Renaming(now[part.collection], after[to]))
-            now = after
-        else:
-            after = changed(now, part)
-            steps += _between(now, after)
-            now = after
-    return steps, now
-
-
-def _parts(operations: Sequence[Change | Transform]) -> list[list[Change] | _Alone]:
-    """Return the operations in parts: functions and renames, and what is done at once between.
-
-    What was dropped and comes again begins another part: it is to be empty.
-    """
-    parts: list[list[Change] | _Alone] = []
-    run: list[Change] = []
-    dropped: set[tuple[str, str]] = set()
-    for each in operations:
-        alone = isinstance(each, Transform | RenameField | RenameCollection)
-        if alone or _place(each, AddField, CreateCollection) in dropped:
-            if run:
-                parts.append(run)
-            run, dropped = [], set()
-        if isinstance(each, Transform | RenameField | RenameCollection):
-            parts.append(each)
-            continue
-        run.append(each)
-        place = _place(each, DropField, DropCollection)
-        if place is not None:
-            dropped.add(place)
-    return [*parts, run] if run else parts
-
-
-def _place(change: Change | Transform, *kinds: type) -> tuple[str, str] | None:
-    if not isinstance(change, kinds):
-        return None
-    return change.collection, getattr(change, "name", "")
-
-
-def _between(before: State, after: Mapping[str, Collection]) -> list[Step]:
-    made = [each for name, each in after.items() if name not in before]
-    steps: list[Step] = [Creation(parents_first(made))] if made else []
-    for name, each in before.items():
-        now = after.get(name)
-        if now is not None and now is not each and isinstance(each, Collection):
-            steps.append(Alteration(each, now))
-    gone = [each for name, each in before.items() if name not in after]
-    kept = [each for each in gone if isinstance(each, Collection)]
-    return [*steps, *map(Removal, reversed(parents_first(kept)))]
-
-
-def taken_back(steps: Sequence[Step]) -> list[Step]:
-    """Return the steps that take others back. A function without its opposite has none.
-
-    What a function gives to a field that was dropped is there only after it has run: until then
-    the field may be null, and no key or check is on it.
-    """
-    back: list[Step] = []
-    waiting: dict[str, Alteration] = {}  # what is to be required when functions have run
-    for place, each in enumerate(reversed(steps), 1):
-        match each:
-            case Creation(made):
-                for one in reversed(made):
-                    back += _ended(waiting, one.name)
-                    back.append(Removal(one))
-            case Removal(gone):
-                back.append(Creation((gone,)))
-            case Alteration(before, after):
-                back += _ended(waiting, before.name)
-                filled = _is_rewritten(steps[: len(steps) - place], before.name)
-                meant = _relaxed(after, before) if filled else before
-                back.append(Alteration(after, meant, restores=True))
-                if meant != before:
-                    waiting[before.name] = Alteration(meant, before, restores=True)
-            case Renaming():
-                back.append(_renamed_back(waiting, each))
-            case Rewriting(rows, up, down, idempotent):
-                now = waiting[rows.name].before if rows.name in waiting else rows
-                back.append(Rewriting(now, down, up, idempotent))
-    for name in list(waiting):
-        back += _ended(waiting, name)
-    return back
-
-
-def _renamed_back(waiting: dict[str, Alteration], step: Renaming) -> Renaming:
-    """Return what takes names back, also those of what is to be required later."""
-    taken = step.back
-    late = waiting.pop(taken.before.name, None)
-    if late is None:
-        return taken
-    meant = taken.on(late.before)
-    waiting[meant.name] = Alteration(meant, taken.on(late.after), restores=True)
-    return Renaming(late.before, meant)
-
-
-def _is_rewritten(steps: Sequence[Step], name: str) -> bool:
-    """Tell whether one of some steps gives a collection's documents to a function."""
-    for each in reversed(steps):
-        if isinstance(each, Renaming) and each.after.name == name:
-            name = each.before.name
-        elif isinstance(each, Rewriting) and each.rows.name == name:
-            return True
-    return False
-
-
-def _ended(waiting: dict[str, Alteration], name: str) -> list[Step]:
-    found = waiting.pop(name, None)
-    return [] if found is None else [found]
-
-
-def _relaxed(there: Collection, wanted: Collection) -> Collection:
-    """Return the part of a wanted definition that no document of another stands against."""
-    fields = tuple(_relaxed_field(there, each) for each in wanted.fields)
-    same = {each.name for each in fields if there.by_name.get(each.name) == each}
-    return Collection(
-        wanted.name,
-        fields,
-        tuple(each for each in wanted.uniques if each in there.uniques),
-        wanted.indexes,
-        tuple(each for each in wanted.references if each in there.references),
-        tuple(
-            each
-            for each in wanted.checks
-            if each in there.checks and {one.field for one in walk(each.rule)} <= same
-        ),
-        entity=wanted.entity,
-    )
-
-
-def _relaxed_field(there: Collection, wanted: Field) -> Field:
-    was = there.by_name.get(wanted.name)
-    if was is None:
-        given = wanted.nullable or wanted.default is not None
-        return wanted if given else replace(wanted, nullable=True)
-    change = ChangeField(there.name, wanted.name, FieldForm.of(wanted))
-    return wanted if change.effect({there.name: there}) is ChangeEffect.ADDITIVE else was
 
 
 def refused(identity: str, error: HealthstoreError) -> MigrationError:

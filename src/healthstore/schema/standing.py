@@ -12,7 +12,7 @@ from healthstore.model.ops import CountDocuments
 from healthstore.model.query import ALL, And, Filter, Operator, Test
 from healthstore.model.schema import Collection
 from healthstore.schema.against import count_against
-from healthstore.schema.migration import Alteration, Removal, Renaming, Step
+from healthstore.schema.steps import Alteration, Removal, Renaming, Step
 from healthstore.transfer.selection import catalog
 
 __all__ = ("require_no_loss", "require_none_against")

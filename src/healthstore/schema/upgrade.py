@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from typing import cast
@@ -29,17 +29,19 @@ from healthstore.model.values import Document
 from healthstore.schema.evolve import alter_patiently
 from healthstore.schema.files import Chain, Link
 from healthstore.schema.ledger import Applied, Book, Ledger, UnderWay, now
-from healthstore.schema.migration import (
+from healthstore.schema.migration import Row
+from healthstore.schema.running import Documents
+from healthstore.schema.standing import require_no_loss, require_none_against
+from healthstore.schema.steps import (
     Alteration,
     Creation,
     Removal,
     Renaming,
     Rewriting,
-    Row,
+    Running,
     Step,
     taken_back,
 )
-from healthstore.schema.standing import require_no_loss, require_none_against
 from healthstore.transfer.filling import require_whole
 from healthstore.transfer.selection import catalog
 
@@ -47,6 +49,7 @@ __all__ = ("move", "stamp")
 
 _PAGE = 500  # documents that are changed in one unit
 _UNIT_SECONDS = 120.0
+_RUN_SECONDS = 3600.0  # for a function that is called once, with all that it does
 _CONFLICTS = 10  # in a row, until a page is given up
 _PAUSE = 0.1  # seconds
 
@@ -159,7 +162,9 @@ class _Moving:
                 self._require_able(step)
             if not self._allow_loss:
                 await require_no_loss(self._guarded, steps)
-            for step in takewhile(lambda each: not isinstance(each, Rewriting | Renaming), steps):
+            for step in takewhile(
+                lambda each: not isinstance(each, Rewriting | Renaming | Running), steps
+            ):
                 if isinstance(step, Alteration):
                     await require_none_against(self._guarded, step)
         except HealthstoreError as error:
@@ -204,6 +209,8 @@ class _Moving:
                 await alter_patiently(self._guarded, Rename(before, after))
             case Rewriting():
                 await self._rewrite(step)
+            case Running():
+                await self._run(step)
 
     # --- definitions -----------------------------------------------------------------------
 
@@ -218,19 +225,19 @@ class _Moving:
     # --- documents -------------------------------------------------------------------------
 
     def _require_able(self, step: Step) -> None:
-        if not isinstance(step, Rewriting):
+        if not isinstance(step, Rewriting | Running):
             return
+        what = f"Transform of {step.rows.name!r}" if isinstance(step, Rewriting) else "Run"
         if step.function is None:
             raise MigrationError(
-                f"the Transform of {step.rows.name!r} has no function for this direction",
+                f"the {what} has no function for this direction",
                 hint="give it down=, or restore a backup",
             )
         if not (step.idempotent or self._store.capabilities.transactions):
             raise CapabilityError(
-                "a Transform needs transactions, which this store does not have",
-                hint="say idempotent=True if a document may be given to it twice; "
+                f"a {what.split(maxsplit=1)[0]} needs transactions, which this store does not have",
+                hint="say idempotent=True if its function may get the same documents twice; "
                 "MongoDB has transactions on a replica set (one node is enough)",
-                entity=step.rows.entity,
             )
 
     async def _rewrite(self, step: Rewriting) -> None:
@@ -266,6 +273,25 @@ class _Moving:
         for identity in gone:
             await self._guarded.execute(Delete(step.rows, (identity,)))
         await self._note(replace(self._under_way, cursor=cursor))
+
+    async def _run(self, step: Running) -> None:
+        """Call a function in a unit that notes the step as taken: both, or nothing."""
+        self._require_able(step)
+        assert step.function is not None
+        if not self._store.capabilities.transactions:
+            await _called(step.function, Documents(self._guarded, step.state))
+            return
+        async with self._ledger.turn():
+            under_way = replace(self._under_way, step=self._under_way.step + 1, checked=False)
+            book = replace(self._ledger.book, under_way=under_way)
+            unit = await self._guarded.begin(UnitOptions(deadline=_RUN_SECONDS))
+            try:
+                await _called(step.function, Documents(unit, step.state))
+                await self._ledger.write(book, unit)
+                await unit.commit()
+            finally:
+                await unit.rollback()
+            self._ledger.kept(book)
 
     async def _page_as_a_unit(
         self, rows: Collection, changed: list[Document], gone: list[UUID], cursor: str
@@ -325,6 +351,19 @@ def _rewritten(
         elif made != document:
             changed.append({**made, "version": cast(int, document["version"]) + 1})
     return changed, gone
+
+
+async def _called(function: Callable[[Documents], Awaitable[object]], documents: Documents) -> None:
+    try:
+        await function(documents)
+    except HealthstoreError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a function may fail in any way
+        # `from None`: its message may quote a document.
+        raise MigrationError(
+            f"the function of a Run raised {type(error).__name__}",
+            hint="mend it; nothing of what it did is kept",
+        ) from None
 
 
 def _in(link: Link, error: HealthstoreError) -> HealthstoreError:
