@@ -49,7 +49,7 @@ __all__ = (
 DIFFERENCE_HINT = (
     "db.schema.plan() and healthstore schema diff show each change and its effect; "
     "db.schema.evolve() applies additive ones; for others move the data to a new database, "
-    "or change the entity back"
+    "or change the entity back; a revision of Alembic ends with healthstore.alembic.stamp()"
 )
 _ALTERING = "altering"
 _RENAMING = "renaming"
@@ -271,7 +271,8 @@ def require_makeable(
     elif collection.name in there:
         raise SchemaMismatchError(
             f"{collection.name!r} exists, but healthstore did not make it",
-            hint="use another collection name or an empty database",
+            hint="use another collection name or an empty database; where Alembic made it from "
+            "healthstore.alembic.metadata(), let its revision call healthstore.alembic.stamp()",
             entity=collection.entity,
         )
 
