@@ -14,7 +14,6 @@ from sqlalchemy import Connection, MetaData, inspect
 from sqlalchemy.engine.mock import MockConnection
 
 from healthstore.adapters.sql.metadata import (
-    DIALECTS,
     dialect_of,
     forgetting,
     metadata_of,
@@ -60,7 +59,6 @@ def metadata(*entities: type[Entity], dialect: str = "postgresql") -> MetaData:
                     entity=each.entity,
                     field=reference.field,
                 )
-    _require_known(dialect)
     return metadata_of(collections, dialect_of(dialect))
 
 
@@ -93,7 +91,6 @@ def stamp(
                 entity=each.entity,
             )
     connection = _connection(op)
-    _require_known(connection.dialect.name)
     dialect = dialect_of(connection.dialect.name)
     for name in names:
         connection.execute(forgetting(name, dialect))
@@ -120,10 +117,3 @@ def _connection(op: Operations | Connection) -> Connection | MockConnection:
             "healthstore.alembic.metadata(…); initialize() makes it as well",
         )
     return found
-
-
-def _require_known(dialect: str) -> None:
-    if dialect not in DIALECTS:
-        raise ConfigurationError(
-            f"no dialect is called {dialect!r}", hint=f"use one of {', '.join(DIALECTS)}"
-        )

@@ -27,7 +27,7 @@ class State(StrEnum):
     """Members with what is quoted in SQL."""
 
     OPEN = "open"
-    ODD = "it's \\ \"odd\""
+    ODD = 'it\'s \\ "odd"'
 
 
 class Patient(Entity, collection="patients"):
@@ -51,7 +51,7 @@ class NewPatient(Entity, collection="patients", indexes=[Index("visits")]):
     token: bytes = b"\x00a:b"
     owner: UUID = UUID(int=5)
     note: Annotated[str, MaxLength(50)] = ":a 50% 'b' \\"
-    tags: list[str] = []
+    tags: list[str] = []  # noqa: RUF012 - pydantic copies it
 
 
 class Visit(
@@ -70,7 +70,7 @@ class Visit(
     paid: bool = False
     cost: Annotated[Decimal, Digits(8, 2)] = Decimal(1)
     code: Annotated[str, MaxLength(300), Unique()] | None = None
-    data: dict[str, JsonValue] = {}
+    data: dict[str, JsonValue] = {}  # noqa: RUF012 - pydantic copies it
 
 
 class Coded(Entity, collection="patients"):
@@ -78,6 +78,11 @@ class Coded(Entity, collection="patients"):
 
     name: Annotated[str, MaxLength(40), Unique()]
     state: State = State.ODD
+
+
+def definition_row(visit: Visit, **changes: object) -> dict[str, object]:
+    """Return a visit as a document of another id, with what no entity would take."""
+    return visit.model_dump() | {"id": UUID(int=1), "state": str(visit.state)} | changes
 
 
 async def url_of(store: str, new_database: NewDatabase, tmp_path: Path) -> str:
@@ -89,20 +94,19 @@ async def url_of(store: str, new_database: NewDatabase, tmp_path: Path) -> str:
 async def test_alembic_finds_nothing_in_a_store_that_healthstore_made(
     store: str, new_database: NewDatabase, tmp_path: Path
 ) -> None:
-    """Also not in the CHECKs, in what was evolved, and with other entities only what differs."""
+    """Also not in the CHECKs, nor in what was evolved; with other entities it finds what differs."""
     url = await url_of(store, new_database, tmp_path)
     revisions = Revisions(tmp_path, url)
     async with DatabaseManager(url) as db:
         await db.initialize(Patient, Visit)
         assert await revisions.differences(Patient, Visit) == []
-        await db.schema.evolve(Patient, Visit)
-    found = await revisions.differences(NewPatient, Visit)
-    assert {each[0] for each in found if isinstance(each, tuple)} == {
-        "add_column",
-        "add_index",
-    }
-    text = await revisions.revise(Patient, Visit)
-    assert "op." not in text.partition("def upgrade")[2].replace("stamp(op", "")
+        text = await revisions.revise(Patient, Visit)
+        assert "op." not in text.partition("def upgrade")[2].replace("stamp(op", "")
+        found = await revisions.differences(NewPatient, Visit)
+        added = {each[0] for each in found if isinstance(each, tuple)}
+        assert added == {"add_column", "add_index"}
+        await db.schema.evolve(NewPatient, Visit)
+    assert await revisions.differences(NewPatient, Visit) == []
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -126,12 +130,6 @@ async def test_a_database_that_alembic_made_is_a_store(
         with pytest.raises(CheckError):
             await member.execute(Insert(definition, (row,)))
     assert await revisions.differences(NewPatient, Visit) == []
-
-
-def definition_row(visit: Visit, **changes: object) -> dict[str, object]:
-    """Return a visit as a document of another id, with what no entity would take."""
-    document = visit.model_dump() | {"id": UUID(int=1), "state": str(visit.state)} | changes
-    return document
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -202,6 +200,6 @@ async def test_texts_of_postgresql_keep_their_collation(
             "SELECT column_name, collation_name FROM information_schema.columns "
             "WHERE table_name = 'patients' AND column_name IN ('name', 'phone', 'note')"
         )
-        return {name: collation for name, collation in connection.exec_driver_sql(query)}
+        return {row[0]: row[1] for row in connection.exec_driver_sql(query)}
 
     assert await revisions.call(collations) == dict.fromkeys(("name", "phone", "note"), "C")

@@ -3,8 +3,13 @@
 from typing import Annotated, assert_type
 from uuid import UUID
 
+import alembic.op
+from sqlalchemy import Connection, MetaData
+
 from healthstore import DatabaseManager, Entity, F, MaxLength, Unique
+from healthstore.alembic import metadata, stamp
 from healthstore.repository import Repository
+from healthstore.schema import Text, collection
 
 
 class User(Entity, collection="users"):
@@ -35,3 +40,10 @@ async def a_repository_knows_its_entity(db: DatabaseManager) -> None:
 
     async with db.transaction() as unit:
         assert_type(unit.repository(User), Repository[User])
+
+
+def a_revision_of_alembic_takes_what_it_is_given(connection: Connection) -> None:
+    """Take Alembic's ``op``, which is a module, or a connection; entities or definitions."""
+    assert_type(metadata(User, dialect="sqlite"), MetaData)
+    stamp(alembic.op, User)
+    stamp(connection, collection("users", {"name": Text(40)}), dropped=["visits"])

@@ -64,7 +64,7 @@ class Odd(Entity, collection="odd"):
     text: str = ":a 50% 'b' \\"
     quoted: Annotated[str, MaxLength(20)] = "'a'"
     parameter: Annotated[str, MaxLength(20)] = "':a'"
-    data: dict[str, JsonValue] = {"a": 1}
+    data: dict[str, JsonValue] = {"a": 1}  # noqa: RUF012 - pydantic copies it
     nothing: int | None = None
 
 

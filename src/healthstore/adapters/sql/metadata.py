@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     DefaultClause,
     Delete,
+    Executable,
     FetchedValue,
     MetaData,
     delete,
@@ -25,12 +26,12 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from healthstore.adapters.sql.compile import Statements
 from healthstore.adapters.sql.dialect import Dialect
 from healthstore.adapters.sql.tables import set_default, table_of
+from healthstore.errors import ConfigurationError
 from healthstore.model.catalog import CATALOG, catalog_id, to_document
 from healthstore.model.schema import Collection
 
@@ -48,7 +49,11 @@ _MISREAD = re.compile(r"%|(?<![\w:]):(?!:)")
 
 
 def dialect_of(name: str) -> Dialect:
-    """Return the dialect of this name, one of :data:`DIALECTS`."""
+    """Return the dialect of this name; raise ConfigurationError for one that is unknown."""
+    if name not in DIALECTS:
+        raise ConfigurationError(
+            f"no dialect is called {name!r}", hint=f"use one of {', '.join(DIALECTS)}"
+        )
     module, _, attribute = DIALECTS[name].partition(":")
     return cast(Dialect, getattr(import_module(module), attribute))
 
@@ -122,4 +127,5 @@ def _written(value: ColumnElement[Any]) -> ColumnElement[Any]:
     def inline(element: Any, **_: Any) -> Any:
         return element.render_literal_execute() if isinstance(element, BindParameter) else None
 
-    return cast("ColumnElement[Any]", replacement_traverse(value, {}, inline))
+    written: ColumnElement[Any] = replacement_traverse(value, {}, inline)
+    return written
