@@ -41,7 +41,7 @@ class Note(Entity, collection="notes"):
 
 
 class Newer(Note, collection="notes"):
-    mood: int | None = None
+    mood: int
 
 
 @asynccontextmanager

@@ -5,39 +5,71 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
-from healthstore.abc.backend import Backend
+from healthstore.abc.backend import Backend, Executor, Unit
 from healthstore.abc.layer import Layer
 from healthstore.abc.prober import Figures, Prober, Vitals
 from healthstore.errors import (
     Condition,
     ConfigurationError,
     HealthstoreError,
+    Outcome,
     SchemaMismatchError,
+    SerializationError,
 )
-from healthstore.model.catalog import CATALOG, catalog_id, require_same
+from healthstore.layers.serving import Served, execute_served
+from healthstore.model.catalog import (
+    CATALOG,
+    catalog_id,
+    from_definition,
+    is_renaming,
+    require_same,
+)
 from healthstore.model.filling import FILLING_ID, Filling
-from healthstore.model.ops import Batch, Effect, Ensure, Get, Op
+from healthstore.model.ops import Batch, Effect, Ensure, Ensured, Get, Op
 from healthstore.model.schema import Collection
+from healthstore.model.serve import serves
 from healthstore.model.values import Document
 
 __all__ = ("CatalogLayer", "CatalogNoticeLayer")
 
 R = TypeVar("R")
+_FORM = frozenset({ConfigurationError, SchemaMismatchError})  # what a store says of another form
 _PATIENCE = 0.1  # seconds that a check waits for the catalog; what comes later is for the next one
 
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a store: the definitions that agree, by name, and the mark last seen."""
+    """What is known of a store: the definitions that agree, by name, and the mark last seen.
+
+    ``served`` are those that do not, and serve all the same.
+    """
 
     agreed: dict[str, Collection] = field(default_factory=lambda: {CATALOG.name: CATALOG})
+    served: dict[str, Served] = field(default_factory=dict[str, Served])
     filling: Filling | None = None
 
     def forget(self) -> None:
-        # Another mapping: a read that is under way may know less than whoever calls this.
+        # Other mappings: a read that is under way may know less than whoever calls this.
         self.agreed = {CATALOG.name: CATALOG}
+        self.served = {}
+
+    def knows(self, wanted: Collection) -> bool:
+        """Tell whether a definition is known to agree, or to be served."""
+        served = self.served.get(wanted.name)
+        return self.agreed.get(wanted.name) == wanted or (
+            served is not None and served.known == wanted
+        )
+
+    def note(self, wanted: Collection, stored: Collection | None) -> None:
+        """Know that a definition agrees; or, with one that is stored, is served by that."""
+        if stored is None:
+            self.served.pop(wanted.name, None)
+            self.agreed[wanted.name] = wanted
+        else:
+            self.agreed.pop(wanted.name, None)
+            self.served[wanted.name] = Served(wanted, stored)
 
 
 class CatalogLayer(Layer):
@@ -45,9 +77,10 @@ class CatalogLayer(Layer):
 
     Before the first operation that names a collection, the store's own definition of it is read,
     in the unit if there is one. If that is the wanted one, later operations pass without a round
-    trip, until a check finds that the store has changed. Raises ConfigurationError for a
-    collection that is not there, SchemaMismatchError for one with another definition and
-    IncompleteStoreError for half a copy, before anything is sent.
+    trip, until a check finds that the store has changed, or the store refuses one for its form.
+    One that has gone on and serves the wanted one is used as it is stored. Raises
+    ConfigurationError for a collection that is not there, SchemaMismatchError for one with another
+    definition and IncompleteStoreError for half a copy, before anything is sent.
     """
 
     rank: ClassVar[int] = 100
@@ -56,6 +89,7 @@ class CatalogLayer(Layer):
         super().__init__(inner)
         self._known = _Known()
         self._looking: asyncio.Task[None] | None = None
+        self.in_unit = False
 
     async def open(self) -> None:
         """Open the backend below, of which nothing is known then."""
@@ -79,29 +113,65 @@ class CatalogLayer(Layer):
         """Return a prober that also reads again what is known, after each good check."""
         return _CatalogProber(self.inner.prober(), self)
 
+    def over(self, unit: Unit) -> Executor:
+        """Return this layer over a unit, in which nothing is asked twice."""
+        laid = cast(CatalogLayer, super().over(unit))
+        laid.in_unit = True
+        return laid
+
     def execute(self, op: Op[R]) -> Coroutine[Any, Any, R]:
         """Run the operation below if the store was made for it."""
         collection: Collection | None = getattr(op, "collection", None)
         if collection is not None and self._known.agreed.get(collection.name) is collection:
-            return self.inner.execute(op)
-        return self._execute_required(op)
+            return self._execute(op, self.inner.execute(op))
+        if op.effect is Effect.ADMIN:
+            return self._execute_change(op)
+        return self._execute(op, self._execute_required(op))
+
+    async def _execute(self, op: Op[R], first: Coroutine[Any, Any, R]) -> R:
+        """Run an operation; where the store has another form by now, look at that, and again.
+
+        A unit that meets one is to be run again: it raises SerializationError.
+        """
+        try:
+            return await first
+        except ConfigurationError as error:
+            if type(error) not in _FORM or error.outcome is not Outcome.NOT_APPLIED:
+                raise
+            known = all(map(self._known.knows, _named(op)))
+            self.forget()
+            if self.in_unit and known:
+                raise _changed(error) from None
+            if self.in_unit or not known:
+                raise
+        return await self._execute_required(op)
 
     async def _execute_required(self, op: Op[R]) -> R:
-        if op.effect is Effect.ADMIN:
-            return await self._execute_change(op)
         await self._require(op)
+        served = self._known.served
+        if served and any(each.name in served for each in _named(op)):
+            return await execute_served(self.inner, op, served)
         return await self.inner.execute(op)
 
     async def _execute_change(self, op: Op[R]) -> R:
         """Run a change of the schema; what was known of the store may be otherwise then."""
+        if isinstance(op, Ensure):
+            return cast(R, await self._ensure(op))
         await self._require_whole()
         try:
-            result = await self.inner.execute(op)
+            return await self.inner.execute(op)
         finally:
-            if not isinstance(op, Ensure):
-                self.forget()
-        if isinstance(op, Ensure):
-            self._known.agreed.update({each.name: each for each in op.collections})
+            self.forget()
+
+    async def _ensure(self, op: Ensure) -> Ensured:
+        """Make what is missing; a collection that has gone on and serves is there."""
+        rows, filling = await self._read(op.collections)
+        self._require_ended(filling)
+        stored = {each.name: _serving(rows.get(each.name), each) for each in op.collections}
+        asked = tuple(stored[each.name] or each for each in op.collections)
+        result = await self.inner.execute(Ensure(asked))
+        for each in op.collections:
+            self._known.note(each, stored[each.name])
         return result
 
     def forget(self) -> None:
@@ -120,8 +190,8 @@ class CatalogLayer(Layer):
         return self._known.filling
 
     async def _renew(self) -> None:
-        agreed = self._known.agreed
-        collections = tuple(agreed.values())
+        agreed, served = self._known.agreed, self._known.served
+        collections = (*agreed.values(), *(each.stored for each in served.values()))
         try:
             rows, filling = await self._read(collections)
         except HealthstoreError:
@@ -134,16 +204,19 @@ class CatalogLayer(Layer):
         for each in collections:
             if each is not CATALOG and not _agrees(rows.get(each.name), each):
                 agreed.pop(each.name, None)
+                served.pop(each.name, None)
 
     async def _require(self, op: Op[Any]) -> None:
-        agreed = self._known.agreed
-        unknown = [each for each in _named(op) if agreed.get(each.name) != each]
+        known = self._known
+        unknown = [each for each in _named(op) if not known.knows(each)]
         if unknown:
             rows, filling = await self._read(unknown)
             self._require_ended(filling)
             for each in unknown:
-                self._require_made(rows.get(each.name), each)
-        agreed.update({each.name: each for each in _named(op)})
+                known.note(each, self._required(rows.get(each.name), each))
+        for each in _named(op):
+            if each.name in known.agreed:
+                known.agreed[each.name] = each  # this very one: it is told without comparing
 
     async def _require_whole(self) -> None:
         _, filling = await self._read(())
@@ -155,7 +228,8 @@ class CatalogLayer(Layer):
             self._known.forget()
             raise filling.error(self.name)
 
-    def _require_made(self, row: Document | None, wanted: Collection) -> None:
+    def _required(self, row: Document | None, wanted: Collection) -> Collection | None:
+        """Return the stored definition where another one serves; raise where none does."""
         if row is None:
             raise ConfigurationError(
                 f"there is no collection {wanted.name!r}",
@@ -163,10 +237,13 @@ class CatalogLayer(Layer):
                 entity=wanted.entity,
                 backend=self.name,
             )
-        try:
-            require_same(row, wanted)
-        except HealthstoreError as error:
-            raise error.at(entity=wanted.entity, backend=self.name) from None
+        serving = _serving(row, wanted)
+        if serving is None:
+            try:
+                require_same(row, wanted)
+            except HealthstoreError as error:
+                raise error.at(entity=wanted.entity, backend=self.name) from None
+        return serving
 
     async def _read(
         self, collections: Iterable[Collection]
@@ -239,6 +316,23 @@ def _agrees(row: Document | None, wanted: Collection) -> bool:
     except (ConfigurationError, SchemaMismatchError):
         return False
     return True
+
+
+def _changed(error: ConfigurationError) -> SerializationError:
+    return SerializationError(
+        "the store's definitions have changed meanwhile",
+        hint="run the unit again: db.run() does",
+        entity=error.entity,
+        backend=error.backend,
+    )
+
+
+def _serving(row: Document | None, wanted: Collection) -> Collection | None:
+    """Return the stored definition if it is another one, and serves."""
+    if row is None or _agrees(row, wanted) or is_renaming(row):
+        return None
+    stored = from_definition(row["definition"])
+    return stored if stored.name == wanted.name and serves(stored, wanted) else None
 
 
 def _named(op: Op[Any]) -> Iterator[Collection]:

@@ -59,11 +59,11 @@ def rename_of(text: str) -> RenameField | RenameCollection:
     Raises InvalidRequestError for anything else.
     """
     old, _, new = text.partition("=")
-    match old.split("."), new.split("."):
-        case [one, name], [other, to] if one == other and name and to:
-            return RenameField(one, name, to)
-        case [one], [other] if one and other:
-            return RenameCollection(one, other)
+    one, other = old.split("."), new.split(".")
+    if all((*one, *other)) and len(one) == len(other) == 1:
+        return RenameCollection(old, new)
+    if all((*one, *other)) and len(one) == len(other) == 2 and one[0] == other[0]:
+        return RenameField(one[0], one[1], other[1])
     raise InvalidRequestError(
         f"{text!r} says no rename",
         hint="write collection.field=collection.other, or collection=other; a field stays in its "

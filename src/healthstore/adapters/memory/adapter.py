@@ -102,6 +102,12 @@ class _Session:
                 hint="call initialize() with its entity first",
                 entity=collection.entity,
             )
+        if found.collection is not collection and found.collection != collection:
+            raise SchemaMismatchError(
+                f"the collection {collection.name!r} has another form",
+                hint="compare again: db.schema.plan(), healthstore schema diff",
+                entity=collection.entity,
+            )
         return found
 
     def put(self, collection: Collection, identity: UUID, document: Document | None) -> None:
@@ -117,7 +123,7 @@ class _Session:
 
     def alter(self, after: Collection) -> None:
         """Give a collection another definition; documents get what is new in it."""
-        table = self.table(after)
+        table = self.tables[after.name]
         altered, before = Table(after), table.collection
         for identity in table.rows:
             row = table.get(identity)

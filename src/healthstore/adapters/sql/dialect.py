@@ -28,6 +28,7 @@ __all__ = (
     "Connection",
     "Converter",
     "Dialect",
+    "Renames",
     "Row",
 )
 

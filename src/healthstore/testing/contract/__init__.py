@@ -46,6 +46,7 @@ from healthstore.testing.contract.probing import TestProbing
 from healthstore.testing.contract.references import TestReferences
 from healthstore.testing.contract.renames import TestRenames
 from healthstore.testing.contract.schema import TestSchema
+from healthstore.testing.contract.serving import TestServing
 from healthstore.testing.contract.sizes import TestSizes
 from healthstore.testing.contract.uniques import TestUniques
 from healthstore.testing.contract.units import TestUnits
@@ -79,6 +80,7 @@ __all__ = (
     "TestReferences",
     "TestRenames",
     "TestSchema",
+    "TestServing",
     "TestSizes",
     "TestUniques",
     "TestUnits",
@@ -113,6 +115,7 @@ class ContractTests(
     TestReferences,
     TestRenames,
     TestSchema,
+    TestServing,
     TestSizes,
     TestUniques,
     TestUnits,

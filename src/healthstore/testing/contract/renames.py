@@ -42,13 +42,13 @@ from healthstore.testing.contract._samples import EVERYTHING, every_row, exact, 
 __all__ = ("TestRenames",)
 
 
-def renamed(before: Collection, *renames: Change) -> Collection:
+def _renamed(before: Collection, *renames: Change) -> Collection:
     """Return a definition after renames."""
     (after,) = changed({before.name: before}, renames).values()
     return after
 
 
-def fresh() -> str:
+def _fresh() -> str:
     return f"made_{uuid4().hex[:12]}"
 
 
@@ -58,13 +58,13 @@ class TestRenames(Contract):
     @needs_alterations
     async def test_a_field_of_every_kind_keeps_its_values(self, store: Backend) -> None:
         """Under its new name it holds what it held, to the last digit, and null where it had none."""
-        before = Collection(fresh(), EVERYTHING.fields, entity="Thing")
+        before = Collection(_fresh(), EVERYTHING.fields, entity="Thing")
         rows = every_row(6)
         await prepare(store, before, *rows)
         names = [each for each in before.names if each not in {"id", "version"}]
         after = before
         for name in names:
-            last, after = after, renamed(after, RenameField(before.name, name, f"{name}_now"))
+            last, after = after, _renamed(after, RenameField(before.name, name, f"{name}_now"))
             assert await store.execute(Rename(last, after))
         wanted = [
             {f"{name}_now" if name in names else name: value for name, value in row.items()}
@@ -92,7 +92,7 @@ class TestRenames(Contract):
         await prepare(store, before, *rows)
         after = before
         for old, new in (("rank", "place"), ("team", "group"), ("mood", "rank"), ("name", "team")):
-            last, after = after, renamed(after, RenameField(before.name, old, new))
+            last, after = after, _renamed(after, RenameField(before.name, old, new))
             assert await store.execute(Rename(last, after))
         first = row_of(1, team="a", group="x", place=3, rank="good")
         second = row_of(2, team="b", group=None, place=1, rank=None)
@@ -130,7 +130,7 @@ class TestRenames(Contract):
         await prepare(store, before, row_of(2, parent=identity(1), number=1))
         after = before
         for old, new in (("parent", "owner"), ("number", "parent")):
-            last, after = after, renamed(after, RenameField(before.name, old, new))
+            last, after = after, _renamed(after, RenameField(before.name, old, new))
             assert await store.execute(Rename(last, after))
         with pytest.raises(ForeignKeyError):
             await store.execute(Insert(after, (row_of(3, owner=identity(8), parent=1),)))
@@ -153,8 +153,8 @@ class TestRenames(Contract):
             checks=(Check("small", F.rank < 10),),
         )
         await prepare(store, before, row_of(1, name="a", rank=1, mood="good"))
-        to = fresh()
-        after = renamed(before, RenameCollection(before.name, to))
+        to = _fresh()
+        after = _renamed(before, RenameCollection(before.name, to))
         assert await store.execute(Rename(before, after))
         assert not await store.execute(Rename(before, after))
         assert await stored(store, after) == [row_of(1, name="a", rank=1, mood="good")]
@@ -174,7 +174,7 @@ class TestRenames(Contract):
     @needs_references
     async def test_references_lead_to_the_new_name(self, store: Backend) -> None:
         """Those of other collections and its own: what they forbade is forbidden, and goes along."""
-        name, to = fresh(), fresh()
+        name, to = _fresh(), _fresh()
         boss = Field("boss", FieldType(Kind.UUID), nullable=True)
         before = things(NAME, boss, name=name, references=(Reference("boss", name, "restrict"),))
         children = things(
@@ -205,10 +205,10 @@ class TestRenames(Contract):
         """Asked again it is nothing to do; another definition than the one named is refused."""
         before = things(NAME, Field("rank", NUMBER))
         await prepare(store, before, row_of(1, name="a", rank=1))
-        after = renamed(before, RenameField(before.name, "rank", "place"))
+        after = _renamed(before, RenameField(before.name, "rank", "place"))
         assert await store.execute(Rename(before, after))
         assert not await store.execute(Rename(before, after))
-        other = renamed(before, RenameField(before.name, "name", "label"))
+        other = _renamed(before, RenameField(before.name, "name", "label"))
         with pytest.raises(SchemaMismatchError):
             await store.execute(Rename(before, other))
         with pytest.raises(SchemaMismatchError):
@@ -227,9 +227,9 @@ class TestRenames(Contract):
         for after in (replace(before, fields=fields), replace(before, fields=fields[:3])):
             with pytest.raises(InvalidRequestError, match="more than names"):
                 await store.execute(Rename(before, after))
-        absent = replace(before, name=fresh())
+        absent = replace(before, name=_fresh())
         with pytest.raises(HealthstoreError, match="there is no collection"):
             await store.execute(
-                Rename(absent, renamed(absent, RenameField(absent.name, "rank", "r")))
+                Rename(absent, _renamed(absent, RenameField(absent.name, "rank", "r")))
             )
         assert await definition_of(store, before.name) == before
