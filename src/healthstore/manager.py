@@ -201,7 +201,7 @@ class DatabaseManager:
     @property
     def schema(self) -> Schema:
         """How the members' definitions compare with those of the entities."""
-        return Schema(self._open_member, lambda: self.members)
+        return Schema(self._open_member, lambda: self.members, self._failover.filling, self.profile)
 
     # --- life ------------------------------------------------------------------------------
 

@@ -48,6 +48,7 @@ from healthstore.schema import Schema as AsyncSchema
 from healthstore.schema.evolve import DEADLINE
 from healthstore.schema.face import HistoryEntry
 from healthstore.schema.plan import Plan
+from healthstore.schema.reset import ResetReport
 from healthstore.statistics import OperationStatistics
 from healthstore.switching import SwitchReport
 from healthstore.transaction import MockFill as AsyncMockFill
@@ -383,6 +384,24 @@ class Schema:
         not as they are after that migration.
         """
         self._portal.call(self._inner.stamp(target, directory, member=member, wait=wait))
+
+    def reset(
+        self,
+        name: str,
+        directory: str | Path = "migrations",
+        *,
+        dry_run: bool = False,
+        wait: float = 60.0,
+    ) -> ResetReport:
+        """Drop every collection of the member of this name, and apply the migrations of a folder.
+
+        Without a file it stays empty; nothing is filled in. It is for databases of development
+        and tests: InvalidRequestError refuses it in the profile production. With ``dry_run``
+        documents are counted, and nothing is changed. A reset that is cut short leaves a store
+        that serves nobody until it is reset again. Others who apply migrations are waited for as
+        in :meth:`upgrade`. Raises MigrationError for files that are wrong, before anything goes.
+        """
+        return self._portal.call(self._inner.reset(name, directory, dry_run=dry_run, wait=wait))
 
 
 class DatabaseManager:

@@ -55,6 +55,19 @@ class Store:
             return settings_of(self.urls, profile=self.profile or "development")
         return read_settings(file=self.config, profile=self.profile).settings
 
+    def whole_settings(self) -> Settings:
+        """Return the settings, of which URLs replace the members and nothing else.
+
+        So what a file or the environment says of the profile holds for a URL, too. Raises as
+        :meth:`settings`.
+        """
+        from healthstore.config import read_settings
+
+        if not self.urls or self.config:
+            return self.settings()
+        given = {"members": list(self.urls), "failover": {"mode": "none"}, "mock": "off"}
+        return read_settings(profile=self.profile, overrides=given).settings
+
     def manager(self) -> DatabaseManager:
         """Return a manager for the settings, not opened."""
         from healthstore.manager import DatabaseManager
@@ -62,7 +75,9 @@ class Store:
         return DatabaseManager.from_settings(self.settings())
 
     @asynccontextmanager
-    async def observed(self) -> AsyncGenerator[DatabaseManager, None]:
+    async def observed(
+        self, settings: Settings | None = None
+    ) -> AsyncGenerator[DatabaseManager, None]:
         """Lend an open manager for looking at the store; its events are not logged.
 
         It opens also when members are down, has no mock, and does not write by itself. Raises CommandError if a member's file is not there: opening would make it.
@@ -70,7 +85,7 @@ class Store:
         from healthstore.cli.named import require_stored
         from healthstore.manager import DatabaseManager
 
-        settings = self.settings()
+        settings = settings or self.settings()
         for member in settings.members:
             require_stored(member.backend_url())
         policy = replace(

@@ -95,6 +95,8 @@ class Filling:
         """What to do if it was killed, or failed."""
         if self.operation == "migrate":
             return "migrate again with replace=True (`healthstore migrate --replace`)"
+        if self.operation == "reset":
+            return "reset it again with db.schema.reset() or `healthstore schema reset`"
         return f"empty it with db.clear() or `healthstore clear`, and {self.operation} again"
 
 

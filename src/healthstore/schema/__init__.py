@@ -45,6 +45,7 @@ from healthstore.schema.forms import (
 )
 from healthstore.schema.migration import Migration, Run, Transform, collection
 from healthstore.schema.plan import Plan, PlannedChange, plan
+from healthstore.schema.reset import ResetReport
 from healthstore.schema.running import Documents
 
 __all__ = (
@@ -85,6 +86,7 @@ __all__ = (
     "Reference",
     "RenameCollection",
     "RenameField",
+    "ResetReport",
     "Run",
     "Schema",
     "Text",

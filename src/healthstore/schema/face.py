@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from healthstore.abc.backend import Backend
+from healthstore.config.settings import Profile
 from healthstore.entity import Entity, collection_of
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
@@ -17,6 +19,7 @@ from healthstore.schema.evolve import DEADLINE, evolve
 from healthstore.schema.files import Chain, read_chain
 from healthstore.schema.ledger import read_book
 from healthstore.schema.plan import Plan, plan
+from healthstore.schema.reset import ResetReport, require_no_production, reset
 from healthstore.schema.upgrade import move, stamp
 
 __all__ = ("HistoryEntry", "Schema")
@@ -37,9 +40,13 @@ class Schema:
         self,
         member: Callable[[str | None], Awaitable[Backend]],
         members: Callable[[], Iterable[str]],
+        filling: Callable[[str], AbstractAsyncContextManager[None]],
+        profile: Profile,
     ) -> None:
         self._member = member
         self._members = members
+        self._filling = filling
+        self._profile = profile
 
     async def plan(self, *entities: type[Entity], member: str | None = None) -> Plan:
         """Return what makes a member's collections into those of the entities; changes nothing.
@@ -94,8 +101,7 @@ class Schema:
         seconds at most; then SerializationError names it. Raises MigrationError for files that are
         wrong, or are others than those that the store has.
         """
-        store, chain = await self._member(member), await _read(directory)
-        return await move(store, chain, target, allow_loss=allow_loss, wait=wait)
+        return await self._move(target, directory, member, allow_loss=allow_loss, wait=wait)
 
     async def downgrade(
         self,
@@ -112,8 +118,7 @@ class Schema:
         something else in it than what they were given. Raises MigrationError, before anything is
         changed, for a Transform without ``down``.
         """
-        store, chain = await self._member(member), await _read(directory)
-        return await move(store, chain, target, allow_loss=allow_loss, wait=wait)
+        return await self._move(target, directory, member, allow_loss=allow_loss, wait=wait)
 
     async def current(self, *, member: str | None = None) -> str | None:
         """Return the id of the last migration that a member has; None if it has none."""
@@ -141,6 +146,39 @@ class Schema:
         not as they are after that migration.
         """
         await stamp(await self._member(member), await _read(directory), target, wait=wait)
+
+    async def reset(
+        self,
+        name: str,
+        directory: str | Path = "migrations",
+        *,
+        dry_run: bool = False,
+        wait: float = 60.0,
+    ) -> ResetReport:
+        """Drop every collection of the member of this name, and apply the migrations of a folder.
+
+        Without a file it stays empty; nothing is filled in. It is for databases of development
+        and tests: InvalidRequestError refuses it in the profile production. With ``dry_run``
+        documents are counted, and nothing is changed. A reset that is cut short leaves a store
+        that serves nobody until it is reset again. Others who apply migrations are waited for as
+        in :meth:`upgrade`. Raises MigrationError for files that are wrong, before anything goes.
+        """
+        require_no_production(name, self._profile)
+        store, chain = await self._member(name), await _read(directory)
+        async with self._filling(name):
+            return await reset(store, chain, wait=wait, dry_run=dry_run)
+
+    async def _move(
+        self,
+        target: str | int | None,
+        directory: str | Path,
+        member: str | None,
+        *,
+        allow_loss: bool,
+        wait: float,
+    ) -> tuple[str, ...]:
+        store, chain = await self._member(member), await _read(directory)
+        return await move(store, chain, target, allow_loss=allow_loss, wait=wait)
 
     def _named(self, members: str | Iterable[str] | None) -> tuple[str | None, ...]:
         if members is None:

@@ -18,6 +18,7 @@ __all__ = (
     "compare_definitions",
     "definitions",
     "downgrade",
+    "reset",
     "revise",
     "show_current",
     "show_definitions",
@@ -171,3 +172,23 @@ def stamp(target: Target = "head", *, directory: Folder = _MIGRATIONS, store: St
     from healthstore.cli.schema.upgrade import stamp_store
 
     return lambda output: stamp_store(output, store, target, directory)
+
+
+@register(definitions, "reset")
+def reset(
+    *,
+    yes: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The member's name: nothing is removed without it."),
+    ] = None,
+    directory: Folder = _MIGRATIONS,
+    store: Store,
+) -> Job:
+    """Drop every collection of the active member, and apply the migration files from the start.
+
+    What it holds is counted first. For databases of development and tests: in the profile
+    production it is refused, with 7. What was cut short is completed by the same command.
+    """
+    from healthstore.cli.schema.reset import reset_store
+
+    return lambda output: reset_store(output, store, directory, yes)
