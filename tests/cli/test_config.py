@@ -181,6 +181,7 @@ async def test_the_schema_is_of_the_file_that_is_read(folder: Path) -> None:
         "slow_seconds",
         "coalesce",
         "evolve",
+        "seed",
         "members",
         "pool",
         "failover",

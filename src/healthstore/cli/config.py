@@ -27,6 +27,7 @@ profile = "development"         # or "test", "production": the last refuses what
 # slow_seconds = 0.5            # operations that take longer are reported
 # coalesce = true               # requests of several tasks that wait at once are sent together
 # evolve = "off"                # or "additive": initialize() alters what no row stands against
+# seed = "app.seeds:run"        # the function that `healthstore schema seed` calls with a manager
 
 # The first member serves the repositories, the others follow in this order.
 [[members]]

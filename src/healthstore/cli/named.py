@@ -9,12 +9,23 @@ from importlib import import_module
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
+from typing import cast
 
 from healthstore.abc.url import BackendURL
 from healthstore.cli.failures import CommandError, Failure
 from healthstore.entity import Entity
 
-__all__ = ("find_all", "find_entities", "find_entity", "require_stored", "stored", "there")
+__all__ = (
+    "find_all",
+    "find_entities",
+    "find_entity",
+    "find_function",
+    "require_stored",
+    "stored",
+    "there",
+)
+
+_ENTITY = "--entity"
 
 
 def find_entity(name: str) -> type[Entity]:
@@ -64,6 +75,21 @@ def find_all(names: Iterable[str]) -> tuple[type[Entity], ...]:
     return tuple(found)
 
 
+def find_function(name: str, said: str) -> Callable[[object], object]:
+    """Return the function that ``module:function`` names; ``said`` is where that was written.
+
+    Raises CommandError as :func:`find_entity`.
+    """
+    module_name, _, function = name.partition(":")
+    module = _import(module_name, said)
+    found = getattr(module, function, None)
+    if callable(found):
+        return cast("Callable[[object], object]", found)
+    close = get_close_matches(function, vars(module), n=1)
+    hint = f"did you mean {close[0]}?" if close else "define it there: async def …(db)"
+    raise _wrong(f"{module_name!r} has no function {function!r}", name, hint, said)
+
+
 def _entities(module: ModuleType) -> dict[str, type[Entity]]:
     """Return the entity classes that a module has, by their names there."""
     return {
@@ -73,7 +99,7 @@ def _entities(module: ModuleType) -> dict[str, type[Entity]]:
     }
 
 
-def _import(name: str) -> ModuleType:
+def _import(name: str, said: str = _ENTITY) -> ModuleType:
     folder = str(Path.cwd())
     if folder not in sys.path:  # a console script searches its own folder only
         sys.path.insert(0, folder)
@@ -83,20 +109,20 @@ def _import(name: str) -> ModuleType:
         missing = error.name or ""
         if missing == name or name.startswith(f"{missing}."):
             hint = f"run the command in the folder that holds {name.partition('.')[0]}.py"
-            raise _wrong(f"there is no module {missing!r}", name, hint) from None
+            raise _wrong(f"there is no module {missing!r}", name, hint, said) from None
         hint = f"python -m pip install {missing.partition('.')[0]}"
-        raise _wrong(f"{name!r} imports {missing!r}, which is not there", name, hint) from None
+        what = f"{name!r} imports {missing!r}, which is not there"
+        raise _wrong(what, name, hint, said) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a module of the user's may fail in any way
         # The message of a foreign exception may hold anything; its type and line do not.
         last = extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
-        raise _wrong(
-            f"{name!r} raises {type(error).__name__}", where, f"python -m {name}"
-        ) from None
+        what = f"{name!r} raises {type(error).__name__}"
+        raise _wrong(what, where, f"python -m {name}", said) from None
 
 
-def _wrong(message: str, where: str, hint: str) -> CommandError:
-    return CommandError(Failure(message, f"--entity {where}", hint))
+def _wrong(message: str, where: str, hint: str, said: str = _ENTITY) -> CommandError:
+    return CommandError(Failure(message, f"{said} {where}", hint))
 
 
 def _file_is_there(url: BackendURL) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pydantic import Field, create_model
 
 from healthstore.config.origin import Fields, Given, Origin
-from healthstore.config.settings import Evolve, MemberOptions, Profile, Table
+from healthstore.config.settings import Evolve, MemberOptions, Profile, Seed, Table
 from healthstore.config.variables import Variables
 from healthstore.errors import ConfigurationError
 from healthstore.routing.policy import FailoverPolicy, Mock, Probe
@@ -65,6 +65,7 @@ class General(Table):
     slow_seconds: Annotated[float, Field(ge=0, le=86_400)] = 0.5
     coalesce: bool = True
     evolve: Evolve = Evolve.OFF
+    seed: Seed | None = None
 
 
 class Pool(Table):

@@ -125,6 +125,7 @@ def masked(settings: Settings) -> dict[str, object]:
         "profile": settings.profile.value,
         "mock": policy.mock.value,
         "evolve": settings.evolve.value,
+        "seed": settings.seed,
         **{f"failover.{name}": getattr(policy, name) for name in SECTIONS["failover"].model_fields},
         **{f"probe.{each.name}": getattr(policy.probe, each.name) for each in fields(Probe)},
     }
@@ -294,6 +295,7 @@ def _built(values: Mapping[str, Given], members: dict[str, dict[str, Given]]) ->
         members=tuple(_member(name, given) for name, given in members.items()),
         policy=policy,
         evolve=general.evolve,
+        seed=general.seed,
     )
     _require_secret(settings.profile, settings.members, members)
     origins = {key: each.origin for key, each in values.items()} | {

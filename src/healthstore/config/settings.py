@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -32,6 +33,7 @@ __all__ = (
     "MemberOptions",
     "MemberSettings",
     "Profile",
+    "Seed",
     "Settings",
     "Table",
     "evolve_of",
@@ -60,6 +62,22 @@ class Evolve(StrEnum):
     """It is refused."""
     ADDITIVE = "additive"
     """It is altered, if no document can stand against the change."""
+
+
+def _named_function(text: str) -> str:
+    module, mark, function = text.partition(":")
+    parts = (*module.split("."), function)
+    if not (mark and all(each.isidentifier() for each in parts)):
+        raise ConfigurationError(
+            "'seed' names no function",
+            hint="write module:function, for example app.seeds:run",
+            field="seed",
+        )
+    return text
+
+
+Seed = Annotated[str, AfterValidator(_named_function)]
+"""A function that fills a store, as ``module:function``."""
 
 
 class Table(BaseModel):
@@ -202,6 +220,7 @@ class Settings(Table):
     members: tuple[MemberSettings, ...]
     policy: FailoverPolicy = Field(default_factory=FailoverPolicy)
     evolve: Evolve = Evolve.OFF
+    seed: Seed | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

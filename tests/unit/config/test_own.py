@@ -186,3 +186,15 @@ def test_an_empty_variable_is_not_set() -> None:
     """``X=`` means nothing, as where a compose file passes on what is not there."""
     loaded = read(PRIMARY="memory://", MOCK="", SECONDARIES="", PRIMARY_FILE="")
     assert list(urls(loaded)) == ["memory"]
+
+
+def test_a_seed_is_the_name_of_a_function() -> None:
+    """Whether it is there is known when it is called; what is no such name is refused at once."""
+    assert read(PRIMARY="sqlite:///x.db").settings.seed is None
+    loaded = read(PRIMARY="sqlite:///x.db", SEED="app.seeds:run")
+    assert loaded.settings.seed == "app.seeds:run"
+    assert loaded.origins["seed"].text == "environment variable HEALTHSTORE_SEED"
+    for wrong in ("seeds", "seeds:", ":run", "app..seeds:run", "app/seeds.py:run", "a:b:c"):
+        told = refused(PRIMARY="sqlite:///x.db", SEED=wrong)
+        assert "seed names no function" in told
+        assert "HEALTHSTORE_SEED" in told

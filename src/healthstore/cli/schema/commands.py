@@ -20,6 +20,7 @@ __all__ = (
     "downgrade",
     "reset",
     "revise",
+    "seed",
     "show_current",
     "show_definitions",
     "show_history",
@@ -192,3 +193,21 @@ def reset(
     from healthstore.cli.schema.reset import reset_store
 
     return lambda output: reset_store(output, store, directory, yes)
+
+
+@register(definitions, "seed")
+def seed(
+    *,
+    yes: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The member's name: in production it is needed."),
+    ] = None,
+    store: Store,
+) -> Job:
+    """Call the function that the setting seed names, module:function, with an opened manager.
+
+    An async function gets healthstore's DatabaseManager, a plain one that of healthstore.sync.
+    """
+    from healthstore.cli.schema.seed import seed_store
+
+    return lambda output: seed_store(output, store, yes)
