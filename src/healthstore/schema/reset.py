@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from healthstore.abc.backend import Backend
 from healthstore.config.settings import Profile
 from healthstore.errors import Condition, ConfigurationError, InvalidRequestError
 from healthstore.layers.guard import GuardLayer
-from healthstore.model.filling import Filling
-from healthstore.model.ops import Alter, CountDocuments, Drop, Ensure
+from healthstore.model.catalog import CATALOG, altering, from_definition, is_renaming
+from healthstore.model.filling import Filling, collections_only
+from healthstore.model.ops import Alter, CountDocuments, Drop, Ensure, Rename
 from healthstore.model.schema import Collection, parents_first
 from healthstore.schema.evolve import alter_patiently
 from healthstore.schema.files import HEAD, Chain
 from healthstore.schema.ledger import Ledger
 from healthstore.schema.upgrade import move
 from healthstore.transfer.filling import filling
+from healthstore.transfer.pages import pages
 from healthstore.transfer.selection import catalog
 
 __all__ = ("ResetReport", "require_no_production", "reset")
@@ -59,6 +62,7 @@ async def reset(store: Backend, chain: Chain, *, wait: float, dry_run: bool) -> 
     if dry_run:
         return ResetReport(store.name, await _counted(store, await _ordered(store)))
     async with Ledger.locked(store, wait) as ledger:
+        await _complete_renames(store)
         ordered = await _ordered(store)
         counts = await _counted(store, ordered)
         mark = Filling.begun("reset", str(chain.folder), counts)
@@ -69,6 +73,19 @@ async def reset(store: Backend, chain: Chain, *, wait: float, dry_run: bool) -> 
                 await store.execute(Drop(each))
     applied = await move(store, chain, HEAD, allow_loss=False, wait=wait) if chain.links else ()
     return ResetReport(store.name, counts, applied)
+
+
+async def _complete_renames(store: Backend) -> None:
+    """Complete what was cut short: a collection that is being renamed is known by no name."""
+    begun: list[Rename] = []
+    async with aclosing(pages(store, CATALOG)) as read:
+        async for page in read:
+            for row in collections_only(page.rows):
+                after = altering(row)
+                if is_renaming(row) and after is not None:
+                    begun.append(Rename(from_definition(row["definition"]), after))
+    for each in begun:
+        await alter_patiently(GuardLayer(store), each)
 
 
 async def _ordered(store: Backend) -> tuple[Collection, ...]:

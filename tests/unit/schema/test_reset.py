@@ -17,9 +17,12 @@ from healthstore.errors import (
     IncompleteStoreError,
     InvalidRequestError,
     MigrationError,
+    SchemaMismatchError,
 )
-from healthstore.model.ops import Op
-from healthstore.schema import ledger
+from healthstore.model.catalog import CATALOG, catalog_id, to_renaming
+from healthstore.model.change import changed
+from healthstore.model.ops import Drop, Get, Op, Replace
+from healthstore.schema import RenameField, ledger
 from healthstore.transfer.filling import mark_of
 from healthstore.transfer.selection import catalog
 
@@ -141,6 +144,24 @@ async def add_one(db: DatabaseManager) -> None:
     row = {"id": UUID(int=1), "version": 1, "name": "Ann Lee", "code": None, "visits": 0}
     definition = (await catalog(store))["patients"]
     await store.execute(Insert(definition, ({**row, "phone": None, "ward": "w"},)))
+
+
+async def test_a_rename_that_was_cut_short_is_no_obstacle(
+    db: DatabaseManager, tmp_path: Path
+) -> None:
+    """It is completed first: until then the collection is known by no name."""
+    folder = write(tmp_path)
+    await db.schema.upgrade(1, folder)
+    store = await db.member(db.active)
+    before = await catalog(store)
+    state = changed(before, [RenameField("patients", "name", "label")])
+    (row,) = await store.execute(Get(CATALOG, (catalog_id("patients"),)))
+    assert row is not None
+    marked = to_renaming(row, state["patients"])
+    await store.execute(Replace(CATALOG, (marked,)))
+    with pytest.raises(SchemaMismatchError, match="is being renamed"):
+        await store.execute(Drop(before["patients"]))
+    assert (await db.schema.reset(db.active, folder)).applied == IDS
 
 
 class Breaking(Layer):
