@@ -48,6 +48,7 @@ from healthstore.schema import Schema as AsyncSchema
 from healthstore.schema.evolve import DEADLINE
 from healthstore.schema.face import HistoryEntry
 from healthstore.schema.plan import Plan
+from healthstore.schema.progress import PageTransformed
 from healthstore.schema.reset import ResetReport
 from healthstore.statistics import OperationStatistics
 from healthstore.switching import SwitchReport
@@ -324,6 +325,8 @@ class Schema:
         member: str | None = None,
         allow_loss: bool = False,
         wait: float = 60.0,
+        pause: float = 0.0,
+        on_event: Callable[[PageTransformed], None] | None = None,
     ) -> tuple[str, ...]:
         """Apply the migrations of a folder up to a target; return the ids of those applied.
 
@@ -332,11 +335,21 @@ class Schema:
         was cut short is completed by the next call. Without ``allow_loss`` a field or collection
         in which documents hold something is not dropped: SchemaChangeError counts them, before
         anything is changed. Another process that applies migrations is waited for, ``wait``
-        seconds at most; then SerializationError names it. Raises MigrationError for files that are
-        wrong, or are others than those that the store has.
+        seconds at most; then SerializationError names it. A Transform waits ``pause`` seconds
+        between its pages of 500 documents, so that others are served, and ``on_event`` is told of
+        each page. Raises MigrationError for files that are wrong, or are others than those that
+        the store has.
         """
         return self._portal.call(
-            self._inner.upgrade(target, directory, member=member, allow_loss=allow_loss, wait=wait)
+            self._inner.upgrade(
+                target,
+                directory,
+                member=member,
+                allow_loss=allow_loss,
+                wait=wait,
+                pause=pause,
+                on_event=on_event,
+            )
         )
 
     def downgrade(
@@ -347,16 +360,25 @@ class Schema:
         member: str | None = None,
         allow_loss: bool = False,
         wait: float = 60.0,
+        pause: float = 0.0,
+        on_event: Callable[[PageTransformed], None] | None = None,
     ) -> tuple[str, ...]:
         """Take migrations back, the last one or down to a target; return their ids.
 
         What a migration has added is dropped, which needs ``allow_loss`` where documents hold
-        something else in it than what they were given. Raises MigrationError, before anything is
-        changed, for a Transform without ``down``.
+        something else in it than what they were given. ``wait``, ``pause`` and ``on_event`` are
+        as in :meth:`upgrade`. Raises MigrationError, before anything is changed, for a Transform
+        without ``down``.
         """
         return self._portal.call(
             self._inner.downgrade(
-                target, directory, member=member, allow_loss=allow_loss, wait=wait
+                target,
+                directory,
+                member=member,
+                allow_loss=allow_loss,
+                wait=wait,
+                pause=pause,
+                on_event=on_event,
             )
         )
 

@@ -11,6 +11,7 @@ from tests.cli.commands import Terminal
 
 from healthstore.cli.output import Manners, Output
 from healthstore.cli.progress import progress
+from healthstore.schema import PageTransformed
 from healthstore.transfer import CollectionStarted, PageMoved, Stage
 
 
@@ -71,6 +72,20 @@ def test_the_check_of_a_file_tells_how_much_of_it_is_read() -> None:
         on_event(PageMoved(Stage.CHECK, "weights", 1_000, 64_000, 1_000, None, 0.25))
     assert isinstance(output.stderr, io.StringIO)
     assert "check weights: 1,000 rows, 25% of the file" in output.stderr.getvalue()
+
+
+def test_a_function_of_a_migration_is_told_by_the_migration() -> None:
+    """The rate is that of this call: what an earlier one had done was not done now."""
+    seconds = iter(range(0, 100, 6))
+    stderr, screen = io.StringIO(), Terminal()
+    event = PageTransformed("0003_split", 2, "patients", 5_000, 8_000, 3_000, 4.0)
+    with progress(Output(Manners(), stderr=stderr), lambda: float(next(seconds))) as on_event:
+        on_event(event)
+    assert stderr.getvalue() == "0003_split patients: 5,000 of 8,000 rows, 500 rows/s\n"
+    with progress(Output(Manners(), stderr=screen), lambda: float(next(seconds))) as on_event:
+        on_event(event)
+    assert "0003_split patients" in screen.getvalue()
+    assert "5000/8000" in screen.getvalue()
 
 
 @pytest.mark.parametrize("width", [40, 60, 120])

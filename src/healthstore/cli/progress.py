@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from healthstore.cli.output import Output
-from healthstore.transfer import CollectionStarted, PageMoved, Progress, Stage, TransferEvent
+from healthstore.events import Event
+from healthstore.schema import PageTransformed
+from healthstore.transfer import CollectionStarted, PageMoved
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
 
 __all__ = ("progress",)
 
@@ -23,8 +25,8 @@ _INTERVAL = 5.0  # seconds between two lines in a log
 @contextmanager
 def progress(
     output: Output, clock: Callable[[], float] = monotonic
-) -> Generator[Progress, None, None]:
-    """Lend a callback for a transfer's events."""
+) -> Generator[Callable[[Event], None], None, None]:
+    """Lend a callback for the events of a transfer, or of migrations."""
     if output.interactive:
         bars = _Bars(output, clock)
         try:
@@ -35,6 +37,30 @@ def progress(
         yield _Lines(output, clock)
 
 
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A page that is done: of what work, and how far that is; ``rate`` is of documents a second."""
+
+    work: str
+    done: int
+    total: int | None
+    share: float | None = None
+    rate: float | None = None
+
+
+def _page(event: Event) -> _Page | None:
+    match event:
+        case PageMoved():
+            work = f"{event.stage} {event.collection}"
+            return _Page(work, event.done, event.total, event.share)
+        case PageTransformed():
+            rate = (event.done - event.earlier) / max(event.seconds, 1e-9)
+            work = f"{event.migration} {event.collection}"
+            return _Page(work, event.done, event.total, rate=rate)
+        case _:
+            return None
+
+
 class _Lines:
     """One line about the collection at work, at most every few seconds."""
 
@@ -42,54 +68,52 @@ class _Lines:
         self._output, self._clock = output, clock
         self._said = self._began = clock()
 
-    def __call__(self, event: TransferEvent) -> None:
+    def __call__(self, event: Event) -> None:
         """Say how far the work is, if it is time."""
         now = self._clock()
         if isinstance(event, CollectionStarted):
             self._began = now
-        if not isinstance(event, PageMoved) or now - self._said < _INTERVAL:
+        page = _page(event)
+        if page is None or now - self._said < _INTERVAL:
             return
         self._said = now
-        of = "" if event.total is None else f" of {event.total:,}"
-        part = "" if event.share is None else f", {event.share:.0%} of the file"
-        rate = event.done / max(now - self._began, 1e-9)
-        self._output.note(
-            f"{event.stage} {event.collection}: {event.done:,}{of} rows{part}, {rate:,.0f} rows/s"
-        )
+        of = "" if page.total is None else f" of {page.total:,}"
+        part = "" if page.share is None else f", {page.share:.0%} of the file"
+        rate = page.done / max(now - self._began, 1e-9) if page.rate is None else page.rate
+        self._output.note(f"{page.work}: {page.done:,}{of} rows{part}, {rate:,.0f} rows/s")
 
 
 class _Bars:
-    """A bar for each collection and stage."""
+    """A bar for each collection and stage, or migration."""
 
     def __init__(self, output: Output, clock: Callable[[], float]) -> None:
         self._output, self._clock = output, clock
         self._began = clock()
-        self._rich: RichProgress | None = None
-        self._tasks: dict[tuple[Stage, str], TaskID] = {}
+        self._rich: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
 
-    def __call__(self, event: TransferEvent) -> None:
+    def __call__(self, event: Event) -> None:
         """Move the bar of the event's collection."""
-        if not isinstance(event, PageMoved):
+        page = _page(event)
+        if page is None:
             return
         if self._rich is None:
             if self._clock() - self._began < _PATIENCE:
                 return
             self._rich = self._start()
-        key = (event.stage, event.collection)
-        if key not in self._tasks:
-            name = f"{event.stage} {event.collection}"
-            self._tasks[key] = self._rich.add_task(name, total=event.total)
-        total = event.total
-        if total is None and event.share:
-            total = round(event.done / event.share)  # as many as the rest of the file would have
-        self._rich.update(self._tasks[key], completed=event.done, total=total)
+        if page.work not in self._tasks:
+            self._tasks[page.work] = self._rich.add_task(page.work, total=page.total)
+        total = page.total
+        if total is None and page.share:
+            total = round(page.done / page.share)  # as many as the rest of the file would have
+        self._rich.update(self._tasks[page.work], completed=page.done, total=total)
 
     def close(self) -> None:
         """Leave the bars as they are and give the terminal back."""
         if self._rich is not None:
             self._rich.stop()
 
-    def _start(self) -> RichProgress:
+    def _start(self) -> Progress:
         from rich.console import Console  # noqa: PLC0415 - slow to import, for people only
         from rich.progress import (  # noqa: PLC0415 - as above
             BarColumn,

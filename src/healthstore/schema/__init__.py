@@ -45,6 +45,7 @@ from healthstore.schema.forms import (
 )
 from healthstore.schema.migration import Migration, Run, Transform, collection
 from healthstore.schema.plan import Plan, PlannedChange, plan
+from healthstore.schema.progress import PageTransformed
 from healthstore.schema.reset import ResetReport
 from healthstore.schema.running import Documents
 
@@ -81,6 +82,7 @@ __all__ = (
     "Json",
     "Migration",
     "Number",
+    "PageTransformed",
     "Plan",
     "PlannedChange",
     "Reference",

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from pathlib import Path
 
 from healthstore.abc.backend import Backend
@@ -19,6 +20,7 @@ from healthstore.schema.evolve import DEADLINE, evolve
 from healthstore.schema.files import Chain, read_chain
 from healthstore.schema.ledger import read_book
 from healthstore.schema.plan import Plan, plan
+from healthstore.schema.progress import Pace, PageTransformed
 from healthstore.schema.reset import ResetReport, require_no_production, reset
 from healthstore.schema.upgrade import move, stamp
 
@@ -82,7 +84,7 @@ class Schema:
         stores = [await self._member(each) for each in self._named(members)]
         return await evolve(stores, wanted, dry_run=dry_run, deadline=deadline)
 
-    async def upgrade(
+    async def upgrade(  # noqa: PLR0913 - options are keywords, each with a default
         self,
         target: str | int = "head",
         directory: str | Path = "migrations",
@@ -90,6 +92,8 @@ class Schema:
         member: str | None = None,
         allow_loss: bool = False,
         wait: float = 60.0,
+        pause: float = 0.0,
+        on_event: Callable[[PageTransformed], None] | None = None,
     ) -> tuple[str, ...]:
         """Apply the migrations of a folder up to a target; return the ids of those applied.
 
@@ -98,12 +102,15 @@ class Schema:
         was cut short is completed by the next call. Without ``allow_loss`` a field or collection
         in which documents hold something is not dropped: SchemaChangeError counts them, before
         anything is changed. Another process that applies migrations is waited for, ``wait``
-        seconds at most; then SerializationError names it. Raises MigrationError for files that are
-        wrong, or are others than those that the store has.
+        seconds at most; then SerializationError names it. A Transform waits ``pause`` seconds
+        between its pages of 500 documents, so that others are served, and ``on_event`` is told of
+        each page. Raises MigrationError for files that are wrong, or are others than those that
+        the store has.
         """
-        return await self._move(target, directory, member, allow_loss=allow_loss, wait=wait)
+        pace = Pace(pause, on_event)
+        return await self._move(target, directory, member, pace, allow_loss=allow_loss, wait=wait)
 
-    async def downgrade(
+    async def downgrade(  # noqa: PLR0913 - options are keywords, each with a default
         self,
         target: str | int | None = None,
         directory: str | Path = "migrations",
@@ -111,14 +118,18 @@ class Schema:
         member: str | None = None,
         allow_loss: bool = False,
         wait: float = 60.0,
+        pause: float = 0.0,
+        on_event: Callable[[PageTransformed], None] | None = None,
     ) -> tuple[str, ...]:
         """Take migrations back, the last one or down to a target; return their ids.
 
         What a migration has added is dropped, which needs ``allow_loss`` where documents hold
-        something else in it than what they were given. Raises MigrationError, before anything is
-        changed, for a Transform without ``down``.
+        something else in it than what they were given. ``wait``, ``pause`` and ``on_event`` are
+        as in :meth:`upgrade`. Raises MigrationError, before anything is changed, for a Transform
+        without ``down``.
         """
-        return await self._move(target, directory, member, allow_loss=allow_loss, wait=wait)
+        pace = Pace(pause, on_event)
+        return await self._move(target, directory, member, pace, allow_loss=allow_loss, wait=wait)
 
     async def current(self, *, member: str | None = None) -> str | None:
         """Return the id of the last migration that a member has; None if it has none."""
@@ -168,17 +179,23 @@ class Schema:
         async with self._filling(name):
             return await reset(store, chain, wait=wait, dry_run=dry_run)
 
-    async def _move(
+    async def _move(  # noqa: PLR0913 - what the two ways share
         self,
         target: str | int | None,
         directory: str | Path,
         member: str | None,
+        pace: Pace,
         *,
         allow_loss: bool,
         wait: float,
     ) -> tuple[str, ...]:
+        given: object = pace.pause
+        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < inf:
+            raise InvalidRequestError(
+                "the pause between two pages must not be negative", hint="give seconds, such as 0.1"
+            )
         store, chain = await self._member(member), await _read(directory)
-        return await move(store, chain, target, allow_loss=allow_loss, wait=wait)
+        return await move(store, chain, target, allow_loss=allow_loss, wait=wait, pace=pace)
 
     def _named(self, members: str | Iterable[str] | None) -> tuple[str | None, ...]:
         if members is None:

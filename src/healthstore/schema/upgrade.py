@@ -30,6 +30,7 @@ from healthstore.schema.evolve import alter_patiently
 from healthstore.schema.files import Chain, Link
 from healthstore.schema.ledger import Applied, Book, Ledger, UnderWay, now
 from healthstore.schema.migration import Row
+from healthstore.schema.progress import Pace, Pages
 from healthstore.schema.running import Documents
 from healthstore.schema.standing import require_no_loss, require_none_against
 from healthstore.schema.steps import (
@@ -54,8 +55,14 @@ _CONFLICTS = 10  # in a row, until a page is given up
 _PAUSE = 0.1  # seconds
 
 
-async def move(
-    store: Backend, chain: Chain, target: str | int | None, *, allow_loss: bool, wait: float
+async def move(  # noqa: PLR0913 - each has a name where it is called
+    store: Backend,
+    chain: Chain,
+    target: str | int | None,
+    *,
+    allow_loss: bool,
+    wait: float,
+    pace: Pace = Pace(),  # noqa: B008 - frozen
 ) -> tuple[str, ...]:
     """Take a store to a target by the migrations of a chain; return their ids, in order.
 
@@ -70,7 +77,7 @@ async def move(
         chain.place(target)
     async with Ledger.locked(store, wait) as ledger:
         _require_known(store, chain, ledger.book)
-        moving = _Moving(store, chain, ledger, allow_loss=allow_loss)
+        moving = _Moving(store, chain, ledger, pace, allow_loss=allow_loss)
         done = [*await moving.complete()]
         there = len(ledger.book.applied)
         wanted = max(there - 1, 0) if target is None else chain.place(target)
@@ -139,10 +146,13 @@ def _require_known(store: Backend, chain: Chain, book: Book) -> None:
 class _Moving:
     """Applies migrations to one store, whose ledger it holds."""
 
-    def __init__(self, store: Backend, chain: Chain, ledger: Ledger, *, allow_loss: bool) -> None:
+    def __init__(
+        self, store: Backend, chain: Chain, ledger: Ledger, pace: Pace, *, allow_loss: bool
+    ) -> None:
         self._store = store
         self._chain = chain
         self._ledger = ledger
+        self._pace = pace
         self._allow_loss = allow_loss
         self._guarded = stack(store, [GuardLayer, ReferencesLayer])
 
@@ -242,6 +252,7 @@ class _Moving:
 
     async def _rewrite(self, step: Rewriting) -> None:
         self._require_able(step)
+        pages = await Pages.begun(self._pace, self._guarded, step.rows, self._under_way)
         conflicts = 0
         while True:
             cursor = self._under_way.cursor
@@ -259,7 +270,7 @@ class _Moving:
                 await asyncio.sleep(random.uniform(0.5, 1) * _PAUSE * conflicts)  # noqa: S311 - no secret
             else:
                 conflicts = 0
-                await asyncio.sleep(0)  # a long file of memory's documents holds up nobody
+                await pages.passed(len(page))
 
     async def _rewrite_page(self, step: Rewriting, page: Sequence[Document]) -> None:
         assert step.function is not None

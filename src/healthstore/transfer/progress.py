@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from healthstore.events import Event
 
@@ -22,7 +22,10 @@ __all__ = (
     "Stage",
     "TransferEvent",
     "Verified",
+    "told",
 )
+
+E = TypeVar("E", bound=Event)
 
 _log = logging.getLogger("healthstore.transfer")
 
@@ -117,17 +120,22 @@ class Finished(TransferEvent):
 Progress: TypeAlias = Callable[[TransferEvent], None]
 
 
+def told(on_event: Callable[[E], None] | None, event: E) -> None:
+    """Pass an event to a callback, if there is one; one that raises is logged, and no more."""
+    if on_event is None:
+        return
+    try:
+        on_event(event)
+    except Exception:  # noqa: BLE001 - a progress bar must not break what it shows
+        _log.exception("a progress callback failed on %s", type(event).__name__)
+
+
 class Reporter:
-    """Passes events to a callback, if there is one; one that raises is logged, and no more."""
+    """Passes a transfer's events to a callback."""
 
     def __init__(self, on_event: Progress | None) -> None:
         self._on_event = on_event
 
     def __call__(self, event: TransferEvent) -> None:
         """Pass an event on, at once."""
-        if self._on_event is None:
-            return
-        try:
-            self._on_event(event)
-        except Exception:  # noqa: BLE001 - a progress bar must not break what it shows
-            _log.exception("a progress callback failed on %s", type(event).__name__)
+        told(self._on_event, event)

@@ -50,6 +50,12 @@ Target = Annotated[str, typer.Argument(metavar="[TARGET]", help="A number, an id
 AllowLoss = Annotated[
     bool, typer.Option("--allow-loss", help="Drop fields and collections that hold something.")
 ]
+Pause = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS", min=0, help="Wait so long between two pages of a function's documents."
+    ),
+]
 _MIGRATIONS = Path("migrations")
 
 
@@ -123,12 +129,15 @@ def upgrade(
     *,
     directory: Folder = _MIGRATIONS,
     allow_loss: AllowLoss = False,
+    pause: Pause = 0.0,
     store: Store,
 ) -> Job:
     """Apply migration files to the active member, up to a target; goes on with what was cut short."""
     from healthstore.cli.schema.upgrade import upgrade_store
 
-    return lambda output: upgrade_store(output, store, target, directory, allow_loss=allow_loss)
+    return lambda output: upgrade_store(
+        output, store, target, directory, allow_loss=allow_loss, pause=pause
+    )
 
 
 @register(definitions, "downgrade")
@@ -140,12 +149,15 @@ def downgrade(
     *,
     directory: Folder = _MIGRATIONS,
     allow_loss: AllowLoss = False,
+    pause: Pause = 0.0,
     store: Store,
 ) -> Job:
     """Take migrations back, the last one or down to a target."""
     from healthstore.cli.schema.upgrade import downgrade_store
 
-    return lambda output: downgrade_store(output, store, target, directory, allow_loss=allow_loss)
+    return lambda output: downgrade_store(
+        output, store, target, directory, allow_loss=allow_loss, pause=pause
+    )
 
 
 @register(definitions, "current")

@@ -6,26 +6,39 @@ from pathlib import Path
 
 from healthstore.cli.exits import Exit
 from healthstore.cli.output import Output
+from healthstore.cli.progress import progress
 from healthstore.cli.store import Store
 
 __all__ = ("downgrade_store", "stamp_store", "tell_current", "tell_history", "upgrade_store")
 
 
 async def upgrade_store(
-    output: Output, store: Store, target: str, folder: Path, *, allow_loss: bool
+    output: Output, store: Store, target: str, folder: Path, *, allow_loss: bool, pause: float
 ) -> int:
     """Apply migrations to the active member."""
     async with store.manager() as db:
-        done = await db.schema.upgrade(target, folder, allow_loss=allow_loss)
+        with progress(output) as on_event:
+            done = await db.schema.upgrade(
+                target, folder, allow_loss=allow_loss, pause=pause, on_event=on_event
+            )
         return _told(output, "upgrade", done, await db.schema.current(), "applied")
 
 
 async def downgrade_store(
-    output: Output, store: Store, target: str | None, folder: Path, *, allow_loss: bool
+    output: Output,
+    store: Store,
+    target: str | None,
+    folder: Path,
+    *,
+    allow_loss: bool,
+    pause: float,
 ) -> int:
     """Take migrations of the active member back."""
     async with store.manager() as db:
-        done = await db.schema.downgrade(target, folder, allow_loss=allow_loss)
+        with progress(output) as on_event:
+            done = await db.schema.downgrade(
+                target, folder, allow_loss=allow_loss, pause=pause, on_event=on_event
+            )
         return _told(output, "downgrade", done, await db.schema.current(), "taken back")
 
 
