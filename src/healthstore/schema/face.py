@@ -22,6 +22,7 @@ from healthstore.schema.ledger import read_book
 from healthstore.schema.plan import Plan, plan
 from healthstore.schema.progress import Pace, PageTransformed
 from healthstore.schema.reset import ResetReport, require_no_production, reset
+from healthstore.schema.squash import adopted
 from healthstore.schema.upgrade import move, stamp
 
 __all__ = ("HistoryEntry", "Schema")
@@ -139,7 +140,8 @@ class Schema:
         self, directory: str | Path = "migrations", *, member: str | None = None
     ) -> tuple[HistoryEntry, ...]:
         """Return the migrations of a folder, in order, and when each was applied to a member."""
-        book, chain = await read_book(await self._member(member)), await _read(directory)
+        store, chain = await self._member(member), await _read(directory)
+        book = adopted(store.name, chain, await read_book(store))
         times = {each.id: datetime.fromisoformat(each.at) for each in book.applied}
         return tuple(HistoryEntry(each.id, times.get(each.id)) for each in chain.links)
 

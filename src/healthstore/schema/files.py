@@ -34,13 +34,14 @@ class Link:
     """One migration of a folder: what it does, and the definitions after it.
 
     ``checksum`` is that of the file's syntax tree, so comments, formatting and line ends do not
-    count, and the docstring does not either.
+    count, and the docstring does not either. ``replaces`` are the ids whose place it takes.
     """
 
     id: str
     checksum: str
     steps: tuple[Step, ...]
     state: Mapping[str, Collection]
+    replaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +86,16 @@ class Chain:
 def read_chain(folder: str | Path) -> Chain:
     """Return the migrations of a folder; none if there is no folder.
 
-    Each file is run by itself, in a namespace of its own. Raises MigrationError for a file that
-    cannot be read or does not define a migration, for one that follows none of the others, for two
-    that follow the same one, and for an operation that does not fit what comes before it.
+    Each file is run by itself, in a namespace of its own. Those whose place another one takes are
+    passed over. Raises MigrationError for a file that cannot be read or does not define a
+    migration, for one that follows none of the others, for two that follow the same one, and for
+    an operation that does not fit what comes before it.
     """
     path = Path(folder)
     files = sorted(path.glob("*.py")) if path.is_dir() else []
-    found = {each.stem: _read(each) for each in files if not each.stem.startswith("_")}
+    read = {each.stem: _read(each) for each in files if not each.stem.startswith("_")}
+    replaced = {old for name, (each, _) in read.items() for old in each.replaces if old != name}
+    found = {name: each for name, each in read.items() if name not in replaced}
     links: list[Link] = []
     state: Mapping[str, Collection] = {}
     for name in _in_order(path, {name: migration for name, (migration, _) in found.items()}):
@@ -100,19 +104,24 @@ def read_chain(folder: str | Path) -> Chain:
             steps, state = steps_of(state, migration)
         except HealthstoreError as error:
             raise refused(name, error) from None
-        links.append(Link(name, checksum, tuple(steps), state))
+        links.append(Link(name, checksum, tuple(steps), state, tuple(migration.replaces)))
     return Chain(path, tuple(links))
 
 
 def _in_order(folder: Path, found: Mapping[str, Migration]) -> Sequence[str]:
     followers: dict[str | None, list[str]] = {}
+    # What was after the last one that another one replaces is after that.
+    ends: dict[str | None, str] = {
+        each.replaces[-1]: name for name, each in found.items() if each.replaces
+    }
     for name, each in found.items():
-        if each.after is not None and each.after not in found:
+        after = ends.get(each.after, each.after)
+        if after is not None and after not in found:
             raise MigrationError(
-                f"the migration {name!r} is after {each.after!r}, which is not in {folder}",
+                f"the migration {name!r} is after {after!r}, which is not in {folder}",
                 hint="bring the file back, or let it follow another one",
             )
-        followers.setdefault(each.after, []).append(name)
+        followers.setdefault(after, []).append(name)
     for after, names in followers.items():
         if len(names) > 1:
             told = " and ".join(map(repr, sorted(names)))

@@ -73,10 +73,12 @@ class Migration:
     """What makes the definitions of one release into those of the next, in order.
 
     ``after`` is the id of the migration before, which is its file's name without ``.py``.
+    ``replaces`` are those whose place it takes, in order: a store that has them all has it.
     """
 
     operations: Sequence[Change | Transform | Run] = field(default_factory=tuple)
     after: str | None = None
+    replaces: Sequence[str] = ()
 
 
 def collection(  # noqa: PLR0913 - the parts of a definition, each with a default

@@ -32,6 +32,7 @@ from healthstore.schema.ledger import Applied, Book, Ledger, UnderWay, now
 from healthstore.schema.migration import Row
 from healthstore.schema.progress import Pace, Pages
 from healthstore.schema.running import Documents
+from healthstore.schema.squash import adopted
 from healthstore.schema.standing import require_no_loss, require_none_against
 from healthstore.schema.steps import (
     Alteration,
@@ -76,7 +77,10 @@ async def move(  # noqa: PLR0913 - each has a name where it is called
     if target is not None:
         chain.place(target)
     async with Ledger.locked(store, wait) as ledger:
-        _require_known(store, chain, ledger.book)
+        book = adopted(store.name, chain, ledger.book)
+        _require_known(store, chain, book)
+        if book != ledger.book:
+            await ledger.write(book)
         moving = _Moving(store, chain, ledger, pace, allow_loss=allow_loss)
         done = [*await moving.complete()]
         there = len(ledger.book.applied)

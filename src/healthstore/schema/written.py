@@ -21,7 +21,9 @@ __all__ = ("written",)
 _WIDTH = 100
 
 
-def written(message: str, after: str | None, operations: Sequence[Change]) -> str:
+def written(
+    message: str, after: str | None, operations: Sequence[Change], replaces: Sequence[str] = ()
+) -> str:
     """Return the text of a migration file; it imports nothing of the program."""
     used: set[str] = {"Migration"}
     texts = [_Writer(used).operation(each) for each in operations]
@@ -35,6 +37,8 @@ def written(message: str, after: str | None, operations: Sequence[Change]) -> st
         lines[-1] = f"from healthstore.schema import (\n{inner})"
     lines += ["", "migration = Migration("]
     lines += [f"    after={after!r},"] if after is not None else []
+    if replaces:
+        lines += ["    replaces=(", *(f"        {each!r}," for each in replaces), "    ),"]
     body = "".join(f"        {text},\n" for text in texts)
     lines.append(f"    operations=[\n{body}    ],\n)\n")
     return "\n".join(lines)

@@ -24,6 +24,7 @@ __all__ = (
     "show_current",
     "show_definitions",
     "show_history",
+    "squash",
     "stamp",
     "upgrade",
 )
@@ -121,6 +122,28 @@ def check_files(*, entity: Named, directory: Folder = _MIGRATIONS) -> Job:
     from healthstore.cli.schema.revise import check_migrations
 
     return lambda output: check_migrations(output, directory, entity)
+
+
+@register(definitions, "squash")
+def squash(
+    *,
+    message: Annotated[str, typer.Option("--message", "-m", help="What the migration makes.")],
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="ID", help="The first one; that of the folder.")
+    ] = None,
+    last: Annotated[
+        str, typer.Option("--to", metavar="ID", help="The last one; that of the folder.")
+    ] = "head",
+    directory: Folder = _MIGRATIONS,
+) -> Job:
+    """Write one migration file in the place of several, and remove those; no store is asked.
+
+    A store that has them all has the new one, one that has none of them gets it, and one that has
+    a part is refused by upgrade. Without --from their functions are left out: there is no document.
+    """
+    from healthstore.cli.schema.squash import squash_files
+
+    return lambda output: squash_files(output, directory, message, first, last)
 
 
 @register(definitions, "upgrade")

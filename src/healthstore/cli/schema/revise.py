@@ -19,7 +19,7 @@ from healthstore.schema.files import read_chain
 from healthstore.schema.renames import PossibleRename, possible_renames, rename_of
 from healthstore.schema.written import written
 
-__all__ = ("Answers", "asked", "check_migrations", "revise_files")
+__all__ = ("Answers", "asked", "check_migrations", "path_of", "revise_files", "write_new")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +49,26 @@ async def revise_files(
         output.show("The migrations lead to the entities; nothing is to be written.")
         return _told(output, "revise", None, needed)
     last = chain.ids[-1] if chain.links else None
-    number = int(last[:4]) + 1 if last else 1
-    words = "_".join(re.findall(r"\w+", message.lower()))[:48].strip("_")
-    if not words:
-        raise CommandError(
-            Failure("the message has no word", f"-m {message!r}", "say what it does")
-        )
-    path = folder / f"{number:04d}_{words}.py"
-    _write(path, written(message, last, needed))
+    path = path_of(folder, int(last[:4]) + 1 if last else 1, message)
+    write_new(path, written(message, last, needed))
     for each in needed:
         output.show(f"{each.collection}: {each}")
     output.show(f"Wrote {path}. Look at it, and apply it with: healthstore schema upgrade")
     return _told(output, "revise", path, needed)
 
 
-def _write(path: Path, text: str) -> None:
+def path_of(folder: Path, number: int, message: str) -> Path:
+    """Return the file of a migration; raise CommandError for a message that cannot name one."""
+    words = "_".join(re.findall(r"\w+", message.lower()))[:48].strip("_")
+    if not words:
+        raise CommandError(
+            Failure("the message has no word", f"-m {message!r}", "say what it does")
+        )
+    return folder / f"{number:04d}_{words}.py"
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("x", encoding="utf-8") as file:  # never over one that is there
         file.write(text)
