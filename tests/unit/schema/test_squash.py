@@ -239,6 +239,16 @@ def test_a_later_range_that_is_more_than_a_difference_is_refused(
     assert state(ends) == state(chain.state)
 
 
+def test_a_function_of_the_whole_store_is_never_left_out(tmp_path: Path) -> None:
+    """It may add documents, also where there were none."""
+    (tmp_path / "0001_a.py").write_text(text_of(PEOPLE), "utf-8")
+    run = "async def up(documents): await documents.add('people', {'name': 'Ann'})\n"
+    (tmp_path / "0002_b.py").write_text(run + text_of("Run(up)", "0001_a"), "utf-8")
+    (tmp_path / "0003_c.py").write_text(text_of("", "0002_b"), "utf-8")
+    with pytest.raises(MigrationError, match="'0002_b' has a function"):
+        squashed(read_chain(tmp_path), None, "head")
+
+
 def test_one_migration_is_no_range(tmp_path: Path) -> None:
     """Nor is none, nor one that ends with a migration in the place of others."""
     folder = write(tmp_path)
