@@ -13,7 +13,8 @@ import nox
 # ---------------------------------------------------------------- the lists
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
-CONTRACT_TESTS = ["tests/contract", "tests/faults", "tests/servers", "tests/transfer"]
+FAULT_TESTS = ["tests/faults", "tests/servers", "tests/transfer"]
+PARALLEL = ["-n", "auto", "--maxprocesses", "4"]  # each worker has databases of its own
 COMPANY = "tests/contract/test_coalesce.py"  # the contract again: minutes for each backend
 TYPED = ["src", "tests/typing", "tests/servers", "benchmarks", "noxfile.py"]
 NEEDS_DATA = {"real_health_data.py"}  # examples that read the data set of HEALTHSTORE_DATA
@@ -29,28 +30,36 @@ nox.options.sessions = ["lint", "types", "floors", "tests", "docs", "examples"]
 def tests(session: nox.Session) -> None:
     """Run the quick tests, which hold every promise on memory and SQLite: two minutes."""
     install(session, "test")
-    pytest(session, "tests", "-m", "not slow")
+    pytest(session, "tests", "-m", "not slow", *PARALLEL)
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """Run the tests that `tests` leaves out; `docs` and `company` run those of theirs."""
     install(session, "test")
-    pytest(session, "tests", "-m", "slow", "--ignore=tests/docs", f"--ignore={COMPANY}")
+    left_out = ["--ignore=tests/docs", f"--ignore={COMPANY}"]
+    pytest(session, "tests", "-m", "slow", *left_out, *PARALLEL)
 
 
 @nox.session
 def contract(session: nox.Session) -> None:
     """Run the contract on every backend: `nox -s contract -- --healthstore-require=mysql`."""
     install(session, "test")
-    pytest(session, *CONTRACT_TESTS, f"--ignore={COMPANY}")
+    pytest(session, "tests/contract", f"--ignore={COMPANY}", *PARALLEL)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Run the tests that break connections and kill servers and programs, one after the other."""
+    install(session, "test")
+    pytest(session, *FAULT_TESTS)
 
 
 @nox.session
 def company(session: nox.Session) -> None:
     """Run the contract with requests of other tasks beside each: `nox -s company -- -k mysql`."""
     install(session, "test")
-    pytest(session, COMPANY)
+    pytest(session, COMPANY, *PARALLEL)
 
 
 @nox.session
