@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from healthstore.testing.contract.aggregates import TestAggregates
 from healthstore.testing.contract.alterations import TestAlterations
+from healthstore.testing.contract.altering import TestAltering
 from healthstore.testing.contract.annotations import TestAnnotations
 from healthstore.testing.contract.catalog import TestCatalog
 from healthstore.testing.contract.changes import TestChanges
@@ -59,6 +60,7 @@ __all__ = (
     "ContractTests",
     "TestAggregates",
     "TestAlterations",
+    "TestAltering",
     "TestAnnotations",
     "TestCatalog",
     "TestChanges",
@@ -94,6 +96,7 @@ __all__ = (
 class ContractTests(
     TestAggregates,
     TestAlterations,
+    TestAltering,
     TestAnnotations,
     TestCatalog,
     TestChanges,
