@@ -18,12 +18,12 @@ from healthstore.model.arguments import listed
 from healthstore.model.schema import Collection
 from healthstore.schema.evolve import DEADLINE, evolve
 from healthstore.schema.files import Chain, read_chain
-from healthstore.schema.ledger import read_book
 from healthstore.schema.plan import Plan, plan
 from healthstore.schema.progress import Pace, PageTransformed
 from healthstore.schema.reset import ResetReport, require_no_production, reset
 from healthstore.schema.squash import adopted
 from healthstore.schema.upgrade import move, stamp
+from healthstore.transfer.ledger import read_book
 
 __all__ = ("HistoryEntry", "Schema")
 

@@ -1,4 +1,4 @@
-"""The ledger: which migrations a store has, which one is under way, and who applies them.
+"""The ledger of a store that is changed: locked by who applies migrations, and written by them.
 
 It is one row of the store's catalog, so it is there where the definitions are, and each change of
 it is one write that is guarded by its version: of two processes one comes first, and who has lost
@@ -13,117 +13,27 @@ import random
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self, cast
+from typing import Self
 from uuid import uuid4
 
 from healthstore.abc.backend import Backend, Executor
 from healthstore.errors import (
-    Condition,
-    ConfigurationError,
     DuplicateKeyError,
     HealthstoreError,
     SerializationError,
     StaleVersionError,
 )
-from healthstore.model.catalog import CATALOG, catalog_id
-from healthstore.model.json import canonical_json
-from healthstore.model.ops import Ensure, Get, Insert, Replace
-from healthstore.model.values import Document
+from healthstore.model.catalog import CATALOG
+from healthstore.model.ledger import Book, Lock
+from healthstore.model.ops import Ensure, Insert, Replace
+from healthstore.transfer.ledger import read_ledger
 
-__all__ = ("Applied", "Book", "Ledger", "UnderWay", "now", "read_book")
+__all__ = ("Ledger", "now")
 
-_NAME = "(schema)"
-_ID = catalog_id(_NAME)
 _LEASE = 30.0  # seconds that a lock holds without being renewed
 _POLL = 0.5  # seconds between two looks whether a lock is free
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A migration that a store has; ``at`` is when it was applied, in UTC."""
-
-    id: str
-    checksum: str
-    at: str
-
-
-@dataclass(frozen=True, slots=True)
-class UnderWay:
-    """A migration that has begun: the step that is to be taken, and how far that has come.
-
-    ``checked`` says that what stands against the step has been counted; ``cursor`` is the id of
-    the last document that a function has changed.
-    """
-
-    id: str
-    checksum: str
-    down: bool
-    step: int = 0
-    checked: bool = False
-    cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Lock:
-    """``until`` is when it ends, in UTC; of a process of this machine it is known when that ends."""
-
-    host: str
-    process: int
-    token: str
-    until: str
-
-    @property
-    def owner(self) -> str:
-        """The owner, in words."""
-        return f"process {self.process} on {self.host}"
-
-
-@dataclass(frozen=True, slots=True)
-class Book:
-    """What a ledger says."""
-
-    applied: tuple[Applied, ...] = ()
-    under_way: UnderWay | None = None
-    lock: _Lock | None = None
-
-    @property
-    def current(self) -> str | None:
-        """The id of the last migration that the store has; None if it has none."""
-        return self.applied[-1].id if self.applied else None
-
-    @classmethod
-    def of(cls, row: Document) -> Self:
-        """Return what a row says."""
-        said = cast("dict[str, Any]", row["definition"])
-        under_way, lock = said["under_way"], said["lock"]
-        return cls(
-            tuple(Applied(**each) for each in said["applied"]),
-            None if under_way is None else UnderWay(**under_way),
-            None if lock is None else _Lock(**lock),
-        )
-
-    def as_row(self, version: int) -> Document:
-        """Return the row of the catalog that says this."""
-        return {
-            "id": _ID,
-            "version": version,
-            "name": _NAME,
-            "fingerprint": "",
-            "definition": canonical_json(asdict(self)),
-        }
-
-
-async def read_book(store: Backend) -> Book:
-    """Return what a store's ledger says; an empty book if it has none."""
-    try:
-        (row,) = await store.execute(Get(CATALOG, (_ID,)))
-    except ConfigurationError as error:
-        if type(error) is not ConfigurationError or error.condition is not Condition.OK:
-            raise
-        return Book()  # the store has no catalog
-    return Book() if row is None else Book.of(row)
 
 
 class Ledger:
@@ -160,10 +70,8 @@ class Ledger:
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
         while True:
-            (row,) = await store.execute(Get(CATALOG, (_ID,)))
-            book = Book() if row is None else Book.of(row)
+            book, version = await read_ledger(store)
             if not _is_held(book.lock):
-                version = 0 if row is None else cast(int, row["version"])
                 ledger = cls(store, replace(book, lock=_lock(token)), version)
                 with suppress(StaleVersionError, DuplicateKeyError):  # somebody was faster
                     await ledger.write(ledger.book)
@@ -231,12 +139,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _lock(token: str) -> _Lock:
+def _lock(token: str) -> Lock:
     until = datetime.now(UTC) + timedelta(seconds=_LEASE)
-    return _Lock(socket.gethostname(), os.getpid(), token, until.isoformat(timespec="milliseconds"))
+    return Lock(socket.gethostname(), os.getpid(), token, until.isoformat(timespec="milliseconds"))
 
 
-def _is_held(lock: _Lock | None) -> bool:
+def _is_held(lock: Lock | None) -> bool:
     if lock is None or datetime.fromisoformat(lock.until) <= datetime.now(UTC):
         return False
     return lock.host != socket.gethostname() or _is_alive(lock.process)

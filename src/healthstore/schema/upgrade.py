@@ -22,13 +22,14 @@ from healthstore.layers.guard import GuardLayer
 from healthstore.layers.references import ReferencesLayer
 from healthstore.model.change import ChangeEffect, changes_between
 from healthstore.model.documents import copied_document
+from healthstore.model.ledger import Applied, Book, UnderWay
 from healthstore.model.ops import Alter, Delete, Drop, Ensure, Find, Rename, Replace
 from healthstore.model.query import ALL, Filter, Operator, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 from healthstore.schema.evolve import alter_patiently
 from healthstore.schema.files import Chain, Link
-from healthstore.schema.ledger import Applied, Book, Ledger, UnderWay, now
+from healthstore.schema.ledger import Ledger, now
 from healthstore.schema.migration import Row
 from healthstore.schema.progress import Pace, Pages
 from healthstore.schema.running import Documents

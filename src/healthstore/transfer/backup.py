@@ -12,6 +12,7 @@ from healthstore.abc.backend import Backend
 from healthstore.transfer._offload import offload
 from healthstore.transfer.digest import Digest, Page
 from healthstore.transfer.format import new_header
+from healthstore.transfer.ledger import applied_of, require_unmoved
 from healthstore.transfer.migrate import count_documents
 from healthstore.transfer.pages import pages
 from healthstore.transfer.place import file_path
@@ -56,13 +57,16 @@ async def backup(
     The file appears complete and durable, readable by its owner only, or not at all: after a
     failure or a cancellation a file that was there before is unchanged, and nothing is left.
     ``consistency="fuzzy"`` reads without a snapshot, also where the source has transactions.
+    A backup of all collections says which migrations the source has.
 
     Raises ConfigurationError for an unknown collection, BackupError if the file cannot be
-    written, or if another file than a backup is there.
+    written, or if another file than a backup is there, MigrationError while a migration of the
+    source is under way.
     """
     started = time.perf_counter()
     place = file_path(path)
     report = Reporter(on_event)
+    applied = await applied_of(source)
     chosen = await choose(source, collections)
     writer = BackupWriter(place)
     digests: dict[str, Digest] = {}
@@ -75,7 +79,8 @@ async def backup(
         async with reading(source, Consistency(consistency)) as snapshot:
             totals = await count_documents(snapshot.executor, chosen)
             report(Planned(totals))
-            header = new_header(source.name, snapshot.consistency, chosen)
+            noted = applied if collections is None else ()
+            header = new_header(source.name, snapshot.consistency, chosen, noted)
             await offload(writer.start, header, chosen)
             for each in chosen:
                 writer.begin(each)
@@ -86,6 +91,7 @@ async def backup(
                 writer.end(last=each is chosen[-1])
                 digests[each.name] = digest
                 moved.append(Moved(each.name, digest.count, str(digest), seconds))
+            await require_unmoved(snapshot.executor, applied)
         sha256 = await offload(writer.finish, digests)
     finally:
         writer.discard()

@@ -18,13 +18,14 @@ Collections stand in order of reference, parents first; documents in order of ``
 hs-ejson/1 (:mod:`healthstore.model.wire`), definitions those of
 :mod:`healthstore.model.catalog`. Every line ends with ``\n``, the last one too. Counts and
 digests come last, so that one pass writes the file; a file without its last line is truncated.
+The header of a whole store that has a ledger says in ``migrations`` which ones were applied.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -35,6 +36,7 @@ from healthstore._version import __version__
 from healthstore.errors import BackupCorruptError, BackupError, ConfigurationError
 from healthstore.model.catalog import definition, from_definition
 from healthstore.model.description import fingerprint
+from healthstore.model.ledger import Applied
 from healthstore.model.schema import Collection, parents_first
 from healthstore.model.values import Json
 from healthstore.model.wire import FORMAT
@@ -69,7 +71,10 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a backup says about itself."""
+    """What a backup says about itself.
+
+    ``migrations`` are those of the store, if all of it is in the backup.
+    """
 
     backup_id: UUID
     created_at: datetime
@@ -77,9 +82,15 @@ class Header:
     source: str
     consistency: Consistency
     schema_fingerprint: str
+    migrations: tuple[Applied, ...] = ()
 
 
-def new_header(source: str, consistency: Consistency, collections: Sequence[Collection]) -> Header:
+def new_header(
+    source: str,
+    consistency: Consistency,
+    collections: Sequence[Collection],
+    migrations: Sequence[Applied] = (),
+) -> Header:
     """Return the header of a backup that begins now."""
     return Header(
         uuid4(),
@@ -88,6 +99,7 @@ def new_header(source: str, consistency: Consistency, collections: Sequence[Coll
         source,
         consistency,
         _fingerprint(_described(collections)),
+        tuple(migrations),
     )
 
 
@@ -118,6 +130,8 @@ def header_line(header: Header) -> bytes:
         "encoding": FORMAT,
         "filters": None,
     }
+    if header.migrations:
+        described["migrations"] = [asdict(each) for each in header.migrations]
     line = _encode({"format": _NAME, "version": _VERSION, "header": described})
     return line[:-1] + b",\n"
 
@@ -150,9 +164,16 @@ def read_header(line: bytes) -> Header:
             str(described["source"]["backend"]),
             Consistency(described["snapshot"]["consistency"]),
             str(described["schema_fingerprint"]),
+            tuple(_read_applied(each) for each in described.get("migrations", ())),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         raise _malformed(1, "the header") from None
+
+
+def _read_applied(described: Mapping[str, Json]) -> Applied:
+    at = str(described["at"])
+    datetime.fromisoformat(at)
+    return Applied(str(described["id"]), str(described["checksum"]), at)
 
 
 def schema_line(collections: Sequence[Collection]) -> bytes:

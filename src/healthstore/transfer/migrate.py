@@ -11,6 +11,7 @@ from healthstore.errors import ConfigurationError
 from healthstore.model.ops import CountDocuments
 from healthstore.model.schema import Collection
 from healthstore.transfer.digest import Digest
+from healthstore.transfer.ledger import applied_of, require_unmoved
 from healthstore.transfer.pages import PAGE_ROWS, pages
 from healthstore.transfer.progress import Finished, Planned, Progress, Reporter
 from healthstore.transfer.selection import Collections, choose
@@ -63,13 +64,16 @@ async def migrate(  # noqa: PLR0913 - options are keywords, each with a default
     read back, unless ``verify`` is false. ``consistency="fuzzy"`` reads without a snapshot, also
     where the source has transactions.
 
+    A copy of all collections takes along which migrations the source has, if the target has none
+    noted yet; what applies them, or has not been completed, stays.
+
     The target is marked until all of that has ended well: meanwhile, and after a failure, it does
     not serve.
 
     Raises ConfigurationError for an unknown collection, IntegrityError if the target holds
     documents already, IncompleteStoreError if another transfer into either store has not ended,
-    VerificationError if what was read back differs. An error that comes later says in its hint
-    how many documents the target holds by then.
+    VerificationError if what was read back differs, and MigrationError if a migration is under
+    way in either, or the target has others. An error that comes later says in its hint how many documents the target holds by then.
     """
     if source is target:
         raise ConfigurationError(
@@ -77,6 +81,7 @@ async def migrate(  # noqa: PLR0913 - options are keywords, each with a default
         )
     started = time.perf_counter()
     report = Reporter(on_event)
+    applied = await applied_of(source)
     chosen = await choose(source, collections)
     expected: dict[Collection, Digest] = {}
     moved: list[Moved] = []
@@ -87,7 +92,10 @@ async def migrate(  # noqa: PLR0913 - options are keywords, each with a default
             replaces = Replaces.NONE
             if replace:
                 replaces = Replaces.ALL if collections is None else Replaces.FILLED
-            filler = Target(target, chosen, report, trusted=trusted, replaces=replaces)
+            noted = applied if collections is None else ()
+            filler = Target(
+                target, chosen, report, trusted=trusted, applied=noted, replaces=replaces
+            )
             await filler.prepare()
             report(Planned(totals))
             await marked.enter_async_context(filler.filling("migrate", source.name))
@@ -96,6 +104,7 @@ async def migrate(  # noqa: PLR0913 - options are keywords, each with a default
                 done, expected[each] = await filler.fill(each, rows, totals[each.name])
                 moved.append(done)
             await filler.complete()
+            await require_unmoved(snapshot.executor, applied)
         if verify:
             await filler.verify(expected)
     seconds = time.perf_counter() - started

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeAlias
 from uuid import UUID
 
 from healthstore.abc.backend import Backend
-from healthstore.errors import BackupCorruptError
+from healthstore.errors import (
+    BackupCorruptError,
+    MigrationError,
+    SchemaMismatchError,
+)
+from healthstore.model.ledger import Applied
 from healthstore.model.schema import Collection
 from healthstore.transfer.digest import NOTHING, Digest
 from healthstore.transfer.pages import drawn
@@ -32,12 +39,26 @@ from healthstore.transfer.snapshot import Consistency
 from healthstore.transfer.target import Target
 from healthstore.transfer.walk import Moved
 
-__all__ = ("RestoreReport", "restore")
+__all__ = ("Place", "RestoreReport", "restore")
+
+# From the definitions and the migrations that a checked file states to those that are noted;
+# what it raises ends the restore before the target is touched.
+Place: TypeAlias = Callable[
+    [Sequence[Collection], tuple[Applied, ...]], Awaitable[tuple[Applied, ...]]
+]
+_OF_ITS_TIME = (
+    'migrations="migrations" (--migrations) restores a backup of an earlier release into an empty '
+    "database, and brings it to the head"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """What was restored, in order: parents first; and which backup it was."""
+    """What was restored, in order: parents first; and which backup it was.
+
+    ``collections`` are as the backup has them; ``migrated`` are the migrations that were applied
+    to them afterwards.
+    """
 
     path: Path
     target: str
@@ -46,6 +67,7 @@ class RestoreReport:
     consistency: Consistency
     collections: tuple[Moved, ...]
     seconds: float
+    migrated: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -59,33 +81,49 @@ async def restore(
     collections: Collections = None,
     *,
     on_event: Progress | None = None,
+    place: Place | None = None,
 ) -> RestoreReport:
     """Load a backup, or some of its collections, into a store where they are missing or empty.
 
     First the whole file is checked: bytes, definitions, every document, numbers and digests.
-    Then the documents are added, and every collection is read back. Memory is bounded.
+    Then the documents are added, and every collection is read back. Memory is bounded. A restore
+    of all collections also notes which migrations they are of, if the file says so; ``place`` may
+    say otherwise, or refuse.
 
     Raises BackupCorruptError for a file that is not as it was written, BackupError for one that
-    cannot be read or holds a larger document than the target keeps, ConfigurationError for a collection that is not in it, IntegrityError if the
-    target holds documents already, IncompleteStoreError if another transfer into it has not
-    ended, VerificationError if what was read back differs. The target is marked meanwhile, and
+    cannot be read or holds a larger document than the target keeps, ConfigurationError for a
+    collection that is not in it, SchemaMismatchError for one of another definition,
+    MigrationError if the target has other migrations, IntegrityError if it holds documents
+    already, IncompleteStoreError if another transfer into it has not ended, VerificationError if
+    what was read back differs. The target is marked meanwhile, and
     after a failure half-way: then it does not serve.
     """
     started = time.perf_counter()
     report = Reporter(on_event)
-    place = file_path(path)
-    with BackupReader(place, target.capabilities.max_document_bytes) as reader:
+    file = file_path(path)
+    with BackupReader(file, target.capabilities.max_document_bytes) as reader:
         await _check(reader, report)
         available = {each.name: each for each in reader.collections}
-        names = {each.name for each in choose_from(available, collections, place.name)}
+        try:
+            names = {each.name for each in choose_from(available, collections, file.name)}
+        except SchemaMismatchError as error:
+            error.hint = f"{_OF_ITS_TIME}; {error.hint}"
+            raise
         wanted = {each.name: each for each in reader.collections if each.name in names}
         report(Planned({name: reader.digests[name].count for name in wanted}))
         trusted = reader.header.consistency is Consistency.SNAPSHOT
-        filler = Target(target, tuple(wanted.values()), report, trusted=trusted)
-        await filler.prepare()
+        applied = reader.header.migrations if collections is None else ()
+        if place is not None:
+            applied = await place(reader.collections, applied)
+        filler = Target(target, tuple(wanted.values()), report, trusted=trusted, applied=applied)
+        try:
+            await filler.prepare()
+        except (MigrationError, SchemaMismatchError) as error:
+            error.hint = f"{_OF_ITS_TIME}; {error.hint}"
+            raise
         expected: dict[Collection, Digest] = {}
         moved: list[Moved] = []
-        async with filler.filling("restore", place.name):
+        async with filler.filling("restore", file.name):
             for name, each in wanted.items():
                 stated = expected[each] = reader.digests[name]
                 done, found = await filler.fill(each, drawn(reader.pages(each)), stated.count)
@@ -102,7 +140,7 @@ async def restore(
     seconds = time.perf_counter() - started
     report(Finished(sum(each.rows for each in moved), seconds))
     return RestoreReport(
-        place,
+        file,
         target.name,
         header.backup_id,
         header.created_at,

@@ -19,6 +19,7 @@ from healthstore.errors import (
     VerificationError,
 )
 from healthstore.model.filling import Filling
+from healthstore.model.ledger import Applied
 from healthstore.model.ops import Ensure, Find, Get, Insert, Replace
 from healthstore.model.schema import Collection, parents_first
 from healthstore.model.size import require_small, surely_small
@@ -27,6 +28,7 @@ from healthstore.transfer.clear import remove_all, require_removable
 from healthstore.transfer.digest import Digest, Page
 from healthstore.transfer.filling import Fill, filling, mark_of
 from healthstore.transfer.later import Later
+from healthstore.transfer.ledger import note_applied, require_same_migrations
 from healthstore.transfer.pages import pages
 from healthstore.transfer.progress import Reporter, Stage
 from healthstore.transfer.selection import catalog, require_equal
@@ -55,19 +57,22 @@ class Target:
     taken over, if it is among them.
     ``trusted`` says that the documents are of one moment of a store. Their references hold
     then, if all parents come along, and a store that has to look after references by itself
-    need not check them again.
+    need not check them again. ``applied`` are the migrations that the documents are of, to be
+    noted in the store when it is whole.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is received, and what is known of it
         self,
         backend: Backend,
         collections: Sequence[Collection],
         report: Reporter,
         *,
         trusted: bool,
+        applied: Sequence[Applied] = (),
         replaces: Replaces = Replaces.NONE,
     ) -> None:
         self.backend = backend
+        self._applied = applied
         self._replaces = replaces
         self._removed: tuple[Collection, ...] = ()
         self._collections = collections
@@ -87,8 +92,9 @@ class Target:
     async def prepare(self) -> None:
         """Look at what is there; nothing is made but the catalog, or what it says is there.
 
-        Raises SchemaMismatchError for a collection of another definition, IntegrityError if
-        one holds a document, and IncompleteStoreError if another transfer has not ended.
+        Raises SchemaMismatchError for a collection of another definition, MigrationError for
+        other migrations or one that is under way, IntegrityError if one holds a document, and
+        IncompleteStoreError if another transfer has not ended.
         """
         backend = self.backend
         await backend.execute(Ensure(()))
@@ -97,6 +103,7 @@ class Target:
         everything = self._replaces is Replaces.ALL
         self._removed = parents_first(present.values()) if everything else there
         await self._require_whole()
+        await require_same_migrations(backend, self._applied)
         for each in there:
             require_equal(present[each.name], each, backend.name)
         await backend.execute(Ensure(there))  # completes what a crash left half-made
@@ -134,6 +141,7 @@ class Target:
                     self._fill.begun = True
                     await remove_all(self.backend, self._removed)
                 yield
+                await note_applied(self.backend, self._applied)
             except BaseException as error:
                 if self._fill.begun:
                     left = (

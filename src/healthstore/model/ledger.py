@@ -1,0 +1,102 @@
+"""What a ledger says: which migrations a store has, and which one is under way.
+
+It is one row of the store's catalog, beside those of the collections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self, cast
+from uuid import UUID
+
+from healthstore.errors import ConfigurationError
+from healthstore.model.catalog import catalog_id
+from healthstore.model.json import canonical_json
+from healthstore.model.values import Document
+
+__all__ = ("LEDGER_ID", "LEDGER_NAME", "Applied", "Book", "Lock", "UnderWay")
+
+LEDGER_NAME = "(schema)"
+"""The name in the ledger's row; no collection can have it."""
+LEDGER_ID: UUID = catalog_id(LEDGER_NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A migration that a store has; ``at`` is when it was applied, in UTC."""
+
+    id: str
+    checksum: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A migration that has begun: the step that is to be taken, and how far that has come.
+
+    ``checked`` says that what stands against the step has been counted; ``cursor`` is the id of
+    the last document that a function has changed.
+    """
+
+    id: str
+    checksum: str
+    down: bool
+    step: int = 0
+    checked: bool = False
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """``until`` is when it ends, in UTC; of a process of this machine it is known when that ends."""
+
+    host: str
+    process: int
+    token: str
+    until: str
+
+    @property
+    def owner(self) -> str:
+        """The owner, in words."""
+        return f"process {self.process} on {self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What a ledger says."""
+
+    applied: tuple[Applied, ...] = ()
+    under_way: UnderWay | None = None
+    lock: Lock | None = None
+
+    @property
+    def current(self) -> str | None:
+        """The id of the last migration that the store has; None if it has none."""
+        return self.applied[-1].id if self.applied else None
+
+    @classmethod
+    def of(cls, row: Document) -> Self:
+        """Return what a row says; raise ConfigurationError for one of another release."""
+        said = cast("dict[str, Any]", row["definition"])
+        try:
+            under_way, lock = said["under_way"], said["lock"]
+            return cls(
+                tuple(Applied(**each) for each in said["applied"]),
+                None if under_way is None else UnderWay(**under_way),
+                None if lock is None else Lock(**lock),
+            )
+        except (KeyError, TypeError):
+            raise ConfigurationError(
+                "the ledger of migrations is malformed",
+                hint="it was written by another version of healthstore, or changed by hand",
+            ) from None
+
+    def as_row(self, version: int) -> Document:
+        """Return the row of the catalog that says this."""
+        return {
+            "id": LEDGER_ID,
+            "version": version,
+            "name": LEDGER_NAME,
+            "fingerprint": "",
+            "definition": canonical_json(asdict(self)),
+        }
