@@ -39,6 +39,7 @@ from healthstore.routing.policy import FailoverPolicy, Mock
 from healthstore.routing.report import Health
 from healthstore.schema import Schema
 from healthstore.schema.initialize import ensure_or_evolve
+from healthstore.schema.restore import restore
 from healthstore.statistics import OperationStatistics, Statistics
 from healthstore.switching import (
     Switch,
@@ -59,7 +60,6 @@ from healthstore.transfer import (
     backup,
     clear,
     migrate,
-    restore,
     verify,
 )
 from healthstore.transfer.place import file_path
@@ -473,19 +473,33 @@ class DatabaseManager:
         backend = await self._open_member(source)
         return await backup(backend, path, _collections(entities), on_event=on_event)
 
-    async def restore(
+    async def restore(  # noqa: PLR0913 - options are keywords, each with a default
         self,
         path: str | Path,
         *,
         into: str | None = None,
         entities: Iterable[type[Entity]] | None = None,
+        migrations: str | Path | None = None,
+        allow_loss: bool = False,
         on_event: Progress | None = None,
     ) -> RestoreReport:
-        """Check a backup from end to end, then load it into a member and verify it."""
+        """Check a backup from end to end, then load it into a member and verify it.
+
+        With ``migrations``, a folder, it may be of an earlier release: it is loaded as it is into
+        an empty member, which is then upgraded to the head, as by
+        :meth:`healthstore.schema.Schema.upgrade`.
+        """
         name = self.active if into is None else into
-        backend = await self.member(name)
+        backend, chosen = await self.member(name), _collections(entities)
         async with self._failover.filling(name):
-            return await restore(path, backend, _collections(entities), on_event=on_event)
+            return await restore(
+                path,
+                backend,
+                chosen,
+                migrations=migrations,
+                allow_loss=allow_loss,
+                on_event=on_event,
+            )
 
 
 def _collections(entities: Iterable[type[Entity]] | None) -> tuple[Collection, ...] | None:

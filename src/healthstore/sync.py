@@ -742,9 +742,23 @@ class DatabaseManager:
         *,
         into: str | None = None,
         entities: Iterable[type[Entity]] | None = None,
+        migrations: str | Path | None = None,
+        allow_loss: bool = False,
         on_event: Progress | None = None,
     ) -> RestoreReport:
-        """Check a backup from end to end, then load it into a member and verify it."""
+        """Check a backup from end to end, then load it into a member and verify it.
+
+        With ``migrations``, a folder, it may be of an earlier release: it is loaded as it is into
+        an empty member, which is then upgraded to the head, as by
+        :meth:`healthstore.schema.Schema.upgrade`.
+        """
         return self._portal.call(
-            self._inner.restore(path, into=into, entities=entities, on_event=on_event)
+            self._inner.restore(
+                path,
+                into=into,
+                entities=entities,
+                migrations=migrations,
+                allow_loss=allow_loss,
+                on_event=on_event,
+            )
         )

@@ -230,11 +230,25 @@ def restore(
     file: Annotated[Path, typer.Argument(help="A file that backup wrote.")],
     url: Annotated[str, typer.Argument(metavar="URL", help=URL_HELP)],
     entity: Entities = None,
+    migrations: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Migration files: a backup of an earlier release is brought to the last one.",
+        ),
+    ] = None,
+    *,
+    allow_loss: Annotated[
+        bool,
+        typer.Option("--allow-loss", help="Let migrations drop fields that hold something."),
+    ] = False,
 ) -> Job:
     """Check a backup from end to end, then load it into a store and verify it there."""
     from healthstore.cli.move import restore_store
 
-    return lambda output: restore_store(output, file, url, entity or ())
+    return lambda output: restore_store(
+        output, file, url, entity or (), migrations=migrations, allow_loss=allow_loss
+    )
 
 
 @register(app)

@@ -94,13 +94,29 @@ async def backup_store(output: Output, url: str, file: Path, names: Sequence[str
     return _finish(output, "backup", report)
 
 
-async def restore_store(output: Output, file: Path, url: str, names: Sequence[str]) -> int:
-    """Check a file and load it into a store."""
+async def restore_store(
+    output: Output,
+    file: Path,
+    url: str,
+    names: Sequence[str],
+    *,
+    migrations: Path | None,
+    allow_loss: bool,
+) -> int:
+    """Check a file and load it into a store, through migrations if a folder of them is given."""
     entities, backup = find_entities(names), there(file)  # before a new store is made for nothing
     async with DatabaseManager(members={"target": url}, policy=TRANSFER) as db:
         with progress(output) as on_event:
-            report = await db.restore(backup, entities=entities, on_event=on_event)
+            report = await db.restore(
+                backup,
+                entities=entities,
+                migrations=migrations,
+                allow_loss=allow_loss,
+                on_event=on_event,
+            )
     _moved(output, report.collections)
+    for each in report.migrated:
+        output.show(f"applied {each}")
     return _finish(output, "restore", report)
 
 

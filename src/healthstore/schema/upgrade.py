@@ -48,7 +48,7 @@ from healthstore.schema.steps import (
 from healthstore.transfer.filling import require_whole
 from healthstore.transfer.selection import catalog
 
-__all__ = ("move", "stamp")
+__all__ = ("move", "require_known", "stamp")
 
 _PAGE = 500  # documents that are changed in one unit
 _UNIT_SECONDS = 120.0
@@ -79,7 +79,7 @@ async def move(  # noqa: PLR0913 - each has a name where it is called
         chain.place(target)
     async with Ledger.locked(store, wait) as ledger:
         book = adopted(store.name, chain, ledger.book)
-        _require_known(store, chain, book)
+        require_known(store.name, chain, book)
         if book != ledger.book:
             await ledger.write(book)
         moving = _Moving(store, chain, ledger, pace, allow_loss=allow_loss)
@@ -121,8 +121,11 @@ async def stamp(store: Backend, chain: Chain, target: str | int, *, wait: float)
         await ledger.write(replace(ledger.book, applied=applied))
 
 
-def _require_known(store: Backend, chain: Chain, book: Book) -> None:
-    """Raise MigrationError unless what a store has are the first migrations of a chain."""
+def require_known(name: str, chain: Chain, book: Book, what: str = "store") -> None:
+    """Raise MigrationError unless the migrations of a store are the first ones of a chain.
+
+    ``what`` it is besides a store, such as a backup of one.
+    """
     noted: list[tuple[str, str | None]] = [(each.id, each.checksum) for each in book.applied]
     if book.under_way is not None and not book.under_way.down:
         noted.append((book.under_way.id, None))  # its file may have been mended since
@@ -131,20 +134,20 @@ def _require_known(store: Backend, chain: Chain, book: Book) -> None:
         if link is None or link.id != identity:
             known = identity in chain.ids
             raise MigrationError(
-                f"the store has the migration {identity!r} "
+                f"the {what} has the migration {identity!r} "
                 + (
                     f"at place {place + 1}, where the files have another one"
                     if known or link is not None
-                    else "and the files do not: the program is older than the store"
+                    else f"and the files do not: the program is older than the {what}"
                 ),
                 hint=f"bring the file back to {chain.folder}, or deploy the program that has it",
-                backend=store.name,
+                backend=name,
             )
         if checksum not in {None, link.checksum}:
             raise MigrationError(
                 f"the migration {identity!r} was changed after it was applied",
                 hint="put the file back as it was, and write another migration",
-                backend=store.name,
+                backend=name,
             )
 
 
