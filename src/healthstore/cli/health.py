@@ -122,6 +122,8 @@ def _show(output: Output, health: Health) -> None:
     for member in health.members:
         if member.last_error:
             output.show(f"last error of {member.name}: {member.last_error}")
+        if member.apart:
+            output.show(f"{member.name} does not stand in: {member.apart}")
     output.show(
         f"{health.mode}: reads at {health.reads or 'nobody'}, writes at "
         f"{health.writes or 'nobody'}" + (f"; {health.reason}" if health.reason else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -27,21 +28,23 @@ from healthstore.model.catalog import (
     require_same,
 )
 from healthstore.model.filling import FILLING_ID, Filling
-from healthstore.model.ops import Batch, Effect, Ensure, Ensured, Get, Op
+from healthstore.model.ops import Batch, Effect, Ensure, Ensured, Find, Get, Op
 from healthstore.model.schema import Collection
 from healthstore.model.serve import serves
+from healthstore.model.standing import Standing
 from healthstore.model.values import Document
 
 __all__ = ("CatalogLayer", "CatalogNoticeLayer")
 
 R = TypeVar("R")
 _FORM = frozenset({ConfigurationError, SchemaMismatchError})  # what a store says of another form
+_MOST = 1_000  # rows of a catalog that are compared with those of another member
 _PATIENCE = 0.1  # seconds that a check waits for the catalog; what comes later is for the next one
 
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a store: the definitions that agree, by name, and the mark last seen.
+    """What is known of a store: the definitions that agree, by name, and what was last seen.
 
     ``served`` are those that do not, and serve all the same.
     """
@@ -49,6 +52,7 @@ class _Known:
     agreed: dict[str, Collection] = field(default_factory=lambda: {CATALOG.name: CATALOG})
     served: dict[str, Served] = field(default_factory=dict[str, Served])
     filling: Filling | None = None
+    standing: Standing | None = None
 
     def forget(self) -> None:
         # Other mappings: a read that is under way may know less than whoever calls this.
@@ -178,8 +182,8 @@ class CatalogLayer(Layer):
         """Read the catalog again before the next operation."""
         self._known.forget()
 
-    async def look(self) -> Filling | None:
-        """Read again what is known; return the mark of a transfer that has not ended.
+    async def look(self) -> tuple[Filling | None, Standing | None]:
+        """Read again what is known; return the mark of a transfer that has not ended, and the rest.
 
         A read that takes long, or fails, changes nothing for now: how the member is, other
         checks tell. It is not cancelled, which could cost a connection.
@@ -187,7 +191,7 @@ class CatalogLayer(Layer):
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._renew())
         await asyncio.wait({self._looking}, timeout=_PATIENCE)
-        return self._known.filling
+        return self._known.filling, self._known.standing
 
     async def _renew(self) -> None:
         agreed, served = self._known.agreed, self._known.served
@@ -196,6 +200,8 @@ class CatalogLayer(Layer):
             rows, filling = await self._read(collections)
         except HealthstoreError:
             return
+        with suppress(HealthstoreError):  # another release's is compared by nobody
+            self._known.standing = Standing.of(await self._all())
         if self._known.agreed is not agreed:
             return  # the catalog has changed meanwhile
         self._known.filling = filling
@@ -245,6 +251,15 @@ class CatalogLayer(Layer):
                 raise error.at(entity=wanted.entity, backend=self.name) from None
         return serving
 
+    async def _all(self) -> tuple[Document, ...]:
+        """Return the catalog's rows; none if the store has no catalog."""
+        try:
+            return await self.inner.execute(Find(CATALOG, limit=_MOST))
+        except ConfigurationError as error:
+            if type(error) is not ConfigurationError or error.condition is not Condition.OK:
+                raise
+            return ()
+
     async def _read(
         self, collections: Iterable[Collection]
     ) -> tuple[Mapping[str, Document], Filling | None]:
@@ -293,7 +308,8 @@ class _CatalogProber:
     async def check(self) -> Vitals:
         """Check, and look at the catalog."""
         vitals = await self._inner.check()
-        return replace(vitals, filling=await self._layer.look())
+        filling, standing = await self._layer.look()
+        return replace(vitals, filling=filling, standing=standing)
 
     async def write(self) -> None:
         """Write."""

@@ -45,6 +45,8 @@ class Changes:
         if found.condition is not Condition.OK:
             return [f"{target} is not fit to take writes: {found.reason}"]
         active = self.roster.route.active
+        if apart := self.roster.apart(target):
+            return [f"{target} is of another release than {active}: {apart}"]
         if not force and not self.roster.serves_reads(active):
             return [f"{active} is not up: what it acknowledged may be missing (force=True)"]
         return []

@@ -56,6 +56,8 @@ def _advice(roster: Roster) -> str:
     said = [] if found is None else [part for part in (found.reason, found.remedy) if part]
     if roster.incomplete(active) is not None:
         return "; ".join(said)
+    apart = {name: why for name in roster.members if (why := roster.apart(name))}
+    said += [f"{name} does not stand in: {why}" for name, why in apart.items()]
     wait = "; ".join((*said, "repeat it when the active member is up again"))
-    others = [name for name in roster.members if name != active]
+    others = [name for name in roster.members if name != active and name not in apart]
     return f"{wait}, or switch to {' or '.join(others)}" if others else wait

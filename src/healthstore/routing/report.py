@@ -39,7 +39,8 @@ class Mode(StrEnum):
 class MemberHealth:
     """One member. ``latency`` is that of its checks in seconds, smoothed; times are in UTC.
 
-    ``last_error`` is a code and a message without any value or secret.
+    ``last_error`` is a code and a message without any value or secret; ``apart`` says why a member
+    that is well does not stand in for the active one: it is of another release.
     """
 
     name: str
@@ -54,11 +55,13 @@ class MemberHealth:
     flaps: int = 0
     pool: PoolFigures | None = None
     figures: Figures | None = None
+    apart: str = ""
 
     @property
     def status(self) -> str:
         """``connected``, ``degraded`` or ``disconnected``."""
-        return _STATUS[self.state]
+        status = _STATUS[self.state]
+        return "degraded" if self.apart and status == "connected" else status
 
 
 _STATUS: Mapping[State, str] = {
@@ -162,6 +165,7 @@ def _member(member: MemberHealth) -> dict[str, Json]:
         "last_error": member.last_error,
         "fails": member.fails,
         "flaps": member.flaps,
+        "apart": member.apart,
         "pool": None
         if pool is None
         else {

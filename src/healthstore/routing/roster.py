@@ -21,6 +21,7 @@ from healthstore.events import (
     Recovered,
 )
 from healthstore.model.ops import Origin
+from healthstore.model.standing import Standing
 from healthstore.routing.health import Checks, Finding
 from healthstore.routing.machine import (
     MOCK,
@@ -68,6 +69,8 @@ class Roster:
         self._known: dict[str, Member] = {name: Member() for name in members}
         self._since: dict[str, datetime] = dict.fromkeys(members, datetime.now(UTC))
         self._why: dict[str, Finding] = {}
+        self._standing: dict[str, Standing] = {}
+        self._apart: dict[str, str] = {}
         self._checks: dict[str, Checks] = {}
         self._waiting: dict[str, set[asyncio.Future[Finding]]] = {name: set() for name in members}
         self._filling: Counter[str] = Counter()
@@ -110,6 +113,7 @@ class Roster:
         """Know nothing about any member."""
         self._heard = False
         self._known = {name: Member() for name in self.members}
+        self._standing, self._apart = {}, {}
         active = self.route.active
         self.route = Route(active, active, active)
 
@@ -156,6 +160,9 @@ class Roster:
         before = self._known[name]
         after = observed(before, finding.condition, source, now, self.policy.probe)
         self._known[name] = after
+        if finding.standing is not None:
+            self._standing[name] = finding.standing
+            self._compare(now)
         if after.state is not before.state:
             self._why[name] = finding
             self._entered(name, before, after, finding.reason)
@@ -163,6 +170,27 @@ class Roster:
             for future in self._waiting[name]:
                 if not future.done():
                     future.set_result(finding)
+
+    def _compare(self, now: float) -> None:
+        """Find out which members are of another release than the active one, and tell it."""
+        active = self._standing.get(self.route.active)
+        if active is None:
+            return
+        before, self._apart = (
+            self._apart,
+            {
+                name: reason
+                for name, each in self._standing.items()
+                if name != self.route.active and (reason := each.against(active))
+            },
+        )
+        for name, reason in self._apart.items():
+            if before.get(name) != reason:
+                self._emit(
+                    MemberDegraded(name, self._known[name].state, f"it does not stand in: {reason}")
+                )
+        if before.keys() != self._apart.keys():
+            self._reroute(now)
 
     async def verdict(self, name: str, until: float) -> bool:
         """Wait until a check has found out whether a member is up.
@@ -223,6 +251,10 @@ class Roster:
         """Return what was found when a member ceased to serve, None while it takes writes."""
         return None if self._known[name].serves_writes else self._why.get(name)
 
+    def apart(self, name: str) -> str:
+        """Say why a member is of another release than the active one; nothing if it is not."""
+        return self._apart.get(name, "")
+
     def watches(self, name: str) -> bool:
         """Tell whether a member is checked."""
         return name in self._checks
@@ -257,6 +289,7 @@ class Roster:
             for name, member in self.members.items()
             if name in self.opened
             and not self._filling[name]
+            and name not in self._apart
             and (member.capabilities.durable or not durable)
         )
 
@@ -296,6 +329,7 @@ class Roster:
         self.members = {name: self.members[name] for name in order}
         self._known[target] = Member(State.UP, now)
         self.route = Route(target, target, target)
+        self._compare(now)
         if before.active == target and before.reads not in {None, target}:
             self._emit(FailedBack(before.reads or "", target, now - self._failed_over_at))
         if target not in self._checks:
@@ -312,6 +346,7 @@ class Roster:
         Returns the checks of the old one, which report nothing any more, to be stopped.
         """
         self.members[name] = member
+        self._standing.pop(name, None)
         self.opened.discard(name)
         if opened:
             self.opened.add(name)
@@ -340,6 +375,7 @@ class Roster:
             flaps=max(len(known.flaps) - 1, 0),
             pool=self.members[name].pool() if name in self.opened else None,
             figures=seen.figures if seen else None,
+            apart=self.apart(name),
         )
 
     def health(
