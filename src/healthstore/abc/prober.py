@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from healthstore.model.filling import Filling
-from healthstore.model.standing import Standing
+from healthstore.model.release import Release
 
 __all__ = ("Figures", "PoolFigures", "Prober", "Vitals")
 
@@ -16,14 +16,14 @@ __all__ = ("Figures", "PoolFigures", "Prober", "Vitals")
 class Vitals:
     """What one check of a member saw. ``reason`` says why it takes no writes, if it does not.
 
-    ``filling`` is the mark of a transfer into it that has not ended, ``standing`` what its catalog
+    ``filling`` is the mark of a transfer into it that has not ended, ``release`` what its catalog
     says of definitions and migrations; None if that was not looked at.
     """
 
     writable: bool = True
     reason: str = ""
     filling: Filling | None = None
-    standing: Standing | None = None
+    release: Release | None = None
 
 
 @dataclass(frozen=True, slots=True)

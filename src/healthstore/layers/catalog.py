@@ -29,9 +29,9 @@ from healthstore.model.catalog import (
 )
 from healthstore.model.filling import FILLING_ID, Filling
 from healthstore.model.ops import Batch, Effect, Ensure, Ensured, Find, Get, Op
+from healthstore.model.release import Release
 from healthstore.model.schema import Collection
 from healthstore.model.serve import serves
-from healthstore.model.standing import Standing
 from healthstore.model.values import Document
 
 __all__ = ("CatalogLayer", "CatalogNoticeLayer")
@@ -52,7 +52,7 @@ class _Known:
     agreed: dict[str, Collection] = field(default_factory=lambda: {CATALOG.name: CATALOG})
     served: dict[str, Served] = field(default_factory=dict[str, Served])
     filling: Filling | None = None
-    standing: Standing | None = None
+    release: Release | None = None
 
     def forget(self) -> None:
         # Other mappings: a read that is under way may know less than whoever calls this.
@@ -182,7 +182,7 @@ class CatalogLayer(Layer):
         """Read the catalog again before the next operation."""
         self._known.forget()
 
-    async def look(self) -> tuple[Filling | None, Standing | None]:
+    async def look(self) -> tuple[Filling | None, Release | None]:
         """Read again what is known; return the mark of a transfer that has not ended, and the rest.
 
         A read that takes long, or fails, changes nothing for now: how the member is, other
@@ -191,7 +191,7 @@ class CatalogLayer(Layer):
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._renew())
         await asyncio.wait({self._looking}, timeout=_PATIENCE)
-        return self._known.filling, self._known.standing
+        return self._known.filling, self._known.release
 
     async def _renew(self) -> None:
         agreed, served = self._known.agreed, self._known.served
@@ -201,7 +201,7 @@ class CatalogLayer(Layer):
         except HealthstoreError:
             return
         with suppress(HealthstoreError):  # another release's is compared by nobody
-            self._known.standing = Standing.of(await self._all())
+            self._known.release = Release.of(await self._all())
         if self._known.agreed is not agreed:
             return  # the catalog has changed meanwhile
         self._known.filling = filling
@@ -308,8 +308,8 @@ class _CatalogProber:
     async def check(self) -> Vitals:
         """Check, and look at the catalog."""
         vitals = await self._inner.check()
-        filling, standing = await self._layer.look()
-        return replace(vitals, filling=filling, standing=standing)
+        filling, release = await self._layer.look()
+        return replace(vitals, filling=filling, release=release)
 
     async def write(self) -> None:
         """Write."""

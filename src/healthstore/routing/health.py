@@ -18,7 +18,7 @@ from healthstore.errors import (
     HealthstoreError,
     UnavailableError,
 )
-from healthstore.model.standing import Standing
+from healthstore.model.release import Release
 from healthstore.routing.patience import patiently
 from healthstore.routing.policy import Probe
 
@@ -35,14 +35,14 @@ class Finding:
     """The result of one check, which ``began`` at a time of the loop's clock.
 
     ``reason`` carries no value and no secret; ``remedy`` says what to do, where that is known;
-    ``standing`` is what the member's catalog says, if the check has looked at it.
+    ``release`` is what the member's catalog says, if the check has looked at it.
     """
 
     condition: Condition
     reason: str = ""
     began: float = 0.0
     remedy: str = ""
-    standing: Standing | None = None
+    release: Release | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +229,9 @@ def _finding(vitals: Vitals) -> Finding:
     if vitals.filling is not None:
         return Finding(Condition.INCOMPLETE, str(vitals.filling), remedy=vitals.filling.remedy)
     if vitals.writable:
-        return Finding(Condition.OK, standing=vitals.standing)
+        return Finding(Condition.OK, release=vitals.release)
     reason = vitals.reason or "it accepts no writes"
-    return Finding(Condition.READ_ONLY, reason, standing=vitals.standing)
+    return Finding(Condition.READ_ONLY, reason, release=vitals.release)
 
 
 def _finding_of(error: HealthstoreError) -> Finding:

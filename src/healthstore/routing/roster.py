@@ -21,7 +21,7 @@ from healthstore.events import (
     Recovered,
 )
 from healthstore.model.ops import Origin
-from healthstore.model.standing import Standing
+from healthstore.model.release import Release
 from healthstore.routing.health import Checks, Finding
 from healthstore.routing.machine import (
     MOCK,
@@ -69,7 +69,7 @@ class Roster:
         self._known: dict[str, Member] = {name: Member() for name in members}
         self._since: dict[str, datetime] = dict.fromkeys(members, datetime.now(UTC))
         self._why: dict[str, Finding] = {}
-        self._standing: dict[str, Standing] = {}
+        self._releases: dict[str, Release] = {}
         self._apart: dict[str, str] = {}
         self._checks: dict[str, Checks] = {}
         self._waiting: dict[str, set[asyncio.Future[Finding]]] = {name: set() for name in members}
@@ -113,7 +113,7 @@ class Roster:
         """Know nothing about any member."""
         self._heard = False
         self._known = {name: Member() for name in self.members}
-        self._standing, self._apart = {}, {}
+        self._releases, self._apart = {}, {}
         active = self.route.active
         self.route = Route(active, active, active)
 
@@ -160,8 +160,8 @@ class Roster:
         before = self._known[name]
         after = observed(before, finding.condition, source, now, self.policy.probe)
         self._known[name] = after
-        if finding.standing is not None:
-            self._standing[name] = finding.standing
+        if finding.release is not None:
+            self._releases[name] = finding.release
             self._compare(now)
         if after.state is not before.state:
             self._why[name] = finding
@@ -173,14 +173,14 @@ class Roster:
 
     def _compare(self, now: float) -> None:
         """Find out which members are of another release than the active one, and tell it."""
-        active = self._standing.get(self.route.active)
+        active = self._releases.get(self.route.active)
         if active is None:
             return
         before, self._apart = (
             self._apart,
             {
                 name: reason
-                for name, each in self._standing.items()
+                for name, each in self._releases.items()
                 if name != self.route.active and (reason := each.against(active))
             },
         )
@@ -346,7 +346,7 @@ class Roster:
         Returns the checks of the old one, which report nothing any more, to be stopped.
         """
         self.members[name] = member
-        self._standing.pop(name, None)
+        self._releases.pop(name, None)
         self.opened.discard(name)
         if opened:
             self.opened.add(name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
@@ -21,6 +22,7 @@ from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.adapters.sql.postgres.dialect import POSTGRESQL
 from healthstore.adapters.sql.postgres.driver import dial
 from healthstore.adapters.sql.postgres.joint import joint_update
+from healthstore.adapters.sql.session import Lent
 from healthstore.errors import ConfigurationError
 from healthstore.model.ops import Delete, Get, Insert, Patch, Patches
 from healthstore.model.values import Document
@@ -93,6 +95,13 @@ class PostgresAdapter(SqlAdapter):
     async def dial(self) -> Connection:
         """Open a connection in UTC, with deadlines that the server keeps too."""
         return await dial(self._url, self._tls, self._options)
+
+    @asynccontextmanager
+    async def _changing(self, lent: Lent) -> AsyncGenerator[SqlSession, None]:
+        async with super()._changing(lent) as session:
+            yield session
+        # What they have prepared may be of the definition before: in a unit that is a conflict.
+        await self.writers.drop_idle()
 
     async def delete(self, session: SqlSession, op: Delete) -> tuple[bool, ...]:
         """Delete by one statement, which tells of several ids which were there.

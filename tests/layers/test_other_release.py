@@ -18,8 +18,8 @@ from healthstore.events import MemberDegraded
 from healthstore.model.catalog import to_document
 from healthstore.model.definition import Field
 from healthstore.model.ledger import Applied, Book, UnderWay
+from healthstore.model.release import Release
 from healthstore.model.schema import Collection
-from healthstore.model.standing import Standing
 from healthstore.model.values import FieldType, Kind
 from healthstore.routing.machine import State
 from healthstore.routing.policy import FailoverMode, FailoverPolicy, Probe
@@ -176,26 +176,26 @@ OTHER = replace(NOTES, name="others")
 ONE = Applied("0001_a", "x", "2026-01-01T00:00:00.000+00:00")
 
 
-def standing(*collections: Collection, book: Book | None = None) -> Standing:
-    """Return the standing of a store with these collections."""
+def release(*collections: Collection, book: Book | None = None) -> Release:
+    """Return the release of a store with these collections."""
     ledger = [] if book is None else [book.as_row(1)]
-    return Standing.of([*map(to_document, collections), *ledger])
+    return Release.of([*map(to_document, collections), *ledger])
 
 
 @pytest.mark.parametrize(
     ("store", "active", "apart"),
     [
-        (standing(), standing(NOTES), ""),
-        (standing(NOTES), standing(NOTES, OTHER), ""),
-        (standing(LONGER), standing(NOTES), "its definition of notes"),
-        (standing(NOTES), standing(NOTES, book=Book((ONE,))), ""),
-        (standing(NOTES, book=Book((replace(ONE, at=""),))), standing(book=Book((ONE,))), ""),
-        (standing(book=Book((replace(ONE, checksum="y"),))), standing(book=Book((ONE,))), "up to"),
-        (standing(book=Book((), UnderWay("0001_a", "x", down=False))), standing(), "under way"),
-        (standing(), standing(book=Book((), UnderWay("0001_a", "x", down=False))), ""),
+        (release(), release(NOTES), ""),
+        (release(NOTES), release(NOTES, OTHER), ""),
+        (release(LONGER), release(NOTES), "its definition of notes"),
+        (release(NOTES), release(NOTES, book=Book((ONE,))), ""),
+        (release(NOTES, book=Book((replace(ONE, at=""),))), release(book=Book((ONE,))), ""),
+        (release(book=Book((replace(ONE, checksum="y"),))), release(book=Book((ONE,))), "up to"),
+        (release(book=Book((), UnderWay("0001_a", "x", down=False))), release(), "under way"),
+        (release(), release(book=Book((), UnderWay("0001_a", "x", down=False))), ""),
     ],
 )
-def test_what_sets_a_store_apart(store: Standing, active: Standing, apart: str) -> None:
+def test_what_sets_a_store_apart(store: Release, active: Release, apart: str) -> None:
     """Other definitions of one collection, other migrations, one under way; not what only one has."""
     said = store.against(active)
     assert apart in said
@@ -205,6 +205,6 @@ def test_what_sets_a_store_apart(store: Standing, active: Standing, apart: str) 
 def test_a_definition_that_another_release_spelled_otherwise_is_the_same() -> None:
     """The fingerprint is looked at first, and the definition where it differs."""
     row = {**to_document(NOTES), "fingerprint": "of another release"}
-    assert not Standing.of([row]).against(standing(NOTES))
+    assert not Release.of([row]).against(release(NOTES))
     broken = {**row, "definition": {}}
-    assert "definition of notes" in Standing.of([broken]).against(standing(NOTES))
+    assert "definition of notes" in Release.of([broken]).against(release(NOTES))

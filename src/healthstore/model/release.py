@@ -12,11 +12,11 @@ from healthstore.model.filling import is_mark
 from healthstore.model.ledger import LEDGER_NAME, Book
 from healthstore.model.values import Document
 
-__all__ = ("Standing",)
+__all__ = ("Release",)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Release:
     """What a store's catalog says: the rows of its collections, by name, and its ledger."""
 
     rows: Mapping[str, Document]
@@ -30,7 +30,7 @@ class Standing:
         collections = {name: each for name, each in named.items() if not is_mark(name)}
         return cls(collections, Book() if ledger is None else Book.of(ledger))
 
-    def against(self, active: Standing) -> str:
+    def against(self, active: Release) -> str:
         """Say why a store cannot stand in for an active one; nothing if it can.
 
         A collection that only one of the two has is no reason: who asks for it is told. Nor is a
