@@ -196,3 +196,38 @@ def test_a_look_at_an_empty_store_changes_nothing(run: Run, folder: Path) -> Non
     names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     connection.close()
     assert names == [("other",)]
+
+
+def test_a_backup_of_an_earlier_release_is_restored_through_migrations(
+    run: Run, folder: Path
+) -> None:
+    """The migrations that it lacks are named; loss wants the word, and without any it is as it was."""
+    files = folder / "migrations"
+    files.mkdir()
+    (files / "0001_walks.py").write_text(
+        "from healthstore.schema import *\n"
+        "migration = Migration(operations=[CreateCollection(collection('walks', {\n"
+        "    'place': Text(9), 'steps': Integer(nullable=True)}))])\n",
+        "utf-8",
+    )
+    assert run("schema", "upgrade", "--url", ONE).code == Exit.OK
+    key = "x'00000000000040008000000000000001'"
+    change("one.db", f"INSERT INTO walks (id, version, place, steps) VALUES ({key}, 1, 'a', 5)")
+    assert run("backup", ONE, "b.json").code == Exit.OK
+    (files / "0002_no_steps.py").write_text(
+        "from healthstore.schema import *\n"
+        "migration = Migration(after='0001_walks', operations=[DropField('walks', 'steps')])\n",
+        "utf-8",
+    )
+    refused = run("restore", "b.json", TWO, "--migrations", "migrations")
+    assert refused.code != Exit.OK
+    assert "--allow-loss" in refused.err
+    ended = run("restore", "b.json", THREE, "--migrations", "migrations", "--allow-loss", "--json")
+    assert (ended.code, ended.data["rows"]) == (Exit.OK, 1)
+    assert ended.data["migrated"] == ["0002_no_steps"]
+    told = run(
+        "restore", "b.json", "sqlite:///four.db", "--migrations", "migrations", "--allow-loss"
+    )
+    assert "applied 0002_no_steps" in told.out
+    assert run("restore", "b.json", "sqlite:///five.db").code == Exit.OK
+    assert "0001_walks" in run("schema", "current", "--url", "sqlite:///five.db").out
