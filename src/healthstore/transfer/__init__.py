@@ -24,7 +24,7 @@ from healthstore.transfer.progress import (
     TransferEvent,
     Verified,
 )
-from healthstore.transfer.restore import RestoreReport, restore
+from healthstore.transfer.restore import Place, RestoreReport, restore
 from healthstore.transfer.snapshot import Consistency
 from healthstore.transfer.verify import VerificationReport, verify
 from healthstore.transfer.walk import Moved
@@ -46,6 +46,7 @@ __all__ = (
     "Mismatch",
     "Moved",
     "PageMoved",
+    "Place",
     "Planned",
     "Progress",
     "RestoreReport",

@@ -120,7 +120,7 @@ def header_line(header: Header) -> bytes:
         "token": None,
         "consistency": header.consistency,
     }
-    described = {
+    described: dict[str, object] = {
         "backup_id": header.backup_id,
         "created_at": header.created_at.isoformat(timespec="microseconds")[:26] + "Z",
         "tool_version": header.tool_version,

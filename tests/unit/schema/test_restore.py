@@ -32,6 +32,7 @@ from healthstore.errors import (
 from healthstore.model.catalog import CATALOG
 from healthstore.model.ledger import LEDGER_ID, Applied, UnderWay
 from healthstore.model.ops import CountDocuments, Delete, Effect, Insert, Op
+from healthstore.model.values import Document
 from healthstore.schema.ledger import Ledger
 from healthstore.testing.faults import Faults
 from healthstore.transfer import Consistency, PageMoved, Stage, backup, migrate, restore
@@ -68,9 +69,9 @@ async def add(db: DatabaseManager, *names: str) -> None:
     store = await db.member("source")
     known = await catalog(store)
     for number, name in enumerate(names, 1):
-        key = {"id": UUID(int=number), "version": 1}
-        patient = {**key, "name": name, "code": None, "visits": number}
-        note = {**key, "patient": UUID(int=number), "text": "x"}
+        key: Document = {"id": UUID(int=number), "version": 1}
+        patient: Document = {**key, "name": name, "code": None, "visits": number}
+        note: Document = {**key, "patient": UUID(int=number), "text": "x"}
         await store.execute(Insert(known["patients"], (patient,)))
         await store.execute(Insert(known["notes"], (note,)))
 
@@ -422,7 +423,8 @@ class Migrating(Layer):
 
     async def execute(self, op: Op[R]) -> R:
         """Run an operation; before documents are counted, a migration begins."""
-        if isinstance(op, CountDocuments):
+        counts: object = op
+        if isinstance(counts, CountDocuments):
             await self._begin()
         return await self.inner.execute(op)
 
