@@ -25,6 +25,7 @@ from healthstore.routing.machine import State
 from healthstore.routing.policy import FailoverMode, FailoverPolicy, Probe
 
 QUICK = Probe(interval=0.05, fast_interval=0.02, connect_timeout=0.5, query_timeout=0.5)
+SLOW = Probe(interval=60, fast_interval=60)
 FIRST = """
 from healthstore.schema import *
 migration = Migration(operations=[CreateCollection(collection('notes', {
@@ -61,20 +62,24 @@ def folder(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def members(folder: Path, *names: str) -> AsyncGenerator[DatabaseManager]:
+async def members(
+    folder: Path, *names: str, probe: Probe = QUICK
+) -> AsyncGenerator[DatabaseManager]:
     """Lend a manager of SQLite members."""
     urls = {name: f"sqlite:///{folder / name}.db" for name in names}
-    policy = FailoverPolicy(mode=FailoverMode.STANDBY_READONLY, probe=QUICK)
+    policy = FailoverPolicy(mode=FailoverMode.STANDBY_READONLY, probe=probe)
     async with DatabaseManager(members=urls, policy=policy) as db:
         yield db
 
 
-async def until(db: DatabaseManager, name: str, *, apart: bool) -> str:
-    """Wait until a member is of another release than the active one, or of the same; say why."""
+async def until(db: DatabaseManager, name: str, said: str) -> str:
+    """Wait until a member is said to be of another release, in these words; "" is of the same."""
     async with asyncio.timeout(10):
-        while bool((found := (await db.health()).member(name)).apart) is not apart:  # noqa: ASYNC110 - no event
+        while True:
+            found = (await db.health()).member(name).apart
+            if said in found and bool(said) is bool(found):
+                return found
             await asyncio.sleep(0.01)
-    return found.apart
 
 
 async def lose(db: DatabaseManager, tmp_path: Path, name: str) -> None:
@@ -96,9 +101,8 @@ async def test_a_standby_with_other_definitions_does_not_stand_in(
             await db.schema.upgrade(1, folder, member=name)
         await db.schema.upgrade(2, folder)
         await db.schema.upgrade(2, folder, member="new")
-        said = await until(db, "old", apart=True)
-        await until(db, "new", apart=False)
-        assert "its definition of notes is another one" in said
+        said = await until(db, "old", "its definition of notes is another one")
+        await until(db, "new", "")
         told = [each.reason for each in degraded if each.backend == "old"]
         assert told[-1] == f"it does not stand in: {said}"
         health = await db.health()
@@ -117,7 +121,7 @@ async def test_nobody_serves_rather_than_another_release(tmp_path: Path, folder:
         for name in db.members:
             await db.schema.upgrade(1, folder, member=name)
         await db.schema.upgrade(2, folder)
-        await until(db, "standby", apart=True)
+        await until(db, "standby", "its definition of notes")
         await lose(db, tmp_path, "primary")
         with pytest.raises(UnavailableError, match="no member serves reads") as error:
             await db.repository(Note).count()
@@ -125,7 +129,7 @@ async def test_nobody_serves_rather_than_another_release(tmp_path: Path, folder:
         with pytest.raises(UnavailableError, match="standby is of another release than primary"):
             await db.switch("standby", force=True)
         await db.schema.upgrade(2, folder, member="standby")
-        await until(db, "standby", apart=False)
+        await until(db, "standby", "")
         assert await db.repository(Note).count() == 0
         assert db.reads == "standby"
         assert (await db.switch("standby", force=True)).possible
@@ -138,9 +142,9 @@ async def test_a_standby_upgraded_first_does_not_stand_in_either(
     async with members(tmp_path, "primary", "standby") as db:
         for name in db.members:
             await db.schema.upgrade(2, folder, member=name)
-        await until(db, "standby", apart=False)
+        await until(db, "standby", "")
         await db.schema.upgrade(3, folder, member="standby")
-        said = await until(db, "standby", apart=True)
+        said = await until(db, "standby", "it has the migrations up to")
         assert (
             said == "it has the migrations up to '0003_shout', the active member up to '0002_mood'"
         )
@@ -148,8 +152,19 @@ async def test_a_standby_upgraded_first_does_not_stand_in_either(
         assert not report.possible
         assert said in report.reasons[0]
         await db.schema.upgrade(3, folder)
-        await until(db, "standby", apart=False)
+        await until(db, "standby", "")
         await db.switch("standby")
+
+
+async def test_a_switch_looks_at_the_active_member_again(tmp_path: Path, folder: Path) -> None:
+    """Members that were upgraded one after the other can be switched at once."""
+    async with members(tmp_path, "primary", "standby", probe=SLOW) as db:
+        for name in db.members:
+            await db.schema.upgrade(2, folder, member=name)
+        await db.health(probe=True)
+        for name in db.members:
+            await db.schema.upgrade(3, folder, member=name)
+        assert (await db.switch("standby")).possible
 
 
 async def test_after_a_switch_members_are_compared_with_the_new_active_one(
@@ -159,12 +174,10 @@ async def test_after_a_switch_members_are_compared_with_the_new_active_one(
     async with members(tmp_path, "primary", "standby") as db:
         for name in db.members:
             await db.schema.upgrade(2, folder, member=name)
-        await until(db, "standby", apart=False)
+        await until(db, "standby", "")
         await db.switch("standby")
         await db.schema.upgrade(3, folder, member="standby")
-        assert "up to '0002_mood', the active member up to" in await until(
-            db, "primary", apart=True
-        )
+        await until(db, "primary", "up to '0002_mood', the active member up to '0003_shout'")
         assert not (await db.health()).member("standby").apart
 
 

@@ -45,6 +45,9 @@ class Changes:
         if found.condition is not Condition.OK:
             return [f"{target} is not fit to take writes: {found.reason}"]
         active = self.roster.route.active
+        if self.roster.apart(target):
+            await self.roster.check(active)  # it may have been changed since it was looked at
+            self.require_open()  # still open
         if apart := self.roster.apart(target):
             return [f"{target} is of another release than {active}: {apart}"]
         if not force and not self.roster.serves_reads(active):

@@ -19,6 +19,7 @@ from healthstore.schema.files import HEAD, Chain, read_chain
 from healthstore.schema.ledger import now
 from healthstore.schema.upgrade import move, require_known
 from healthstore.transfer import Progress, RestoreReport
+from healthstore.transfer.ledger import require_same_migrations
 from healthstore.transfer.selection import Collections, catalog
 
 __all__ = ("restore",)
@@ -65,6 +66,7 @@ async def restore(  # noqa: PLR0913 - options are keywords, each with a default
     ) -> tuple[Applied, ...]:
         known = {each.name: each for each in stated}
         found = _stated(chain, known, applied) if applied else _found(chain, known)
+        await require_same_migrations(target, found)
         await _require_free(target, chain, known)
         return found
 
