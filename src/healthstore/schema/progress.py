@@ -11,10 +11,10 @@ from uuid import UUID
 
 from healthstore.abc.backend import Backend
 from healthstore.events import Event
+from healthstore.model.ledger import UnderWay
 from healthstore.model.ops import CountDocuments
 from healthstore.model.query import Operator, Test
 from healthstore.model.schema import Collection
-from healthstore.schema.ledger import UnderWay
 from healthstore.transfer.progress import told
 
 __all__ = ("Pace", "PageTransformed", "Pages")

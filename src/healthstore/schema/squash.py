@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from healthstore.errors import MigrationError
 from healthstore.model.change import Change, DropCollection, changes
 from healthstore.model.definition import Field
+from healthstore.model.ledger import Applied, Book
 from healthstore.model.schema import Collection, parents_first
 from healthstore.schema.files import Chain, Link
-from healthstore.schema.ledger import Applied, Book
 from healthstore.schema.steps import Alteration, Creation, Removal, Renaming, Rewriting
 
 __all__ = ("Squashed", "adopted", "squashed")
