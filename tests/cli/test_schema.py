@@ -142,6 +142,8 @@ def test_files_are_written_from_entities_and_lead_a_store_to_them(
     again = revised("schema", "revise", "-m", "again", "--entity", "ward")
     assert (again.code, "nothing is to be written" in again.out) == (Exit.OK, True)
     other = f"sqlite:///{folder}/other.db"
+    wrong = revised("schema", "upgrade", "--url", other, "--dir", "migratoins")
+    assert "There is no migration in migratoins." in wrong.out
     up = revised("schema", "upgrade", "--url", other)
     assert (up.code, up.out) == (
         Exit.OK,

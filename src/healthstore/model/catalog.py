@@ -48,8 +48,8 @@ __all__ = (
 
 DIFFERENCE_HINT = (
     "db.schema.plan() and healthstore schema diff show each change and its effect; "
-    "db.schema.evolve() applies additive ones; for others move the data to a new database, "
-    "or change the entity back; a revision of Alembic ends with healthstore.alembic.stamp()"
+    "db.schema.evolve() applies additive ones, migration files the others (healthstore schema "
+    "revise, upgrade); a revision of Alembic ends with healthstore.alembic.stamp()"
 )
 _ALTERING = "altering"
 _RENAMING = "renaming"

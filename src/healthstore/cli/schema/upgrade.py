@@ -21,6 +21,8 @@ async def upgrade_store(
             done = await db.schema.upgrade(
                 target, folder, allow_loss=allow_loss, pause=pause, on_event=on_event
             )
+        if not done and not await db.schema.history(folder):
+            output.show(_none(folder))
         return _told(output, "upgrade", done, await db.schema.current(), "applied")
 
 
@@ -65,7 +67,7 @@ async def tell_history(output: Output, store: Store, folder: Path) -> int:
         rows = [(each, at or "not applied") for each, at in times.items()]
         output.table(("migration", "applied"), rows)
     else:
-        output.show(f"There is no migration in {folder}.")
+        output.show(_none(folder))
     output.result(
         {
             "ok": True,
@@ -82,6 +84,10 @@ async def stamp_store(output: Output, store: Store, target: str, folder: Path) -
     async with store.manager() as db:
         await db.schema.stamp(target, folder)
         return _told(output, "stamp", (), await db.schema.current(), "")
+
+
+def _none(folder: Path) -> str:
+    return f"There is no migration in {folder}."
 
 
 def _told(
