@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from typing import cast
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TypeVar, cast
 from uuid import UUID
 
 from healthstore.abc.backend import Executor
@@ -16,6 +16,7 @@ from healthstore.model.values import Document
 
 __all__ = ("Documents",)
 
+T = TypeVar("T")
 _PAGE = 500
 
 
@@ -54,8 +55,8 @@ class Documents:
         known = self._known(collection)
         given: Document = {each.name: each.default for each in known.fields}
         made = [{**given, "id": uuid7(), "version": 1, **row} for row in rows]
-        if made:
-            await self._unit.execute(Insert(known, tuple(made)))
+        for part in self._parts(made):
+            await self._unit.execute(Insert(known, tuple(part)))
         return [cast(UUID, each["id"]) for each in made]
 
     async def replace(self, collection: str, *rows: Document) -> None:
@@ -63,31 +64,37 @@ class Documents:
 
         Raises StaleVersionError if one has been changed since, NotFoundError if it is gone.
         """
-        if not rows:
-            return
         known = self._known(collection)
-        versions = tuple(cast(int, each["version"]) for each in rows)
-        raised = tuple(
-            {**each, "version": version + 1} for each, version in zip(rows, versions, strict=True)
-        )
-        done = await self._unit.execute(Replace(known, raised, versions))
-        if not all(done):
-            raise NotFoundError(
-                "a document that is to be replaced is not there",
-                hint="replace what rows() gave, or add it",
-                entity=known.entity,
+        for part in self._parts(rows):
+            versions = tuple(cast(int, each["version"]) for each in part)
+            raised = tuple(
+                {**each, "version": version + 1}
+                for each, version in zip(part, versions, strict=True)
             )
+            done = await self._unit.execute(Replace(known, raised, versions))
+            if not all(done):
+                raise NotFoundError(
+                    "a document that is to be replaced is not there",
+                    hint="replace what rows() gave, or add it",
+                    entity=known.entity,
+                )
 
     async def delete(self, collection: str, *ids: UUID) -> int:
         """Remove documents by id, with what refers to them as it says; return how many there were."""
-        if not ids:
-            return 0
-        return sum(await self._unit.execute(Delete(self._known(collection), ids)))
+        known = self._known(collection)
+        done = [await self._unit.execute(Delete(known, tuple(part))) for part in self._parts(ids)]
+        return sum(map(sum, done))
 
     async def get(self, collection: str, identity: UUID) -> Document | None:
         """Return the document of an id, or None."""
         (found,) = await self._unit.execute(Get(self._known(collection), (identity,)))
         return found
+
+    def _parts(self, items: Sequence[T]) -> list[Sequence[T]]:
+        """Return what is written at once: all of it, or one by one without transactions."""
+        if self._unit.capabilities.transactions:
+            return [items] if items else []
+        return [[each] for each in items]
 
     def _known(self, name: str) -> Collection:
         found = self._state.get(name)

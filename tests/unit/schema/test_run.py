@@ -179,7 +179,8 @@ async def test_a_store_without_transactions_wants_the_word(tmp_path: Path) -> No
     text = dedent("""
         from healthstore.schema import *
         async def up(documents):
-            await documents.add("patients", {"name": "Ann"})
+            ann, bob = await documents.add("patients", {"name": "Ann"}, {"name": "Bob"})
+            await documents.delete("patients", bob, bob)
         migration = Migration(after="0001_patients", operations=[Run(up)])
     """)
     (folder / "0002_wards.py").write_text(text, "utf-8")

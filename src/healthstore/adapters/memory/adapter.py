@@ -13,7 +13,7 @@ from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
 from healthstore.abc.options import common_options
 from healthstore.abc.unit import Phase, read_only_unit
 from healthstore.abc.url import BackendURL
-from healthstore.adapters.memory.table import Table, packed, unpacked
+from healthstore.adapters.memory.table import Table, packed
 from healthstore.errors import (
     BackendError,
     ConfigurationError,
@@ -306,7 +306,9 @@ class MemoryAdapter(Adapter[_Session]):
 
     async def get(self, session: _Session, op: Get) -> tuple[Document | None, ...]:
         """Return copies of documents by id."""
-        return tuple(map(session.table(op.collection).get, op.ids))
+        table = session.table(op.collection)
+        read, rows = table.reader(op.collection), map(table.rows.get, op.ids)
+        return tuple([None if each is None else read(each) for each in rows])
 
     async def find(self, session: _Session, op: Find) -> tuple[Document, ...]:
         """Return copies of the documents that satisfy a filter, in order."""
@@ -318,7 +320,7 @@ class MemoryAdapter(Adapter[_Session]):
             found = list(islice(filter(holds, rows), op.limit))
         else:
             found = evaluate.sort_documents(filter(holds, table.rows.values()), op.order)
-        return tuple(unpacked(table.collection, each) for each in found[: op.limit])
+        return tuple(map(table.reader(op.collection), found[: op.limit]))
 
     async def count(self, session: _Session, op: CountDocuments) -> int:
         """Count the documents that satisfy a filter."""

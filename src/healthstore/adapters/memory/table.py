@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from operator import attrgetter
 from typing import cast
@@ -44,6 +45,18 @@ class Table:
         """Return a copy of a document."""
         row = self.rows.get(identity)
         return None if row is None else unpacked(self.collection, row)
+
+    def reader(self, known: Collection) -> Callable[[Document], Document]:
+        """Return what makes of a document that is kept a copy, with the fields in known order."""
+        if known is self.collection:
+            return partial(unpacked, known)
+        names = known.names
+
+        def read(row: Document) -> Document:
+            document = unpacked(known, row)
+            return {name: document[name] for name in names}
+
+        return read
 
     def copy(self) -> Table:
         """Return a table that can be changed without this one; sets of children are shared."""
