@@ -86,6 +86,27 @@ def test_what_changed_is_shown_with_its_effect_and_the_rows(released: Run) -> No
     assert released("schema", "show", ONE).out.count("ward") == 1
 
 
+def test_what_it_would_run_is_shown_when_asked_for(released: Run) -> None:
+    """Each change's statements, and whether the table is copied; without --sql no constant is told."""
+    arguments = ("schema", "diff", ONE, "--entity", "ward2")
+    ended = released(*arguments, "--sql", "--json")
+    changes = [(each["change"].partition(":")[0], each) for each in ended.data["operations"]]
+    rewriting = [name for name, each in changes if each["rewrites"]]
+    assert rewriting == [
+        "drop the field ward",
+        "add the field insurer",
+        "add the unique key (name)",
+        "add the check ranked",
+    ]
+    told = {name: each["statements"] for name, each in changes}
+    assert told["change the field name"] == []  # a text is a text
+    (added,) = told["add the field rank"]
+    assert added == 'ALTER TABLE "patients" ADD COLUMN "rank" INTEGER DEFAULT 4711 NOT NULL'
+    assert f"{added};" in released(*arguments, "--sql").out
+    assert "ADD COLUMN" not in released(*arguments).out
+    assert "statements" not in released(*arguments, "--json").data["operations"][0]
+
+
 def test_equal_definitions_end_with_0(released: Run) -> None:
     """An entity that the store was made for needs nothing; beside it there may be others."""
     ended = released("schema", "diff", "--url", ONE, "--entity", "ward:Patient")

@@ -52,6 +52,8 @@ from healthstore.model.ops import (
     Drop,
     Effect,
     Ensure,
+    Explain,
+    Explained,
     Find,
     Get,
     Group,
@@ -266,6 +268,14 @@ class Adapter(ABC, Generic[S]):
             entity=collection.entity,
         )
 
+    def explain(self, change: Ensure | Alter | Rename | Drop) -> Explained:
+        """Return how a change would be made, without any I/O, also while it is closed.
+
+        Here it is none of statements.
+        """
+        del change
+        return Explained()
+
     # --- the backend -----------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -396,6 +406,10 @@ class Adapter(ABC, Generic[S]):
             translated.add_note(f"caused by {place_of(error)}")
         return translated.at(backend=self.name, entity=collection.entity if collection else None)
 
+    async def _explain(self, session: S, op: Explain) -> Explained:
+        del session
+        return self.explain(op.change)
+
     async def _run_batch(self, session: S, op: Batch) -> tuple[Any, ...]:
         operations: tuple[Op[Any], ...] = op.operations
         return tuple([await self.run_part(session, each, Phase.STEP) for each in operations])
@@ -414,6 +428,7 @@ class Adapter(ABC, Generic[S]):
         Alter: definitions.alter,
         Rename: definitions.rename,
         Drop: definitions.drop,
+        Explain: lambda self, session, op: self._explain(session, op),
         Batch: lambda self, session, op: self._run_batch(session, op),
         Get: lambda self, session, op: self.get(session, op),
         Insert: lambda self, session, op: self.insert(session, op),

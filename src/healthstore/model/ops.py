@@ -10,7 +10,7 @@ guard layer sees to it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 from uuid import UUID
@@ -32,6 +32,8 @@ __all__ = (
     "Effect",
     "Ensure",
     "Ensured",
+    "Explain",
+    "Explained",
     "Find",
     "Found",
     "Function",
@@ -147,6 +149,33 @@ class Drop(Op[bool]):
 
     effect = Effect.ADMIN
     collection: Collection
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """How a store would make a change of its definitions."""
+
+    statements: tuple[str, ...] = ()
+    """What it would run, in order, without the catalog's part; none where nothing is run.
+
+    The constants of defaults and checks stand in them: they are for who makes the change, and
+    no log has them. No document's value does.
+    """
+    rewrites: bool = False
+    """Whether every row is written again: the table is copied, or each document changed."""
+    around: tuple[tuple[str, ...], tuple[str, ...]] = field(default=((), ()))
+    """What is to run before and after the statements, where they are run by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explain(Op[Explained]):
+    """Return how the store would make a change; nothing is changed, and no document is read.
+
+    What is stored is taken to be as the change's definitions say.
+    """
+
+    effect = Effect.READ
+    change: Ensure | Alter | Rename | Drop
 
 
 @dataclass(frozen=True, slots=True)

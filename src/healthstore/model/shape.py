@@ -17,6 +17,7 @@ from healthstore.model.ops import (
     Delete,
     Drop,
     Ensure,
+    Explain,
     Find,
     Get,
     Insert,
@@ -82,6 +83,11 @@ def _alter(op: Alter) -> _Pieces:
 
 def _rename(op: Rename) -> _Pieces:
     yield f"rename {op.before.name}"
+
+
+def _explain(op: Explain) -> _Pieces:
+    yield "explain "
+    yield from _pieces(op.change)
 
 
 def _drop(op: Drop) -> _Pieces:
@@ -161,6 +167,7 @@ _WRITERS: Mapping[type[Op[Any]], Callable[[Any], _Pieces]] = {
     Delete: _delete,
     Drop: _drop,
     Ensure: _ensure,
+    Explain: _explain,
     Find: _find,
     Get: _get,
     Insert: _insert,

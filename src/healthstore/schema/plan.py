@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from healthstore.abc.backend import Backend
-from healthstore.errors import ConfigurationError
+from healthstore.errors import ConfigurationError, HealthstoreError
 from healthstore.layers.guard import GuardLayer
 from healthstore.layers.guard.operations import check
 from healthstore.model.catalog import require_makeable
 from healthstore.model.change import Change, ChangeEffect, State, changes, worst
-from healthstore.model.ops import CountDocuments, Ensure
+from healthstore.model.change.state import checked
+from healthstore.model.definition import Definition
+from healthstore.model.ops import Alter, CountDocuments, Ensure, Explain, Explained
 from healthstore.model.schema import Collection, require_distinct
 from healthstore.schema.against import count_against
 from healthstore.transfer.filling import require_whole
@@ -35,6 +37,14 @@ class PlannedChange:
     digits, values of another type, documents that lack a required field, break a check, have a
     key that another one has, or refer to nothing; and values that a field loses.
     """
+    statements: tuple[str, ...] = field(default=(), repr=False)
+    """What the store would run for it by itself; what is made at once is so with fewer.
+
+    The constants of defaults and checks stand in them. Empty where nothing is to be run, or the
+    change makes no definition by itself: then the next one's are for both.
+    """
+    rewrites: bool = False
+    """Whether every row is written again: the table is copied, or each document changed."""
 
     @property
     def collection(self) -> str:
@@ -45,6 +55,8 @@ class PlannedChange:
         rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
         if self.effect is not ChangeEffect.ADDITIVE:
             rows = f"{self.against:,} of {rows}"
+        if self.rewrites:
+            rows = f"{rows}, each written again"
         return f"{self.collection}: {self.operation} ({self.effect}; {rows})"
 
 
@@ -84,15 +96,31 @@ async def plan(backend: Backend, wanted: Sequence[Collection]) -> Plan:
     guarded = GuardLayer(backend)
     planned: list[PlannedChange] = []
     state: State = stored
+    made = dict(stored)
     for change in changes(stored, wanted):
         effect, there = change.effect(state), stored.get(change.collection)
         rows = 0 if there is None else await guarded.execute(CountDocuments(there))
         against = 0
         if there is not None and effect is not ChangeEffect.ADDITIVE:
             against = await count_against(guarded, change, there, state)
-        planned.append(PlannedChange(change, effect, rows, against))
         state = change.after(state)
+        told = await _explained(backend, made, state[change.collection])
+        planned.append(PlannedChange(change, effect, rows, against, told.statements, told.rewrites))
     return Plan(backend.name, tuple(planned))
+
+
+async def _explained(
+    backend: Backend, made: dict[str, Collection], wanted: Definition
+) -> Explained:
+    """Return how a collection becomes one of a definition, and note it as made, if it is whole."""
+    try:
+        after = checked(wanted)
+    except HealthstoreError:
+        return Explained()
+    before = made.get(after.name)
+    made[after.name] = after
+    change = Alter(before, after, ChangeEffect.LOSES_DATA) if before else Ensure((after,))
+    return await backend.execute(Explain(change))
 
 
 def _require_makeable(

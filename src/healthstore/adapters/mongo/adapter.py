@@ -30,6 +30,7 @@ from healthstore.adapters.mongo import reads, schema, writes
 from healthstore.adapters.mongo.bench import MongoBench
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.errors import translated
+from healthstore.adapters.mongo.explaining import explained
 from healthstore.adapters.mongo.options import ClientOptions
 from healthstore.adapters.mongo.pool import Pools, close_client
 from healthstore.adapters.mongo.prober import MongoProber
@@ -45,9 +46,13 @@ from healthstore.errors import (
 )
 from healthstore.model.ops import (
     Aggregate,
+    Alter,
     CountDocuments,
     Delete,
+    Drop,
     Effect,
+    Ensure,
+    Explained,
     Find,
     Get,
     Group,
@@ -55,6 +60,7 @@ from healthstore.model.ops import (
     Op,
     Patch,
     Patches,
+    Rename,
     Replace,
 )
 from healthstore.model.schema import Collection
@@ -337,6 +343,10 @@ class MongoAdapter(Adapter[Session]):
         await schema.drop(session.database.driver, collection.name)
         self._codecs.pop(collection, None)
         self._references.expire()
+
+    def explain(self, change: Ensure | Alter | Rename | Drop) -> Explained:
+        """Return the commands; see :mod:`healthstore.adapters.mongo.explaining`."""
+        return explained(change)
 
     async def _codec(self, session: Session, collection: Collection) -> Codec:
         """Return a collection's codec; raise ConfigurationError if it does not exist.

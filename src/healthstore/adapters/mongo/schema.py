@@ -28,7 +28,16 @@ from healthstore.errors import CapabilityError
 from healthstore.model.schema import Collection, Field, Unique
 from healthstore.model.values import FieldType, Kind
 
-__all__ = ("alter", "create", "drop", "index_models", "rename", "validator")
+__all__ = (
+    "alter",
+    "beside",
+    "create",
+    "drop",
+    "index_models",
+    "is_as",
+    "rename",
+    "validator",
+)
 
 _NAMESPACE_EXISTS = 48
 _ATTEMPTS = 6
@@ -281,11 +290,8 @@ async def _change_indexes(
         if model is None:
             await there.drop_index(name)
             continue
-        if not _is_as(present[name], model):
-            # In the other direction: some servers have but one index of the same keys.
-            keys = [(key, -direction) for key, direction in model.document["key"].items()]
-            beside = IndexModel(keys, **_options(model, f"{name}_"))
-            await there.create_indexes([beside])
+        if not is_as(present[name], model):
+            await there.create_indexes([beside(model)])
             await there.drop_index(name)
             await there.create_indexes([model])
     for name in await there.index_information():
@@ -293,7 +299,16 @@ async def _change_indexes(
             await there.drop_index(name)
 
 
-def _is_as(present: Mapping[str, Any], model: IndexModel) -> bool:
+def beside(model: IndexModel) -> IndexModel:
+    """Return an index that holds a key while another one is made of it.
+
+    In the other direction: some servers have but one index of the same keys.
+    """
+    keys = [(key, -direction) for key, direction in model.document["key"].items()]
+    return IndexModel(keys, **_options(model, f"{model.document['name']}_"))
+
+
+def is_as(present: Mapping[str, Any], model: IndexModel) -> bool:
     """Tell whether an index has been put in the place of another one by an earlier attempt."""
     was, now = present.get(_PARTIAL), model.document.get(_PARTIAL)
     return (was is None) is (now is None)

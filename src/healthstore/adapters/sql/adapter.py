@@ -18,6 +18,7 @@ from healthstore.adapters.sql.compile import Lock, Statements
 from healthstore.adapters.sql.deletes import IDS, delete_rows, referenced, unguarded
 from healthstore.adapters.sql.dialect import CommitError, Connection, Dialect, Row
 from healthstore.adapters.sql.errors import Verdict, explain
+from healthstore.adapters.sql.explaining import explained
 from healthstore.adapters.sql.floats import UnevenError
 from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber
@@ -29,9 +30,13 @@ from healthstore.errors import ForeignKeyError, HealthstoreError, SerializationE
 from healthstore.model import evaluate
 from healthstore.model.ops import (
     Aggregate,
+    Alter,
     CountDocuments,
     Delete,
+    Drop,
     Effect,
+    Ensure,
+    Explained,
     Find,
     Get,
     Group,
@@ -39,6 +44,7 @@ from healthstore.model.ops import (
     Op,
     Patch,
     Patches,
+    Rename,
     Replace,
 )
 from healthstore.model.schema import Collection, Reference
@@ -222,6 +228,10 @@ class SqlAdapter(Adapter[SqlSession]):
         async with session.patient(self.dialect):
             await session.connection.run(drop_table(table, self.dialect))
         self._statements.pop(collection, None)
+
+    def explain(self, change: Ensure | Alter | Rename | Drop) -> Explained:
+        """Return the statements; see :mod:`healthstore.adapters.sql.explaining`."""
+        return explained(change, self.dialect)
 
     def statements(self, collection: Collection) -> Statements:
         """Return the compiled statements of a collection."""

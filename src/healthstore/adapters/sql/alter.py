@@ -21,12 +21,13 @@ from sqlalchemy.schema import (
 
 from healthstore.adapters.sql.anew import Copy, made_anew
 from healthstore.adapters.sql.dialect import Connection, Dialect
-from healthstore.adapters.sql.schema import There, complete_indexes
+from healthstore.adapters.sql.schema import There, complete_indexes, missing_indexes
 from healthstore.adapters.sql.tables import create_table, references_of, set_default, table_of
+from healthstore.model.ops import Explained
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Kind
 
-__all__ = ("alter",)
+__all__ = ("alter", "explain_alteration")
 
 
 async def alter(
@@ -51,6 +52,19 @@ async def alter(
         for statement in alteration.statements(there):
             await connection.run(statement)
     await complete_indexes(connection, alteration.after, dialect)
+
+
+def explain_alteration(before: Collection, after: Collection, dialect: Dialect) -> Explained:
+    """Return how :func:`alter` changes a table that is as its definition says."""
+    alteration = _Alteration(before, after, dialect)
+    if dialect.changed_column is None and alteration.needs_another_table:
+        indexes = missing_indexes(alteration.after, (), dialect)
+        statements = (*alteration.copy.statements(dialect), *indexes)
+        return Explained(statements, rewrites=True, around=dialect.by_hand)
+    there = There.as_defined(alteration.before, dialect)
+    altering = tuple(alteration.statements(there))
+    indexes = missing_indexes(alteration.after, there.indexes, dialect)
+    return Explained((*altering, *indexes), alteration.rewrites, dialect.by_hand)
 
 
 class _Alteration:
@@ -145,6 +159,25 @@ class _Alteration:
         )
         return bool(gone or changed or any(bare) or kept != self.constraints)
 
+    @property
+    def rewrites(self) -> bool:
+        """Whether the statements write every row again."""
+        columns, constraints, _ = self._now
+        rewrites = self.dialect.rewrites
+        changed = (
+            rewrites.column(
+                self.before.columns[name] if name in self._kept else None, self.after.columns[name]
+            )
+            for name, text in columns.items()
+            if name not in self._kept or self.columns[name] != text
+        )
+        added = (
+            each
+            for each in _named(self.after)
+            if self.constraints.get(str(each.name)) != constraints[str(each.name)]
+        )
+        return any(changed) or any(isinstance(each, rewrites.constraints) for each in added)
+
     def statements(self, there: There) -> Iterator[str]:
         """Yield what alters the table: first goes what names columns, and last it comes."""
         table = self._quoted(self.after)
@@ -194,7 +227,7 @@ class _Alteration:
                     yield self._text(DropConstraint(each))
                 there.constraints.discard(name)
                 there.indexes.discard(name)
-        for index in self.before.indexes:
+        for index in sorted(self.before.indexes, key=lambda each: str(each.name)):
             name = str(index.name)
             if indexes.get(name) != self.indexes[name] and name in there.indexes:
                 yield self._text(DropIndex(index))

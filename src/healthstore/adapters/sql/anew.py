@@ -28,6 +28,16 @@ class Copy:
     columns: frozenset[str]
     indexes: frozenset[str]
 
+    def statements(self, dialect: Dialect) -> tuple[str, str, str, str]:
+        """Return what makes the other table, fills it, and puts it in the place of the first."""
+        quoted = dialect.ddl_compiler.identifier_preparer.format_table(self.table)
+        return (
+            self.creating.replace(quoted, _NEW, 1),
+            f"INSERT INTO {_NEW} {self.filling}",
+            f"DROP TABLE {quoted}",
+            f"ALTER TABLE {_NEW} RENAME TO {quoted}",
+        )
+
 
 async def made_anew(connection: Connection, dialect: Dialect, copy: Copy) -> None:
     """Put another table in the place of the first, with its rows and what others have added.
@@ -47,8 +57,9 @@ async def made_anew(connection: Connection, dialect: Dialect, copy: Copy) -> Non
             "their own, and drop them here",
         )
     belonging = await connection.fetch(parts, (table,))
-    await connection.run(copy.creating.replace(quoted, _NEW, 1))
-    await connection.run(f"INSERT INTO {_NEW} {copy.filling}")
+    creating, filling, dropping, renaming = copy.statements(dialect)
+    await connection.run(creating)
+    await connection.run(filling)
     counts = [
         (await connection.fetch(f"SELECT count(*) FROM {each}", ()))[0][0]
         for each in (quoted, _NEW)
@@ -58,8 +69,8 @@ async def made_anew(connection: Connection, dialect: Dialect, copy: Copy) -> Non
             "a table that was made anew has not all of its rows",
             hint="nothing was changed; report it",
         )
-    await connection.run(f"DROP TABLE {quoted}")
-    await connection.run(f"ALTER TABLE {_NEW} RENAME TO {quoted}")
+    await connection.run(dropping)
+    await connection.run(renaming)
     for name, sql in belonging:
         if name not in copy.indexes:
             await connection.run(str(sql))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from sqlalchemy import Column, ColumnElement
+from sqlalchemy import Column, ColumnElement, Constraint
 from sqlalchemy import Dialect as Compiler
 from sqlalchemy.types import TypeEngine
 
@@ -29,6 +29,7 @@ __all__ = (
     "Converter",
     "Dialect",
     "Renames",
+    "Rewrites",
     "Row",
 )
 
@@ -148,6 +149,18 @@ class Renames:
     table: tuple[str, ...] = ("ALTER TABLE {} RENAME TO {}",)
 
 
+@dataclass(frozen=True, slots=True)
+class Rewrites:
+    """What makes a database write every row of a table again, beside making the table anew.
+
+    ``column`` tells it of a column that comes, where the first one is None, or becomes another
+    one; ``constraints`` are the kinds of which each that is added does it.
+    """
+
+    column: Callable[[Column[Any] | None, Column[Any]], bool] = lambda *_: True
+    constraints: tuple[type[Constraint], ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """The constants of one database."""
@@ -225,6 +238,10 @@ class Dialect:
     """
     renames: Renames
     """How a table and its parts get other names."""
+    rewrites: Rewrites
+    """Which alterations write every row again."""
+    by_hand: tuple[tuple[str, ...], tuple[str, ...]]
+    """What is to run before and after a change that somebody makes by hand."""
     belonging: tuple[str, str]
     """The queries for a table's columns, and for its indexes and triggers with the text of each.
 

@@ -15,13 +15,14 @@ from sqlalchemy.schema import AddConstraint, DropConstraint, DropIndex
 
 from healthstore.adapters.sql.anew import Copy, made_anew
 from healthstore.adapters.sql.dialect import Connection, Dialect
-from healthstore.adapters.sql.schema import There, complete_indexes, names
+from healthstore.adapters.sql.schema import There, complete_indexes, missing_indexes, names
 from healthstore.adapters.sql.tables import create_table, references_of, table_of
 from healthstore.model import schema
+from healthstore.model.ops import Explained
 from healthstore.model.query import walk
 from healthstore.model.schema import Collection, Unique
 
-__all__ = ("rename",)
+__all__ = ("explain_renaming", "rename")
 
 
 async def rename(
@@ -43,6 +44,22 @@ async def rename(
         for statement in renaming.statements(there):
             await connection.run(statement)
     await complete_indexes(connection, renaming.after, dialect)
+
+
+def explain_renaming(before: Collection, after: Collection, dialect: Dialect) -> Explained:
+    """Return how :func:`rename` changes a table that is as its definition says."""
+    renaming = _Renaming(before, after, dialect)
+    first = renaming.of_table if before.name != after.name else ()
+    if dialect.renames.index is None:
+        indexes = missing_indexes(renaming.after, (), dialect)
+        statements = (*first, *renaming.copy.statements(dialect), *indexes)
+        return Explained(statements, rewrites=True, around=dialect.by_hand)
+    there = There.as_defined(renaming.before, dialect)
+    parts = tuple(renaming.statements(there))
+    named = {**renaming.uniques, **renaming.indexes}
+    kept = {named.get(each, each) for each in there.indexes}
+    indexes = missing_indexes(renaming.after, kept, dialect)
+    return Explained((*first, *parts, *indexes), renaming.rewrites, dialect.by_hand)
 
 
 @dataclass(frozen=True)
@@ -134,6 +151,18 @@ class _Renaming:
         fields = (self.fields[each] for each in key.fields)
         return schema.Index(*(f"{sign}{each}" for sign, each in zip(signs, fields, strict=True)))
 
+    @property
+    def rewrites(self) -> bool:
+        """Whether the statements write every row again: parts are added anew by other names."""
+        if self.dialect.renames.constraint is not None:
+            return False
+        checks, references = _checks(self.after), references_of(self.after)
+        added = (
+            *(checks[name] for name in self.checks.values()),
+            *(references[name].constraint for name in self.references.values()),
+        )
+        return any(isinstance(each, self.dialect.rewrites.constraints) for each in added)
+
     def statements(self, there: There) -> Iterator[str]:
         """Yield what renames the parts of a table that has its own name already."""
         renames = self.dialect.renames
@@ -166,7 +195,7 @@ class _Renaming:
             if name in self.checks and name in there.constraints:
                 yield self._moved(self._statement(DropConstraint(each)))
                 there.constraints.discard(name)
-        for index in self.before.indexes:
+        for index in sorted(self.before.indexes, key=lambda each: str(each.name)):
             # A unique key that is an index has a hidden column.
             if str(index.name) in self.uniques and str(index.name) in there.indexes:
                 yield self._moved(self._statement(DropIndex(index)))
@@ -217,4 +246,7 @@ class _Renaming:
 
 
 def _checks(table: Table) -> dict[str, CheckConstraint]:
-    return {str(each.name): each for each in table.constraints if isinstance(each, CheckConstraint)}
+    checks = {
+        str(each.name): each for each in table.constraints if isinstance(each, CheckConstraint)
+    }
+    return dict(sorted(checks.items()))

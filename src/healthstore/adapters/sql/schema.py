@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Table
+from sqlalchemy import Table, UniqueConstraint
 
 from healthstore.adapters.sql.dialect import Connection, Dialect
 from healthstore.adapters.sql.tables import (
@@ -18,7 +18,7 @@ from healthstore.adapters.sql.tables import (
 )
 from healthstore.model.schema import Collection
 
-__all__ = ("There", "complete_indexes", "create", "names")
+__all__ = ("There", "complete_indexes", "create", "missing_indexes", "names")
 
 
 @dataclass(slots=True)
@@ -47,6 +47,35 @@ class There:
             return cls(set(columns), set(constraints), set(indexes))
         found = [set(await names(connection, each, table)) for each in dialect.existing_parts]
         return cls(*found)
+
+    @classmethod
+    def as_defined(cls, table: Table, dialect: Dialect) -> There:
+        """Return what a table has that is as its definition says."""
+        uniques = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
+        # A unique key that is an index begins with a hidden column.
+        plain = [each for each in table.indexes if not each.unique]
+        led = {each.columns.keys()[0] for each in uniques}
+        led |= {each.columns.keys()[0] for each in plain}
+        # An index that the server makes by itself for a reference has its name.
+        made = {
+            name
+            for name, each in references_of(table).items()
+            if dialect.references_need_indexes and each.constraint.column_keys[0] not in led
+        }
+        return cls(
+            {each.name for each in table.columns},
+            {str(each.name) for each in table.constraints if each.name is not None},
+            {str(each.name) for each in uniques}
+            | {str(each.name) for each in table.indexes}
+            | made,
+        )
+
+
+def missing_indexes(table: Table, there: Container[str], dialect: Dialect) -> Iterator[str]:
+    """Yield the statements that create a table's indexes but those that are there."""
+    for name, statement in create_indexes(table, dialect).items():
+        if name not in there:
+            yield statement
 
 
 async def names(connection: Connection, query: str, *values: str) -> frozenset[str]:

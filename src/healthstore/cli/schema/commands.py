@@ -70,7 +70,15 @@ def show_definitions(member: Member = None, *, store: Store) -> Job:
 
 
 @register(definitions, "diff")
-def compare_definitions(member: Member = None, *, entity: Named, store: Store) -> Job:
+def compare_definitions(
+    member: Member = None,
+    *,
+    entity: Named,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Show what the store would run, with its constants.")
+    ] = False,
+    store: Store,
+) -> Job:
     """Show what would make a store's collections into those of the entities; changes nothing.
 
     Each change is additive, needs data (rows are to be looked at first) or loses data. Exits
@@ -79,7 +87,7 @@ def compare_definitions(member: Member = None, *, entity: Named, store: Store) -
     from healthstore.cli.schema.diff import compare_schema
 
     store = store.and_urls(member)
-    return lambda output: compare_schema(output, store, entity)
+    return lambda output: compare_schema(output, store, entity, sql=sql)
 
 
 @register(definitions, "revise")

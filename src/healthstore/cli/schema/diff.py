@@ -12,8 +12,13 @@ from healthstore.cli.store import Store
 __all__ = ("compare_schema",)
 
 
-async def compare_schema(output: Output, store: Store, names: Sequence[str]) -> int:
-    """Show what makes the active member's collections into those of the entities."""
+async def compare_schema(
+    output: Output, store: Store, names: Sequence[str], *, sql: bool = False
+) -> int:
+    """Show what makes the active member's collections into those of the entities.
+
+    With ``sql`` also what the store would run, in which the constants of the definitions stand.
+    """
     entities = find_all(names)
     async with store.observed() as db:
         plan = await db.schema.plan(*entities)
@@ -24,13 +29,17 @@ async def compare_schema(output: Output, store: Store, names: Sequence[str]) -> 
             str(each.effect),
             f"{each.against:,}",
             f"{each.rows:,}",
+            "yes" if each.rewrites else "",
         )
         for each in plan.operations
     ]
     if rows:
-        output.table(("collection", "change", "effect", "against", "of rows"), rows)
+        output.table(("collection", "change", "effect", "against", "of rows", "rewrites"), rows)
     else:
         output.show(str(plan))
+    if sql:
+        for statement in (one for each in plan.operations for one in each.statements):
+            output.show(f"{statement};")
     code = Exit.BEHIND if plan else Exit.OK
     output.result(
         {
@@ -47,6 +56,8 @@ async def compare_schema(output: Output, store: Store, names: Sequence[str]) -> 
                     "effect": str(each.effect),
                     "rows": each.rows,
                     "against": each.against,
+                    "rewrites": each.rewrites,
+                    **({"statements": each.statements} if sql else {}),
                 }
                 for each in plan.operations
             ],

@@ -30,6 +30,7 @@ from healthstore.model.ops import (
     Delete,
     Drop,
     Ensure,
+    Explain,
     Find,
     Function,
     Get,
@@ -78,7 +79,7 @@ def _check_batch(op: Batch, store: Executor) -> Batch:
     if not store.capabilities.transactions:
         raise _needs_transactions("a batch", None)
     for each in op.operations:
-        if isinstance(each, Ensure | Alter | Rename | Drop | Batch | Aggregate):
+        if isinstance(each, _ALONE):
             raise InvalidRequestError(
                 f"{type(each).__name__} cannot be part of a batch",
                 hint="execute it by itself, or begin a unit",
@@ -140,6 +141,20 @@ def _check_rename(op: Rename, store: Executor) -> Rename:
             op.after, "more than names differs", "alter it before it is renamed, or after"
         )
     return op
+
+
+def _check_explain(op: Explain, store: Executor) -> Explain:
+    if not isinstance(op.change, _CHANGES):
+        raise InvalidRequestError(
+            f"{type(op.change).__name__} changes no definition",
+            hint="explain an Ensure, an Alter, a Rename or a Drop",
+        )
+    _CHECKS[type(op.change)](op.change, store)
+    return op
+
+
+_CHANGES = (Ensure, Alter, Rename, Drop)
+_ALONE = (*_CHANGES, Explain, Batch, Aggregate)
 
 
 def _check_get(op: Get, _: Executor) -> Get:
@@ -312,6 +327,7 @@ _CHECKS: dict[type, Callable[[Any, Executor], Op[Any]]] = {
     Delete: _check_delete,
     Drop: _check_drop,
     Ensure: _check_ensure,
+    Explain: _check_explain,
     Find: _check_find,
     Get: _check_get,
     Insert: _check_insert,

@@ -36,6 +36,7 @@ from healthstore.testing.contract.definitions import TestDefinitions
 from healthstore.testing.contract.deletes import TestDeletes
 from healthstore.testing.contract.entities import TestEntities
 from healthstore.testing.contract.errors import TestErrors
+from healthstore.testing.contract.explanations import TestExplanations
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
 from healthstore.testing.contract.lifecycle import TestLifecycle
@@ -71,6 +72,7 @@ __all__ = (
     "TestDeletes",
     "TestEntities",
     "TestErrors",
+    "TestExplanations",
     "TestFilters",
     "TestFloatSums",
     "TestLifecycle",
@@ -107,6 +109,7 @@ class ContractTests(
     TestEntities,
     TestDeletes,
     TestErrors,
+    TestExplanations,
     TestFilters,
     TestFloatSums,
     TestLifecycle,

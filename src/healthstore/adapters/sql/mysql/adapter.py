@@ -95,7 +95,9 @@ class MySqlAdapter(SqlAdapter):
         self, name: str, url: BackendURL, options: Mapping[str, Any], log_in: _Open
     ) -> None:
         super().__init__(name)
-        self.dialect = MYSQL
+        # Until the server has said which one it is.
+        said = (each.dialect for each in _PRODUCTS if each.name.lower() in url.scheme)
+        self.dialect = next(said, MYSQL)
         self.probing = prober.MYSQL
         self.connect_seconds = options["connect_timeout"]
         self._options = options

@@ -6,10 +6,19 @@ import errno
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from typing import Any
 
 import pymysql
-from sqlalchemy import Column, ColumnElement, cast, func, literal_column
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    ForeignKeyConstraint,
+    cast,
+    func,
+    literal_column,
+)
 from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.mysql import aiomysql as sqlalchemy_aiomysql
 from sqlalchemy.schema import CreateColumn
@@ -26,7 +35,7 @@ from healthstore.adapters.sql.convert import (
     enum_check,
     same,
 )
-from healthstore.adapters.sql.dialect import Converter, Dialect, Renames
+from healthstore.adapters.sql.dialect import Converter, Dialect, Renames, Rewrites
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.model.schema import Collection
@@ -136,6 +145,24 @@ def _default(value: Any, column: Column[Any]) -> ColumnElement[Any]:
     found = constant(value, column)
     # What is kept out of its row takes an expression only, and others a plain value alone.
     return Grouping(found) if isinstance(column.type, mysql.LONGTEXT | mysql.LONGBLOB) else found
+
+
+def _rewrites_column(
+    before: Column[Any] | None, after: Column[Any], *, long_defaults: bool
+) -> bool:
+    """Tell what is more than metadata: another NULL, another type, a length of one byte or two."""
+    if before is None:
+        long = isinstance(after.type, mysql.LONGTEXT | mysql.LONGBLOB)
+        if after.server_default is None:
+            return not after.nullable  # null at first
+        return long and long_defaults
+    if before.nullable is not after.nullable:
+        return True
+    was, now = before.type, after.type
+    if isinstance(was, mysql.VARCHAR) and isinstance(now, mysql.VARCHAR):
+        old, new = was.length or 0, now.length or 0
+        return new < old or (old < _MOVABLE) is not (new < _MOVABLE)
+    return True
 
 
 # --- errors ----------------------------------------------------------------------------------
@@ -336,6 +363,11 @@ def _dialect(
             f"MODIFY COLUMN {CreateColumn(after).compile(dialect=ddl_compiler)}",
         ),
         renames=Renames(None, "ALTER TABLE {} RENAME INDEX {} TO {}"),
+        rewrites=Rewrites(
+            partial(_rewrites_column, long_defaults=not mariadb),
+            (CheckConstraint, ForeignKeyConstraint),
+        ),
+        by_hand=((), ()),
         belonging=("", ""),
         recoded=lambda name, *_: name,
         references_need_indexes=True,

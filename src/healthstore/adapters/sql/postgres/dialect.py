@@ -30,7 +30,7 @@ from healthstore.abc.backend import Isolation
 from healthstore.abc.causes import causes, is_ours, refused, untrusted
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.convert import constant, enum_check, same
-from healthstore.adapters.sql.dialect import Converter, Dialect, Renames
+from healthstore.adapters.sql.dialect import Converter, Dialect, Renames, Rewrites
 from healthstore.adapters.sql.errors import Failure, Verdict, clearest
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.postgres.joint import element_of
@@ -154,6 +154,18 @@ def _changed_column(before: Column[Any] | None, after: Column[Any]) -> Iterator[
         yield f"ALTER COLUMN {name} TYPE {now}"
     if before is None or before.nullable is not after.nullable:
         yield f"ALTER COLUMN {name} {'DROP' if after.nullable else 'SET'} NOT NULL"
+
+
+def _rewrites_column(before: Column[Any] | None, after: Column[Any]) -> bool:
+    """Tell it of a type that is not only wider (postgresql.org/docs/current/sql-altertable.html)."""
+    if before is None:
+        return False
+    was, now = before.type, after.type
+    if isinstance(was, String) and isinstance(now, String):
+        return now.length is not None and (was.length is None or now.length < was.length)
+    if isinstance(was, Numeric) and isinstance(now, Numeric):
+        return now.scale != was.scale or (now.precision or 0) < (was.precision or 0)
+    return was.compile(_ddl_compiler) != now.compile(_ddl_compiler)
 
 
 def _among(column: ColumnElement[Any], values: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -318,6 +330,8 @@ POSTGRESQL = Dialect(
     existing_parts=None,
     changed_column=_changed_column,
     renames=Renames("ALTER TABLE {} RENAME CONSTRAINT {} TO {}", "ALTER INDEX {1} RENAME TO {2}"),
+    rewrites=Rewrites(_rewrites_column),
+    by_hand=(("BEGIN",), ("COMMIT",)),
     belonging=("", ""),
     recoded=lambda name, *_: name,
     references_need_indexes=False,

@@ -23,7 +23,7 @@ from healthstore.adapters.sql.convert import (
     enum_check,
     same,
 )
-from healthstore.adapters.sql.dialect import Converter, Dialect, Renames
+from healthstore.adapters.sql.dialect import Converter, Dialect, Renames, Rewrites
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.sqlite.driver import READ_BLOB, READ_FLOAT, code_of
@@ -371,6 +371,12 @@ SQLITE = Dialect(
             "ALTER TABLE {} RENAME TO {}",
             "PRAGMA legacy_alter_table = ON",
         )
+    ),
+    # What a column or a constraint makes of rows it does by making the table anew.
+    rewrites=Rewrites(lambda *_: False),
+    by_hand=(
+        ("PRAGMA foreign_keys = OFF", "PRAGMA legacy_alter_table = ON", "BEGIN IMMEDIATE"),
+        ("COMMIT", "PRAGMA legacy_alter_table = OFF", "PRAGMA foreign_keys = ON"),
     ),
     belonging=(
         "SELECT name FROM pragma_table_xinfo(?)",
