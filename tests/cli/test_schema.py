@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.commands import Run, Terminal
+from tests.unit.schema import releases
 
 from healthstore.cli.exits import Exit
 
@@ -252,3 +253,18 @@ def test_a_rename_that_is_none_is_refused(revised: Run, folder: Path, rename: st
     ended = revised("schema", "revise", "-m", "second", *options)
     assert ended.code not in {Exit.OK, Exit.INTERRUPTED}
     assert not (folder / "migrations" / "0002_second.py").exists()
+
+
+def test_lint_tells_what_is_unsafe(run: Run, folder: Path) -> None:
+    """Where, why and what to do instead; it exits with 1, and with 0 where nothing is known."""
+    releases.write(folder, "0001_patients", "0002_add_phone")
+    ended = run("schema", "lint", "--json")
+    assert (ended.code, ended.data["ok"]) == (Exit.FAILURE, False)
+    rules = {each["rule"]: each["backends"] for each in ended.data["findings"]}
+    assert rules["blocking-index"] == ["postgresql", "sqlite"]
+    shown = run("schema", "lint").out
+    assert "0002_add_phone: patients: add the index" in shown
+    assert "instead: " in shown
+    quiet = run("schema", "lint", "--from", "0002")
+    assert (quiet.code, "Nothing unsafe" in quiet.out) == (Exit.OK, True)
+    assert run("schema", "lint", "--from", "0009").code == Exit.CONFIGURATION

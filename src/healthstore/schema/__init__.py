@@ -43,6 +43,7 @@ from healthstore.schema.forms import (
     Time,
     Uuid,
 )
+from healthstore.schema.lint import Finding, Rule, lint
 from healthstore.schema.migration import Migration, Run, Transform, collection
 from healthstore.schema.plan import Plan, PlannedChange, plan
 from healthstore.schema.progress import PageTransformed
@@ -74,6 +75,7 @@ __all__ = (
     "Enum",
     "F",
     "FieldForm",
+    "Finding",
     "Float",
     "HistoryEntry",
     "Index",
@@ -89,6 +91,7 @@ __all__ = (
     "RenameCollection",
     "RenameField",
     "ResetReport",
+    "Rule",
     "Run",
     "Schema",
     "Text",
@@ -97,5 +100,6 @@ __all__ = (
     "Unique",
     "Uuid",
     "collection",
+    "lint",
     "plan",
 )

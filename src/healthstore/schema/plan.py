@@ -19,7 +19,7 @@ from healthstore.schema.against import count_against
 from healthstore.transfer.filling import require_whole
 from healthstore.transfer.selection import catalog
 
-__all__ = ("Plan", "PlannedChange", "joined", "plan")
+__all__ = ("Plan", "PlannedChange", "joined", "plan", "request_of")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +104,24 @@ async def plan(backend: Backend, wanted: Sequence[Collection]) -> Plan:
         if there is not None and effect is not ChangeEffect.ADDITIVE:
             against = await count_against(guarded, change, there, state)
         state = change.after(state)
-        told = await _explained(backend, made, state[change.collection])
+        request = request_of(made, state[change.collection])
+        told = Explained() if request is None else await backend.execute(Explain(request))
         planned.append(PlannedChange(change, effect, rows, against, told.statements, told.rewrites))
     return Plan(backend.name, tuple(planned))
 
 
-async def _explained(
-    backend: Backend, made: dict[str, Collection], wanted: Definition
-) -> Explained:
-    """Return how a collection becomes one of a definition, and note it as made, if it is whole."""
+def request_of(made: dict[str, Collection], wanted: Definition) -> Ensure | Alter | None:
+    """Return what makes a collection into one of a definition, and note it as made.
+
+    None if the definition is not whole: a later change is told together with this one.
+    """
     try:
         after = checked(wanted)
     except HealthstoreError:
-        return Explained()
+        return None
     before = made.get(after.name)
     made[after.name] = after
-    change = Alter(before, after, ChangeEffect.LOSES_DATA) if before else Ensure((after,))
-    return await backend.execute(Explain(change))
+    return Alter(before, after, ChangeEffect.LOSES_DATA) if before else Ensure((after,))
 
 
 def _require_makeable(

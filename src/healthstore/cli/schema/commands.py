@@ -18,6 +18,7 @@ __all__ = (
     "compare_definitions",
     "definitions",
     "downgrade",
+    "lint_files",
     "reset",
     "revise",
     "seed",
@@ -152,6 +153,24 @@ def squash(
     from healthstore.cli.schema.squash import squash_files
 
     return lambda output: squash_files(output, directory, message, first, last)
+
+
+@register(definitions, "lint")
+def lint_files(
+    *,
+    directory: Folder = _MIGRATIONS,
+    since: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TARGET", help="Look at what comes after this migration."),
+    ] = None,
+) -> Job:
+    """Tell what is unsafe in the migration files while programs serve; no store is asked.
+
+    Exits with 1 if there is something, and with 4 if a file is wrong.
+    """
+    from healthstore.cli.schema.lint import lint_migrations
+
+    return lambda output: lint_migrations(output, directory, since)
 
 
 @register(definitions, "upgrade")
