@@ -392,6 +392,23 @@ class Schema:
         """Return the migrations of a folder, in order, and when each was applied to a member."""
         return self._portal.call(self._inner.history(directory, member=member))
 
+    def sql(
+        self,
+        target: str | int = "head",
+        directory: str | Path = "migrations",
+        *,
+        since: str | int | None = None,
+        member: str | None = None,
+    ) -> str:
+        """Return as a script what takes a member to a target by the migrations; runs nothing.
+
+        It begins after ``since``, or where the member is. Where a migration calls a function the
+        script says how to go on, and last what lets the store know what it has. The constants of
+        defaults and checks stand in it. Raises CapabilityError for a backend that is not changed
+        by statements, and MigrationError as :meth:`upgrade`.
+        """
+        return self._portal.call(self._inner.sql(target, directory, since=since, member=member))
+
     def stamp(
         self,
         target: str | int = "head",

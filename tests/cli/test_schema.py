@@ -268,3 +268,21 @@ def test_lint_tells_what_is_unsafe(run: Run, folder: Path) -> None:
     quiet = run("schema", "lint", "--from", "0002")
     assert (quiet.code, "Nothing unsafe" in quiet.out) == (Exit.OK, True)
     assert run("schema", "lint", "--from", "0009").code == Exit.CONFIGURATION
+
+
+def test_sql_prints_a_script(run: Run, folder: Path) -> None:
+    """From where the store is, or of a range without any store; what it says is all that is there."""
+    releases.write(folder, "0001_patients", "0002_add_phone")
+    offline = run("schema", "sql", "--dialect", "postgresql", "--from", "1")
+    assert offline.code == Exit.OK
+    assert 'ALTER TABLE "patients" ADD COLUMN "phone" VARCHAR(20)' in offline.out
+    assert "CREATE TABLE" not in offline.out
+    by_url = run("schema", "sql", "--url", "mariadb://nobody@nowhere/none", "--from", "zero")
+    assert (by_url.code, "utf8mb4_nopad_bin" in by_url.out) == (Exit.OK, True)
+    assert run("schema", "upgrade", "1", "--url", ONE).code == Exit.OK
+    told = run("schema", "sql", "--url", ONE, "--json").data
+    assert "-- 0002_add_phone" in told["script"]
+    assert "-- 0001_patients" not in told["script"]
+    refused = run("schema", "sql", "--url", "mongodb://h/d", "--from", "zero")
+    assert (refused.code, "by a script" in refused.err) == (Exit.CONFIGURATION, True)
+    assert run("schema", "sql", "--dialect", "oracle").code == Exit.CONFIGURATION

@@ -13,6 +13,7 @@ from tests.faults import test_alter
 from tests.faults.breaking import lent
 from tests.faults.conftest import NewDatabase
 from tests.faults.test_rename import renamed
+from tests.unit.schema import releases
 
 from healthstore.abc import Backend
 from healthstore.adapters.sql.adapter import SqlAdapter
@@ -21,6 +22,11 @@ from healthstore.model.ops import Alter, Drop, Ensure, Explain, Explained, Find,
 from healthstore.model.query import F
 from healthstore.model.schema import Check, Collection, Field, Index, Reference, Unique
 from healthstore.model.values import Document, FieldType, Kind
+from healthstore.schema.files import read_chain
+from healthstore.schema.offline import asking
+from healthstore.schema.script import script
+from healthstore.schema.upgrade import move, stamp
+from healthstore.transfer.selection import catalog
 
 STORES = ("sqlite", "postgresql", "mysql", "mariadb")
 # What a table is, and where its rows are: that is another place when they were written again.
@@ -174,6 +180,12 @@ async def run_by_hand(store: Backend, told: Explained) -> None:
         await connection.discard()
 
 
+def statements_of(text: str) -> Explained:
+    """Return the statements of a script."""
+    lines = (each for each in text.splitlines() if not each.startswith("--"))
+    return Explained(tuple(filter(str.strip, "\n".join(lines).split(";\n"))))
+
+
 async def prepared(store: Backend, made: Collection, rows: list[Document]) -> None:
     """Make the collection, with its documents."""
     await store.execute(Ensure((made,)))
@@ -223,3 +235,23 @@ async def test_many_changes_at_once_and_renames_are_the_same(
             Rename(made, renamed(made, collection=False)),
         ):
             assert await differing(backend, change, test_alter.rows()) is None
+
+
+@pytest.mark.parametrize("store", STORES)
+async def test_a_script_is_what_upgrade_does(
+    store: str, new_database: NewDatabase, tmp_path: Path
+) -> None:
+    """Its statements, one after the other, make the tables and let the catalog know."""
+    chain = read_chain(releases.write(tmp_path))
+    async with lent(store, new_database, tmp_path) as backend:
+        text = await script(chain, 0, 2, asking(store))
+        await run_by_hand(backend, statements_of(text))
+        await stamp(backend, chain, "0002", wait=5.0)
+        await move(backend, chain, "head", allow_loss=False, wait=5.0)
+        assert await catalog(backend) == chain.state
+        for each in chain.state.values():
+            assert await backend.execute(Find(each)) == ()
+        text = await script(chain, 5, 4, asking(store))
+        await run_by_hand(backend, statements_of(text))
+        await stamp(backend, chain, "0004", wait=5.0)
+        assert await move(backend, chain, "0005", allow_loss=False, wait=5.0)

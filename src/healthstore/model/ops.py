@@ -165,6 +165,8 @@ class Explained:
     """Whether every row is written again: the table is copied, or each document changed."""
     around: tuple[tuple[str, ...], tuple[str, ...]] = field(default=((), ()))
     """What is to run before and after the statements, where they are run by hand."""
+    noting: tuple[str, ...] = ()
+    """What then lets the catalog know, by hand; none where no statement can say that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,14 @@ from healthstore.config.settings import Profile
 from healthstore.entity import Entity, collection_of
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
+from healthstore.model.ops import Alter, Drop, Ensure, Explain, Explained, Rename
 from healthstore.model.schema import Collection
 from healthstore.schema.evolve import DEADLINE, evolve
-from healthstore.schema.files import Chain, read_chain
+from healthstore.schema.files import ZERO, Chain, read_chain
 from healthstore.schema.plan import Plan, plan
 from healthstore.schema.progress import Pace, PageTransformed
 from healthstore.schema.reset import ResetReport, require_no_production, reset
+from healthstore.schema.script import script
 from healthstore.schema.squash import adopted
 from healthstore.schema.upgrade import move, stamp
 from healthstore.transfer.ledger import read_book
@@ -144,6 +146,30 @@ class Schema:
         book = adopted(store.name, chain, await read_book(store))
         times = {each.id: datetime.fromisoformat(each.at) for each in book.applied}
         return tuple(HistoryEntry(each.id, times.get(each.id)) for each in chain.links)
+
+    async def sql(
+        self,
+        target: str | int = "head",
+        directory: str | Path = "migrations",
+        *,
+        since: str | int | None = None,
+        member: str | None = None,
+    ) -> str:
+        """Return as a script what takes a member to a target by the migrations; runs nothing.
+
+        It begins after ``since``, or where the member is. Where a migration calls a function the
+        script says how to go on, and last what lets the store know what it has. The constants of
+        defaults and checks stand in it. Raises CapabilityError for a backend that is not changed
+        by statements, and MigrationError as :meth:`upgrade`.
+        """
+        store, chain = await self._member(member), await _read(directory)
+        if since is None:
+            since = (await read_book(store)).current or ZERO
+
+        async def ask(change: Ensure | Alter | Rename | Drop) -> Explained:
+            return await store.execute(Explain(change))
+
+        return await script(chain, chain.place(since), chain.place(target), ask)
 
     async def stamp(
         self,

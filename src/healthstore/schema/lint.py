@@ -30,6 +30,7 @@ from healthstore.model.ops import Alter, Ensure, Explained
 from healthstore.schema.files import Link, read_chain
 from healthstore.schema.offline import KINDS, Explains, explaining
 from healthstore.schema.plan import request_of
+from healthstore.schema.script import renaming_of
 from healthstore.schema.steps import Alteration, Creation, Removal, Renaming, Rewriting, Running
 
 __all__ = ("RULES", "Finding", "Rule", "lint")
@@ -182,7 +183,7 @@ def _found(link: Link, stores: Mapping[str, Explains]) -> Iterator[Finding]:
             case Removal(gone) if seen.prepared(gone.name):
                 yield Finding(link.id, gone.name, "drop the collection", DROPPED)
             case Renaming(before, after) if before.name not in seen.new:
-                yield Finding(link.id, before.name, _renamed(step), RENAMED)
+                yield Finding(link.id, before.name, renaming_of(step), RENAMED)
             case Rewriting(rows):
                 seen.transformed.add(rows.name)
                 yield from _of_functions(link, rows.name, "Transform", step)
@@ -200,12 +201,6 @@ def _of_functions(
         yield Finding(link.id, place, called, ONE_WAY)
     if not step.idempotent:
         yield Finding(link.id, place, called, ONCE_ONLY, _WITHOUT_TRANSACTIONS)
-
-
-def _renamed(step: Renaming) -> str:
-    pairs = zip(step.before.names, step.after.names, strict=True)
-    names = [f"rename the field {one} to {other}" for one, other in pairs if one != other]
-    return names[0] if names else f"rename the collection to {step.after.name}"
 
 
 _Told: TypeAlias = tuple[Change, Rule, tuple[str, ...]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias, cast
 
 from healthstore.abc.registry import connect
@@ -10,7 +10,7 @@ from healthstore.abc.url import BackendURL
 from healthstore.errors import ConfigurationError
 from healthstore.model.ops import Alter, Drop, Ensure, Explained, Rename
 
-__all__ = ("KINDS", "Explains", "explaining")
+__all__ = ("KINDS", "Explains", "asking", "explaining")
 
 # Of stores that are never opened, so nobody has to be there.
 _URLS = {
@@ -28,6 +28,16 @@ Explains: TypeAlias = Callable[[Ensure | Alter | Rename | Drop], Explained]
 
 class _Explaining(Protocol):
     explain: Explains
+
+
+def asking(kind: str) -> Callable[[Ensure | Alter | Rename | Drop], Awaitable[Explained]]:
+    """Return the same as if a store were asked."""
+    explain = explaining(kind)
+
+    async def ask(change: Ensure | Alter | Rename | Drop) -> Explained:
+        return explain(change)
+
+    return ask
 
 
 def explaining(kind: str) -> Explains:

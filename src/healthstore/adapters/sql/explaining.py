@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from healthstore.adapters.sql.alter import explain_alteration
 from healthstore.adapters.sql.dialect import Dialect
+from healthstore.adapters.sql.metadata import forgetting, recording
 from healthstore.adapters.sql.rename import explain_renaming
 from healthstore.adapters.sql.schema import missing_indexes
 from healthstore.adapters.sql.tables import (
@@ -16,6 +18,7 @@ from healthstore.adapters.sql.tables import (
     references_of,
     table_of,
 )
+from healthstore.model.catalog import CATALOG
 from healthstore.model.ops import Alter, Drop, Ensure, Explained, Rename
 from healthstore.model.schema import Collection, parents_first
 
@@ -24,7 +27,23 @@ __all__ = ("explained",)
 
 def explained(change: Ensure | Alter | Rename | Drop, dialect: Dialect) -> Explained:
     """Return the statements of a change, and whether they write every row of the table again."""
-    return _EXPLAINED[type(change)](change, dialect)
+    return replace(_EXPLAINED[type(change)](change, dialect), noting=_noting(change, dialect))
+
+
+def _noting(change: Ensure | Alter | Rename | Drop, dialect: Dialect) -> tuple[str, ...]:
+    """Return what lets the catalog know of a change that was made by hand."""
+    made = change.collections if isinstance(change, Ensure) else (change.collection,)
+    gone: list[str] = []
+    if isinstance(change, Drop):
+        gone, made = [change.collection.name], ()
+    elif isinstance(change, Rename) and change.before.name != change.after.name:
+        gone = [change.before.name]
+    rows = [each for one in made if one.name != CATALOG.name for each in recording(one, dialect)]
+    texts = {"literal_binds": True, "render_postcompile": True}
+    return tuple(
+        str(each.compile(dialect=dialect.ddl_compiler, compile_kwargs=texts))
+        for each in (*(forgetting(name, dialect) for name in gone), *rows)
+    )
 
 
 def _creation(op: Ensure, dialect: Dialect) -> Explained:

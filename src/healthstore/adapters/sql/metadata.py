@@ -16,9 +16,10 @@ from sqlalchemy import (
     ColumnElement,
     DefaultClause,
     Delete,
-    Executable,
     FetchedValue,
+    Insert,
     MetaData,
+    Update,
     delete,
     exists,
     insert,
@@ -92,7 +93,7 @@ def _kept_default(default: FetchedValue | None, dialect: Dialect) -> DefaultClau
     return None if _MISREAD.search(text) else default
 
 
-def recording(collection: Collection, dialect: Dialect) -> tuple[Executable, Executable]:
+def recording(collection: Collection, dialect: Dialect) -> tuple[Update, Insert]:
     """Return what writes a collection's row into the catalog: a change, or else a new row.
 
     The version is raised, so that who is changing the definition meanwhile is told.

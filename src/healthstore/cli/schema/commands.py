@@ -25,6 +25,7 @@ __all__ = (
     "show_current",
     "show_definitions",
     "show_history",
+    "show_script",
     "squash",
     "stamp",
     "upgrade",
@@ -171,6 +172,31 @@ def lint_files(
     from healthstore.cli.schema.lint import lint_migrations
 
     return lambda output: lint_migrations(output, directory, since)
+
+
+@register(definitions, "sql")
+def show_script(
+    target: Target = "head",
+    *,
+    directory: Folder = _MIGRATIONS,
+    since: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TARGET", help="Begin after this one; no store is asked."),
+    ] = None,
+    dialect: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="postgresql, mysql, mariadb or sqlite, without a store."),
+    ] = None,
+    store: Store,
+) -> Job:
+    """Print as a script what takes the active member to a target; runs nothing.
+
+    It begins where the member is, or after --from. A function is in no script: it says then how
+    to go on.
+    """
+    from healthstore.cli.schema.script import tell_script
+
+    return lambda output: tell_script(output, store, directory, (since, target), dialect)
 
 
 @register(definitions, "upgrade")
