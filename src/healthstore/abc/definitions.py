@@ -168,7 +168,7 @@ async def rename(adapter: Adapter[S], session: S, op: Rename) -> bool:
         return True
     for each in rows.values():
         led = references_led(from_definition(each["definition"]), before.name, after.name)
-        if led is not None and each["id"] not in {row["id"], catalog_id(after.name)}:
+        if led is not None and each["name"] not in {before.name, after.name}:
             version = cast(int, each["version"])
             changed = {**to_document(led), "version": version + 1}
             await adapter.replace(session, Replace(CATALOG, (changed,), (version,)))
