@@ -17,6 +17,7 @@ from healthstore.model.ledger import Applied, Book
 from healthstore.model.schema import Collection
 from healthstore.schema.files import HEAD, Chain, read_chain
 from healthstore.schema.ledger import now
+from healthstore.schema.squash import adopted
 from healthstore.schema.upgrade import move, require_known
 from healthstore.transfer import Progress, RestoreReport
 from healthstore.transfer.ledger import require_same_migrations
@@ -83,9 +84,13 @@ async def restore(  # noqa: PLR0913 - options are keywords, each with a default
 def _stated(
     chain: Chain, known: Mapping[str, Collection], applied: tuple[Applied, ...]
 ) -> tuple[Applied, ...]:
-    """Return the migrations that a backup states, if it is as it is after them."""
-    require_known("", chain, Book(applied), "backup")
-    last = chain.links[len(applied) - 1]
+    """Return the migrations that a backup states, if it is as it is after them.
+
+    One that takes the place of several stands for those.
+    """
+    book = adopted("", chain, Book(applied), "backup")
+    require_known("", chain, book, "backup")
+    last = chain.links[len(book.applied) - 1]
     for name, each in last.state.items():
         if name not in known or changes_between(known[name], each):
             raise MigrationError(
@@ -93,7 +98,7 @@ def _stated(
                 hint="its store was changed in another way, too: restore it without migrations, "
                 "and compare it by db.schema.plan()",
             )
-    return applied
+    return book.applied
 
 
 def _found(chain: Chain, known: Mapping[str, Collection]) -> tuple[Applied, ...]:

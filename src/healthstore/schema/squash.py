@@ -60,10 +60,11 @@ def squashed(chain: Chain, first: str | int | None, last: str | int) -> Squashed
     )
 
 
-def adopted(place: str, chain: Chain, book: Book) -> Book:
+def adopted(place: str, chain: Chain, book: Book, what: str = "store") -> Book:
     """Return what a ledger says, with each migration in the place of those that it replaces.
 
-    Raises MigrationError for a store, named ``place``, that has a part of those.
+    Raises MigrationError for a store, named ``place``, that has a part of those; ``what`` it is
+    besides a store, such as a backup of one.
     """
     applied = list(book.applied)
     for at, link in enumerate(chain.links):
@@ -75,7 +76,7 @@ def adopted(place: str, chain: Chain, book: Book) -> Book:
         # They were one chain: who has the last one has those before it.
         if begun or (end > at and applied[end - 1].id != link.replaces[-1]):
             raise MigrationError(
-                f"the store has a part of the migrations that {link.id!r} replaces",
+                f"the {what} has a part of the migrations that {link.id!r} replaces",
                 hint=f"take it to {link.replaces[-1]!r} by a release that has their files",
                 backend=place,
             )

@@ -24,6 +24,7 @@ from healthstore.model.change import changed
 from healthstore.model.ops import Drop, Get, Op, Replace
 from healthstore.schema import RenameField, ledger
 from healthstore.transfer.filling import mark_of
+from healthstore.transfer.ledger import read_book
 from healthstore.transfer.selection import catalog
 
 from .releases import FILES, write
@@ -130,7 +131,7 @@ async def test_a_migration_that_is_under_way_goes_too(db: DatabaseManager, tmp_p
     await add_one(db)
     with pytest.raises(MigrationError, match="KeyError"):
         await db.schema.upgrade(directory=folder, allow_loss=True)
-    assert (await ledger.read_book(store)).under_way is not None
+    assert (await read_book(store)).under_way is not None
     assert (await db.schema.reset(db.active, folder)).applied == IDS  # no document, no function
 
 

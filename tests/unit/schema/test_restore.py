@@ -41,6 +41,7 @@ from healthstore.transfer.format import header_line, new_header, read_header
 from healthstore.transfer.selection import catalog
 
 from .releases import FILES, write
+from .test_squash import NAME, squash
 
 R = TypeVar("R")
 IDS = tuple(FILES)
@@ -202,6 +203,24 @@ async def test_a_backup_that_the_files_do_not_lead_from_is_refused_as_by_upgrade
         await db.restore(path, into="memory", migrations=folder, entities=[_patient()])
     store = await db.member("memory")
     assert not await catalog(store)
+
+
+async def test_a_backup_has_the_migration_that_took_the_place_of_its_own(
+    db: DatabaseManager, tmp_path: Path
+) -> None:
+    """One of all that were squashed is restored by the files of today, one of a part is refused."""
+    folder = write(tmp_path)
+    await backup_at(db, folder, 1, tmp_path / "part.json")
+    await db.backup(tmp_path / "all.json", source="source")
+    squash(folder)
+    report = await db.restore(tmp_path / "all.json", into="memory", migrations=folder)
+    assert (report.rows, report.migrated) == (4, ())
+    assert await db.schema.current(member="memory") == NAME
+    assert await db.schema.upgrade(directory=folder, member="memory") == ()
+    (await db.verify("source", "memory")).require()
+    with pytest.raises(MigrationError, match="the backup has a part of the migrations that"):
+        await db.restore(tmp_path / "part.json", into="sqlite", migrations=folder)
+    assert not await catalog(await db.member("sqlite"))
 
 
 async def test_a_store_that_was_changed_beside_its_migrations_is_told(

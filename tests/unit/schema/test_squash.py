@@ -18,10 +18,10 @@ from healthstore.model.ops import Insert
 from healthstore.model.schema import Collection
 from healthstore.schema import Migration, upgrade
 from healthstore.schema.files import Chain, Link, read_chain
-from healthstore.schema.ledger import read_book
 from healthstore.schema.squash import squashed
 from healthstore.schema.steps import steps_of
 from healthstore.schema.written import written
+from healthstore.transfer.ledger import read_book
 from healthstore.transfer.selection import catalog
 
 from .releases import FILES, write
