@@ -19,7 +19,7 @@ from healthstore.errors import (
     SchemaMismatchError,
     SerializationError,
 )
-from healthstore.layers.serving import Served, execute_served
+from healthstore.layers.catalog.serving import Served, execute_served
 from healthstore.model.catalog import (
     CATALOG,
     catalog_id,
