@@ -74,9 +74,9 @@ class Schema:
         Only additive changes are applied, which no document stands against: SchemaChangeError
         names others, before anything is changed. ``members`` is the active one by default, a
         name, several, or ``"all"``. Documents that are there get the default of a new field, or
-        None. Programs of the old definition go on until they look at the store again, and are
-        refused then. What was cut short is completed by calling it again. The alteration of one
-        collection may take ``deadline`` seconds. With ``dry_run`` nothing is changed.
+        None. Programs of the definition before go on, where they can read what is new. What was
+        cut short is completed by calling it again. The alteration of one collection may take
+        ``deadline`` seconds. With ``dry_run`` nothing is changed.
         """
         wanted = _wanted(entities, "db.schema.evolve(User, Weight)")
         given: object = deadline
@@ -164,7 +164,7 @@ class Schema:
         """
         store, chain = await self._member(member), await _read(directory)
         if since is None:
-            since = (await read_book(store)).current or ZERO
+            since = adopted(store.name, chain, await read_book(store)).current or ZERO
 
         async def ask(change: Ensure | Alter | Rename | Drop) -> Explained:
             return await store.execute(Explain(change))
