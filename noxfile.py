@@ -14,7 +14,7 @@ import nox
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 FAULT_TESTS = ["tests/faults", "tests/servers", "tests/transfer"]
-PARALLEL = ["-n", "auto", "--maxprocesses", "4"]  # each worker has databases of its own
+NO_FAULTS = [f"--ignore={each}" for each in FAULT_TESTS]
 COMPANY = "tests/contract/test_coalesce.py"  # the contract again: minutes for each backend
 TYPED = ["src", "tests/typing", "tests/servers", "benchmarks", "noxfile.py"]
 NEEDS_DATA = {"real_health_data.py"}  # examples that read the data set of HEALTHSTORE_DATA
@@ -31,22 +31,21 @@ nox.options.sessions = ["lint", "types", "floors", "tests", "docs", "examples"]
 def tests(session: nox.Session) -> None:
     """Run the quick tests, which hold every promise on memory and SQLite: two minutes."""
     install(session, "test")
-    pytest(session, "tests", "-m", "not slow", *PARALLEL)
+    pytest(session, "tests", "-m", "not slow", *NO_FAULTS)
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Run the tests that `tests` leaves out; `docs` and `company` run those of theirs."""
+    """Run the slow tests; `faults`, `docs` and `company` run those of theirs."""
     install(session, "test")
-    left_out = ["--ignore=tests/docs", f"--ignore={COMPANY}"]
-    pytest(session, "tests", "-m", "slow", *left_out, *PARALLEL)
+    pytest(session, "tests", "-m", "slow", "--ignore=tests/docs", f"--ignore={COMPANY}", *NO_FAULTS)
 
 
 @nox.session
 def contract(session: nox.Session) -> None:
     """Run the contract on every backend: `nox -s contract -- --healthstore-require=mysql`."""
     install(session, "test")
-    pytest(session, "tests/contract", f"--ignore={COMPANY}", *PARALLEL)
+    pytest(session, "tests/contract", f"--ignore={COMPANY}")
 
 
 @nox.session
@@ -60,7 +59,7 @@ def faults(session: nox.Session) -> None:
 def company(session: nox.Session) -> None:
     """Run the contract with requests of other tasks beside each: `nox -s company -- -k mysql`."""
     install(session, "test")
-    pytest(session, COMPANY, *PARALLEL)
+    pytest(session, COMPANY)
 
 
 @nox.session
