@@ -165,7 +165,7 @@ def test_files_are_written_from_entities_and_lead_a_store_to_them(
     assert (again.code, "nothing is to be written" in again.out) == (Exit.OK, True)
     other = f"sqlite:///{folder}/other.db"
     wrong = revised("schema", "upgrade", "--url", other, "--dir", "migratoins")
-    assert "There is no migration in migratoins." in wrong.out
+    assert (wrong.code, "there is no folder migratoins" in wrong.err) == (Exit.CONFIGURATION, True)
     up = revised("schema", "upgrade", "--url", other)
     assert (up.code, up.out) == (
         Exit.OK,
@@ -245,7 +245,11 @@ def test_an_answer_that_is_no_is_a_drop(
 
 
 @pytest.mark.parametrize(
-    "rename", ["patients", "patients.ward=", "patients.ward=notes.ward", "a=b=c", "patients.ward=x"]
+    "rename",
+    [
+        *("patients", "patients.ward=", "patients.ward=notes.ward", "a=b=c"),
+        *("patients.ward=x", "patients=people", "nope=patients"),
+    ],
 )
 def test_a_rename_that_is_none_is_refused(revised: Run, folder: Path, rename: str) -> None:
     """Nothing is written."""

@@ -35,7 +35,7 @@ class UnderWay:
     """A migration that has begun: the step that is to be taken, and how far that has come.
 
     ``checked`` says that what stands against the step has been counted; ``cursor`` is the id of
-    the last document that a function has changed.
+    the last document that a function has changed. ``done`` marks the steps that were taken.
     """
 
     id: str
@@ -44,6 +44,7 @@ class UnderWay:
     step: int = 0
     checked: bool = False
     cursor: str | None = None
+    done: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,11 +202,16 @@ def _alike(was: FieldType, now: FieldType) -> bool:
 async def _of_reference(asked: _Asked) -> int:
     """Count the documents whose reference leads nowhere."""
     reference = asked.change.reference
-    if reference.field not in asked.stored.by_name:
+    new = asked.now.by_name[reference.field]
+    if reference.field not in asked.stored.by_name and new.default is None:
         return 0  # a new field: null
+    parents = (await catalog(asked.store)).get(reference.collection)
+    if reference.field not in asked.stored.by_name:
+        given = cast(UUID, new.default)
+        there = await asked.store.execute(Get(parents, (given,))) if parents else (None,)
+        return await asked.of(ALL) if there == (None,) else 0
     if asked.stored.field(reference.field).type != asked.now.field(reference.field).type:
         return await asked.of(Test(reference.field, Operator.NOT_NULL))
-    parents = (await catalog(asked.store)).get(reference.collection)
     found = 0
     async for page in asked.pages():
         led = [cast(UUID, each) for row in page if (each := row[reference.field]) is not None]

@@ -13,7 +13,7 @@ from pathlib import Path
 from healthstore.abc.backend import Backend
 from healthstore.config.settings import Profile
 from healthstore.entity import Entity, collection_of
-from healthstore.errors import InvalidRequestError
+from healthstore.errors import InvalidRequestError, MigrationError
 from healthstore.model.arguments import listed
 from healthstore.model.ops import Alter, Drop, Ensure, Explain, Explained, Rename
 from healthstore.model.schema import Collection
@@ -222,7 +222,13 @@ class Schema:
             raise InvalidRequestError(
                 "the pause between two pages must not be negative", hint="give seconds, such as 0.1"
             )
-        store, chain = await self._member(member), await _read(directory)
+        chain = await _read(directory)
+        if not chain.folder.is_dir():
+            raise MigrationError(
+                f"there is no folder {chain.folder}",
+                hint="name the one of the migration files: directory=…, --dir",
+            )
+        store = await self._member(member)
         return await move(store, chain, target, allow_loss=allow_loss, wait=wait, pace=pace)
 
     def _named(self, members: str | Iterable[str] | None) -> tuple[str | None, ...]:

@@ -10,16 +10,35 @@ import ast
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from traceback import extract_tb
-from typing import Any
+from typing import Any, cast
 
 from healthstore.errors import HealthstoreError, MigrationError
+from healthstore.model.change import (
+    AddCheck,
+    AddField,
+    AddIndex,
+    AddReference,
+    AddUnique,
+    ChangeField,
+    CreateCollection,
+    DropCheck,
+    DropCollection,
+    DropField,
+    DropIndex,
+    DropReference,
+    DropUnique,
+    FieldForm,
+    RenameCollection,
+    RenameField,
+)
+from healthstore.model.definition import Check, Index, Reference, Unique
 from healthstore.model.schema import Collection
-from healthstore.schema.migration import Migration, refused
+from healthstore.schema.migration import Migration, Run, Transform, refused
 from healthstore.schema.steps import Step, steps_of
 
 __all__ = ("HEAD", "ZERO", "Chain", "Link", "read_chain")
@@ -172,7 +191,60 @@ def _read(path: Path) -> tuple[Migration, str]:
             f"{path.name} defines no migration",
             hint="write migration = Migration(after=…, operations=[…])",
         )
+    _require_operations(path.stem, migration)
     return migration, _checksum(tree)
+
+
+def _require_operations(name: str, migration: Migration) -> None:
+    """Raise MigrationError for what is no operation, or has a part of another kind."""
+    after: object = migration.after
+    if after is not None and not isinstance(after, str):
+        raise MigrationError(
+            f"the migration {name!r}: what it is after is no id",
+            hint='write after="0003_add_phone", or leave it out for the first one',
+        )
+    operations: object = migration.operations
+    if not isinstance(operations, list | tuple):
+        raise MigrationError(
+            f"the migration {name!r}: its operations are no list", hint="write operations=[…]"
+        )
+    for place, each in enumerate(cast("list[object]", operations), 1):
+        if type(each) not in _OPERATIONS:
+            raise MigrationError(
+                f"the migration {name!r}: operation {place} is a {type(each).__name__}",
+                hint="use the operations of healthstore.schema",
+            )
+        for part in fields(cast(Any, each)):
+            wanted = _PARTS.get(part.name)
+            value = getattr(each, part.name)
+            if wanted is not None and not isinstance(value, wanted):
+                raise MigrationError(
+                    f"the migration {name!r}: the {part.name} of operation {place}, "
+                    f"{type(each).__name__}, is a {type(value).__name__}",
+                    hint=f"give it a {wanted.__name__}"
+                    + (": Text(100), Integer(), …" if wanted is FieldForm else ""),
+                )
+
+
+_OPERATIONS = frozenset(
+    {
+        *(AddCheck, AddField, AddIndex, AddReference, AddUnique, ChangeField),
+        *(CreateCollection, DropCheck, DropCollection, DropField, DropIndex),
+        *(DropReference, DropUnique, RenameCollection, RenameField, Run, Transform),
+    }
+)
+_PARTS: Mapping[str, type] = {
+    "check": Check,
+    "collection": str,
+    "definition": Collection,
+    "field": str,
+    "form": FieldForm,
+    "index": Index,
+    "name": str,
+    "reference": Reference,
+    "to": str,
+    "unique": Unique,
+}
 
 
 def _place(error: BaseException, path: Path) -> str:

@@ -45,6 +45,15 @@ class Transform:
     down: Callable[[Row], Row | None] | None = None
     idempotent: bool = False
 
+    def __post_init__(self) -> None:
+        functions: tuple[object, ...] = (self.up, self.down)
+        for each in functions:
+            if each is not None and (not callable(each) or iscoroutinefunction(each)):
+                raise ConfigurationError(
+                    "a function of a Transform is none, or is asynchronous",
+                    hint="write def up(row): return row | {…}",
+                )
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from healthstore.abc.backend import Backend
-from healthstore.errors import SchemaChangeError
+from healthstore.errors import MigrationError, SchemaChangeError
+from healthstore.model.catalog import differences, references_led
 from healthstore.model.change import ChangeEffect, DropCollection, DropField, State, changes_between
 from healthstore.model.ops import CountDocuments
 from healthstore.model.query import ALL, And, Filter, Operator, Test
 from healthstore.model.schema import Collection
 from healthstore.schema.against import count_against
-from healthstore.schema.steps import Alteration, Removal, Renaming, Step
-from healthstore.transfer.selection import catalog
+from healthstore.schema.steps import (
+    Alteration,
+    Creation,
+    Removal,
+    Renaming,
+    Rewriting,
+    Running,
+    Step,
+)
 
-__all__ = ("require_no_loss", "require_none_against")
+__all__ = (
+    "require_fits",
+    "require_no_loss",
+    "require_none_against",
+    "require_none_against_yet",
+)
 
 
 async def require_none_against(guarded: Backend, step: Alteration) -> None:
@@ -36,12 +49,92 @@ async def require_none_against(guarded: Backend, step: Alteration) -> None:
         )
 
 
-async def require_no_loss(guarded: Backend, steps: Sequence[Step]) -> None:
+async def require_none_against_yet(guarded: Backend, steps: Sequence[Step]) -> None:
+    """Raise as :func:`require_none_against` for each step of which the documents are there by now.
+
+    Those of a collection that an earlier step renames or changes, or a function, are not.
+    """
+    touched: set[str] = set()
+    for step in steps:
+        match step:
+            case Running():
+                return
+            case Rewriting(rows):
+                touched.add(rows.name)
+            case Renaming(before, after):
+                touched |= {before.name, after.name}
+            case Alteration(before) if before.name not in touched:
+                await require_none_against(guarded, step)
+                touched.add(before.name)
+            case _:
+                pass
+
+
+def require_fits(name: str, stored: Mapping[str, Collection], steps: Sequence[Step]) -> None:
+    """Raise MigrationError unless a store's definitions are those from which the steps lead.
+
+    ``name`` is the store's. What has been done in another way already is as it is afterwards.
+    """
+    now = dict(stored)
+    for step in steps:
+        match step:
+            case Creation(made):
+                for each in made:
+                    _require_as(name, each.name, now.get(each.name, each), each)
+                    now[each.name] = each
+            case Removal(gone):
+                _require_as(name, gone.name, now.pop(gone.name, gone), gone)
+            case Alteration(before, after):
+                _require_as(name, before.name, now.get(before.name), before, after)
+                now[before.name] = after
+            case Renaming(before, after):
+                _rename(name, now, before, after)
+            case _:
+                pass
+
+
+def _rename(name: str, now: dict[str, Collection], before: Collection, after: Collection) -> None:
+    moved = before.name != after.name
+    if moved and before.name not in now and after.name in now:
+        _require_as(name, after.name, now[after.name], after)
+        return
+    _require_as(name, before.name, now.pop(before.name, None), before, after)
+    if moved and after.name in now:
+        raise MigrationError(
+            f"the store has a collection {after.name!r}, and {before.name!r} is to have that name",
+            hint="nothing was changed; look at what it holds, and drop it or give it another name",
+            backend=name,
+        )
+    now[after.name] = after
+    for each in list(now.values()):
+        led = references_led(each, before.name, after.name)
+        if led is not None:
+            now[each.name] = led
+
+
+def _require_as(name: str, collection: str, there: Collection | None, *wanted: Collection) -> None:
+    if there is not None and there in wanted:
+        return
+    if there is None:
+        told = "is not there"
+    else:
+        told = f"is another one than before it: {'; '.join(differences(wanted[0], there))}"
+    raise MigrationError(
+        f"the store's collection {collection!r} {told}",
+        hint="nothing was changed; a store that was made in another way is told which migrations "
+        "it has by db.schema.stamp(), healthstore schema stamp; db.schema.plan() and "
+        "healthstore schema diff compare it",
+        backend=name,
+    )
+
+
+async def require_no_loss(
+    guarded: Backend, stored: Mapping[str, Collection], steps: Sequence[Step]
+) -> None:
     """Raise SchemaChangeError if documents lose something by a step; it says how many.
 
-    They are counted as they are stored now: an earlier step may make or rename what is to go.
+    They are counted as they are ``stored`` now: an earlier step may make or rename what is to go.
     """
-    stored = await catalog(guarded)
     now = {
         name: _Stored(each, dict(zip(each.names, each.names, strict=True)))
         for name, each in stored.items()
@@ -90,7 +183,8 @@ async def _require_none(
     count = await guarded.execute(CountDocuments(stored.collection, where))
     if count:
         raise SchemaChangeError(
-            f"{change.collection}: {change} would lose what {_documents(count)} hold",
+            f"{change.collection}: {change} would lose what {_documents(count)} "
+            f"{'holds' if count == 1 else 'hold'}",
             hint="allow_loss=True, or --allow-loss, lets it go",
         )
 

@@ -6,8 +6,11 @@ taken back, and what a function made of rows another function unmakes.
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import CodeType
 from typing import TypeAlias
 
 from healthstore.errors import ConfigurationError
@@ -39,6 +42,8 @@ __all__ = (
     "Rewriting",
     "Running",
     "Step",
+    "is_marked",
+    "mark_of",
     "steps_of",
     "taken_back",
 )
@@ -158,7 +163,20 @@ def steps_of(
             after = changed(now, part)
             steps += _between(now, after)
             now = after
+    _require_parents(now)
     return steps, now
+
+
+def _require_parents(state: Mapping[str, Collection]) -> None:
+    """Raise ConfigurationError if a collection refers to one that no migration has made."""
+    for each in state.values():
+        for reference in each.references:
+            if reference.collection not in state:
+                raise ConfigurationError(
+                    f"{each.name}.{reference.field} refers to {reference.collection!r}, "
+                    "which is not there",
+                    hint="let a migration create it, too: revise with its entity as well",
+                )
 
 
 def _parts(operations: Sequence[Change | Transform | Run]) -> list[list[Change] | _Alone]:
@@ -290,3 +308,46 @@ def _relaxed_field(there: Collection, wanted: Field) -> Field:
         return wanted if given else replace(wanted, nullable=True)
     change = ChangeField(there.name, wanted.name, FieldForm.of(wanted))
     return wanted if change.effect({there.name: there}) is ChangeEffect.ADDITIVE else was
+
+
+def mark_of(steps: Sequence[Step]) -> str:
+    """Return what tells steps from others: their definitions, and the code of their functions.
+
+    Another version of Python has other code, which its mark says.
+    """
+    spelled = "\n".join(map(_spelled, steps))
+    return f"{_PYTHON}:{hashlib.sha256(spelled.encode()).hexdigest()}"
+
+
+def is_marked(steps: Sequence[Step], mark: str) -> bool:
+    """Tell whether these may be the steps of a mark: another Python's cannot be told from others."""
+    return mark == mark_of(steps) or mark.partition(":")[0] != _PYTHON
+
+
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _spelled(step: Step) -> str:
+    match step:
+        case Creation(made):
+            return " ".join(["create", *(each.fingerprint for each in made)])
+        case Removal(gone):
+            return f"drop {gone.fingerprint}"
+        case Alteration(before, after) | Renaming(before, after):
+            return f"{type(step).__name__} {before.fingerprint} {after.fingerprint}"
+        case Rewriting(rows, function):
+            return f"rewrite {rows.fingerprint} {_code(getattr(function, '__code__', None))}"
+        case Running(_, function):
+            return f"run {_code(getattr(function, '__code__', None))}"
+
+
+def _code(code: object) -> str:
+    """Return what a function does, wherever it stands in its file."""
+    if isinstance(code, frozenset):
+        return f"{{{', '.join(sorted(map(_code, code)))}}}"  # in one order, in every process
+    if isinstance(code, tuple):
+        return f"({', '.join(map(_code, code))})"
+    if not isinstance(code, CodeType):
+        return repr(code)
+    constants = ", ".join(map(_code, code.co_consts))
+    return f"{code.co_code.hex()} {code.co_names} {code.co_varnames} ({constants})"

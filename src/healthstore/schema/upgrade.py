@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from typing import cast
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from healthstore.errors import (
     ConflictError,
     HealthstoreError,
     MigrationError,
+    SchemaChangeError,
 )
 from healthstore.layers.guard import GuardLayer
 from healthstore.layers.references import ReferencesLayer
@@ -34,7 +34,12 @@ from healthstore.schema.migration import Row
 from healthstore.schema.progress import Pace, Pages
 from healthstore.schema.running import Documents
 from healthstore.schema.squash import adopted
-from healthstore.schema.standing import require_no_loss, require_none_against
+from healthstore.schema.standing import (
+    require_fits,
+    require_no_loss,
+    require_none_against,
+    require_none_against_yet,
+)
 from healthstore.schema.steps import (
     Alteration,
     Creation,
@@ -43,6 +48,8 @@ from healthstore.schema.steps import (
     Rewriting,
     Running,
     Step,
+    is_marked,
+    mark_of,
     taken_back,
 )
 from healthstore.transfer.filling import require_whole
@@ -178,13 +185,11 @@ class _Moving:
         try:
             for step in steps:
                 self._require_able(step)
+            stored = await catalog(self._store)
+            require_fits(self._store.name, stored, steps)
             if not self._allow_loss:
-                await require_no_loss(self._guarded, steps)
-            for step in takewhile(
-                lambda each: not isinstance(each, Rewriting | Renaming | Running), steps
-            ):
-                if isinstance(step, Alteration):
-                    await require_none_against(self._guarded, step)
+                await require_no_loss(self._guarded, stored, steps)
+            await require_none_against_yet(self._guarded, steps)
         except HealthstoreError as error:
             raise _in(link, error) from None
         begun = UnderWay(
@@ -195,16 +200,29 @@ class _Moving:
 
     async def _take(self, link: Link, begun: UnderWay) -> str:
         steps = _steps(link, down=begun.down)
+        self._require_as_done(link, steps, begun)
         for place in range(begun.step, len(steps)):
+            done = mark_of(steps[: place + 1])
+            after = UnderWay(link.id, link.checksum, begun.down, place + 1, done=done)
             try:
-                await self._step(steps[place])
+                await self._step(steps[place], after)
             except HealthstoreError as error:
                 raise _in(link, error) from None
-            await self._note(UnderWay(link.id, link.checksum, begun.down, place + 1))
+            await self._note(after)
         had = self._ledger.book.applied
         applied = had[:-1] if begun.down else (*had, Applied(link.id, link.checksum, now()))
         await self._ledger.write(replace(self._ledger.book, applied=applied, under_way=None))
         return link.id
+
+    def _require_as_done(self, link: Link, steps: Sequence[Step], begun: UnderWay) -> None:
+        """Raise MigrationError if the file of a migration under way has other steps done than these."""
+        if begun.done and not is_marked(steps[: begun.step], begun.done):
+            raise MigrationError(
+                f"the part of the migration {link.id!r} that was done is another one in its file",
+                hint="put back what stands before the operation that failed, and mend that one, or "
+                "what comes after it",
+                backend=self._store.name,
+            )
 
     async def _note(self, under_way: UnderWay) -> None:
         await self._ledger.write(replace(self._ledger.book, under_way=under_way))
@@ -215,7 +233,8 @@ class _Moving:
         assert found is not None, "a step is taken after its migration was noted"
         return found
 
-    async def _step(self, step: Step) -> None:
+    async def _step(self, step: Step, then: UnderWay) -> None:
+        """Take a step; ``then`` is what the ledger says afterwards."""
         match step:
             case Creation(made):
                 await self._guarded.execute(Ensure(made))
@@ -228,7 +247,7 @@ class _Moving:
             case Rewriting():
                 await self._rewrite(step)
             case Running():
-                await self._run(step)
+                await self._run(step, then)
 
     # --- definitions -----------------------------------------------------------------------
 
@@ -283,6 +302,13 @@ class _Moving:
     async def _rewrite_page(self, step: Rewriting, page: Sequence[Document]) -> None:
         assert step.function is not None
         changed, gone = _rewritten(step, step.function, page)
+        if len(gone) == len(page) and not self._allow_loss:
+            raise SchemaChangeError(
+                f"the function of a Transform returned None for each of {len(page):,} documents, "
+                "which would delete them",
+                hint="return the document; if it is meant, allow_loss=True or --allow-loss lets go",
+                entity=step.rows.entity,
+            )
         cursor = str(page[-1]["id"])
         if self._store.capabilities.transactions:
             await self._page_as_a_unit(step.rows, changed, gone, cursor)
@@ -293,7 +319,7 @@ class _Moving:
             await self._guarded.execute(Delete(step.rows, (identity,)))
         await self._note(replace(self._under_way, cursor=cursor))
 
-    async def _run(self, step: Running) -> None:
+    async def _run(self, step: Running, then: UnderWay) -> None:
         """Call a function in a unit that notes the step as taken: both, or nothing."""
         self._require_able(step)
         assert step.function is not None
@@ -301,8 +327,7 @@ class _Moving:
             await _called(step.function, Documents(self._guarded, step.state))
             return
         async with self._ledger.turn():
-            under_way = replace(self._under_way, step=self._under_way.step + 1, checked=False)
-            book = replace(self._ledger.book, under_way=under_way)
+            book = replace(self._ledger.book, under_way=then)
             unit = await self._guarded.begin(UnitOptions(deadline=_RUN_SECONDS))
             try:
                 await _called(step.function, Documents(unit, step.state))
@@ -351,7 +376,7 @@ def _rewritten(
         identity = cast(UUID, document["id"])
         try:
             made: object = function(dict(copied_document(step.rows, document)))
-        except Exception as error:  # noqa: BLE001 - a function may fail in any way
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a function may fail in any way
             # `from None`: its message may quote the document.
             raise MigrationError(
                 f"the function of a Transform raised {type(error).__name__} "
@@ -377,7 +402,7 @@ async def _called(function: Callable[[Documents], Awaitable[object]], documents:
         await function(documents)
     except HealthstoreError:
         raise
-    except Exception as error:  # noqa: BLE001 - a function may fail in any way
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a function may fail in any way
         # `from None`: its message may quote a document.
         raise MigrationError(
             f"the function of a Run raised {type(error).__name__}",

@@ -27,6 +27,7 @@ from healthstore.model.ops import (
     Operation,
     Patch,
     Patches,
+    Rename,
     Replace,
 )
 from healthstore.testing.contract._samples import PEOPLE, person
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 WRITES: tuple[Operation, ...] = (
     Ensure((PEOPLE,)),
     Alter(PEOPLE, replace(PEOPLE, indexes=())),
+    Rename(PEOPLE, replace(PEOPLE, name="people_now")),
     Drop(PEOPLE),
     Insert(PEOPLE, (person(1),)),
     Replace(PEOPLE, (person(1),)),

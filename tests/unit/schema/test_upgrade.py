@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from healthstore.errors import (
 from healthstore.model.ops import Find, Insert
 from healthstore.schema import ledger
 from healthstore.testing.faults import Faults
+from healthstore.transfer.ledger import read_book
 from healthstore.transfer.selection import catalog
 
 from .releases import FILES, write
@@ -452,3 +454,123 @@ async def test_a_rename_that_cannot_be_is_refused_with_the_file(
     )
     with pytest.raises(HealthstoreError, match=f"'0002_other'.*{says}"):
         await db.schema.upgrade(directory=folder)
+
+
+async def _upgraded(db: DatabaseManager, folder: Path, text: str) -> tuple[str, ...]:
+    """Apply another migration, of which only the operations and functions are given."""
+    (folder / "0002_other.py").write_text(
+        "from uuid import UUID\nfrom healthstore.schema import *\n" + text, "utf-8"
+    )
+    return await db.schema.upgrade(directory=folder)
+
+
+_AFTER = "migration = Migration(after='0001_patients', operations="
+
+
+async def test_a_store_that_is_another_one_refuses_a_migration_before_it_begins(
+    db: DatabaseManager, tmp_path: Path
+) -> None:
+    """It is told to be stamped, and nothing is under way."""
+    folder = write(tmp_path)
+
+    class Other(_first(), collection="patients"):  # type: ignore[misc] - made by a function
+        more: str
+
+    await db.initialize(Other)
+    with pytest.raises(MigrationError, match="'patients' is another one") as error:
+        await db.schema.upgrade(directory=folder)
+    assert "stamp" in error.value.hint
+    assert (await read_book(await db.member(db.active))).under_way is None
+
+
+async def test_a_name_that_is_in_use_refuses_the_way_back(
+    db: DatabaseManager, tmp_path: Path
+) -> None:
+    """Before anything is changed; when it is free again, the way back is."""
+    folder = write(tmp_path, IDS[0])
+    await _upgraded(db, folder, f"{_AFTER}[RenameCollection('patients', 'people')])")
+    await db.initialize(_first())
+    with pytest.raises(MigrationError, match="has a collection 'patients'"):
+        await db.schema.downgrade(directory=folder)
+    assert await db.schema.current() == "0002_other"
+    assert (await read_book(await db.member(db.active))).under_way is None
+
+
+async def test_a_function_that_returns_nothing_deletes_nothing(
+    db: DatabaseManager, tmp_path: Path
+) -> None:
+    """What was forgotten is no wish; said, it is done."""
+    folder = write(tmp_path, IDS[0])
+    await db.schema.upgrade(directory=folder)
+    await add(db, "Ann Lee", "Bob Ray")
+    text = f"def up(row): row['visits'] += 1\n{_AFTER}[Transform('patients', up=up)])"
+    with pytest.raises(SchemaChangeError, match="returned None for each of 2 documents"):
+        await _upgraded(db, folder, text)
+    assert len(await rows(db)) == 2
+    await db.schema.upgrade(directory=folder, allow_loss=True)
+    assert await rows(db) == []
+
+
+async def test_what_was_done_of_a_migration_stays_in_its_file(
+    db: DatabaseManager, tmp_path: Path
+) -> None:
+    """What failed may be mended; a function before it that nobody has called is told."""
+    folder = write(tmp_path, IDS[0])
+    await db.schema.upgrade(directory=folder)
+    await add(db, "Ann Lee")
+    rename = "RenameField('notes', 'text', 'body')"
+    bad = "def up(row): raise ValueError\ndef ok(row): return row | {'body': 'T' + row['body']}\n"
+    with pytest.raises(MigrationError, match="raised ValueError"):
+        await _upgraded(db, folder, f"{bad}{_AFTER}[{rename}, Transform('notes', up=up)])")
+    with pytest.raises(MigrationError, match="that was done is another one"):
+        await _upgraded(db, folder, f"{bad}{_AFTER}[Transform('patients', up=ok), {rename}])")
+    await _upgraded(db, folder, f"{bad}{_AFTER}[{rename}, Transform('notes', up=ok)])")
+    assert [each["body"] for each in await rows(db, "notes")] == ["Tx"]
+
+
+async def test_what_stands_against_another_collection_is_counted_before_it_begins(
+    db: DatabaseManager, tmp_path: Path
+) -> None:
+    """A rename before it has nothing to do with it, and is not done."""
+    folder = write(tmp_path, IDS[0])
+    await db.schema.upgrade(directory=folder)
+    await add(db, "Ann Lee")
+    nowhere = "AddField('notes', 'other', Uuid(default=UUID(int=77)))"
+    reference = "AddReference('notes', Reference('other', 'patients', 'restrict'))"
+    operations = f"[RenameField('patients', 'visits', 'contacts'), {nowhere}, {reference}]"
+    with pytest.raises(SchemaChangeError, match=r"add the reference other .*: 1 document"):
+        await _upgraded(db, folder, f"{_AFTER}{operations})")
+    assert [each["visits"] for each in await rows(db)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("operations", "says"),
+    [
+        ("None", "its operations are no list"),
+        ("['x']", "operation 1 is a str"),
+        ("[AddField('patients', 'q', Text)]", "the form of operation 1, AddField, is a function"),
+        ("[AddUnique('patients', 'name')]", "the unique of operation 1, AddUnique, is a str"),
+        ("[CreateCollection('x')]", "the definition of operation 1, CreateCollection, is a str"),
+        ("[Transform('patients', up='up')]", "cannot be read|a function of a Transform is none"),
+        ("[DropField('patients', 'name')]", "which an index, a key, a check or a reference"),
+        (
+            "[AddReference('notes', Reference('id', 'nope', 'cascade'))]",
+            "refers to 'nope', which is not there",
+        ),
+        ("[RenameCollection('patients', 'healthstore_new')]", "a name of the library's own"),
+    ],
+)
+async def test_a_wrong_operation_is_told_with_its_file(
+    db: DatabaseManager, tmp_path: Path, operations: str, says: str
+) -> None:
+    """Where it is read, before anything is changed."""
+    folder = write(tmp_path, IDS[0])
+    with pytest.raises(HealthstoreError, match="'0002_other'") as error:
+        await _upgraded(db, folder, f"{_AFTER}{operations})")
+    assert re.search(says, error.value.message)
+
+
+async def test_a_folder_that_is_not_there_is_no_empty_one(db: DatabaseManager) -> None:
+    """A deployment with a wrong path does not pass."""
+    with pytest.raises(MigrationError, match="there is no folder nowhere"):
+        await db.schema.upgrade(directory="nowhere")

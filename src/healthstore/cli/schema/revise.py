@@ -13,7 +13,8 @@ from healthstore.cli.failures import CommandError, Failure
 from healthstore.cli.named import find_all
 from healthstore.cli.output import Output
 from healthstore.entity import collection_of
-from healthstore.model.change import Change, changed, changes
+from healthstore.errors import InvalidRequestError
+from healthstore.model.change import Change, RenameCollection, RenameField, changed, changes
 from healthstore.model.schema import Collection
 from healthstore.schema.files import read_chain
 from healthstore.schema.renames import PossibleRename, possible_renames, rename_of
@@ -98,7 +99,9 @@ def _answered(
 
     Raises CommandError where it is not known, and nobody can be asked.
     """
-    renames: list[Change] = [rename_of(each) for each in answers.renamed]
+    given = [rename_of(each) for each in answers.renamed]
+    _require_meant(given, wanted)
+    renames: list[Change] = [*given]
     refused: set[PossibleRename] = set()
     while True:
         now = changed(state, renames)
@@ -118,6 +121,24 @@ def _answered(
             renames.append(first.change)
         else:
             refused.add(first)
+
+
+def _require_meant(
+    renames: Sequence[RenameField | RenameCollection], wanted: Sequence[Collection]
+) -> None:
+    """Raise InvalidRequestError for a rename to what no entity has: it would be made, and be empty."""
+    fields = {each.name: each.by_name for each in wanted}
+    moved = {each.to for each in renames if isinstance(each, RenameCollection)}
+    for each in renames:
+        if isinstance(each, RenameCollection):
+            known = each.to in fields
+        else:
+            known = each.to in fields.get(each.collection, ()) or each.collection in moved
+        if not known:
+            raise InvalidRequestError(
+                f"nothing of the entities is called {each.to!r}, as {each.collection}: {each} says",
+                hint="change the entity first; --rename names what it has by now",
+            )
 
 
 def _unanswered(found: Sequence[PossibleRename]) -> CommandError:

@@ -148,7 +148,17 @@ class CatalogLayer(Layer):
                 raise _changed(error) from None
             if self.in_unit or not known:
                 raise
+            await self._require_changed(op, error)
         return await self._execute_required(op)
+
+    async def _require_changed(self, op: Op[Any], error: ConfigurationError) -> None:
+        """Look what the catalog says of an error; raise that, if it says nothing of another form."""
+        try:
+            await self._require(op)
+        except SchemaMismatchError:
+            raise
+        except HealthstoreError:
+            raise error from None
 
     async def _execute_required(self, op: Op[R]) -> R:
         await self._require(op)

@@ -19,6 +19,7 @@ from healthstore.model.schema import Collection
 
 __all__ = ("RenameCollection", "RenameField", "names_between", "renamed")
 
+_LIBRARY = "healthstore_"
 _OWN = frozenset({"id", "version"})
 
 
@@ -66,6 +67,8 @@ class RenameCollection:
         definition = draft(existing(state, self))
         if self.to in state:
             raise refused(self, f"would have the name of another one, {self.to}")
+        if self.to.startswith(_LIBRARY):
+            raise refused(self, f"would have a name of the library's own, {_LIBRARY}…")
         moved = replace(definition, name=self.to)
         names = {self.collection: self.to}
         return {

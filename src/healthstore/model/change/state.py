@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
-from healthstore.errors import ConfigurationError
+from healthstore.errors import ConfigurationError, UnknownFieldError
 from healthstore.model.definition import Definition
 from healthstore.model.effect import ChangeEffect, worst
 from healthstore.model.schema import Collection
@@ -61,9 +61,17 @@ def changed(state: Mapping[str, Collection], changes: Iterable[Change]) -> dict[
     for each in changes:
         after = each.after(after)
     return {
-        name: each if isinstance(each, Collection) else checked(each)
-        for name, each in after.items()
+        name: each if isinstance(each, Collection) else _whole(each) for name, each in after.items()
     }
+
+
+def _whole(given: Definition) -> Collection:
+    try:
+        return checked(given)
+    except UnknownFieldError as error:
+        error.message += f", which an index, a key, a check or a reference of {given.name!r} names"
+        error.hint = "change what names it, too"
+        raise
 
 
 def checked(given: Definition) -> Collection:

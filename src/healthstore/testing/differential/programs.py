@@ -191,7 +191,8 @@ class Stale:
     """Use an entity with another class than the one for which the store was made.
 
     ``change`` is what it has ``more`` or ``less``, or ``otherwise``; ``write`` says how it is
-    used. It must be refused before anything is written.
+    used. It must be served if it is an earlier definition of what is stored, and otherwise be
+    refused before anything is written.
     """
 
     schema: str

@@ -283,7 +283,7 @@ _CODES: Mapping[int, Verdict] = {
 
 
 # SQLite has one code for every mistake in a statement; its messages are never translated.
-_MISSING = re.compile("no such (table|column)")
+_MISSING = re.compile("no such (table|column)|table .* has no column named")
 _CLASSES: Mapping[type[BaseException], Verdict] = {
     sqlite3.DataError: Verdict.RANGE,
     sqlite3.ProgrammingError: Verdict.UNAVAILABLE,  # the connection is closed
