@@ -83,7 +83,8 @@ async def until(db: DatabaseManager, name: str, said: str) -> str:
 
 
 async def lose(db: DatabaseManager, tmp_path: Path, name: str) -> None:
-    """Take the file of a member away, and wait until that is seen."""
+    """Take the file of a member away when all of it was seen, and wait until that is seen, too."""
+    await db.health(probe=True)  # the last look may have been in the middle of an upgrade
     (tmp_path / f"{name}.db").rename(tmp_path / "away.db")
     async with asyncio.timeout(10):
         while (await db.health()).member(name).state is not State.DOWN:  # noqa: ASYNC110 - no event
