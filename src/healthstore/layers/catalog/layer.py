@@ -347,7 +347,7 @@ def _agrees(row: Document | None, wanted: Collection) -> bool:
 def _changed(error: ConfigurationError) -> SerializationError:
     return SerializationError(
         "the store's definitions have changed meanwhile",
-        hint="run the unit again: db.run() does",
+        hint="repeat the whole unit",
         entity=error.entity,
         backend=error.backend,
     )
