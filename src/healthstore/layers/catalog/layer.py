@@ -19,7 +19,7 @@ from healthstore.errors import (
     SchemaMismatchError,
     SerializationError,
 )
-from healthstore.layers.catalog.serving import Served, execute_served
+from healthstore.layers.catalog.serving import Served, execute_served, served_by
 from healthstore.model.catalog import (
     CATALOG,
     catalog_id,
@@ -44,13 +44,13 @@ _PATIENCE = 0.1  # seconds that a check waits for the catalog; what comes later 
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a store: the definitions that agree, by name, and what was last seen.
+    """What is known of a store: the definitions that it has, by name, and what was last seen.
 
-    ``served`` are those that do not, and serve all the same.
+    ``served`` are others that those serve, by name too: a program may know several.
     """
 
     agreed: dict[str, Collection] = field(default_factory=lambda: {CATALOG.name: CATALOG})
-    served: dict[str, Served] = field(default_factory=dict[str, Served])
+    served: dict[str, tuple[Served, ...]] = field(default_factory=dict[str, tuple[Served, ...]])
     filling: Filling | None = None
     release: Release | None = None
 
@@ -61,19 +61,18 @@ class _Known:
 
     def knows(self, wanted: Collection) -> bool:
         """Tell whether a definition is known to agree, or to be served."""
-        served = self.served.get(wanted.name)
         return self.agreed.get(wanted.name) == wanted or (
-            served is not None and served.known == wanted
+            served_by(self.served, wanted) is not None
         )
 
     def note(self, wanted: Collection, stored: Collection | None) -> None:
         """Know that a definition agrees; or, with one that is stored, is served by that."""
-        if stored is None:
-            self.served.pop(wanted.name, None)
-            self.agreed[wanted.name] = wanted
-        else:
-            self.agreed.pop(wanted.name, None)
-            self.served[wanted.name] = Served(wanted, stored)
+        name, there = wanted.name, stored or wanted
+        others = (each for each in self.served.get(name, ()) if each.stored == there != each.known)
+        self.agreed[name] = there
+        self.served[name] = tuple(each for each in others if each.known != wanted)
+        if stored is not None:
+            self.served[name] += (Served(wanted, stored),)
 
 
 class CatalogLayer(Layer):
@@ -163,8 +162,9 @@ class CatalogLayer(Layer):
     async def _execute_required(self, op: Op[R]) -> R:
         await self._require(op)
         served = self._known.served
-        if served and any(each.name in served for each in _named(op)):
-            return await execute_served(self.inner, op, served)
+        if any(served_by(served, each) is not None for each in _named(op)):
+            # As it is now: another task may learn of another definition meanwhile.
+            return await execute_served(self.inner, op, {**served})
         return await self.inner.execute(op)
 
     async def _execute_change(self, op: Op[R]) -> R:
@@ -205,13 +205,17 @@ class CatalogLayer(Layer):
 
     async def _renew(self) -> None:
         agreed, served = self._known.agreed, self._known.served
-        collections = (*agreed.values(), *(each.stored for each in served.values()))
+        collections = tuple(agreed.values())
         try:
-            rows, filling = await self._read(collections)
+            everything = await self._all()
+            if len(everything) < _MOST:
+                rows, filling = _told(everything)
+            else:
+                rows, filling = await self._read(collections)
         except HealthstoreError:
             return
         with suppress(HealthstoreError):  # another release's is compared by nobody
-            self._known.release = Release.of(await self._all())
+            self._known.release = Release.of(everything)
         if self._known.agreed is not agreed:
             return  # the catalog has changed meanwhile
         self._known.filling = filling
@@ -231,7 +235,7 @@ class CatalogLayer(Layer):
             for each in unknown:
                 known.note(each, self._required(rows.get(each.name), each))
         for each in _named(op):
-            if each.name in known.agreed:
+            if known.agreed.get(each.name) == each:
                 known.agreed[each.name] = each  # this very one: it is told without comparing
 
     async def _require_whole(self) -> None:
@@ -262,27 +266,25 @@ class CatalogLayer(Layer):
         return serving
 
     async def _all(self) -> tuple[Document, ...]:
-        """Return the catalog's rows; none if the store has no catalog."""
-        try:
-            return await self.inner.execute(Find(CATALOG, limit=_MOST))
-        except ConfigurationError as error:
-            if type(error) is not ConfigurationError or error.condition is not Condition.OK:
-                raise
-            return ()
+        """Return the catalog's rows, the first of them where there are more than anybody has."""
+        return await self._of_catalog(Find(CATALOG, limit=_MOST), ())
 
     async def _read(
         self, collections: Iterable[Collection]
     ) -> tuple[Mapping[str, Document], Filling | None]:
         """Return the catalog's rows by name, and the mark, in one round trip."""
         ids = (*(catalog_id(each.name) for each in collections), FILLING_ID)
+        found = await self._of_catalog(Get(CATALOG, ids), ())
+        return _told(row for row in found if row is not None)
+
+    async def _of_catalog(self, op: Op[R], otherwise: R) -> R:
+        """Return what is found in the catalog; something else if the store has no catalog."""
         try:
-            *found, mark = await self.inner.execute(Get(CATALOG, ids))
+            return await self.inner.execute(op)
         except ConfigurationError as error:
             if type(error) is not ConfigurationError or error.condition is not Condition.OK:
                 raise
-            return {}, None  # the store has no catalog
-        rows = {str(row["name"]): row for row in found if row is not None}
-        return rows, None if mark is None else Filling.of(mark)
+            return otherwise
 
 
 class CatalogNoticeLayer(Layer):
@@ -332,6 +334,17 @@ class _CatalogProber:
     async def close(self) -> None:
         """Drop the connection."""
         await self._inner.close()
+
+
+def _told(found: Iterable[Document]) -> tuple[Mapping[str, Document], Filling | None]:
+    """Return rows of the catalog by name, and the mark of a transfer that has not ended."""
+    rows, filling = dict[str, Document](), None
+    for row in found:
+        if row["id"] == FILLING_ID:
+            filling = Filling.of(row)
+        else:
+            rows[str(row["name"])] = row
+    return rows, filling
 
 
 def _agrees(row: Document | None, wanted: Collection) -> bool:

@@ -18,7 +18,7 @@ from healthstore.model.ops import Batch, Find, Get, Insert, Op, Patch, Patches, 
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 
-__all__ = ("Served", "execute_served")
+__all__ = ("Served", "execute_served", "served_by")
 
 R = TypeVar("R")
 _ATTEMPTS = 5
@@ -44,8 +44,19 @@ class Served:
         return {name: document[name] for name in self.known.names}
 
 
-async def execute_served(inner: Executor, op: Op[R], served: Mapping[str, Served]) -> R:
-    """Run an operation that names collections which serve by other definitions."""
+def served_by(served: Mapping[str, Sequence[Served]], collection: Collection) -> Served | None:
+    """Return how a definition is served, of those of each name; None for one that is not."""
+    for each in served.get(collection.name, ()):
+        if each.known is collection or each.known == collection:
+            return each
+    return None
+
+
+async def execute_served(inner: Executor, op: Op[R], served: Mapping[str, Sequence[Served]]) -> R:
+    """Run an operation that names collections which serve by other definitions.
+
+    The mapping stays as it is until the operation has ended.
+    """
     for attempt in range(1, _ATTEMPTS + 1):
         asked, unguarded = await _translated(inner, op, served)
         try:
@@ -61,7 +72,7 @@ async def execute_served(inner: Executor, op: Op[R], served: Mapping[str, Served
 
 
 async def _translated(
-    inner: Executor, op: Op[R], served: Mapping[str, Served]
+    inner: Executor, op: Op[R], served: Mapping[str, Sequence[Served]]
 ) -> tuple[Op[R], bool]:
     """Return the operation on what is stored, and whether it guards versions of its own accord."""
     if isinstance(op, Batch):
@@ -69,7 +80,7 @@ async def _translated(
         made = Batch(tuple(cast(Any, each) for each, _ in parts))
         return cast("Op[R]", made), any(unguarded for _, unguarded in parts)
     collection: Collection | None = getattr(op, "collection", None)
-    by = None if collection is None else served.get(collection.name)
+    by = None if collection is None else served_by(served, collection)
     if by is None:
         return op, False
     if isinstance(op, Insert):
@@ -92,7 +103,7 @@ async def _replacing(inner: Executor, op: Replace, by: Served) -> tuple[Replace,
     return Replace(by.stored, whole, op.versions or found), op.versions is None
 
 
-def _shown(op: Op[Any], result: Any, served: Mapping[str, Served]) -> object:
+def _shown(op: Op[Any], result: Any, served: Mapping[str, Sequence[Served]]) -> object:
     """Return a result as the program knows it."""
     if isinstance(op, Batch):
         return tuple(
@@ -101,7 +112,7 @@ def _shown(op: Op[Any], result: Any, served: Mapping[str, Served]) -> object:
     show = _SHOWN.get(type(op))
     if show is None:
         return result
-    by = served.get(cast(Find, op).collection.name)
+    by = served_by(served, cast(Find, op).collection)
     return result if by is None else show(by, result)
 
 

@@ -88,8 +88,9 @@ class TestAltering(Contract):
         assert row["version"] in {2, 3}
         assert row["fingerprint"] == after.fingerprint
         assert (await store.execute(Ensure((after,)))).present == (after.name,)
+        another = replace(after, fields=(*before.fields, Field("count", LABEL, default="7")))
         with pytest.raises(SchemaMismatchError):
-            await store.execute(Ensure((before,)))
+            await store.execute(Ensure((another,)))
         other = replace(after, fields=(*before.fields, Field("count", NUMBER, default=8)))
         assert await store.execute(Alter(after, other))
         assert (await definition_of(store, after.name)).field("count").default == 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -47,7 +48,8 @@ class TestProbing(Contract):
         await prober.connect()
         await prober.connect()
         for _ in range(3):
-            assert await prober.check() == Vitals(writable=True, reason="")
+            vitals = await prober.check()  # a layer may tell more, such as its release
+            assert replace(vitals, release=None) == Vitals(writable=True, reason="")
 
     async def test_a_canary_is_written_again_and_again(
         self, store: Backend, prober: Prober

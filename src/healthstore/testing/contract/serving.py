@@ -183,6 +183,26 @@ class TestServing(Contract):
         assert notes == [("kept", 7), (None, 7), (None, 7)]
 
     @needs_alterations
+    async def test_one_program_may_know_several_definitions(self, store: Backend) -> None:
+        """Each request is answered by the definition that it names, at once and in one batch."""
+        before, program = _before(), _program(store)
+        after = _after(before)
+        await prepare(program, before, row_of(1, **_values(1)))
+        assert await store.execute(Alter(before, after))
+        old = row_of(1, **_values(1))
+        ids = (identity(1),)
+        for _ in range(5):
+            found = await asyncio.gather(
+                *(program.execute(Get(each, ids)) for each in (before, after, before, after))
+            )
+            assert found == [(old,), ({**old, **_NEW},)] * 2
+        assert await program.execute(Batch((Get(after, ids), Get(before, ids), Find(after)))) == (
+            ({**old, **_NEW},),
+            (old,),
+            ({**old, **_NEW},),
+        )
+
+    @needs_alterations
     async def test_both_write_at_once(self, store: Backend) -> None:
         """Neither loses what the other one writes to the same documents."""
         before, old = _before(), _program(store)
