@@ -50,7 +50,9 @@ def build_member(
     views = layers[: len(layers) - len(parts)]
     store = stack(connect(settings.backend_url(), settings.name), parts)
     coalesced = partial(CoalesceLayer, seconds=timeout_of(settings))
-    inmost: list[Build] = [CatalogLayer, *([coalesced] if settings.coalesce else [])]
+    # Who may not write keeps no lease either: nothing waits for a reader.
+    leased = partial(CatalogLayer, leases=not settings.read_only)
+    inmost: list[Build] = [leased, *([coalesced] if settings.coalesce else [])]
     member = stack(store, [*_own(settings, bus, statistics), *views, *inmost])
     for layer in takewhile(lambda each: not isinstance(each, CatalogLayer), _layers(member)):
         if layer.part_of_store:
@@ -77,7 +79,7 @@ def build_whole(
     """
     bounded = partial(TimeoutLayer, seconds=timeout_of(settings))
     (catalog,) = (each for each in _layers(member) if isinstance(each, CatalogLayer))
-    noticed = CatalogNoticeLayer(_store(member), changed=catalog.forget)
+    noticed = CatalogNoticeLayer(_store(member), changed=catalog.changed)
     return stack(noticed, [bounded, *_own(settings, bus, statistics)])
 
 

@@ -33,15 +33,19 @@ __all__ = (
     "DIFFERENCE_HINT",
     "altering",
     "catalog_id",
+    "closing",
     "definition",
     "differences",
     "from_definition",
+    "is_changing",
     "is_renaming",
+    "opened",
     "references_led",
     "require_makeable",
     "require_same",
     "require_unaltered",
     "to_altering",
+    "to_closing",
     "to_document",
     "to_renaming",
 )
@@ -53,6 +57,8 @@ DIFFERENCE_HINT = (
 )
 _ALTERING = "altering"
 _RENAMING = "renaming"
+_CLOSING = "closing"
+_CHANGES = frozenset({_ALTERING, _RENAMING, _CLOSING})
 # Any fixed namespace does: ids of catalog rows must be the same in every store.
 _NAMESPACE = UUID("0b1f6c5e-5d0e-5f0a-9c2b-7a4a4c2f6d10")
 
@@ -113,10 +119,46 @@ def is_renaming(row: Document) -> bool:
     return _RENAMING in cast("dict[str, Json]", row["definition"])
 
 
+def is_changing(row: Document) -> bool:
+    """Tell whether a collection is being altered or renamed, or is about to be."""
+    return not _CHANGES.isdisjoint(cast("dict[str, Json]", row["definition"]))
+
+
 def altering(row: Document) -> Collection | None:
     """Return the definition that a collection was to have when its alteration was cut short."""
     described = cast("dict[str, Json]", row["definition"]).get(_ALTERING)
     return None if described is None else from_definition(described)
+
+
+def to_closing(row: Document, after: Collection | None) -> Document:
+    """Return the row of a collection that is to become another one, or to go.
+
+    It serves only those programs any more which the other one serves, too.
+    """
+    described = cast("dict[str, Json]", row["definition"])
+    mark = None if after is None else definition(after)
+    return {
+        **row,
+        "version": cast(int, row["version"]) + 1,
+        "definition": canonical_json({**described, _CLOSING: mark}),
+    }
+
+
+def opened(row: Document) -> Document:
+    """Return the row of a collection that stays as it is after all."""
+    described = dict(cast("dict[str, Json]", row["definition"]))
+    described.pop(_CLOSING, None)
+    version = cast(int, row["version"]) + 1
+    return {**row, "version": version, "definition": canonical_json(described)}
+
+
+def closing(row: Document) -> tuple[Collection | None] | None:
+    """Return what a collection is to become, None if it is to go; nothing if it stays."""
+    described = cast("dict[str, Json]", row["definition"])
+    if _CLOSING not in described:
+        return None
+    after = described[_CLOSING]
+    return (None if after is None else from_definition(after),)
 
 
 def from_definition(described: object) -> Collection:

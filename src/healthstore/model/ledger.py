@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self, cast
 from uuid import UUID
 
-from healthstore.errors import ConfigurationError
+from healthstore.errors import ConfigurationError, SchemaMismatchError
 from healthstore.model.catalog import catalog_id
 from healthstore.model.json import canonical_json
 from healthstore.model.values import Document
@@ -64,16 +64,32 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """What a ledger says."""
+    """What a ledger says.
+
+    ``epoch`` is another one each time programs have to look at the catalog again before the store
+    goes on; ``gone`` are the names of collections that migrations have dropped or renamed.
+    """
 
     applied: tuple[Applied, ...] = ()
     under_way: UnderWay | None = None
     lock: Lock | None = None
+    epoch: str = ""
+    gone: tuple[str, ...] = ()
 
     @property
     def current(self) -> str | None:
         """The id of the last migration that the store has; None if it has none."""
         return self.applied[-1].id if self.applied else None
+
+    def require_not_gone(self, name: str, backend: str) -> None:
+        """Raise SchemaMismatchError for a collection that a migration has dropped or renamed."""
+        if name in self.gone:
+            raise SchemaMismatchError(
+                f"a migration has dropped or renamed the collection {name!r}",
+                hint="deploy the program of that release; to have it again, let a migration "
+                "create it: CreateCollection",
+                backend=backend,
+            )
 
     @classmethod
     def of(cls, row: Document) -> Self:
@@ -85,6 +101,8 @@ class Book:
                 tuple(Applied(**each) for each in said["applied"]),
                 None if under_way is None else UnderWay(**under_way),
                 None if lock is None else Lock(**lock),
+                said.get("epoch", ""),
+                tuple(said.get("gone", ())),
             )
         except (KeyError, TypeError):
             raise ConfigurationError(

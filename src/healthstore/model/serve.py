@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from healthstore.model.catalog import closing
 from healthstore.model.change import AddField, AddIndex, ChangeField, DropCheck, DropIndex
 from healthstore.model.change.difference import changes_between
 from healthstore.model.change.state import ChangeEffect, State
 from healthstore.model.schema import Collection
+from healthstore.model.values import Document
 
-__all__ = ("serves",)
+__all__ = ("admits", "serves")
+
+
+def admits(row: Document, known: Collection) -> bool:
+    """Tell whether a row of a catalog lets a program of a definition that it has, or serves, in.
+
+    A collection that a migration is about to change lets in whom it serves afterwards, too.
+    """
+    found = closing(row)
+    if found is None:
+        return True
+    (after,) = found
+    return after is not None and (after == known or serves(after, known))
 
 
 def serves(stored: Collection, known: Collection) -> bool:

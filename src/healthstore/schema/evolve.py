@@ -18,6 +18,7 @@ from healthstore.model.change import CreateCollection, require_each_at_most
 from healthstore.model.ops import Alter, Ensure, Rename
 from healthstore.model.schema import Collection, parents_first
 from healthstore.schema.plan import Plan, joined, plan
+from healthstore.transfer.ledger import read_book
 from healthstore.transfer.selection import catalog
 
 __all__ = ("DEADLINE", "alter_patiently", "evolve")
@@ -49,6 +50,12 @@ async def evolve(
             require_each_at_most([(each.operation, each.effect) for each in needed.operations])
         except SchemaChangeError as error:
             raise error.at(backend=store.name) from None
+    for store, needed in zip(stores, plans, strict=True):
+        made = [each for each in needed.operations if isinstance(each.operation, CreateCollection)]
+        if made:
+            book = await read_book(store)
+            for each in made:
+                book.require_not_gone(each.collection, store.name)
     if not dry_run:
         for store in stores:
             await store.execute(Ensure(()))  # a member that is not written to says so before

@@ -30,7 +30,7 @@ from healthstore.model.ledger import Book, Lock
 from healthstore.model.ops import Ensure, Insert, Replace
 from healthstore.transfer.ledger import read_ledger
 
-__all__ = ("Ledger", "now")
+__all__ = ("Ledger", "is_alive", "now")
 
 _LEASE = 30.0  # seconds that a lock holds without being renewed
 _POLL = 0.5  # seconds between two looks whether a lock is free
@@ -147,10 +147,11 @@ def _lock(token: str) -> Lock:
 def _is_held(lock: Lock | None) -> bool:
     if lock is None or datetime.fromisoformat(lock.until) <= datetime.now(UTC):
         return False
-    return lock.host != socket.gethostname() or _is_alive(lock.process)
+    return lock.host != socket.gethostname() or is_alive(lock.process)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Tell whether a process of this machine runs."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -28,6 +28,7 @@ from healthstore.model.query import ALL, Filter, Operator, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 from healthstore.schema.evolve import alter_patiently
+from healthstore.schema.fence import Fence, gone_after, is_first_to_fence, to_fence
 from healthstore.schema.files import Chain, Link
 from healthstore.schema.ledger import Ledger, now
 from healthstore.schema.migration import Row
@@ -170,6 +171,7 @@ class _Moving:
         self._pace = pace
         self._allow_loss = allow_loss
         self._guarded = stack(store, [GuardLayer, ReferencesLayer])
+        self._fence = Fence(store, ledger)
 
     async def complete(self) -> Sequence[str]:
         """Complete what another process has begun and not ended."""
@@ -205,7 +207,7 @@ class _Moving:
             done = mark_of(steps[: place + 1])
             after = UnderWay(link.id, link.checksum, begun.down, place + 1, done=done)
             try:
-                await self._step(steps[place], after)
+                await self._fenced(steps, place, after)
             except HealthstoreError as error:
                 raise _in(link, error) from None
             await self._note(after)
@@ -233,6 +235,36 @@ class _Moving:
         assert found is not None, "a step is taken after its migration was noted"
         return found
 
+    async def _fenced(self, steps: Sequence[Step], place: int, then: UnderWay) -> None:
+        """Take a step; first those programs end that it, or what follows, would take by surprise."""
+        step, ends = steps[place], to_fence(steps, place)
+        before = self._ledger.book.gone
+        gone = gone_after(before, step)
+        if gone != before:
+            await self._ledger.write(replace(self._ledger.book, gone=gone))
+        first = is_first_to_fence(steps, place)
+        try:
+            if isinstance(step, Alteration):
+                await self._require_none_against(step)
+            if ends:
+                await self._fence.put(ends)
+                await self._counted_again(step, first=first)
+            await self._step(step, then)
+        except HealthstoreError:
+            # What a function has made is lost if programs of before write on.
+            if first and self._under_way.cursor is None:
+                await self._fence.lift(ends)
+            raise
+        self._fence.taken(step)
+
+    async def _counted_again(self, step: Step, *, first: bool) -> None:
+        """Count what was written between the first count and the fence."""
+        if isinstance(step, Alteration):
+            await require_none_against(self._guarded, step)
+        if isinstance(step, Alteration | Removal) and first and not self._allow_loss:
+            there = step.before if isinstance(step, Alteration) else step.gone
+            await require_no_loss(self._guarded, {there.name: there}, [step])
+
     async def _step(self, step: Step, then: UnderWay) -> None:
         """Take a step; ``then`` is what the ledger says afterwards."""
         match step:
@@ -251,10 +283,12 @@ class _Moving:
 
     # --- definitions -----------------------------------------------------------------------
 
-    async def _alter(self, step: Alteration) -> None:
+    async def _require_none_against(self, step: Alteration) -> None:
         if not self._under_way.checked:
             await require_none_against(self._guarded, step)
             await self._note(replace(self._under_way, checked=True))
+
+    async def _alter(self, step: Alteration) -> None:
         await alter_patiently(
             self._guarded, Alter(step.before, step.after, ChangeEffect.LOSES_DATA)
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from time import monotonic
 from typing import Any, ClassVar, TypeVar, cast
 
 from healthstore.abc.backend import Backend, Executor, Unit
@@ -19,19 +20,28 @@ from healthstore.errors import (
     SchemaMismatchError,
     SerializationError,
 )
-from healthstore.layers.catalog.serving import Served, execute_served, served_by
+from healthstore.layers.catalog.known import (
+    Known,
+    agrees,
+    book_of,
+    require_admitted,
+    stored_for,
+    told,
+)
+from healthstore.layers.catalog.leasing import Leasing
+from healthstore.layers.catalog.serving import execute_served, served_by
 from healthstore.model.catalog import (
     CATALOG,
     catalog_id,
-    from_definition,
-    is_renaming,
+    is_changing,
     require_same,
 )
 from healthstore.model.filling import FILLING_ID, Filling
+from healthstore.model.lease import LEASE_SECONDS
+from healthstore.model.ledger import LEDGER_ID, Book
 from healthstore.model.ops import Batch, Effect, Ensure, Ensured, Find, Get, Op
 from healthstore.model.release import Release
 from healthstore.model.schema import Collection
-from healthstore.model.serve import serves
 from healthstore.model.values import Document
 
 __all__ = ("CatalogLayer", "CatalogNoticeLayer")
@@ -39,40 +49,9 @@ __all__ = ("CatalogLayer", "CatalogNoticeLayer")
 R = TypeVar("R")
 _FORM = frozenset({ConfigurationError, SchemaMismatchError})  # what a store says of another form
 _MOST = 1_000  # rows of a catalog that are compared with those of another member
+_CHANGING, _PAUSE = 5.0, 0.01  # seconds that a change is waited for, and between two attempts
+_MARKS = (FILLING_ID, LEDGER_ID)
 _PATIENCE = 0.1  # seconds that a check waits for the catalog; what comes later is for the next one
-
-
-@dataclass(slots=True)
-class _Known:
-    """What is known of a store: the definitions that it has, by name, and what was last seen.
-
-    ``served`` are others that those serve, by name too: a program may know several.
-    """
-
-    agreed: dict[str, Collection] = field(default_factory=lambda: {CATALOG.name: CATALOG})
-    served: dict[str, tuple[Served, ...]] = field(default_factory=dict[str, tuple[Served, ...]])
-    filling: Filling | None = None
-    release: Release | None = None
-
-    def forget(self) -> None:
-        # Other mappings: a read that is under way may know less than whoever calls this.
-        self.agreed = {CATALOG.name: CATALOG}
-        self.served = {}
-
-    def knows(self, wanted: Collection) -> bool:
-        """Tell whether a definition is known to agree, or to be served."""
-        return self.agreed.get(wanted.name) == wanted or (
-            served_by(self.served, wanted) is not None
-        )
-
-    def note(self, wanted: Collection, stored: Collection | None) -> None:
-        """Know that a definition agrees; or, with one that is stored, is served by that."""
-        name, there = wanted.name, stored or wanted
-        others = (each for each in self.served.get(name, ()) if each.stored == there != each.known)
-        self.agreed[name] = there
-        self.served[name] = tuple(each for each in others if each.known != wanted)
-        if stored is not None:
-            self.served[name] += (Served(wanted, stored),)
 
 
 class CatalogLayer(Layer):
@@ -81,22 +60,25 @@ class CatalogLayer(Layer):
     Before the first operation that names a collection, the store's own definition of it is read,
     in the unit if there is one. If that is the wanted one, later operations pass without a round
     trip, until a check finds that the store has changed, or the store refuses one for its form.
-    One that has gone on and serves the wanted one is used as it is stored. Raises
+    One that has gone on and serves the wanted one is used as it is stored. With ``leases`` the
+    checks keep a lease in the catalog, by which a migration knows that it is waited for. Raises
     ConfigurationError for a collection that is not there, SchemaMismatchError for one with another
     definition and IncompleteStoreError for half a copy, before anything is sent.
     """
 
     rank: ClassVar[int] = 100
 
-    def __init__(self, inner: Backend) -> None:
+    def __init__(self, inner: Backend, *, leases: bool = False) -> None:
         super().__init__(inner)
-        self._known = _Known()
+        self._known = Known()
         self._looking: asyncio.Task[None] | None = None
+        self._again = False
+        self._leasing = Leasing(inner) if leases else None
         self.in_unit = False
 
     async def open(self) -> None:
         """Open the backend below, of which nothing is known then."""
-        self._known, self._looking = _Known(), None
+        self._known, self._looking, self._again = Known(), None, False
         await self.inner.open()
 
     async def close(self) -> None:
@@ -105,6 +87,8 @@ class CatalogLayer(Layer):
         if looking is not None and looking.get_loop() is asyncio.get_running_loop():
             looking.cancel()
             await asyncio.wait({looking})
+        if self._leasing is not None:
+            await self._leasing.end()
         await self.inner.close()
 
     async def ping(self) -> None:
@@ -124,6 +108,9 @@ class CatalogLayer(Layer):
 
     def execute(self, op: Op[R]) -> Coroutine[Any, Any, R]:
         """Run the operation below if the store was made for it."""
+        if self._known.until <= monotonic():  # the checks have not come to look
+            self.forget()
+            self._known.until = monotonic() + LEASE_SECONDS
         collection: Collection | None = getattr(op, "collection", None)
         if collection is not None and self._known.agreed.get(collection.name) is collection:
             return self._execute(op, self.inner.execute(op))
@@ -139,7 +126,7 @@ class CatalogLayer(Layer):
         try:
             return await first
         except ConfigurationError as error:
-            if type(error) not in _FORM or error.outcome is not Outcome.NOT_APPLIED:
+            if not _is_form(error):
                 raise
             known = all(map(self._known.knows, _named(op)))
             self.forget()
@@ -147,8 +134,23 @@ class CatalogLayer(Layer):
                 raise _changed(error) from None
             if self.in_unit or not known:
                 raise
+            failed = error
+        return await self._execute_changed(op, failed)
+
+    async def _execute_changed(self, op: Op[R], error: ConfigurationError) -> R:
+        """Run an operation that met another form; while that is being changed, several times."""
+        until, pause = monotonic() + _CHANGING, _PAUSE
+        while True:
             await self._require_changed(op, error)
-        return await self._execute_required(op)
+            try:
+                return await self._execute_required(op)
+            except ConfigurationError as again:
+                if not _is_form(again) or not self._known.changing or monotonic() >= until:
+                    raise
+            # The form is the new one already, and the catalog does not say so yet.
+            self.forget()
+            await asyncio.sleep(pause)
+            pause *= 1.5
 
     async def _require_changed(self, op: Op[Any], error: ConfigurationError) -> None:
         """Look what the catalog says of an error; raise that, if it says nothing of another form."""
@@ -181,16 +183,46 @@ class CatalogLayer(Layer):
         """Make what is missing; a collection that has gone on and serves is there."""
         rows, filling = await self._read(op.collections)
         self._require_ended(filling)
-        stored = {each.name: _serving(rows.get(each.name), each) for each in op.collections}
+        for each in op.collections:
+            self._require_makeable(rows.get(each.name), each, book_of(rows))
+        stored = {each.name: stored_for(rows.get(each.name), each) for each in op.collections}
         asked = tuple(stored[each.name] or each for each in op.collections)
         result = await self.inner.execute(Ensure(asked))
         for each in op.collections:
             self._known.note(each, stored[each.name])
+        self._take_lease()
         return result
+
+    def _take_lease(self) -> None:
+        """Take a lease beside what is done, if there is none: the next check may be far."""
+        if self._leasing is not None and self._leasing.until is None and not self.in_unit:
+            self._look()
+
+    def _require_makeable(self, row: Document | None, wanted: Collection, book: Book) -> None:
+        """Raise SchemaMismatchError for one that has gone, or is about to."""
+        try:
+            if row is None:
+                book.require_not_gone(wanted.name, self.name)
+            else:
+                require_admitted(row, wanted)
+        except HealthstoreError as error:
+            raise error.at(entity=wanted.entity, backend=self.name) from None
 
     def forget(self) -> None:
         """Read the catalog again before the next operation."""
         self._known.forget()
+
+    def changed(self) -> None:
+        """Know that the program has changed the catalog itself: read it again."""
+        self.forget()
+        if self._leasing is not None and self._leasing.until is not None:
+            self._again = True
+            self._look()
+
+    def _look(self) -> asyncio.Task[None]:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._renew())
+        return self._looking
 
     async def look(self) -> tuple[Filling | None, Release | None]:
         """Read again what is known; return the mark of a transfer that has not ended, and the rest.
@@ -198,42 +230,61 @@ class CatalogLayer(Layer):
         A read that takes long, or fails, changes nothing for now: how the member is, other
         checks tell. It is not cancelled, which could cost a connection.
         """
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._renew())
-        await asyncio.wait({self._looking}, timeout=_PATIENCE)
+        await asyncio.wait({self._look()}, timeout=_PATIENCE)
         return self._known.filling, self._known.release
 
     async def _renew(self) -> None:
-        agreed, served = self._known.agreed, self._known.served
-        collections = tuple(agreed.values())
-        try:
-            everything = await self._all()
-            if len(everything) < _MOST:
-                rows, filling = _told(everything)
-            else:
-                rows, filling = await self._read(collections)
-        except HealthstoreError:
-            return
+        while True:
+            self._again = False
+            began, epoch = monotonic(), self._known.epoch
+            try:
+                rows = await self._all()
+                self._compare(rows if len(rows) < _MOST else await self._some(), rows)
+            except HealthstoreError:
+                return
+            if epoch is not None and epoch != self._known.epoch:
+                continue  # rows and epoch may be of two moments
+            if self._leasing is not None and rows and self._leasing.is_due(self._known.epoch or ""):
+                await self._leasing.renew(began, self._known.epoch or "", rows)
+                self._known.until = self._leasing.until or self._known.until
+            if not self._again:
+                return
+
+    async def _some(self) -> Sequence[Document]:
+        ids = (*map(catalog_id, self._known.agreed), *_MARKS)
+        found = await self._of_catalog(Get(CATALOG, ids), ())
+        return [each for each in found if each is not None]
+
+    def _compare(self, found: Sequence[Document], everything: Sequence[Document]) -> None:
+        """Hold what is known against rows of the catalog."""
+        known = self._known
+        rows, filling = told(found)
         with suppress(HealthstoreError):  # another release's is compared by nobody
-            self._known.release = Release.of(everything)
-        if self._known.agreed is not agreed:
-            return  # the catalog has changed meanwhile
-        self._known.filling = filling
+            known.release = Release.of(everything)
+        known.filling = filling
         if filling is not None:
-            self._known.forget()
-        for each in collections:
-            if each is not CATALOG and not _agrees(rows.get(each.name), each):
-                agreed.pop(each.name, None)
-                served.pop(each.name, None)
+            known.forget()
+        for name, each in tuple(known.agreed.items()):
+            if each is not CATALOG and not agrees(rows.get(name), each):
+                known.agreed.pop(name)
+                known.served.pop(name, None)
+        known.epoch = book_of(rows).epoch
 
     async def _require(self, op: Op[Any]) -> None:
         known = self._known
         unknown = [each for each in _named(op) if not known.knows(each)]
-        if unknown:
+        epoch, seen = known.epoch, False
+        while unknown and not seen:
             rows, filling = await self._read(unknown)
             self._require_ended(filling)
+            known.changing = any(
+                map(is_changing, (rows[each.name] for each in unknown if each.name in rows))
+            )
             for each in unknown:
                 known.note(each, self._required(rows.get(each.name), each))
+            epoch, seen = known.epoch, epoch == known.epoch  # or a check has seen more by now
+        if unknown:
+            self._take_lease()
         for each in _named(op):
             if known.agreed.get(each.name) == each:
                 known.agreed[each.name] = each  # this very one: it is told without comparing
@@ -257,10 +308,11 @@ class CatalogLayer(Layer):
                 entity=wanted.entity,
                 backend=self.name,
             )
-        serving = _serving(row, wanted)
+        serving = stored_for(row, wanted)
         if serving is None:
             try:
                 require_same(row, wanted)
+                require_admitted(row, wanted)
             except HealthstoreError as error:
                 raise error.at(entity=wanted.entity, backend=self.name) from None
         return serving
@@ -273,9 +325,9 @@ class CatalogLayer(Layer):
         self, collections: Iterable[Collection]
     ) -> tuple[Mapping[str, Document], Filling | None]:
         """Return the catalog's rows by name, and the mark, in one round trip."""
-        ids = (*(catalog_id(each.name) for each in collections), FILLING_ID)
+        ids = (*(catalog_id(each.name) for each in collections), *_MARKS)
         found = await self._of_catalog(Get(CATALOG, ids), ())
-        return _told(row for row in found if row is not None)
+        return told(row for row in found if row is not None)
 
     async def _of_catalog(self, op: Op[R], otherwise: R) -> R:
         """Return what is found in the catalog; something else if the store has no catalog."""
@@ -336,25 +388,8 @@ class _CatalogProber:
         await self._inner.close()
 
 
-def _told(found: Iterable[Document]) -> tuple[Mapping[str, Document], Filling | None]:
-    """Return rows of the catalog by name, and the mark of a transfer that has not ended."""
-    rows, filling = dict[str, Document](), None
-    for row in found:
-        if row["id"] == FILLING_ID:
-            filling = Filling.of(row)
-        else:
-            rows[str(row["name"])] = row
-    return rows, filling
-
-
-def _agrees(row: Document | None, wanted: Collection) -> bool:
-    if row is None:
-        return False
-    try:
-        require_same(row, wanted)
-    except (ConfigurationError, SchemaMismatchError):
-        return False
-    return True
+def _is_form(error: ConfigurationError) -> bool:
+    return type(error) in _FORM and error.outcome is Outcome.NOT_APPLIED
 
 
 def _changed(error: ConfigurationError) -> SerializationError:
@@ -364,14 +399,6 @@ def _changed(error: ConfigurationError) -> SerializationError:
         entity=error.entity,
         backend=error.backend,
     )
-
-
-def _serving(row: Document | None, wanted: Collection) -> Collection | None:
-    """Return the stored definition if it is another one, and serves."""
-    if row is None or _agrees(row, wanted) or is_renaming(row):
-        return None
-    stored = from_definition(row["definition"])
-    return stored if stored.name == wanted.name and serves(stored, wanted) else None
 
 
 def _named(op: Op[Any]) -> Iterator[Collection]:
