@@ -70,12 +70,12 @@ REQUIRED = Rule(
 )
 RENAMED = Rule(
     "rename-at-once",
-    "programs of the release before find nothing under the old name, and fail",
+    "programs of the release before know the old name only: they are refused from then on",
     "add the new field, fill it by a Transform, and drop the old one one release later",
 )
 DROPPED = Rule(
     "drop-with-transform",
-    "what programs of the release before write between the function and the drop is lost",
+    "programs of the release before are refused from the function on, as long as it takes",
     "drop it in a migration of its own, when none of them serves any more",
 )
 NARROWER = Rule(
