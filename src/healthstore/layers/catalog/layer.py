@@ -50,6 +50,7 @@ R = TypeVar("R")
 _FORM = frozenset({ConfigurationError, SchemaMismatchError})  # what a store says of another form
 _MOST = 1_000  # rows of a catalog that are compared with those of another member
 _CHANGING, _PAUSE = 5.0, 0.01  # seconds that a change is waited for, and between two attempts
+_ATTEMPTS = 3  # where nothing is being changed: that may have ended between two looks
 _MARKS = (FILLING_ID, LEDGER_ID)
 _PATIENCE = 0.1  # seconds that a check waits for the catalog; what comes later is for the next one
 
@@ -139,15 +140,17 @@ class CatalogLayer(Layer):
 
     async def _execute_changed(self, op: Op[R], error: ConfigurationError) -> R:
         """Run an operation that met another form; while that is being changed, several times."""
-        until, pause = monotonic() + _CHANGING, _PAUSE
+        until, pause, attempt = monotonic() + _CHANGING, _PAUSE, 0
         while True:
+            attempt += 1
             await self._require_changed(op, error)
             try:
                 return await self._execute_required(op)
             except ConfigurationError as again:
-                if not _is_form(again) or not self._known.changing or monotonic() >= until:
+                changing = self._known.changing or attempt < _ATTEMPTS
+                if not _is_form(again) or not changing or monotonic() >= until:
                     raise
-            # The form is the new one already, and the catalog does not say so yet.
+            # The form is the new one already, and the catalog did not say so yet.
             self.forget()
             await asyncio.sleep(pause)
             pause *= 1.5
