@@ -6,6 +6,7 @@
     python -m benchmarks memory                      our own CPU of one call
     python -m benchmarks overhead                    the same, layer by layer
     python -m benchmarks failover                    how long readers wait at a loss
+    python -m benchmarks evolution                   what a change of the schema costs
     python -m benchmarks volume                      a million rows, and the memory they take
 
 A server is named by HEALTHSTORE_TEST_<NAME>_URL, or by --url; its database is left alone: each
@@ -26,7 +27,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import failover, memory, overhead, report, volume
+from benchmarks import evolution, failover, memory, overhead, report, volume
 from benchmarks.contender import Cannot
 from benchmarks.contenders import CONTENDERS
 from benchmarks.figures import Figures, Part, read, write
@@ -177,6 +178,7 @@ def _report(arguments: Sequence[str]) -> int:
 
 
 _OTHERS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "evolution": evolution.main,
     "failover": failover.main,
     "memory": memory.main,
     "overhead": overhead.main,

@@ -285,3 +285,14 @@ def test_what_cannot_be_measured_is_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as refused:
         main(arguments)
     assert refused.value.code == 2
+
+
+def test_a_change_of_the_schema_is_measured_beside_its_peers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A field beside an empty collection's, a function beside a copy, a check as a process."""
+    assert main(["evolution", "sqlite", "--rows", "600"]) == 0
+    told = capsys.readouterr().out
+    assert "a Transform:" in told
+    assert "with 600 rows" in told
+    assert "schema check:" in told
