@@ -22,7 +22,7 @@ from healthstore.transfer.selection import catalog
 
 STORES = ("sqlite", "postgresql", "mysql", "mariadb", "mongodb", "mongodb-rs")
 IDS = tuple(FILES)
-ROWS = 1_200  # more than two pages of a Transform
+ROWS = 2_200  # more than two pages of a Transform
 _KILLS = int(os.environ.get("HEALTHSTORE_KILLS", "1"))  # of each store
 # One of each way to change a definition; HEALTHSTORE_KILLED=all takes the others, too.
 _KILLED = STORES if os.environ.get("HEALTHSTORE_KILLED") == "all" else STORES[:3] + STORES[-1:]

@@ -106,7 +106,7 @@ class Schema:
         in which documents hold something is not dropped: SchemaChangeError counts them, before
         anything is changed. Another process that applies migrations is waited for, ``wait``
         seconds at most; then SerializationError names it. A Transform waits ``pause`` seconds
-        between its pages of 500 documents, so that others are served, and ``on_event`` is told of
+        between its pages of 1,000 documents, so that others are served, and ``on_event`` is told of
         each page. Raises MigrationError for files that are wrong, or are others than those that
         the store has.
         """

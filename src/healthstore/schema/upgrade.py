@@ -58,7 +58,7 @@ from healthstore.transfer.selection import catalog
 
 __all__ = ("move", "require_known", "stamp")
 
-_PAGE = 500  # documents that are changed in one unit
+_PAGE = 1_000  # documents that are changed in one unit
 _UNIT_SECONDS = 120.0
 _RUN_SECONDS = 3600.0  # for a function that is called once, with all that it does
 _CONFLICTS = 10  # in a row, until a page is given up
