@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import create_model
 
-from healthstore.adapters.mongo.schema import _bson_type
+from healthstore.adapters.mongo.definition import _bson_type
 from healthstore.adapters.sql.dialect import Dialect
 from healthstore.adapters.sql.mysql.dialect import MARIADB, MYSQL
 from healthstore.adapters.sql.postgres.dialect import POSTGRESQL

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -35,7 +36,7 @@ from healthstore.errors import (
     DuplicateKeyError,
     IntegrityError,
 )
-from healthstore.model.ops import Ensure, Find, Insert, Patch
+from healthstore.model.ops import Alter, Ensure, Find, Insert, Patch
 from healthstore.model.schema import Collection
 from healthstore.testing.contract.definitions import SPELLED
 from healthstore.testing.plugin import EmptyBackend
@@ -121,6 +122,28 @@ async def test_a_backup_of_any_backend_restores_into_any_other(
         for name in ("one.json", "two.json")
     )
     assert one[0] == two[0]
+
+
+async def test_what_was_there_before_a_field_is_covered_as_null(
+    store: Backend, tmp_path: Path
+) -> None:
+    """Digests, backups and comparisons do not tell it from what was written with null."""
+    ids = [identity(number) for number in range(20)]
+    bare = replace(EVERYTHING, fields=EVERYTHING.fields[:2])
+    await store.execute(Ensure((bare,)))
+    for each in ids:
+        await store.execute(Insert(bare, ({"id": each, "version": 1},)))
+    await store.execute(Alter(bare, EVERYTHING))
+    await store.execute(Insert(EVERYTHING, (everything(99),)))
+    nulls = dict.fromkeys(EVERYTHING.names)
+    rows = [{**nulls, "id": each, "version": 1} for each in ids]
+    written = await opened("written", (EVERYTHING, [*rows, everything(99)]))
+    (await verify(written, store)).require()
+    files = [tmp_path / "one.json", tmp_path / "two.json"]
+    one, two = await backup(written, files[0]), await backup(store, files[1])
+    assert [each.digest for each in one.collections] == [each.digest for each in two.collections]
+    lines = [file.read_bytes().partition(b'"entities":')[2] for file in files]
+    assert lines[0].rpartition(b'"footer"')[0] == lines[1].rpartition(b'"footer"')[0]
 
 
 async def test_collections_that_refer_to_each_other_arrive(store: Backend, tmp_path: Path) -> None:

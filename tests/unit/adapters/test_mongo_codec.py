@@ -103,9 +103,27 @@ def test_every_kind_comes_back_as_it_was() -> None:
 
 
 def test_null_is_kept_as_null() -> None:
-    """A null is written, so that no declared field is ever missing."""
+    """A null is written: what is replaced holds nothing of what was there."""
     assert through_bson() == EMPTY
     assert set(Codec(EVERYTHING).encode(EMPTY)) == {"_id", *TYPES} - {"id"}
+
+
+def test_what_a_document_lacks_is_null() -> None:
+    """Where a field may be null, alone and among documents that have it, of every kind."""
+    codec = Codec(EVERYTHING)
+    whole = codec.encode({**EMPTY, "text": "a", "other": UUID(int=7)})
+    lacking = [{"_id": UUID(int=2), "version": 2}, {"version": 3, "_id": UUID(int=3), "text": "b"}]
+    batch = b"".join(encode(each, codec_options=OPTIONS) for each in (whole, *lacking))
+    found = codec.decode_batches([batch])
+    assert found == (
+        {**EMPTY, "text": "a", "other": UUID(int=7)},
+        {**EMPTY, "id": UUID(int=2), "version": 2},
+        {**EMPTY, "id": UUID(int=3), "version": 3, "text": "b"},
+    )
+    assert tuple(map(codec.decode, [whole, *lacking])) == found
+    assert list(codec.decode(lacking[1])) == list(TYPES)
+    assert codec.part(lacking[1], ("text", "id")) == {"text": "b", "id": UUID(int=3)}
+    assert codec.part(lacking[0], ("text", "amount")) == {"text": None, "amount": None}
 
 
 @given(st.decimals(min_value=-(10**17), max_value=10**17, places=10))
@@ -159,12 +177,12 @@ def test_large_integers_in_json_are_plain() -> None:
 
 
 def test_a_document_of_another_program_is_reported() -> None:
-    """A stored document without a declared field raises an error that names the field."""
+    """A stored document without a field that every one has raises an error that names the field."""
     stored = Codec(EVERYTHING).encode(EMPTY)
-    del stored["level"]
+    del stored["level"], stored["version"]
     with pytest.raises(SchemaMismatchError) as error:
         Codec(EVERYTHING).decode(stored)
-    assert (error.value.entity, error.value.field) == ("everything", "level")
+    assert (error.value.entity, error.value.field) == ("everything", "version")
     with pytest.raises(SchemaMismatchError) as error:
         Codec(EVERYTHING).decode_batches([encode(stored, codec_options=OPTIONS)])
-    assert (error.value.entity, error.value.field) == ("everything", "level")
+    assert (error.value.entity, error.value.field) == ("everything", "version")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
 
@@ -15,8 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from healthstore.adapters.mongo.codec import Codec
+from healthstore.adapters.mongo.definition import (
+    index_models,
+    required_after,
+    required_by,
+    required_of,
+    validator,
+    values_of_new,
+)
 from healthstore.adapters.mongo.filters import page_by_head, pipeline, query, sort_keys
-from healthstore.adapters.mongo.schema import index_models, validator
 from healthstore.adapters.mongo.updates import guards, update
 from healthstore.errors import CapabilityError, InvalidRequestError
 from healthstore.model.ops import Aggregate, Count, Find, Min, Patch, Sum
@@ -78,7 +86,8 @@ def test_a_filter_has_one_query(filter_: Test, expected: object) -> None:
 def test_long_texts_are_sorted_by_their_heads() -> None:
     """A page of long texts is sorted by an expression, and holds the stored fields only."""
     order = (Order("note", descending=True), Order("name"), Order("id"))
-    head = {"$cond": [{"$eq": ["$note", None]}, None, {"$substrCP": ["$note", 0, 1_000]}]}
+    null = {"$eq": [{"$ifNull": ["$note", None]}, None]}
+    head = {"$cond": [null, None, {"$substrCP": ["$note", 0, 1_000]}]}
     assert page_by_head(Find(PEOPLE, ALL, order, 7), CODEC) == [
         {"$match": {}},
         {"$set": {"_0": head}},
@@ -90,10 +99,12 @@ def test_long_texts_are_sorted_by_their_heads() -> None:
 
 def test_a_json_value_is_compared_whole() -> None:
     """A plain query would also look into arrays; an expression compares the value itself."""
-    assert query(F.profile == [1], CODEC) == {"$expr": {"$eq": ["$profile", {"$literal": [1]}]}}
+    profile = {"$ifNull": ["$profile", None]}
+    assert query(F.profile == [1], CODEC) == {"$expr": {"$eq": [profile, {"$literal": [1]}]}}
     assert query(F.profile == {"a.b": 1}, CODEC) == {
-        "$expr": {"$eq": ["$profile", {"$literal": {"a%2Eb": 1}}]}
+        "$expr": {"$eq": [profile, {"$literal": {"a%2Eb": 1}}]}
     }
+    assert query(F.profile.is_null(), CODEC) == {"$expr": {"$eq": [profile, None]}}
 
 
 def test_a_negation_is_refused() -> None:
@@ -151,7 +162,7 @@ def test_sums_of_integers_are_exact() -> None:
     op = Aggregate(PEOPLE, (Sum("visits"), Count(), Count("name")), group=("level",), limit=5)
     match, group, limit = pipeline(op, CODEC)
     assert match == {"$match": {}}
-    assert group["$group"]["_id"] == {"k0": "$level"}
+    assert group["$group"]["_id"] == {"k0": {"$ifNull": ["$level", None]}}
     assert group["$group"]["m0"] == {"$sum": {"$toDecimal": "$visits"}}
     assert limit == {"$limit": 6}
 
@@ -199,14 +210,33 @@ def test_a_patch_is_one_update() -> None:
 
 
 def test_the_validator_knows_types_and_checks() -> None:
-    """Every field is required and typed, and each check is a part of the validator."""
+    """Fields are typed, those that are never null required, and each check is a part of it."""
     types, known, check = validator(CODEC)["$and"]
     described = types["$jsonSchema"]
-    assert described["required"][0] == "_id"
+    assert described["required"] == ["_id", "version", "email"]
     assert "visits" in known["$expr"]["$setIsSubset"][1]
     assert described["properties"]["visits"] == {"bsonType": ["long", "null"]}
     assert described["properties"]["level"]["enum"] == ["high", "low", None]
     assert check == {"$or": [{"visits": {"$eq": None}}, {"visits": {"$gte": 0}}]}
+
+
+def test_a_document_may_lack_what_may_be_null() -> None:
+    """But not a new field with a default, nor what is required now; what may be lacking stays so."""
+    note = Field("note", FieldType(Kind.TEXT), nullable=True)
+    mood = Field("mood", FieldType(Kind.TEXT), nullable=True, default="good")
+    visits = Field("visits", FieldType(Kind.INTEGER), default=7)
+    before = Collection("things", PEOPLE.fields[:2])
+    after = replace(before, fields=(*before.fields, note, mood, visits))
+    assert values_of_new(before, Codec(after)) == {"mood": "good", "visits": 7}
+    needed = {"id", "version", "mood", "visits"}
+    assert required_of(after) == required_after(before, after, ()) == needed
+    assert required_by(validator(Codec(after))) == needed
+    given = replace(after, fields=(*before.fields, replace(note, default="x"), mood, visits))
+    assert required_after(after, given, needed) == needed
+    assert required_after(after, given, {"id", "version"}) == needed - {"mood"}
+    required = replace(after, fields=(*before.fields, replace(note, nullable=False)))
+    assert required_after(after, required, needed) == {"id", "version", "note"}
+    assert required_by({}) == required_by(None) == frozenset()
 
 
 def test_nulls_stay_out_of_unique_indexes() -> None:

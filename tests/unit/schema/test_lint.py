@@ -42,9 +42,12 @@ def found(folder: Path, operations: str, comment: str = "") -> list[tuple[str, t
 
 BUILT = ("blocking-index", ("postgresql", "sqlite"))
 ALONE = ("not-idempotent", ("mongodb",))
+FILLED = ("table-rewritten", ("mongodb",))
 COPIED = ("table-rewritten", ("mariadb", "mongodb", "mysql", "sqlite"))
 CASES = {
-    'AddField("users", "age", Integer(nullable=True))': [("table-rewritten", ("mongodb",))],
+    'AddField("users", "age", Integer(nullable=True))': [],
+    'AddField("users", "age", Integer(default=7))': [FILLED],
+    'AddField("users", "age", Integer(nullable=True, default=7))': [FILLED],
     'AddField("users", "age", Integer())': [("required-field", ()), COPIED],
     'RenameField("users", "name", "label")': [("rename-at-once", ())],
     'RenameCollection("users", "people")': [("rename-at-once", ())],

@@ -14,6 +14,9 @@ kind           stored as
 others         string, double, bool, binary of subtype 0
 =============  =====================================================================
 
+A null is written as null. A document may lack a field that may be null: it was there before the
+field, and is read as if null had been written.
+
 Decimals pass as bits: the driver's own conversion takes four times as long.
 """
 
@@ -227,9 +230,9 @@ class Codec:
     __slots__ = (
         "_keys",
         "_names",
+        "_nulls",
         "_pick",
         "_pull",
-        "_read_by_key",
         "_readers",
         "_reading",
         "_reading_binaries",
@@ -256,7 +259,9 @@ class Codec:
             uuid_of if each.type.kind is Kind.UUID else self._readers[each.name]
             for each in collection.fields
         )
-        self._read_by_key = {key_of(name): (name, self._readers[name]) for name in self._names}
+        self._nulls: Stored = {
+            key_of(each.name): None for each in collection.fields if each.nullable
+        }
 
     def encode(self, document: Document) -> Stored:
         """Return a canonical document as it is stored."""
@@ -270,11 +275,11 @@ class Codec:
             return [dict(zip(keys, row, strict=True)) for row in rows]
 
     def decode(self, stored: Stored) -> Document:
-        """Return the canonical document; raise SchemaMismatchError if a field is missing."""
+        """Return the canonical document; raise SchemaMismatchError if it lacks a field."""
         return self.decode_all((stored,))[0]
 
     def decode_all(self, rows: Sequence[Stored]) -> tuple[Document, ...]:
-        """Return the canonical documents; raise SchemaMismatchError if a field is missing."""
+        """Return the canonical documents; raise SchemaMismatchError if one lacks a field."""
         with collector_paused():
             return self._documents(rows, self._reading)
 
@@ -292,15 +297,21 @@ class Codec:
         self, rows: Sequence[Stored], reading: Iterable[tuple[int, Converter]]
     ) -> tuple[Document, ...]:
         names = self._names
+        found = converted(self._pulled(rows), reading)
+        return tuple([dict(zip(names, row, strict=True)) for row in found])
+
+    def _pulled(self, rows: Sequence[Stored]) -> list[tuple[Any, ...]]:
+        """Return the stored values of documents, in order of the fields."""
+        pull = self._pull
         try:
-            found = converted(list(map(self._pull, rows)), reading)
-            return tuple([dict(zip(names, row, strict=True)) for row in found])
+            return list(map(pull, rows))
         except KeyError:
-            missing = next(
-                (name for row in rows for name in self._names if key_of(name) not in row), None
-            )
-            if missing is None:
-                raise
+            pass  # most documents lack nothing: only now it is looked at
+        nulls = self._nulls
+        try:
+            return [pull({**nulls, **row}) for row in rows]
+        except KeyError as error:
+            missing = next(name for name in self._names if key_of(name) == error.args[0])
             raise SchemaMismatchError(
                 "a stored document lacks the field: healthstore did not write it",
                 hint="complete it, or move the collection away",
@@ -308,14 +319,14 @@ class Codec:
                 field=missing,
             ) from None
 
-    def part(self, stored: Stored) -> Document:
-        """Return the canonical values of those fields that a projection gives."""
-        read = self._read_by_key
-        return {
-            name: value if value is None or convert is None else convert(value)
-            for key, value in stored.items()
-            for name, convert in (read[key],)
-        }
+    def part(self, stored: Stored, names: Iterable[str]) -> Document:
+        """Return the canonical values of these fields, of what a projection to them gives."""
+        read = self._readers
+        found: Document = {}
+        for name in names:
+            value, convert = stored.get(key_of(name)), read[name]
+            found[name] = value if value is None or convert is None else convert(value)
+        return found
 
     def write(self, name: str, value: Value) -> Any:
         """Return one field's canonical value as it is stored."""

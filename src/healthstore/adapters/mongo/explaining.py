@@ -13,7 +13,15 @@ from bson.binary import UuidRepresentation
 from bson.json_util import JSONOptions, dumps
 
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
-from healthstore.adapters.mongo.schema import beside, index_models, is_as, validator
+from healthstore.adapters.mongo.definition import (
+    beside,
+    index_models,
+    is_as,
+    required_after,
+    required_of,
+    validator,
+    values_of_new,
+)
 from healthstore.model.ops import Alter, Drop, Ensure, Explained, Rename
 from healthstore.model.schema import Collection, parents_first
 
@@ -38,17 +46,17 @@ def _creation(op: Ensure) -> Explained:
 
 def _alteration(op: Alter) -> Explained:
     before, codec = op.before, Codec(op.after)
-    after, wanted = op.after, validator(codec)
-    new = {name: after.field(name).default for name in after.names if name not in before.by_name}
+    after, filling = op.after, values_of_new(op.before, codec)
     leaving = [name for name in before.names if name not in after.by_name]
+    required = required_after(before, after, required_of(before))
+    wanted = validator(codec, required)
     statements: list[str] = []
-    if new or leaving:
-        meanwhile = validator(codec, new, leaving)
+    if filling or leaving:
+        meanwhile = validator(codec, required & before.by_name.keys(), leaving)
         statements.append(_validated(after.name, meanwhile))
-    elif wanted != validator(Codec(_in_order_of(after, before))):
+    elif wanted != validator(Codec(_in_order_of(after, before)), required):
         statements.append(_validated(after.name, wanted))
-    if new:
-        filling = {key_of(name): codec.write(name, value) for name, value in new.items()}
+    if filling:
         lacking = {"$or": [{key: {"$exists": False}} for key in filling]}
         statements.append(_updated(after.name, lacking, {"$set": filling}))
     statements += _changed_indexes(before, after)
@@ -56,14 +64,14 @@ def _alteration(op: Alter) -> Explained:
         having = {"$or": [{key_of(name): {"$exists": True}} for name in leaving]}
         gone = {"$unset": dict.fromkeys(map(key_of, leaving), True)}
         statements.append(_updated(after.name, having, gone))
-    if new or leaving:
+    if filling or leaving:
         statements.append(_validated(after.name, wanted))
-    return Explained(tuple(statements), bool(new or leaving))
+    return Explained(tuple(statements), bool(filling or leaving))
 
 
 def _in_order_of(after: Collection, before: Collection) -> Collection:
-    """Return a definition with its fields and checks in the order of another one's."""
-    fields = tuple(before.field(name) for name in after.names)
+    """Return a definition with its fields and checks in the order of another one's, if it has them."""
+    fields = tuple(before.field(name) for name in after.names if name in before.by_name)
     checks = tuple(each for each in after.checks if each in before.checks)
     same = len(checks) == len(before.checks)
     return replace(before, fields=fields, checks=checks if same else before.checks)

@@ -16,6 +16,7 @@ from healthstore.model.values import SORTED_TEXT, FieldType, Kind, Value
 
 __all__ = (
     "NOTHING",
+    "fields_of",
     "group_rows",
     "page_by_head",
     "pipeline",
@@ -37,7 +38,8 @@ def query(filter_: Filter, codec: Codec) -> Stored:
     """Return the MongoDB query for a filter in normal form.
 
     No part of it holds for a null field, except for a test of null itself: comparisons look at
-    values of the operand's own type, and negations exclude null by name.
+    values of the operand's own type, and negations exclude null by name. To a query a field that
+    a document lacks equals null; to an expression it does not, unless :func:`_path` says so.
     """
     if isinstance(filter_, Test):
         return _test(filter_, codec)
@@ -58,7 +60,7 @@ def _test(test: Test, codec: Codec) -> Stored:
     else:
         written = codec.write(name, operand)
     if kind.kind is Kind.JSON:
-        return _JSON_TESTS[operator](name, written)
+        return {"$expr": _JSON_TESTS[operator](_path(name, codec), {"$literal": written})}
     if operator in _ORDERED:
         _require_order(kind, codec, name)
     return _TESTS[operator](key_of(name), written)
@@ -171,26 +173,26 @@ _TESTS: dict[Operator, _Compile] = {
 }
 
 
-def _json(build: Callable[[str, Any], Any]) -> _Compile:
-    """Compare a whole JSON value: a plain query would also look into arrays."""
-    return lambda name, value: {"$expr": build(f"${name}", {"$literal": value})}
+def _path(name: str, codec: Codec) -> Any:
+    """Return a field as an expression: null where a document lacks it."""
+    path = f"${key_of(name)}"
+    return {"$ifNull": [path, None]} if codec.collection.nullable(name) else path
 
 
-def _json_not_null(path: str, _: Any = None) -> Stored:
+def _not_null_json(path: Any, _: Any = None) -> Stored:
     return {"$ne": [path, None]}
 
 
-_JSON_TESTS: dict[Operator, _Compile] = {
-    Operator.EQ: _json(lambda path, value: {"$eq": [path, value]}),
-    Operator.NE: _json(
-        lambda path, value: {"$and": [{"$ne": [path, value]}, _json_not_null(path)]}
-    ),
-    Operator.IN: _json(lambda path, values: {"$in": [path, values]}),
-    Operator.NOT_IN: _json(
-        lambda path, values: {"$and": [{"$not": [{"$in": [path, values]}]}, _json_not_null(path)]}
-    ),
-    Operator.IS_NULL: _json(lambda path, _: {"$eq": [path, None]}),
-    Operator.NOT_NULL: _json(_json_not_null),
+# A whole JSON value is compared by an expression: a plain query would also look into arrays.
+_JSON_TESTS: dict[Operator, Callable[[Any, Stored], Stored]] = {
+    Operator.EQ: lambda path, value: {"$eq": [path, value]},
+    Operator.NE: lambda path, value: {"$and": [{"$ne": [path, value]}, _not_null_json(path)]},
+    Operator.IN: lambda path, values: {"$in": [path, values]},
+    Operator.NOT_IN: lambda path, values: {
+        "$and": [{"$not": [{"$in": [path, values]}]}, _not_null_json(path)]
+    },
+    Operator.IS_NULL: lambda path, _: {"$eq": [path, None]},
+    Operator.NOT_NULL: _not_null_json,
 }
 
 
@@ -211,9 +213,8 @@ def page_by_head(op: Find, codec: Codec) -> list[Stored]:
         if not codec.collection.field(each.field).type.sorted_by_head:
             sort[key] = direction
             continue
-        path = f"${key}"
-        head = {"$substrCP": [path, 0, SORTED_TEXT]}
-        heads[f"_{place}"] = {"$cond": [{"$eq": [path, None]}, None, head]}
+        head = {"$substrCP": [f"${key}", 0, SORTED_TEXT]}
+        heads[f"_{place}"] = {"$cond": [{"$eq": [_path(each.field, codec), None]}, None, head]}
         sort[f"_{place}"] = direction
     match = {"$match": query(op.where, codec)}
     return [match, {"$set": heads}, {"$sort": sort}, {"$limit": op.limit}, {"$unset": [*heads]}]
@@ -222,7 +223,7 @@ def page_by_head(op: Find, codec: Codec) -> list[Stored]:
 def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:
     """Return the aggregation pipeline of a planned aggregate, one row beyond its limit at most."""
     group: Stored = {
-        "_id": {f"k{place}": f"${key_of(name)}" for place, name in enumerate(op.group)} or None
+        "_id": {f"k{place}": _path(name, codec) for place, name in enumerate(op.group)} or None
     }
     for place, measure in enumerate(op.measures):
         group[f"m{place}"] = _measure(measure, codec)
@@ -238,19 +239,24 @@ def sums_floats(op: Aggregate) -> bool:
     )
 
 
-def projection(op: Aggregate) -> Mapping[str, bool]:
-    """Return the fields that an aggregate needs of a document."""
-    names = {*op.group, *(each.field for each in op.measures if each.field is not None)}
-    return {"_id": "id" in names} | {key_of(name): True for name in sorted(names)}
+def fields_of(op: Aggregate) -> tuple[str, ...]:
+    """Return the names of the fields that an aggregate needs of a document."""
+    measured = {each.field for each in op.measures if each.field is not None}
+    return tuple(sorted({*op.group, *measured}))
+
+
+def projection(names: Sequence[str]) -> Mapping[str, bool]:
+    """Return what asks for fields of documents, and no others."""
+    return {"_id": False} | {key_of(name): True for name in names}
 
 
 def _measure(measure: Measure, codec: Codec) -> Stored:
     if measure.field is None:
         return {"$sum": 1}
-    path = f"${key_of(measure.field)}"
+    path = f"${key_of(measure.field)}"  # sums and extremes pass over null, and what is not there
     kind = codec.collection.field(measure.field).type
     if measure.function is Function.COUNT:
-        return {"$sum": {"$cond": [{"$eq": [path, None]}, 0, 1]}}
+        return {"$sum": {"$cond": [{"$eq": [_path(measure.field, codec), None]}, 0, 1]}}
     if measure.function is Function.SUM:
         # A sum of int64 turns into a double when it overflows; Decimal128 keeps 34 digits.
         exact = kind.kind in {Kind.INTEGER, Kind.DURATION}

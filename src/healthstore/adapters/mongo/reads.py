@@ -14,6 +14,7 @@ from pymongo.asynchronous.cursor import AsyncRawBatchCursor
 
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.filters import (
+    fields_of,
     group_rows,
     page_by_head,
     pipeline,
@@ -113,11 +114,12 @@ async def aggregate(
 async def _aggregate_here(
     session: Session, codec: Codec, op: Aggregate, milliseconds: int
 ) -> tuple[Group, ...]:
+    names = fields_of(op)
     cursor = session.collection(op.collection.name).find(
         query(op.where, codec),
-        projection(op),
+        projection(names),
         batch_size=_BATCH,
         max_time_ms=milliseconds,
         session=session.transaction,
     )
-    return evaluate.aggregate(op, [codec.part(stored) async for stored in cursor])
+    return evaluate.aggregate(op, [codec.part(stored, names) async for stored in cursor])

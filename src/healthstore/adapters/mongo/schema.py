@@ -4,143 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Container, Coroutine, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from bson import encode
-from bson.binary import Binary, UuidRepresentation
+from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
-from bson.decimal128 import Decimal128
-from bson.int64 import Int64
-from pymongo import IndexModel, UpdateOne
+from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
-from healthstore.adapters.mongo.errors import Meaning, meaning_of
-from healthstore.adapters.mongo.filters import query
-from healthstore.adapters.mongo.references import LOCK
-from healthstore.errors import CapabilityError
-from healthstore.model.schema import Collection, Field, Unique
-from healthstore.model.values import FieldType, Kind
-
-__all__ = (
-    "alter",
-    "beside",
-    "create",
-    "drop",
-    "index_models",
-    "is_as",
-    "rename",
-    "validator",
+from healthstore.adapters.mongo.definition import (
+    beside,
+    index_models,
+    is_as,
+    required_after,
+    required_by,
+    validator,
+    values_of_new,
 )
+from healthstore.adapters.mongo.errors import Meaning, meaning_of
+from healthstore.errors import CapabilityError
+from healthstore.model.schema import Collection
+
+__all__ = ("alter", "create", "drop", "rename")
 
 _NAMESPACE_EXISTS = 48
 _ATTEMPTS = 6
 _PAUSE = 0.1  # seconds
 _PAGE = 2_000  # documents that are filled together
-_PARTIAL = "partialFilterExpression"
 _REPEATED = frozenset({Meaning.CONFLICT, Meaning.INTERNAL})
 _STANDARD: CodecOptions[Stored] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
-_JSON_TYPES = ("object", "array", "string", "int", "long", "double", "bool")
-_BSON_TYPES: dict[Kind, str] = {
-    Kind.TEXT: "string",
-    Kind.INTEGER: "long",
-    Kind.BOOLEAN: "bool",
-    Kind.FLOAT: "double",
-    Kind.DECIMAL: "decimal",
-    Kind.DATETIME: "long",
-    Kind.DATE: "string",
-    Kind.TIME: "long",
-    Kind.DURATION: "long",
-    Kind.UUID: "binData",
-    Kind.BYTES: "binData",
-    Kind.ENUM: "string",
-}
-# The smallest value of each type: `>=` it holds for every value of the type, and not for null.
-_SMALLEST: dict[str, Any] = {
-    "string": "",
-    "long": Int64(-(2**63)),
-    "bool": False,
-    "double": float("-inf"),
-    "decimal": Decimal128("-Infinity"),
-    "binData": Binary(b"", 0),
-    "date": datetime(1, 1, 1, tzinfo=UTC),
-}
-
-
-def _bson_type(kind: FieldType) -> str:
-    return "date" if kind.milliseconds else _BSON_TYPES[kind.kind]
-
-
-def _property(each: Field) -> Stored:
-    if each.type.kind is Kind.JSON:
-        return {} if each.nullable else {"bsonType": list(_JSON_TYPES)}
-    bson_type = _bson_type(each.type)
-    described: Stored = {"bsonType": [bson_type, "null"] if each.nullable else bson_type}
-    if each.type.choices:
-        described["enum"] = [*each.type.choices, *([None] if each.nullable else [])]
-    return described
-
-
-def validator(codec: Codec, optional: Container[str] = (), leaving: Iterable[str] = ()) -> Stored:
-    """Return the validator of a collection: its fields and no others, types, and the checks.
-
-    A document may lack the ``optional`` fields, and still have those that are ``leaving``.
-
-    An expression keeps others out: not every server knows ``additionalProperties``.
-    """
-    collection = codec.collection
-    types: Stored = {
-        "bsonType": "object",
-        "required": [key_of(name) for name in collection.names if name not in optional],
-        "properties": {
-            key_of(each.name): described
-            for each in collection.fields
-            if (described := _property(each))
-        },
-    }
-    there = {"$map": {"input": {"$objectToArray": "$$ROOT"}, "in": "$$this.k"}}
-    fields = {"$setIsSubset": [there, [*map(key_of, (*collection.names, *leaving)), LOCK]]}
-    checks = [query(rule, codec) for rule in collection.rules.values()]
-    return {"$and": [{"$jsonSchema": types}, {"$expr": fields}, *filter(None, checks)]}
-
-
-def index_models(collection: Collection) -> list[IndexModel]:
-    """Return the indexes to create; the one on ``_id`` is there from the start."""
-    models: dict[str, IndexModel] = {}
-    for unique in collection.uniques:
-        if unique.fields != ("id",):
-            name = collection.index_name(unique)
-            keys = [(key_of(field), 1) for field in unique.fields]
-            models[name] = IndexModel(keys, name=name, unique=True, **_partial(collection, unique))
-    for index in collection.indexes:
-        if index.fields != ("id",):
-            name = collection.index_name(index)
-            keys = [
-                (key_of(field), -1 if key.startswith("-") else 1)
-                for key, field in zip(index.keys, index.fields, strict=True)
-            ]
-            models[name] = IndexModel(keys, name=name)
-    return list(models.values())
-
-
-def _partial(collection: Collection, unique: Unique) -> Mapping[str, Any]:
-    """Leave documents with a null in the key out of the index: they never collide.
-
-    A range says so, not ``$type``: MongoDB's planner sees that ``email == "…"`` lies within the
-    range and uses the index for it.
-    """
-    values = {
-        key_of(name): {"$gte": _SMALLEST[_bson_type(collection.field(name).type)]}
-        for name in unique.fields
-        if collection.nullable(name)
-    }
-    return {_PARTIAL: values} if values else {}
 
 
 async def create(database: AsyncDatabase[Stored], codec: Codec) -> None:
@@ -155,28 +53,31 @@ async def create(database: AsyncDatabase[Stored], codec: Codec) -> None:
 async def alter(database: AsyncDatabase[Stored], before: Collection, codec: Codec) -> None:
     """Make a collection into that of another definition, as far as that has not been done.
 
-    Programs of the old definition write meanwhile: a new field is one that a document may lack,
-    until all have been filled, and at last one that it must have: from then on the server refuses
-    documents without it, and what was written in between is filled.
+    A new field that is null where it is not written is in no document: none is written. Of others
+    programs of the old definition know nothing, and write meanwhile: such a field is one that a
+    document may lack, until all have been filled, and at last one that it must have: from then on
+    the server refuses documents without it, and what was written in between is filled.
     """
     after = codec.collection
-    new = {name: after.field(name).default for name in after.names if name not in before.by_name}
-    filling = {key_of(name): codec.write(name, value) for name, value in new.items()}
+    filling = values_of_new(before, codec)
     leaving = [name for name in before.names if name not in after.by_name]
     there = database[after.name]
+    known = required_by(await _stored_validator(database, after.name))
+    required = required_after(before, after, known)
+    wanted = validator(codec, required)
     if filling or leaving:
-        meanwhile = validator(codec, new, leaving)
+        meanwhile = validator(codec, required & before.by_name.keys(), leaving)
         await _repeated(lambda: _set_validator(database, after, meanwhile))
         newest = await there.find_one({}, {"_id": True}, sort=[("_id", -1)])
         if newest is not None:  # what comes later is filled at last
             await _fill(there, filling, {"$lte": newest["_id"]})
     else:
-        await _repeated(lambda: _set_validator(database, after, validator(codec)))
+        await _repeated(lambda: _set_validator(database, after, wanted))
     await _repeated(lambda: _change_indexes(database, before, after))
     await _repeated(lambda: _create_indexes(database, after))
     if filling or leaving:
         await _empty(there, leaving)
-        await _repeated(lambda: _set_validator(database, after, validator(codec)))
+        await _repeated(lambda: _set_validator(database, after, wanted))
         await _empty(there, leaving)
         await _fill(there, filling)
 
@@ -187,15 +88,22 @@ async def rename(database: AsyncDatabase[Stored], before: Collection, codec: Cod
     First it refuses documents of the old names: whoever writes them would lose what they hold.
     """
     after = codec.collection
+    pairs = list(zip(before.names, after.names, strict=True))
+    known = required_by(
+        await _stored_validator(database, before.name)
+        or await _stored_validator(database, after.name)
+    )
+    required = {
+        other for one, other in pairs if not after.nullable(other) or one in known or other in known
+    }
     if before.name != after.name:
         await _repeated(partial(_move, database, before.name, after.name))
-    await _repeated(lambda: _set_validator(database, after, validator(codec)))
+    await _repeated(lambda: _set_validator(database, after, validator(codec, required)))
     there = database[after.name]
     kept = {str(each.document["name"]) for each in index_models(after)}
     gone = {str(each.document["name"]) for each in index_models(before)} - kept
     for name in gone & (await there.index_information()).keys():
         await there.drop_index(name)
-    pairs = zip(before.names, after.names, strict=True)
     names = {key_of(one): key_of(other) for one, other in pairs if one != other}
     if names:
         having = {"$or": [{key: {"$exists": True}} for key in names]}
@@ -299,26 +207,6 @@ async def _change_indexes(
             await there.drop_index(name)
 
 
-def beside(model: IndexModel) -> IndexModel:
-    """Return an index that holds a key while another one is made of it.
-
-    In the other direction: some servers have but one index of the same keys.
-    """
-    keys = [(key, -direction) for key, direction in model.document["key"].items()]
-    return IndexModel(keys, **_options(model, f"{model.document['name']}_"))
-
-
-def is_as(present: Mapping[str, Any], model: IndexModel) -> bool:
-    """Tell whether an index has been put in the place of another one by an earlier attempt."""
-    was, now = present.get(_PARTIAL), model.document.get(_PARTIAL)
-    return (was is None) is (now is None)
-
-
-def _options(model: IndexModel, name: str) -> dict[str, Any]:
-    kept = {key: value for key, value in model.document.items() if key not in {"key", "name"}}
-    return {**kept, "name": name}
-
-
 async def _repeated(step: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Take a step that may be taken twice; again, if others were in its way."""
     for attempt in range(1, _ATTEMPTS + 1):
@@ -339,9 +227,10 @@ async def _create(database: AsyncDatabase[Stored], codec: Codec) -> None:
     ``create``. What the server then reports must be what was asked for; otherwise
     CapabilityError is raised, since checks would not hold.
     """
-    collection, wanted = codec.collection, validator(codec)
+    collection = codec.collection
     stored = await _stored_validator(database, collection.name)
     made = False
+    wanted = validator(codec, None if stored is None else _kept(collection, stored))
     if stored is None:
         try:
             await database.create_collection(collection.name, check_exists=False)
@@ -357,6 +246,17 @@ async def _create(database: AsyncDatabase[Stored], codec: Codec) -> None:
                 await database.drop_collection(collection.name)
             raise
     await _create_indexes(database, collection)
+
+
+def _kept(collection: Collection, stored: Stored) -> frozenset[str]:
+    """Return what documents must have in a collection that is there: it knows what they may lack.
+
+    A program may declare another default than the one for which a field is required, or is not.
+    """
+    known = required_by(stored)
+    return frozenset(
+        name for name in collection.names if name in known or not collection.nullable(name)
+    )
 
 
 async def _set_validator(

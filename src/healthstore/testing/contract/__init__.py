@@ -39,6 +39,7 @@ from healthstore.testing.contract.errors import TestErrors
 from healthstore.testing.contract.explanations import TestExplanations
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
+from healthstore.testing.contract.lacking import TestLacking
 from healthstore.testing.contract.lifecycle import TestLifecycle
 from healthstore.testing.contract.limits import TestLimits
 from healthstore.testing.contract.long_texts import TestLongTexts
@@ -75,6 +76,7 @@ __all__ = (
     "TestExplanations",
     "TestFilters",
     "TestFloatSums",
+    "TestLacking",
     "TestLifecycle",
     "TestLimits",
     "TestLongTexts",
@@ -112,6 +114,7 @@ class ContractTests(
     TestExplanations,
     TestFilters,
     TestFloatSums,
+    TestLacking,
     TestLifecycle,
     TestLimits,
     TestLongTexts,
