@@ -58,9 +58,9 @@ def watched(monkeypatch: pytest.MonkeyPatch, backend: Backend, step: Callable[[]
         return
     repeated: Callable[..., Awaitable[None]] = mongo_schema._repeated
 
-    async def counted(work: Callable[[], Awaitable[None]]) -> None:
+    async def counted(work: Callable[[], Awaitable[None]], *meanings: Any) -> None:
         step()
-        await repeated(work)
+        await repeated(work, *meanings)
 
     monkeypatch.setattr(mongo_schema, "_repeated", counted)
 
