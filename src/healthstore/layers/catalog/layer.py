@@ -314,8 +314,8 @@ class CatalogLayer(Layer):
         serving = stored_for(row, wanted)
         if serving is None:
             try:
-                require_same(row, wanted)
                 require_admitted(row, wanted)
+                require_same(row, wanted)
             except HealthstoreError as error:
                 raise error.at(entity=wanted.entity, backend=self.name) from None
         return serving

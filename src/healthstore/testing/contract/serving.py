@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import cast
 
 import pytest
 
@@ -17,6 +20,7 @@ from healthstore.errors import (
 )
 from healthstore.layers.catalog import CatalogLayer
 from healthstore.layers.guard import GuardLayer
+from healthstore.model.catalog import CATALOG, catalog_id, closing, opened, to_closing
 from healthstore.model.change import ChangeEffect
 from healthstore.model.ops import (
     Aggregate,
@@ -91,6 +95,13 @@ def _program(store: Backend) -> Backend:
 
 def _values(number: int, rank: int | None = 1) -> dict[str, Value]:
     return {"name": f"n{number}", "rank": rank, "mood": "good"}
+
+
+async def _mark(store: Backend, name: str, change: Callable[[Document], Document]) -> None:
+    """Change a collection's row in the catalog."""
+    (row,) = await store.execute(Get(CATALOG, (catalog_id(name),)))
+    assert row is not None
+    assert await store.execute(Replace(CATALOG, (change(row),))) == (True,)
 
 
 class TestServing(Contract):
@@ -267,6 +278,47 @@ class TestServing(Contract):
                     await program.execute(Ensure((made,)))
             with pytest.raises(SchemaMismatchError, match=what):
                 await _program(store).execute(Find(made))
+
+    @needs_alterations
+    async def test_a_collection_that_closes_serves_whom_it_serves_afterwards(
+        self, store: Backend
+    ) -> None:
+        """Others are refused, also who begins; when it opens again, all are served."""
+        before = _before()
+        after = _after(before)
+        await prepare(store, after, {**row_of(1, **_values(1)), **_NEW})
+        lesser = replace(after, fields=after.fields[:-1])  # without the note
+        programs = {before: _program(store), lesser: _program(store), after: _program(store)}
+        for known, program in programs.items():
+            assert len(await program.execute(Find(known))) == 1
+        for target, admitted in ((lesser, {before, lesser}), (None, set[Collection]())):
+            await _mark(store, after.name, partial(to_closing, after=target))
+            for known, program in programs.items():
+                # As a check does, when it finds another row.
+                cast(CatalogLayer, cast(GuardLayer, program).inner).forget()
+                for each in (program, _program(store)):
+                    if known in admitted:
+                        assert len(await each.execute(Find(known))) == 1
+                        continue
+                    for op in (Find(known), Ensure((known,)), Delete(known, (identity(1),))):
+                        with pytest.raises(SchemaMismatchError, match="no more"):
+                            await each.execute(op)
+        await _mark(store, after.name, opened)
+        for known, program in programs.items():
+            assert len(await program.execute(Find(known))) == 1
+        assert await store.execute(Alter(after, replace(after, indexes=())))
+
+    @needs_alterations
+    async def test_an_alteration_opens_what_was_closed(self, store: Backend) -> None:
+        """Its row in the catalog is that of the new definition, and of nothing else."""
+        before = _before()
+        after = _after(before)
+        await prepare(store, before)
+        await _mark(store, after.name, lambda row: to_closing(row, after))
+        assert await store.execute(Alter(before, after))
+        (row,) = await store.execute(Get(CATALOG, (catalog_id(after.name),)))
+        assert row is not None
+        assert closing(row) is None
 
     @needs_alterations
     async def test_a_new_program_does_not_use_an_old_store(self, store: Backend) -> None:
