@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from pydantic import SecretStr
@@ -113,6 +113,6 @@ async def test_who_has_not_looked_for_a_lease_looks_before_it_serves(
 @pytest.mark.parametrize("said", [{}, {"token": 1}, []])
 def test_a_lease_of_another_release_is_told(said: object) -> None:
     """It is no row that is read in another way."""
-    row = {**Lease("t", "h", 1, "", "2026-01-01T00:00:00+00:00").as_row(1), "definition": said}
+    row: dict[str, Any] = {**Lease("t", "h", 1, "", "2026-01-01T00:00:00+00:00").as_row(1), "definition": said}
     with pytest.raises(ConfigurationError, match="malformed"):
         leases_of([row])
