@@ -125,8 +125,8 @@ class RollbackLayer(Layer):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the adapter promises, but that a definition can be changed: MySQL would commit."""
-        return replace(super().capabilities, alters=False)
+        """What the adapter promises, but durability, and alterations, which MySQL would commit."""
+        return replace(super().capabilities, alters=False, durable=False)
 
     async def open(self) -> None:
         """Open the adapter."""

@@ -74,7 +74,8 @@ class CatalogLayer(Layer):
         self._known = Known()
         self._looking: asyncio.Task[None] | None = None
         self._again = False
-        self._leasing = Leasing(inner) if leases else None
+        # What is not durable is no other program's.
+        self._leasing = Leasing(inner) if leases and inner.capabilities.durable else None
         self.in_unit = False
 
     async def open(self) -> None:
@@ -193,13 +194,16 @@ class CatalogLayer(Layer):
         result = await self.inner.execute(Ensure(asked))
         for each in op.collections:
             self._known.note(each, stored[each.name])
-        self._take_lease()
+        await self._take_lease()
         return result
 
-    def _take_lease(self) -> None:
-        """Take a lease beside what is done, if there is none: the next check may be far."""
+    async def _take_lease(self) -> None:
+        """Take a lease, if there is none: the next check may be far.
+
+        Who waits for it is not in the middle of it when the program forks.
+        """
         if self._leasing is not None and self._leasing.until is None and not self.in_unit:
-            self._look()
+            await self.look()
 
     def _require_makeable(self, row: Document | None, wanted: Collection, book: Book) -> None:
         """Raise SchemaMismatchError for one that has gone, or is about to."""
@@ -287,7 +291,7 @@ class CatalogLayer(Layer):
                 known.note(each, self._required(rows.get(each.name), each))
             epoch, seen = known.epoch, epoch == known.epoch  # or a check has seen more by now
         if unknown:
-            self._take_lease()
+            await self._take_lease()
         for each in _named(op):
             if known.agreed.get(each.name) == each:
                 known.agreed[each.name] = each  # this very one: it is told without comparing
