@@ -113,6 +113,9 @@ async def test_who_has_not_looked_for_a_lease_looks_before_it_serves(
 @pytest.mark.parametrize("said", [{}, {"token": 1}, []])
 def test_a_lease_of_another_release_is_told(said: object) -> None:
     """It is no row that is read in another way."""
-    row: dict[str, Any] = {**Lease("t", "h", 1, "", "2026-01-01T00:00:00+00:00").as_row(1), "definition": said}
+    row: dict[str, Any] = {
+        **Lease("t", "h", 1, "", "2026-01-01T00:00:00+00:00").as_row(1),
+        "definition": said,
+    }
     with pytest.raises(ConfigurationError, match="malformed"):
         leases_of([row])
