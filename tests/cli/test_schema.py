@@ -99,6 +99,7 @@ def test_what_it_would_run_is_shown_when_asked_for(released: Run) -> None:
         "add the unique key (name)",
         "add the check ranked",
     ]
+    assert all(each["seconds"] > 0 for _, each in changes if each["rewrites"])
     told = {name: each["statements"] for name, each in changes}
     assert told["change the field name"] == []  # a text is a text
     (added,) = told["add the field rank"]

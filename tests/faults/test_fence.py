@@ -141,6 +141,62 @@ async def test_nothing_that_an_old_program_writes_is_lost(
 
 
 @pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("instead", ["", None])
+async def test_what_an_old_program_writes_is_there_when_it_is_looked_at_whether_it_fits(
+    store: str, instead: str | None, new_database: NewDatabase, tmp_path: Path
+) -> None:
+    """It ends before values that do not fit are replaced: they need no second look."""
+    folder, url = write(tmp_path), await url_of(store, new_database, tmp_path)
+    (folder / "0003_shorter.py").unlink()
+    (folder / "0002_split.py").write_text(
+        dedent(f"""
+        from healthstore.schema import ChangeField, Migration, Text
+
+        form = Text(10, nullable={instead is None})
+        migration = Migration(
+            after="0001_people",
+            operations=[ChangeField("people", "name", form, otherwise={instead!r})],
+        )
+        """)
+    )
+
+    class Shorter(Entity, collection="people"):
+        name: Annotated[str, MaxLength(10)] | None
+        visits: int = 0
+
+    class ShorterAndThere(Entity, collection="people"):
+        name: Annotated[str, MaxLength(10)]
+        visits: int = 0
+
+    async with DatabaseManager(url) as old, DatabaseManager(url) as new:
+        await new.schema.upgrade(1, folder)
+        people = old.repository(Person)
+        added = [Person(name=f"Ann{at}{' Lee' * (at % 3)}") for at in range(ROWS)]
+        await people.add_many(added, atomic=False)
+        acknowledged = {each.id: each.name for each in added}
+        await leased(new, 2)
+
+        async def works(program: int) -> None:
+            for turn in range(100_000):
+                one = added[(turn * 7 + program) % len(added)]
+                name = f"Bea{turn}{' Fox' * (turn % 4)}"
+                changed = await people.update(one.id, {"name": name})
+                acknowledged[changed.id] = changed.name
+                made = await people.add(Person(name=name))
+                acknowledged[made.id] = made.name
+
+        programs = [asyncio.create_task(works(each)) for each in range(3)]
+        await asyncio.sleep(0.2)
+        await new.schema.upgrade(directory=folder, allow_loss=True)
+        ends = await asyncio.wait_for(asyncio.gather(*programs, return_exceptions=True), 10)
+        assert all(isinstance(each, SchemaMismatchError) for each in ends), ends
+        entity = Shorter if instead is None else ShorterAndThere
+        found = {each.id: each.name async for each in new.repository(entity).stream()}
+        wanted = acknowledged.items()
+        assert found == {one: name if len(name) <= 10 else instead for one, name in wanted}
+
+
+@pytest.mark.parametrize("store", STORES)
 async def test_a_program_that_was_served_goes_on(
     store: str, new_database: NewDatabase, tmp_path: Path
 ) -> None:

@@ -14,10 +14,13 @@ from uuid import UUID
 
 import pytest
 from tests.faults.conftest import NewDatabase
+from tests.unit.schema import narrowed
 from tests.unit.schema.releases import FILES, write
 
 from healthstore import DatabaseManager
-from healthstore.model.ops import Find, Insert
+from healthstore.errors import BackendError, SchemaChangeError
+from healthstore.model.ops import Delete, Find, Insert
+from healthstore.testing.faults import Faults
 from healthstore.transfer.selection import catalog
 
 STORES = ("sqlite", "postgresql", "mysql", "mariadb", "mongodb", "mongodb-rs")
@@ -78,6 +81,44 @@ async def test_a_store_goes_up_and_down_by_the_files(
         assert not await catalog(await db.member(db.active))
 
 
+@pytest.mark.parametrize("store", STORES)
+async def test_what_does_not_fit_is_replaced_also_when_that_is_cut_short(
+    store: str, new_database: NewDatabase, tmp_path: Path
+) -> None:
+    """With the word only; broken in the middle, it ends with the same rows as undisturbed."""
+    folder, faults = narrowed.write(tmp_path), Faults()
+    url = await url_of(store, new_database, tmp_path)
+    async with DatabaseManager(url, layers=[faults.layer]) as db:
+        await db.schema.upgrade(1, folder)
+        member = await db.member(db.active)
+        await narrowed.add(member, narrowed.people(ROWS))
+        wanted = narrowed.expected(ROWS)
+        long = sum(not each["name"] for each in wanted)
+        with pytest.raises(SchemaChangeError, match=f"another value to {long} documents"):
+            await db.schema.upgrade(directory=folder)
+        # In a page and the change of the first migration, then in each part of the second one.
+        first, second = (("replace", 1), ("alter", 0)), (("alter", 1), ("replace", 0), ("alter", 0))
+        for kind, after in (*first, *second):
+            broken = BackendError("broken by the test")
+            faults.fail(kind, collection="people", after=after, times=1, error=broken)
+            with pytest.raises(BackendError, match="broken by the test"):
+                await db.schema.upgrade(directory=folder, allow_loss=True)
+            faults.clear()
+        assert await db.schema.upgrade(directory=folder, allow_loss=True)
+        assert await db.schema.current() == narrowed.IDS[-1]
+        assert await narrowed.rows(member) == wanted
+        late = sum(each["note"] is None for each in wanted)
+        with pytest.raises(SchemaChangeError, match=f"the field note: text: {late} documents"):
+            await db.schema.downgrade(directory=folder, allow_loss=True)
+        definition = (await catalog(member))["people"]
+        gone = [each["id"] for each in wanted if each["note"] is None]
+        for each in gone:
+            await member.execute(Delete(definition, (each,)))
+        assert await db.schema.downgrade(1, folder) == narrowed.IDS[:0:-1]
+        left = [each for each in wanted if each["note"] is not None]
+        assert await narrowed.rows(member) == left
+
+
 _PROGRAM = """
 import asyncio, sys
 from healthstore import DatabaseManager
@@ -131,3 +172,28 @@ async def test_a_program_that_is_killed_is_followed_by_one_that_goes_on(
                 assert found == wanted
             else:
                 assert [{**each, "code": None} for each in found] == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", _KILLED)
+async def test_a_program_that_is_killed_while_it_replaces_is_followed_by_one_that_goes_on(
+    store: str, new_database: NewDatabase, tmp_path: Path
+) -> None:
+    """Each document that did not fit has its value once, and one version more."""
+    folder = narrowed.write(tmp_path)
+    drawn = random.Random(store)  # noqa: S311 - where it is killed
+    url = await url_of(store, new_database, tmp_path)
+    async with DatabaseManager(url) as db:
+        for _ in range(_KILLS):
+            await db.schema.upgrade(1, folder)
+            member = await db.member(db.active)
+            await narrowed.add(member, narrowed.people(ROWS))
+            program = await _program(url, folder, "head")
+            await asyncio.sleep(drawn.uniform(0, 1))
+            if program.returncode is None:
+                os.kill(program.pid, signal.SIGKILL)
+            await program.wait()
+            await db.schema.upgrade("head", folder, allow_loss=True, wait=60)
+            assert await narrowed.rows(member) == narrowed.expected(ROWS)
+            await db.schema.reset(db.active, folder)
+            await db.schema.downgrade("zero", folder)

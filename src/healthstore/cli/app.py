@@ -240,7 +240,10 @@ def restore(
     *,
     allow_loss: Annotated[
         bool,
-        typer.Option("--allow-loss", help="Let migrations drop fields that hold something."),
+        typer.Option(
+            "--allow-loss",
+            help="Let migrations drop what holds something, replace what does not fit.",
+        ),
     ] = False,
 ) -> Job:
     """Check a backup from end to end, then load it into a store and verify it there."""

@@ -167,6 +167,11 @@ class Explained:
     """What is to run before and after the statements, where they are run by hand."""
     noting: tuple[str, ...] = ()
     """What then lets the catalog know, by hand; none where no statement can say that."""
+    seconds_per_row: float | None = None
+    """An upper estimate of what each row that is there costs; 0 where none is looked at.
+
+    None where the store does not say.
+    """
 
 
 @dataclass(frozen=True, slots=True)

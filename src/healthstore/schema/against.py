@@ -30,6 +30,7 @@ from healthstore.model.ops import CountDocuments, Find, Get
 from healthstore.model.query import ALL, Filter, Not, Operator, Or, Order, Test, walk
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, FieldType, Value, canonicaliser
+from healthstore.schema.fitting import alike, fitting
 from healthstore.transfer.selection import catalog
 
 __all__ = ("count_against",)
@@ -110,7 +111,7 @@ async def _of_changed_field(asked: _Asked) -> int:
     if beyond is not None:
         parts = (*tests, *beyond)
         return await asked.of(Or(parts)) if parts else 0
-    fits = _fitting(before.type, form.type)
+    fits = fitting(before.type, form.type)
 
     def stands(document: Document) -> bool:
         value = document[name]
@@ -135,20 +136,6 @@ def _beyond(before: Field, now: FieldType) -> list[Test] | None:
         parts.append(Test(before.name, Operator.GE, bound))
         parts.append(Test(before.name, Operator.LE, -bound))
     return parts
-
-
-def _fitting(was: FieldType, now: FieldType) -> Callable[[Value], bool]:
-    """Return what tells whether a value of one type is, unchanged, one of another."""
-    canonical = canonicaliser(now)
-
-    def fits(value: Value) -> bool:
-        try:
-            return canonical(value) == value
-        except (TypeError, ValueError):
-            return False
-
-    # A value of another type is converted by whoever knows what it means: a Transform.
-    return fits if _alike(was, now) else lambda _: False
 
 
 async def _of_unique(asked: _Asked) -> int:
@@ -178,8 +165,11 @@ async def _of_check(asked: _Asked) -> int:
     if all(name in stored and stored[name].type == now[name].type for name in tested):
         return await asked.of(Not(rule_or_null))
     holds = evaluate.matches(rule_or_null)
-    alike = [name for name in tested if _alike(stored.get(name, now[name]).type, now[name].type)]
-    values = {name: canonicaliser(now[name].type) for name in tested if name not in alike}
+    values = {
+        name: canonicaliser(now[name].type)
+        for name in tested
+        if not alike(stored.get(name, now[name]).type, now[name].type)
+    }
 
     def stands(document: Document) -> bool:
         try:
@@ -192,11 +182,6 @@ async def _of_check(asked: _Asked) -> int:
         return not holds({**document, **typed})
 
     return await asked.that(stands)
-
-
-def _alike(was: FieldType, now: FieldType) -> bool:
-    """Tell whether values of one type are compared with those of another as they are."""
-    return (was.kind, was.milliseconds) == (now.kind, now.milliseconds)
 
 
 async def _of_reference(asked: _Asked) -> int:

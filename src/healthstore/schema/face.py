@@ -103,8 +103,9 @@ class Schema:
         ``target`` is a number, an id, ``"head"`` or ``"zero"``; one that the store is beyond
         takes migrations back, as :meth:`downgrade`. Each step is noted in the store, so that what
         was cut short is completed by the next call. Without ``allow_loss`` a field or collection
-        in which documents hold something is not dropped: SchemaChangeError counts them, before
-        anything is changed. Another process that applies migrations is waited for, ``wait``
+        in which documents hold something is not dropped, and what does not fit a field's new form
+        is not replaced (``otherwise=``): SchemaChangeError counts them, before anything is
+        changed. Another process that applies migrations is waited for, ``wait``
         seconds at most; then SerializationError names it. A Transform waits ``pause`` seconds
         between its pages of 1,000 documents, so that others are served, and ``on_event`` is told of
         each page. Raises MigrationError for files that are wrong, or are others than those that

@@ -29,6 +29,7 @@ from healthstore.schema.ledger import Ledger, is_alive
 from healthstore.schema.steps import (
     Alteration,
     Creation,
+    Narrowing,
     Removal,
     Renaming,
     Rewriting,
@@ -72,7 +73,7 @@ def _ends(step: Step) -> Ends:
             return {gone.name: None}
         case Renaming(before):
             return {before.name: None}
-        case Alteration(before, after) if not serves(after, before):
+        case Alteration(before, after) | Narrowing(_, before, after) if not serves(after, before):
             return {before.name: after}
         case _:
             return {}

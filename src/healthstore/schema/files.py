@@ -17,7 +17,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any, cast
 
-from healthstore.errors import HealthstoreError, MigrationError
+from healthstore.errors import ConfigurationError, HealthstoreError, MigrationError
 from healthstore.model.change import (
     AddCheck,
     AddField,
@@ -224,6 +224,15 @@ def _require_operations(name: str, migration: Migration) -> None:
                     hint=f"give it a {wanted.__name__}"
                     + (": Text(100), Integer(), …" if wanted is FieldForm else ""),
                 )
+        if isinstance(each, ChangeField) and each.replaces:
+            try:
+                _ = each.instead
+            except ConfigurationError as error:
+                raise MigrationError(
+                    f"the migration {name!r}: the otherwise of operation {place}, ChangeField, "
+                    "does not fit its form",
+                    hint=error.hint,
+                ) from None
 
 
 _OPERATIONS = frozenset(

@@ -31,7 +31,15 @@ from healthstore.schema.files import Link, read_chain
 from healthstore.schema.offline import KINDS, Explains, explaining
 from healthstore.schema.plan import request_of
 from healthstore.schema.script import renaming_of
-from healthstore.schema.steps import Alteration, Creation, Removal, Renaming, Rewriting, Running
+from healthstore.schema.steps import (
+    Alteration,
+    Creation,
+    Narrowing,
+    Removal,
+    Renaming,
+    Rewriting,
+    Running,
+)
 
 __all__ = ("RULES", "Finding", "Rule", "lint")
 
@@ -177,12 +185,13 @@ def _found(link: Link, stores: Mapping[str, Explains]) -> Iterator[Finding]:
         match step:
             case Creation(made):
                 seen.new |= {each.name for each in made}
-            case Alteration(before, after) if before.name not in seen.new:
-                for change, rule, kinds in _of_changes(step, seen, stores):
-                    yield Finding(link.id, after.name, str(change), rule, kinds)
+            case Alteration() | Narrowing() if step.before.name not in seen.new:
+                meant = step.alteration if isinstance(step, Narrowing) else step
+                for change, rule, kinds in _of_changes(meant, seen, stores):
+                    yield Finding(link.id, step.after.name, str(change), rule, kinds)
             case Removal(gone) if seen.prepared(gone.name):
                 yield Finding(link.id, gone.name, "drop the collection", DROPPED)
-            case Renaming(before, after) if before.name not in seen.new:
+            case Renaming(before) if before.name not in seen.new:
                 yield Finding(link.id, before.name, renaming_of(step), RENAMED)
             case Rewriting(rows):
                 seen.transformed.add(rows.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 from healthstore.abc.backend import Backend
 from healthstore.errors import ConfigurationError, HealthstoreError
@@ -45,6 +46,20 @@ class PlannedChange:
     """
     rewrites: bool = False
     """Whether every row is written again: the table is copied, or each document changed."""
+    seconds: float | None = None
+    """An upper estimate of the store's work on the rows, by itself; None if it does not say.
+
+    It is told by the order of magnitude, from what was measured on a small machine. What others
+    hold up, and reading what stands against the change, comes to it.
+    """
+
+    @property
+    def span(self) -> str:
+        """These seconds in words, rounded up; nothing if they are None."""
+        if self.seconds is None:
+            return ""
+        size, unit = next((each for each in _SPANS if self.seconds >= each[0]), (1, "s"))
+        return f"{max(ceil(self.seconds / size), 1):,} {unit}"
 
     @property
     def collection(self) -> str:
@@ -57,7 +72,12 @@ class PlannedChange:
             rows = f"{self.against:,} of {rows}"
         if self.rewrites:
             rows = f"{rows}, each written again"
+        if self.seconds is not None and self.seconds >= 1:
+            rows = f"{rows}, up to {self.span}"
         return f"{self.collection}: {self.operation} ({self.effect}; {rows})"
+
+
+_SPANS = ((3600, "h"), (60, "min"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +125,15 @@ async def plan(backend: Backend, wanted: Sequence[Collection]) -> Plan:
             against = await count_against(guarded, change, there, state)
         state = change.after(state)
         request = request_of(made, state[change.collection])
-        told = Explained() if request is None else await backend.execute(Explain(request))
-        planned.append(PlannedChange(change, effect, rows, against, told.statements, told.rewrites))
+        told = await backend.execute(Explain(request)) if request is not None else _TOLD_LATER
+        seconds = None if told.seconds_per_row is None else rows * told.seconds_per_row
+        planned.append(
+            PlannedChange(change, effect, rows, against, told.statements, told.rewrites, seconds)
+        )
     return Plan(backend.name, tuple(planned))
+
+
+_TOLD_LATER = Explained(seconds_per_row=0.0)  # with the next change
 
 
 def request_of(made: dict[str, Collection], wanted: Definition) -> Ensure | Alter | None:

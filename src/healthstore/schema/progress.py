@@ -24,6 +24,8 @@ __all__ = ("Pace", "PageTransformed", "Pages")
 class PageTransformed(Event):
     """A Transform's function has been given a page of documents, and what it made is kept.
 
+    So it is told where a ``ChangeField`` replaces what does not fit (``otherwise=``).
+
     ``step`` is the number of the migration's step, from 1; ``done`` of the ``total`` documents
     that there were when it began or went on have been given to it, ``earlier`` of them by a call
     that was cut short. ``seconds`` is how long this call is at the step.

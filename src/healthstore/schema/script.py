@@ -18,6 +18,7 @@ from healthstore.schema.files import ZERO, Chain
 from healthstore.schema.steps import (
     Alteration,
     Creation,
+    Narrowing,
     Removal,
     Renaming,
     Rewriting,
@@ -48,10 +49,10 @@ async def script(chain: Chain, since: int, wanted: int, ask: Asks) -> str:
         last, place = _named(chain, place), place + (-1 if down else 1)
         lines += ["", f"-- {link.id}{': taken back' if down else ''}"]
         steps = taken_back(link.steps) if down else link.steps
-        if any(isinstance(each, Rewriting | Running) for each in steps):
+        if any(isinstance(each, _BEYOND) for each in steps):
             verb = "downgrade" if down else "upgrade"
             lines += [
-                "-- It calls a function, which is in no script. When what is above has run:",
+                "-- It gives documents other values, which no script does. When what is above has run:",
                 f"-- healthstore schema stamp {last}",
                 f"-- healthstore schema {verb} {_named(chain, place)}",
             ]
@@ -60,6 +61,9 @@ async def script(chain: Chain, since: int, wanted: int, ask: Asks) -> str:
     lines += ["", "-- Afterwards, so that the store knows its migrations:"]
     lines.append(f"-- healthstore schema stamp {_named(chain, wanted)}")
     return "\n".join(lines).strip() + "\n"
+
+
+_BEYOND = (Narrowing, Rewriting, Running)
 
 
 def _named(chain: Chain, place: int) -> str:
@@ -101,7 +105,7 @@ def _request(step: Step) -> _Request:
             return Rename(before, after)
         case Alteration(before, after):
             return Alter(before, after, ChangeEffect.LOSES_DATA)
-        case Rewriting() | Running():
+        case Narrowing() | Rewriting() | Running():
             raise AssertionError(step)
 
 
@@ -116,7 +120,7 @@ def _said(step: Step) -> tuple[str, ...]:
             return tuple(f"{each.collection}: {each}" for each in changes)
         case Renaming(before):
             return (f"{before.name}: {renaming_of(step)}",)
-        case Rewriting() | Running():
+        case Narrowing() | Rewriting() | Running():
             return ()
 
 

@@ -11,7 +11,14 @@ from healthstore.model.definition import Field
 from healthstore.model.ledger import Applied, Book
 from healthstore.model.schema import Collection, parents_first
 from healthstore.schema.files import Chain, Link
-from healthstore.schema.steps import Alteration, Creation, Removal, Renaming, Rewriting
+from healthstore.schema.steps import (
+    Alteration,
+    Creation,
+    Narrowing,
+    Removal,
+    Renaming,
+    Rewriting,
+)
 
 __all__ = ("Squashed", "adopted", "squashed")
 
@@ -99,10 +106,12 @@ def _require_plain(link: Link, *, at_start: bool) -> None:
         match step:
             case Creation() | Removal() | Alteration():
                 continue
-            case Renaming() | Rewriting() if at_start:
+            case Renaming() | Rewriting() | Narrowing() if at_start:
                 continue
             case Renaming():
                 raise _refused(f"{link.id!r} renames")
+            case Narrowing():
+                raise _refused(f"{link.id!r} replaces what does not fit")
             case _:
                 raise _refused(f"{link.id!r} has a function")
 

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 from healthstore.abc.backend import Backend
 from healthstore.errors import MigrationError, SchemaChangeError
 from healthstore.model.catalog import differences, references_led
-from healthstore.model.change import ChangeEffect, DropCollection, DropField, State, changes_between
+from healthstore.model.change import (
+    AddCheck,
+    AddReference,
+    AddUnique,
+    Change,
+    ChangeEffect,
+    ChangeField,
+    DropCollection,
+    DropField,
+    State,
+    changes_between,
+)
 from healthstore.model.ops import CountDocuments
-from healthstore.model.query import ALL, And, Filter, Operator, Test
+from healthstore.model.query import ALL, And, Filter, Operator, Test, walk
 from healthstore.model.schema import Collection
 from healthstore.schema.against import count_against
 from healthstore.schema.steps import (
     Alteration,
     Creation,
+    Narrowing,
     Removal,
     Renaming,
     Rewriting,
@@ -28,15 +41,23 @@ __all__ = (
     "require_no_loss",
     "require_none_against",
     "require_none_against_yet",
+    "require_none_replaced",
 )
 
 
-async def require_none_against(guarded: Backend, step: Alteration) -> None:
-    """Raise SchemaChangeError if documents stand against a change; what goes is no such."""
+async def require_none_against(
+    guarded: Backend, step: Alteration, replaced: Container[str] = ()
+) -> None:
+    """Raise SchemaChangeError if documents stand against a change; what goes is no such.
+
+    What is about ``replaced`` fields is not looked at: their values are going to be others.
+    """
     state: State = {step.before.name: step.before}
     told: list[str] = []
     for change in changes_between(step.before, step.after):
-        if change.effect(state) is not ChangeEffect.ADDITIVE and not isinstance(change, DropField):
+        worse = change.effect(state) is not ChangeEffect.ADDITIVE
+        left = isinstance(change, DropField) or any(each in replaced for each in _about(change))
+        if worse and not left:
             against = await count_against(guarded, change, step.before, state)
             if against:
                 told.append(f"{change}: {_documents(against)}")
@@ -47,6 +68,21 @@ async def require_none_against(guarded: Backend, step: Alteration) -> None:
             hint="change them first, by a Transform before it; "
             "db.schema.plan() and healthstore schema diff count them",
         )
+
+
+def _about(change: Change) -> Iterable[str]:
+    """Return the fields whose values a change is about."""
+    match change:
+        case ChangeField(_, name):
+            return (name,)
+        case AddUnique(_, unique):
+            return unique.fields
+        case AddReference(_, reference):
+            return (reference.field,)
+        case AddCheck(_, check):
+            return (each.field for each in walk(check.rule))
+        case _:
+            return ()
 
 
 async def require_none_against_yet(guarded: Backend, steps: Sequence[Step]) -> None:
@@ -63,8 +99,14 @@ async def require_none_against_yet(guarded: Backend, steps: Sequence[Step]) -> N
                 touched.add(rows.name)
             case Renaming(before, after):
                 touched |= {before.name, after.name}
+            case Alteration(widens=True):
+                pass  # what is there stays as it is
             case Alteration(before) if before.name not in touched:
                 await require_none_against(guarded, step)
+                touched.add(before.name)
+            case Narrowing(before, _, after, changes) if before.name not in touched:
+                meant = Alteration(before, after)
+                await require_none_against(guarded, meant, {each.name for each in changes})
                 touched.add(before.name)
             case _:
                 pass
@@ -84,7 +126,7 @@ def require_fits(name: str, stored: Mapping[str, Collection], steps: Sequence[St
                     now[each.name] = each
             case Removal(gone):
                 _require_as(name, gone.name, now.pop(gone.name, gone), gone)
-            case Alteration(before, after):
+            case Alteration(before, after) | Narrowing(_, before, after):
                 _require_as(name, before.name, now.get(before.name), before, after)
                 now[before.name] = after
             case Renaming(before, after):
@@ -134,11 +176,9 @@ async def require_no_loss(
     """Raise SchemaChangeError if documents lose something by a step; it says how many.
 
     They are counted as they are ``stored`` now: an earlier step may make or rename what is to go.
+    Values that do not fit are not counted where a function comes before.
     """
-    now = {
-        name: _Stored(each, dict(zip(each.names, each.names, strict=True)))
-        for name, each in stored.items()
-    }
+    now = {name: _Stored.of(each) for name, each in stored.items()}
     for step in steps:
         match step:
             case Renaming(before, after):
@@ -146,13 +186,18 @@ async def require_no_loss(
                     now[after.name] = found.renamed(step)
             case Removal(gone):
                 await _require_none(guarded, now.get(gone.name), DropCollection(gone.name), ALL)
-            case Alteration():
-                for change in changes_between(step.before, step.after):
-                    if isinstance(change, DropField):
-                        found, held = now.get(change.collection), _held(step, change.name)
-                        await _require_none(guarded, found, change, held)
+            case Alteration() | Narrowing():
+                await _require_kept(guarded, now.get(step.before.name), step)
+            case Rewriting() | Running():
+                given = {step.rows.name} if isinstance(step, Rewriting) else now.keys()
+                now |= {name: replace(now[name], given=True) for name in given & now.keys()}
             case _:
                 pass
+
+
+async def require_none_replaced(guarded: Backend, step: Narrowing) -> None:
+    """Raise SchemaChangeError if documents get another value by a step; it says how many."""
+    await _require_none_replaced(guarded, _Stored.of(step.wide), step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +206,43 @@ class _Stored:
 
     collection: Collection
     names: dict[str, str]
+    given: bool = False
+    """Whether a function is given its documents before."""
+
+    @classmethod
+    def of(cls, collection: Collection) -> Self:
+        return cls(collection, dict(zip(collection.names, collection.names, strict=True)))
 
     def renamed(self, step: Renaming) -> _Stored:
         pairs = zip(step.before.names, step.after.names, strict=True)
-        return _Stored(
-            self.collection, {other: self.names[one] for one, other in pairs if one in self.names}
-        )
+        names = {other: self.names[one] for one, other in pairs if one in self.names}
+        return replace(self, names=names)
+
+
+async def _require_none_replaced(guarded: Backend, stored: _Stored, step: Narrowing) -> None:
+    there = stored.collection
+    for change in step.changes:
+        name = stored.names.get(change.name)
+        if name is None:
+            continue
+        meant = replace(change, collection=there.name, name=name)
+        count = await count_against(guarded, meant, there, {there.name: there})
+        if count:
+            raise SchemaChangeError(
+                f"{change.collection}: {change} would give another value to {_documents(count)}",
+                hint="allow_loss=True, or --allow-loss, lets go what does not fit",
+            )
+
+
+async def _require_kept(
+    guarded: Backend, stored: _Stored | None, step: Alteration | Narrowing
+) -> None:
+    meant = step.alteration if isinstance(step, Narrowing) else step
+    for change in changes_between(meant.before, meant.after):
+        if isinstance(change, DropField):
+            await _require_none(guarded, stored, change, _held(meant, change.name))
+    if isinstance(step, Narrowing) and stored is not None and not stored.given:
+        await _require_none_replaced(guarded, stored, step)
 
 
 async def _require_none(

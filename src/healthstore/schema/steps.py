@@ -31,12 +31,14 @@ from healthstore.model.change import (
 from healthstore.model.definition import Field
 from healthstore.model.query import walk
 from healthstore.model.schema import Collection, parents_first
+from healthstore.schema.fitting import fitted, require_settable, widened
 from healthstore.schema.migration import Migration, Row, Run, Transform
 from healthstore.schema.running import Documents
 
 __all__ = (
     "Alteration",
     "Creation",
+    "Narrowing",
     "Removal",
     "Renaming",
     "Rewriting",
@@ -70,12 +72,14 @@ class Alteration:
     """Make a collection of one definition into one of another.
 
     ``restores`` says that it takes back what was added, so what it drops is lost only where rows
-    hold something else than what they were given.
+    hold something else than what they were given. ``widens`` says that it makes room for what a
+    narrowing after it is to set, and is taken back with that.
     """
 
     before: Collection
     after: Collection
     restores: bool = False
+    widens: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,30 @@ class Rewriting:
 
 
 @dataclass(frozen=True, slots=True)
+class Narrowing:
+    """Make a collection into one of another definition, after what does not fit was replaced.
+
+    ``wide`` is how it is by then: it takes what is there ``before``, and what takes the place of
+    that, as ``changes`` say.
+    """
+
+    before: Collection
+    wide: Collection
+    after: Collection
+    changes: tuple[ChangeField, ...]
+
+    @property
+    def rewriting(self) -> Rewriting:
+        """What replaces values that do not fit; nothing brings them back."""
+        return Rewriting(self.wide, fitted(self.before, self.changes), None, idempotent=True)
+
+    @property
+    def alteration(self) -> Alteration:
+        """What follows that."""
+        return Alteration(self.wide, self.after)
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """Call a function with the documents of a state."""
 
@@ -130,7 +158,7 @@ class Running:
         return Running({**self.state, **now}, self.back, self.function, self.idempotent)
 
 
-Step: TypeAlias = Creation | Removal | Alteration | Renaming | Rewriting | Running
+Step: TypeAlias = Creation | Removal | Alteration | Narrowing | Renaming | Rewriting | Running
 
 
 def steps_of(
@@ -161,7 +189,7 @@ def steps_of(
             now = after
         else:
             after = changed(now, part)
-            steps += _between(now, after)
+            steps += _between(now, after, part)
             now = after
     _require_parents(now)
     return steps, now
@@ -182,16 +210,24 @@ def _require_parents(state: Mapping[str, Collection]) -> None:
 def _parts(operations: Sequence[Change | Transform | Run]) -> list[list[Change] | _Alone]:
     """Return the operations in parts: functions and renames, and what is done at once between.
 
-    What was dropped and comes again begins another part: it is to be empty.
+    What was dropped and comes again begins another part: it is to be empty. So does what replaces
+    values that do not fit, as a function would, unless nothing but its like is before it.
     """
     parts: list[list[Change] | _Alone] = []
     run: list[Change] = []
     dropped: set[tuple[str, str]] = set()
+    narrowed: set[tuple[str, str]] = set()
     for each in operations:
-        if isinstance(each, _ALONE) or _place(each, AddField, CreateCollection) in dropped:
+        narrows = isinstance(each, ChangeField) and each.replaces
+        if (
+            isinstance(each, _ALONE)
+            or (narrows and len(narrowed) < len(run))
+            or _place(each, AddField, CreateCollection) in dropped
+            or _place(each, ChangeField, DropField) in narrowed
+        ):
             if run:
                 parts.append(run)
-            run, dropped = [], set()
+            run, dropped, narrowed = [], set(), set()
         if isinstance(each, Transform | Run | RenameField | RenameCollection):
             parts.append(each)
             continue
@@ -199,6 +235,8 @@ def _parts(operations: Sequence[Change | Transform | Run]) -> list[list[Change] 
         place = _place(each, DropField, DropCollection)
         if place is not None:
             dropped.add(place)
+        if isinstance(each, ChangeField) and narrows:
+            narrowed.add((each.collection, each.name))
     return [*parts, run] if run else parts
 
 
@@ -211,16 +249,35 @@ def _place(change: Change | Transform | Run, *kinds: type) -> tuple[str, str] | 
     return change.collection, getattr(change, "name", "")
 
 
-def _between(before: State, after: Mapping[str, Collection]) -> list[Step]:
+def _between(
+    before: Mapping[str, Collection], after: Mapping[str, Collection], part: Sequence[Change]
+) -> list[Step]:
     made = [each for name, each in after.items() if name not in before]
     steps: list[Step] = [Creation(parents_first(made))] if made else []
     for name, each in before.items():
         now = after.get(name)
-        if now is not None and now is not each and isinstance(each, Collection):
-            steps.append(Alteration(each, now))
+        if now is not None and now is not each:
+            steps += _altered(each, now, part)
     gone = [each for name, each in before.items() if name not in after]
-    kept = [each for each in gone if isinstance(each, Collection)]
-    return [*steps, *map(Removal, reversed(parents_first(kept)))]
+    return [*steps, *map(Removal, reversed(parents_first(gone)))]
+
+
+def _altered(before: Collection, after: Collection, part: Sequence[Change]) -> list[Step]:
+    state: State = {before.name: before}
+    changes = tuple(
+        each
+        for each in part
+        if isinstance(each, ChangeField)
+        and each.collection == before.name
+        and each.replaces
+        and each.effect(state) is not ChangeEffect.ADDITIVE
+    )
+    if not changes:
+        return [Alteration(before, after)]
+    require_settable(before, after, changes)
+    wide = widened(before, changes)
+    narrowing = Narrowing(before, wide, after, changes)
+    return [narrowing] if wide == before else [Alteration(before, wide, widens=True), narrowing]
 
 
 def taken_back(steps: Sequence[Step]) -> list[Step]:
@@ -231,6 +288,7 @@ def taken_back(steps: Sequence[Step]) -> list[Step]:
     """
     back: list[Step] = []
     waiting: dict[str, Alteration] = {}  # what is to be required when functions have run
+    steps = [each for each in steps if not _is_widening(each)]
     for place, each in enumerate(reversed(steps), 1):
         match each:
             case Creation(made):
@@ -239,7 +297,7 @@ def taken_back(steps: Sequence[Step]) -> list[Step]:
                     back.append(Removal(one))
             case Removal(gone):
                 back.append(Creation((gone,)))
-            case Alteration(before, after):
+            case Alteration(before, after) | Narrowing(before, _, after):
                 back += _ended(waiting, before.name)
                 filled = _is_rewritten(steps[: len(steps) - place], before.name)
                 meant = _relaxed(after, before) if filled else before
@@ -254,6 +312,10 @@ def taken_back(steps: Sequence[Step]) -> list[Step]:
     for name in list(waiting):
         back += _ended(waiting, name)
     return back
+
+
+def _is_widening(step: Step) -> bool:
+    return isinstance(step, Alteration) and step.widens
 
 
 def _renamed_back(waiting: dict[str, Alteration], step: Renaming) -> Renaming:
@@ -335,6 +397,9 @@ def _spelled(step: Step) -> str:
             return f"drop {gone.fingerprint}"
         case Alteration(before, after) | Renaming(before, after):
             return f"{type(step).__name__} {before.fingerprint} {after.fingerprint}"
+        case Narrowing(_, wide, after, changes):
+            named = [(each.name, each.instead) for each in changes]
+            return f"narrow {wide.fingerprint} {after.fingerprint} {named}"
         case Rewriting(rows, function):
             return f"rewrite {rows.fingerprint} {_code(getattr(function, '__code__', None))}"
         case Running(_, function):

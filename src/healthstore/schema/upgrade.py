@@ -40,10 +40,12 @@ from healthstore.schema.standing import (
     require_no_loss,
     require_none_against,
     require_none_against_yet,
+    require_none_replaced,
 )
 from healthstore.schema.steps import (
     Alteration,
     Creation,
+    Narrowing,
     Removal,
     Renaming,
     Rewriting,
@@ -261,9 +263,10 @@ class _Moving:
         """Count what was written between the first count and the fence."""
         if isinstance(step, Alteration):
             await require_none_against(self._guarded, step)
-        if isinstance(step, Alteration | Removal) and first and not self._allow_loss:
-            there = step.before if isinstance(step, Alteration) else step.gone
-            await require_no_loss(self._guarded, {there.name: there}, [step])
+        meant = step.alteration if isinstance(step, Narrowing) else step
+        if isinstance(meant, Alteration | Removal) and first and not self._allow_loss:
+            there = meant.before if isinstance(meant, Alteration) else meant.gone
+            await require_no_loss(self._guarded, {there.name: there}, [meant])
 
     async def _step(self, step: Step, then: UnderWay) -> None:
         """Take a step; ``then`` is what the ledger says afterwards."""
@@ -274,6 +277,8 @@ class _Moving:
                 await self._guarded.execute(Drop(gone))
             case Alteration():
                 await self._alter(step)
+            case Narrowing():
+                await self._narrow(step)
             case Renaming(before, after):
                 await alter_patiently(self._guarded, Rename(before, after))
             case Rewriting():
@@ -292,6 +297,22 @@ class _Moving:
         await alter_patiently(
             self._guarded, Alter(step.before, step.after, ChangeEffect.LOSES_DATA)
         )
+
+    async def _narrow(self, step: Narrowing) -> None:
+        """Replace what does not fit, then alter, in that order also after it was cut short."""
+        if not self._under_way.checked:
+            if not self._allow_loss:
+                await require_none_replaced(self._guarded, step)
+            else:
+                await self._rewrite(step.rewriting)
+                # What others wrote meanwhile refuses what follows; the next call looks at it, too.
+                await self._note(replace(self._under_way, cursor=None))
+            try:
+                await self._require_none_against(step.alteration)
+            except SchemaChangeError as error:
+                error.hint = f"call it again, if others wrote them meanwhile; else {error.hint}"
+                raise
+        await self._alter(step.alteration)
 
     # --- documents -------------------------------------------------------------------------
 

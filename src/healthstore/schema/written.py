@@ -10,7 +10,7 @@ from keyword import iskeyword
 from typing import Any, cast
 from uuid import UUID
 
-from healthstore.model.change import Change, CreateCollection, FieldForm
+from healthstore.model.change import Change, ChangeField, CreateCollection, FieldForm
 from healthstore.model.definition import Check, Index, Reference, Unique
 from healthstore.model.query import And, Filter, Not, Operator, Or, Test
 from healthstore.model.schema import Collection
@@ -67,8 +67,11 @@ class _Writer:
         if isinstance(change, CreateCollection):
             return self._call(name, [self.collection(change.definition)])
         parts = fields(cast(Any, change))  # every change is a dataclass
-        values = [getattr(change, each.name) for each in parts]
-        return self._call(name, map(self.value, values))
+        values = [getattr(change, each.name) for each in parts if each.name != "otherwise"]
+        arguments = [*map(self.value, values)]
+        if isinstance(change, ChangeField) and change.replaces:
+            arguments.append(f"otherwise={self.constant(change.otherwise)}")
+        return self._call(name, arguments)
 
     def collection(self, made: Collection) -> str:
         """Return a definition, a line for each field."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from tests.unit.model.test_change import definitions
@@ -11,7 +13,8 @@ from healthstore.abc.adapter import Adapter
 from healthstore.abc.registry import connect
 from healthstore.model.change import ChangeEffect
 from healthstore.model.ops import Alter, Drop, Ensure, Explained
-from healthstore.model.schema import Collection, Field
+from healthstore.model.query import F
+from healthstore.model.schema import Check, Collection, Field, Index
 from healthstore.model.values import FieldType, Kind
 
 _NUMBER = FieldType(Kind.INTEGER)
@@ -46,7 +49,9 @@ def test_what_needs_nothing_needs_nothing_back(
     assert told(one, one).statements == told(other, other).statements == ()
     there, back = told(one, other), told(other, one)
     assert bool(there.statements) is bool(back.statements)
-    assert there.statements or not there.rewrites
+    assert there.statements or not (there.rewrites or there.seconds_per_row)
+    assert there.seconds_per_row is not None
+    assert there.seconds_per_row > 0 or not there.rewrites
     assert told(one, other) == there
 
 
@@ -61,6 +66,48 @@ def test_a_collection_is_made_and_dropped_by_its_name(name: str, made: Collectio
         assert all(made.name in each for each in told.statements)
         assert told.statements
         assert not told.rewrites
+        assert told.seconds_per_row == 0
+
+
+# What is done for each row: nothing, each is looked at, or each is written again.
+COSTS = {
+    "a field": ("nothing", "nothing", "nothing", "nothing", "nothing"),
+    "a default": ("nothing", "nothing", "nothing", "nothing", "written"),
+    "a longer text": ("nothing", "written", "written", "nothing", "nothing"),
+    "a shorter text": ("written", "written", "written", "nothing", "nothing"),
+    "null forbidden": ("read", "written", "written", "written", "nothing"),
+    "an index": ("read", "read", "read", "read", "read"),
+    "a check": ("read", "written", "written", "written", "nothing"),
+}
+
+
+@pytest.mark.parametrize("change", COSTS)
+def test_what_a_row_costs_is_told_by_what_is_done_for_it(change: str) -> None:
+    """Of several things each counts; what is only noted costs no row anything."""
+    name = Field("name", FieldType(Kind.TEXT, max_length=100))
+    rank = Field("rank", _NUMBER, nullable=True)
+    own = (Field("id", FieldType(Kind.UUID)), Field("version", _NUMBER))
+    made = Collection("things", (*own, name, rank))
+
+    def of(length: int) -> Collection:
+        return replace(made, fields=(*own, replace(name, type=FieldType(Kind.TEXT, length)), rank))
+
+    wanted = {
+        "a field": replace(made, fields=(*made.fields, replace(rank, name="new"))),
+        "a default": replace(made, fields=(*made.fields, replace(rank, name="new", default=7))),
+        "a longer text": of(300),
+        "a shorter text": of(90),
+        "null forbidden": replace(made, fields=(*own, name, replace(rank, nullable=False))),
+        "an index": replace(made, indexes=(Index("rank"),)),
+        "a check": replace(made, checks=(Check("small", F.rank < 9),)),
+    }[change]
+    for store, cost in zip(URLS, COSTS[change], strict=True):
+        told = closed(store).explain(Alter(made, wanted, ChangeEffect.LOSES_DATA))
+        each = told.seconds_per_row
+        assert each is not None
+        done = "written" if told.rewrites else "read" if each else "nothing"
+        assert (store, done) == (store, cost)
+        assert (each > 0) is (cost != "nothing")
 
 
 def test_the_two_products_of_one_protocol_are_told_by_the_url() -> None:

@@ -171,6 +171,16 @@ EFFECTS: dict[str, tuple[Change, ChangeEffect, str]] = {
         NEEDS_DATA,
         "max_length 39",
     ),
+    "narrower text, with a value for what is longer": (
+        ChangeField("notes", "title", _form(replace(TEXT, max_length=39)), otherwise="secret"),
+        LOSES_DATA,
+        "change the field title: text, max_length 39",
+    ),
+    "wider text, with a value for nothing": (
+        ChangeField("notes", "title", _form(replace(TEXT, max_length=41)), otherwise=None),
+        ADDITIVE,
+        "max_length 41",
+    ),
     "more digits": (
         ChangeField("notes", "price", _form(replace(MONEY, digits=9), nullable=True)),
         ADDITIVE,
@@ -245,6 +255,7 @@ def test_a_change_says_what_it_may_do_to_rows(case: str) -> None:
     state = {"notes": NOTES}
     assert change.effect(state) is effect
     assert words in str(change)
+    assert "secret" not in f"{change} {change!r}"
     after = changed(state, [change])
     same = after.get(change.collection) == state.get(change.collection)
     assert same is (case == "another default")  # which changes no answer of an entity

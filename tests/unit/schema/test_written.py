@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from tests.unit.model.test_change import definitions
 
 from healthstore.errors import MigrationError
-from healthstore.model.change import AddField, FieldForm, changed, changes
+from healthstore.model.change import AddField, ChangeField, FieldForm, changed, changes
 from healthstore.model.definition import Check
 from healthstore.model.query import F
 from healthstore.model.schema import Collection
@@ -59,6 +59,22 @@ def test_every_default_is_read_back(kind: str) -> None:
     assert [(each, each.form.default) for each in added] == [
         (each, each.form.default) for each in read.operations if isinstance(each, AddField)
     ]
+
+
+@pytest.mark.parametrize("kind", sorted(EDGES))
+def test_every_value_for_what_does_not_fit_is_read_back(kind: str) -> None:
+    """None is one, too; where nothing is said, nothing is read."""
+    form = FieldForm(EVERYTHING.field(kind).type, nullable=True)
+    given = [ChangeField("things", "f", form, otherwise=value) for value in (None, *EDGES[kind])]
+    read = _read(written("other", None, [*given, ChangeField("things", "f", form)])).operations
+    assert list(read[:-1]) == given
+    assert [each.instead for each in read if isinstance(each, ChangeField) and each.replaces] == [
+        None,
+        *EDGES[kind],
+    ]
+    last = read[-1]
+    assert isinstance(last, ChangeField)
+    assert not last.replaces
 
 
 def test_rules_are_read_back() -> None:

@@ -27,6 +27,11 @@ from healthstore.model.schema import Collection, parents_first
 
 __all__ = ("explained",)
 
+# Upper estimates of what each document costs, in seconds: a page of 10,000 that is changed takes
+# 3.4 s, a unique index over 300,000 20 s, both of FerretDB 2.7, the slowest that speaks this wire.
+_WRITTEN = 3.4 / 10_000
+_INDEXED = 20 / 300_000
+
 _TEXT = JSONOptions(uuid_representation=UuidRepresentation.STANDARD)
 
 
@@ -41,7 +46,7 @@ def _creation(op: Ensure) -> Explained:
         statements.append(f"db.createCollection({_text(each.name)})")
         statements.append(_validated(each.name, validator(Codec(each))))
         statements += _made(each.name, index_models(each))
-    return Explained(tuple(statements))
+    return Explained(tuple(statements), seconds_per_row=0.0)
 
 
 def _alteration(op: Alter) -> Explained:
@@ -66,7 +71,9 @@ def _alteration(op: Alter) -> Explained:
         statements.append(_updated(after.name, having, gone))
     if filling or leaving:
         statements.append(_validated(after.name, wanted))
-    return Explained(tuple(statements), bool(filling or leaving))
+    written = bool(filling) + bool(leaving)
+    each = _WRITTEN * written + _INDEXED * _indexes_made(before, after)
+    return Explained(tuple(statements), bool(written), seconds_per_row=each)
 
 
 def _in_order_of(after: Collection, before: Collection) -> Collection:
@@ -94,6 +101,18 @@ def _changed_indexes(before: Collection, after: Collection) -> Iterator[str]:
     yield from _made(after.name, [each for name, each in wanted.items() if name not in there])
 
 
+def _indexes_made(before: Collection, after: Collection) -> int:
+    """Return how many indexes are built; one that takes another's place is built twice."""
+    there = {str(each.document["name"]): each for each in index_models(before)}
+    wanted = {str(each.document["name"]): each for each in index_models(after)}
+    others = [
+        name
+        for name in there.keys() & wanted.keys()
+        if not is_as(there[name].document, wanted[name])
+    ]
+    return len(wanted.keys() - there.keys()) + 2 * len(others)
+
+
 def _renaming(op: Rename) -> Explained:
     before, after = op.before, op.after
     statements: list[str] = []
@@ -110,12 +129,16 @@ def _renaming(op: Rename) -> Explained:
     if names:
         having = {"$or": [{key: {"$exists": True}} for key in names]}
         statements.append(_updated(after.name, having, {"$rename": names}))
-    statements += _made(after.name, [each for name, each in kept.items() if name not in gone])
-    return Explained(tuple(statements), bool(names))
+    made = [each for name, each in kept.items() if name not in gone]
+    statements += _made(after.name, made)
+    each = (_WRITTEN if names else 0.0) + _INDEXED * len(made)
+    return Explained(tuple(statements), bool(names), seconds_per_row=each)
 
 
 def _removal(op: Drop) -> Explained:
-    return Explained((f"db.getCollection({_text(op.collection.name)}).drop()",))
+    return Explained(
+        (f"db.getCollection({_text(op.collection.name)}).drop()",), seconds_per_row=0.0
+    )
 
 
 def _validated(name: str, wanted: Stored) -> str:

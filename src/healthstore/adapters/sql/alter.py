@@ -58,13 +58,19 @@ def explain_alteration(before: Collection, after: Collection, dialect: Dialect) 
     """Return how :func:`alter` changes a table that is as its definition says."""
     alteration = _Alteration(before, after, dialect)
     if dialect.changed_column is None and alteration.needs_another_table:
-        indexes = missing_indexes(alteration.after, (), dialect)
+        indexes = tuple(missing_indexes(alteration.after, (), dialect))
         statements = (*alteration.copy.statements(dialect), *indexes)
-        return Explained(statements, rewrites=True, around=dialect.by_hand)
+        each = dialect.rates.copied + dialect.rates.indexed * len(indexes)
+        return Explained(statements, rewrites=True, around=dialect.by_hand, seconds_per_row=each)
     there = There.as_defined(alteration.before, dialect)
     altering = tuple(alteration.statements(there))
-    indexes = missing_indexes(alteration.after, there.indexes, dialect)
-    return Explained((*altering, *indexes), alteration.rewrites, dialect.by_hand)
+    indexes = tuple(missing_indexes(alteration.after, there.indexes, dialect))
+    return Explained(
+        (*altering, *indexes),
+        alteration.rewrites,
+        dialect.by_hand,
+        seconds_per_row=alteration.seconds_per_row + dialect.rates.indexed * len(indexes),
+    )
 
 
 class _Alteration:
@@ -160,9 +166,31 @@ class _Alteration:
         return bool(gone or changed or any(bare) or kept != self.constraints)
 
     @property
+    def _added(self) -> Sequence[Constraint]:
+        """The constraints that come, or are others than before."""
+        _, constraints, _ = self._now
+        return [
+            each
+            for each in _named(self.after)
+            if self.constraints.get(str(each.name)) != constraints[str(each.name)]
+        ]
+
+    @property
+    def seconds_per_row(self) -> float:
+        """What the statements cost each row, but for those that make indexes."""
+        rates = self.dialect.rates
+        required = (
+            bool(self.before.columns[name].nullable) and not self.after.columns[name].nullable
+            for name in self._changed_columns
+        )
+        keys = sum(isinstance(each, UniqueConstraint) for each in self._added)
+        read = len(self._added) - keys + sum(required)
+        return (rates.copied if self.rewrites else 0) + rates.indexed * keys + rates.read * read
+
+    @property
     def rewrites(self) -> bool:
         """Whether the statements write every row again."""
-        columns, constraints, _ = self._now
+        columns, _, _ = self._now
         rewrites = self.dialect.rewrites
         changed = (
             rewrites.column(
@@ -171,12 +199,7 @@ class _Alteration:
             for name, text in columns.items()
             if name not in self._kept or self.columns[name] != text
         )
-        added = (
-            each
-            for each in _named(self.after)
-            if self.constraints.get(str(each.name)) != constraints[str(each.name)]
-        )
-        return any(changed) or any(isinstance(each, rewrites.constraints) for each in added)
+        return any(changed) or any(isinstance(each, rewrites.constraints) for each in self._added)
 
     def statements(self, there: There) -> Iterator[str]:
         """Yield what alters the table: first goes what names columns, and last it comes."""

@@ -28,6 +28,7 @@ __all__ = (
     "Connection",
     "Converter",
     "Dialect",
+    "Rates",
     "Renames",
     "Rewrites",
     "Row",
@@ -161,6 +162,19 @@ class Rewrites:
     constraints: tuple[type[Constraint], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Upper estimates of what a change of a table costs each row, in seconds.
+
+    ``copied`` is a row that is written again, ``indexed`` one that comes into an index or a key,
+    ``read`` one that is held against a check, a reference or a column that is required by now.
+    """
+
+    copied: float
+    indexed: float
+    read: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """The constants of one database."""
@@ -239,6 +253,7 @@ class Dialect:
     renames: Renames
     """How a table and its parts get other names."""
     rewrites: Rewrites
+    rates: Rates
     """Which alterations write every row again."""
     by_hand: tuple[tuple[str, ...], tuple[str, ...]]
     """What is to run before and after a change that somebody makes by hand."""

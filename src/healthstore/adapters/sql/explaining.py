@@ -48,7 +48,7 @@ def _noting(change: Ensure | Alter | Rename | Drop, dialect: Dialect) -> tuple[s
 
 def _creation(op: Ensure, dialect: Dialect) -> Explained:
     statements = tuple(_created(parents_first(op.collections), dialect))
-    return Explained(statements, around=dialect.by_hand)
+    return Explained(statements, around=dialect.by_hand, seconds_per_row=0.0)
 
 
 def _created(collections: tuple[Collection, ...], dialect: Dialect) -> Iterator[str]:
@@ -69,9 +69,8 @@ def _created(collections: tuple[Collection, ...], dialect: Dialect) -> Iterator[
 
 
 def _removal(op: Drop, dialect: Dialect) -> Explained:
-    return Explained(
-        (drop_table(table_of(op.collection, dialect), dialect),), around=dialect.by_hand
-    )
+    statement = drop_table(table_of(op.collection, dialect), dialect)
+    return Explained((statement,), around=dialect.by_hand, seconds_per_row=0.0)
 
 
 _EXPLAINED: Mapping[type, Callable[[Any, Dialect], Explained]] = {

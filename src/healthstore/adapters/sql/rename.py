@@ -51,15 +51,22 @@ def explain_renaming(before: Collection, after: Collection, dialect: Dialect) ->
     renaming = _Renaming(before, after, dialect)
     first = renaming.of_table if before.name != after.name else ()
     if dialect.renames.index is None:
-        indexes = missing_indexes(renaming.after, (), dialect)
+        indexes = tuple(missing_indexes(renaming.after, (), dialect))
         statements = (*first, *renaming.copy.statements(dialect), *indexes)
-        return Explained(statements, rewrites=True, around=dialect.by_hand)
+        each = dialect.rates.copied + dialect.rates.indexed * len(indexes)
+        return Explained(statements, rewrites=True, around=dialect.by_hand, seconds_per_row=each)
     there = There.as_defined(renaming.before, dialect)
     parts = tuple(renaming.statements(there))
     named = {**renaming.uniques, **renaming.indexes}
     kept = {named.get(each, each) for each in there.indexes}
-    indexes = missing_indexes(renaming.after, kept, dialect)
-    return Explained((*first, *parts, *indexes), renaming.rewrites, dialect.by_hand)
+    indexes = tuple(missing_indexes(renaming.after, kept, dialect))
+    each = dialect.rates.copied if renaming.rewrites else 0.0
+    return Explained(
+        (*first, *parts, *indexes),
+        renaming.rewrites,
+        dialect.by_hand,
+        seconds_per_row=each + dialect.rates.indexed * len(indexes),
+    )
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ Folder = Annotated[
 ]
 Target = Annotated[str, typer.Argument(metavar="[TARGET]", help="A number, an id, head or zero.")]
 AllowLoss = Annotated[
-    bool, typer.Option("--allow-loss", help="Drop fields and collections that hold something.")
+    bool, typer.Option("--allow-loss", help="Drop what holds something, replace what does not fit.")
 ]
 Pause = Annotated[
     float,

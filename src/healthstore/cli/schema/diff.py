@@ -30,11 +30,14 @@ async def compare_schema(
             f"{each.against:,}",
             f"{each.rows:,}",
             "yes" if each.rewrites else "",
+            each.span,
         )
         for each in plan.operations
     ]
     if rows:
-        output.table(("collection", "change", "effect", "against", "of rows", "rewrites"), rows)
+        output.table(
+            ("collection", "change", "effect", "against", "of rows", "rewrites", "up to"), rows
+        )
     else:
         output.show(str(plan))
     if sql:
@@ -57,6 +60,7 @@ async def compare_schema(
                     "rows": each.rows,
                     "against": each.against,
                     "rewrites": each.rewrites,
+                    "seconds": each.seconds,
                     **({"statements": each.statements} if sql else {}),
                 }
                 for each in plan.operations

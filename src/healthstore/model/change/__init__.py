@@ -10,7 +10,7 @@ from __future__ import annotations
 from healthstore.model.change.additive import require_at_most, require_each_at_most
 from healthstore.model.change.collections import CreateCollection, DropCollection
 from healthstore.model.change.difference import changes, changes_between
-from healthstore.model.change.fields import AddField, ChangeField, DropField, FieldForm
+from healthstore.model.change.fields import AddField, ChangeField, DropField, FieldForm, Unfit
 from healthstore.model.change.keys import (
     AddCheck,
     AddIndex,
@@ -44,6 +44,7 @@ __all__ = (
     "RenameCollection",
     "RenameField",
     "State",
+    "Unfit",
     "changed",
     "changes",
     "changes_between",

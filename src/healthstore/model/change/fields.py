@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from operator import attrgetter
 from typing import Any, cast
 
+from healthstore.errors import ConfigurationError
 from healthstore.model.change.state import (
     ChangeEffect,
     State,
@@ -19,9 +21,9 @@ from healthstore.model.change.state import (
 from healthstore.model.definition import Field
 from healthstore.model.description import described_field
 from healthstore.model.shape import counted
-from healthstore.model.values import FieldType, Value
+from healthstore.model.values import FieldType, Value, canonicaliser
 
-__all__ = ("AddField", "ChangeField", "DropField", "FieldForm")
+__all__ = ("AddField", "ChangeField", "DropField", "FieldForm", "Unfit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +99,25 @@ class DropField:
         return f"drop the field {self.name}"
 
 
+class Unfit(Enum):
+    """What becomes of a change if documents do not fit into it and no value is named for them."""
+
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True, slots=True)
 class ChangeField:
-    """Give a field another form."""
+    """Give a field another form.
+
+    ``otherwise`` is what a document gets whose value does not fit, in a migration that may lose
+    something (``allow_loss``); None is such a value, too. Without it documents that do not fit
+    refuse the migration.
+    """
 
     collection: str
     name: str
     form: FieldForm
+    otherwise: Value | Unfit = field(default=Unfit.REFUSED, hash=False, repr=False)
 
     def after(self, state: State) -> State:
         """Return the state with the new form; raise ConfigurationError if there is no field."""
@@ -121,7 +135,31 @@ class ChangeField:
         found = [_retyped(before.type, now.type)]
         if before.nullable and not now.nullable:
             found.append(ChangeEffect.NEEDS_DATA)
+        if self.replaces and worst(found) is not ChangeEffect.ADDITIVE:
+            found.append(ChangeEffect.LOSES_DATA)
         return worst(found)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a value is named for documents that do not fit."""
+        return self.otherwise is not Unfit.REFUSED
+
+    @property
+    def instead(self) -> Value:
+        """That value, as the new form has it; raise ConfigurationError if it does not fit either."""
+        why = "null is forbidden"
+        if self.otherwise is not None:
+            try:
+                return canonicaliser(self.form.type)(self.otherwise)
+            except (TypeError, ValueError) as error:
+                why = str(error)
+        elif self.form.nullable:
+            return None
+        raise ConfigurationError(
+            f"the value that the field {self.name} gets otherwise does not fit its new form",
+            hint=f"{why}: name one that does",
+            entity=self.collection,
+        )
 
     def _before(self, state: State) -> FieldForm:
         found = existing(state, self).by_name.get(self.name)

@@ -83,6 +83,8 @@ class TestExplanations(Contract):
             told = await store.execute(Explain(change))
             assert all(each.strip() for each in told.statements)
             assert CANARY not in " ".join(told.statements)
+            if told.seconds_per_row is not None:
+                assert told.seconds_per_row > 0 or not told.rewrites
             assert await store.execute(Explain(change)) == told
         assert await definition_of(store, made.name) == made
         assert await stored(store, made) == rows
@@ -101,6 +103,7 @@ class TestExplanations(Contract):
         for wanted in (made, turned, other):
             told = await store.execute(Explain(Alter(made, wanted)))
             assert (told.statements, told.rewrites) == ((), False)
+            assert not told.seconds_per_row
 
     @needs_alterations
     async def test_an_index_rewrites_nothing(self, store: Backend) -> None:
