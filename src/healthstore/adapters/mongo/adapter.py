@@ -36,8 +36,8 @@ from healthstore.adapters.mongo.pool import Pools, close_client
 from healthstore.adapters.mongo.prober import MongoProber
 from healthstore.adapters.mongo.references import References, lock_parents, remove
 from healthstore.adapters.mongo.session import Database, Session
+from healthstore.adapters.mongo.standalone import require_transactions
 from healthstore.errors import (
-    CapabilityError,
     Condition,
     ConfigurationError,
     HealthstoreError,
@@ -394,7 +394,8 @@ class MongoAdapter(Adapter[Session]):
         """Add documents; several of them, or references to check, take a transaction."""
         session.require_writable()
         checked = bool(op.checked_references and op.collection.references)
-        self._require_transactions(
+        require_transactions(
+            self.capabilities,
             several=op.atomic and len(op.documents) > 1,
             references=checked,
             collection=op.collection,
@@ -427,8 +428,11 @@ class MongoAdapter(Adapter[Session]):
         """Replace documents, guarded by their versions."""
         session.require_writable()
         checked = bool(op.collection.references)
-        self._require_transactions(
-            several=len(op.documents) > 1, references=checked, collection=op.collection
+        require_transactions(
+            self.capabilities,
+            several=len(op.documents) > 1,
+            references=checked,
+            collection=op.collection,
         )
         codec = await self._codec(session, op.collection)
         if not op.documents:
@@ -446,8 +450,8 @@ class MongoAdapter(Adapter[Session]):
         session.require_writable()
         assigned = {name for name, _ in op.sets}
         checked = any(each.field in assigned for each in op.collection.references)
-        self._require_transactions(
-            several=len(op.ids) > 1, references=checked, collection=op.collection
+        require_transactions(
+            self.capabilities, several=len(op.ids) > 1, references=checked, collection=op.collection
         )
         codec = await self._codec(session, op.collection)
         if not op.ids:
@@ -460,7 +464,9 @@ class MongoAdapter(Adapter[Session]):
     async def patches(self, session: Session, op: Patches) -> tuple[tuple[Document] | None, ...]:
         """Change documents in one transaction, each in its own way."""
         session.require_writable()
-        self._require_transactions(several=True, references=False, collection=op.collection)
+        require_transactions(
+            self.capabilities, several=True, references=False, collection=op.collection
+        )
         codec = await self._codec(session, op.collection)
         async with self._atomically(session, op.collection) as opened:
             return await writes.patch_each(opened, codec, op)
@@ -468,8 +474,8 @@ class MongoAdapter(Adapter[Session]):
     async def delete(self, session: Session, op: Delete) -> tuple[bool, ...]:
         """Remove documents to which no other one refers."""
         session.require_writable()
-        self._require_transactions(
-            several=len(op.ids) > 1, references=False, collection=op.collection
+        require_transactions(
+            self.capabilities, several=len(op.ids) > 1, references=False, collection=op.collection
         )
         codec = await self._codec(session, op.collection)
         if not op.ids:
@@ -477,8 +483,8 @@ class MongoAdapter(Adapter[Session]):
         referrers = (
             await self._references.to(op.collection.name, session) if op.checked_references else ()
         )
-        self._require_transactions(
-            several=False, references=bool(referrers), collection=op.collection
+        require_transactions(
+            self.capabilities, several=False, references=bool(referrers), collection=op.collection
         )
         if len(op.ids) == 1 and not referrers:
             version = op.versions[0] if op.versions else None
@@ -489,20 +495,3 @@ class MongoAdapter(Adapter[Session]):
             if there:
                 await remove(opened, referrers, op.collection.name, list(there))
         return tuple(identity in there for identity in op.ids)
-
-    def _require_transactions(
-        self, *, several: bool, references: bool, collection: Collection
-    ) -> None:
-        """Raise CapabilityError for what a server without transactions cannot promise."""
-        reasons = (
-            (several, "several documents cannot be written all or none"),
-            (references, "references cannot be checked"),
-        )
-        for needed, reason in reasons:
-            if needed and not self.capabilities.transactions:
-                raise CapabilityError(
-                    f"on a standalone MongoDB server {reason}",
-                    hint="make it a replica set (one node is enough), "
-                    "or write one document at a time",
-                    entity=collection.entity,
-                )

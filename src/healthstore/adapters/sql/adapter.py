@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from healthstore.adapters.sql.explaining import explained
 from healthstore.adapters.sql.floats import UnevenError
 from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber
+from healthstore.adapters.sql.references import broken_reference
 from healthstore.adapters.sql.rename import rename
 from healthstore.adapters.sql.schema import create, names
 from healthstore.adapters.sql.session import Lent, SqlSession, begin
@@ -47,7 +49,7 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
-from healthstore.model.schema import Collection, Reference
+from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
 
 __all__ = ("SqlAdapter", "SqlSession")
@@ -339,29 +341,10 @@ class SqlAdapter(Adapter[SqlSession]):
             if not isinstance(known, ForeignKeyError) or known.field is not None:
                 raise
             written = (dict(op.sets),) if isinstance(op, Patch) else op.documents
-            reference = await self._broken(session, collection, written)
+            reference = await broken_reference(partial(self._by_id, session), collection, written)
             if reference is None:  # its parent has come meanwhile
                 raise
             raise evaluate.missing_parent(collection, reference) from None
-
-    async def _broken(
-        self, session: SqlSession, collection: Collection, documents: Sequence[Document]
-    ) -> Reference | None:
-        """Return the first reference of these values to a document that is not there, or None."""
-        led = [
-            (each, (each.collection, parent))
-            for document in documents
-            for each in collection.references
-            if (parent := cast("UUID | None", document.get(each.field))) is not None
-        ]
-        # Documents of one request may refer to each other; of a failed one none is stored.
-        there = {(collection.name, document.get("id")) for document in documents}
-        for name in {each.collection for each in collection.references}:
-            wanted = {parent for _, (place, parent) in led if place == name}
-            key = Collection(name, (collection.field("id"), collection.field("version")))
-            found = await self._by_id(session, key, tuple(wanted))
-            there.update((name, identity) for identity in found)
-        return next((each for each, parent in led if parent not in there), None)
 
     async def insert(self, session: SqlSession, op: Insert) -> int:
         """Insert rows, in one transaction."""
