@@ -233,7 +233,9 @@ async def test_a_stamp_is_a_part_of_the_transaction(url: str, tmp_path: Path) ->
         await db.initialize(Patient)
         with engine.begin() as connection:
             stamp(connection, NewPatient)
-            row = connection.exec_driver_sql("SELECT version FROM healthstore_catalog").one()
+            row = connection.exec_driver_sql(
+                "SELECT version FROM healthstore_catalog WHERE name = 'patients'"
+            ).one()
             assert tuple(row) == (2,)
         engine.dispose()
         await db.initialize(NewPatient)
