@@ -275,11 +275,14 @@ async def test_a_program_that_was_killed_is_not_waited_for(
 
 
 async def test_a_stopped_program_is_waited_for_until_its_lease_ends(
-    new_database: NewDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_database: NewDatabase,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It wakes to a store that has gone on, and is refused: it reads the catalog again first."""
     folder, url = write(tmp_path), await new_database("postgresql")
-    monkeypatch.setattr(fence, "LEASE_SECONDS", 3.0)
+    monkeypatch.setattr(fence, "LEASE_SECONDS", 3.5)
     async with DatabaseManager(url) as db:
         await db.schema.upgrade(1, folder)
         program = await asyncio.create_subprocess_exec(
@@ -293,7 +296,8 @@ async def test_a_stopped_program_is_waited_for_until_its_lease_ends(
             loop = asyncio.get_running_loop()
             began = loop.time()
             await db.schema.upgrade(2, folder, allow_loss=True)
-            assert loop.time() - began >= 3
+            assert loop.time() - began >= 3.5
+            assert f"people waits for process {program.pid} on" in caplog.text
         finally:
             os.kill(program.pid, signal.SIGKILL)
             await program.wait()

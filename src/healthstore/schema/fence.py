@@ -44,6 +44,7 @@ Ends: TypeAlias = Mapping[str, Collection | None]
 _log = logging.getLogger("healthstore.schema")
 _ROWS = 1_000
 _FIRST, _LONGEST = 0.01, 0.25  # seconds between two looks at the leases
+_USUAL = 3.0  # seconds: by then programs with the default interval of checks have looked
 _PATIENCE = 4 * LEASE_SECONDS  # with programs that renew their leases, and do not look
 
 
@@ -192,9 +193,14 @@ class Fence:
                     hint="end them, and try again",
                     backend=self._store.name,
                 )
-            if pause >= _LONGEST and not told:
+            if monotonic() - began >= _USUAL and not told:
                 told = True
-                _log.info("a change of %s waits for %s", ", ".join(names), _owners(waiting))
+                _log.warning(
+                    "a change of %s waits for %s: until its lease ends, %g seconds without renewal",
+                    ", ".join(names),
+                    _owners(waiting),
+                    LEASE_SECONDS,
+                )
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST)
 
