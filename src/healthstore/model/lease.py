@@ -32,6 +32,7 @@ class Lease:
     process: int
     epoch: str
     renewed: str
+    space: str = ""
 
     @property
     def id(self) -> UUID:

@@ -55,6 +55,7 @@ class Lock:
     process: int
     token: str
     until: str
+    space: str = ""
 
     @property
     def owner(self) -> str:

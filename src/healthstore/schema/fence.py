@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import TypeAlias, cast
 from uuid import uuid4
 
 from healthstore.abc.backend import Backend
+from healthstore.abc.process import Process
 from healthstore.errors import HealthstoreError, SerializationError, StaleVersionError
 from healthstore.model.catalog import CATALOG, catalog_id, closing, opened, to_closing
 from healthstore.model.lease import LEASE_SECONDS, Lease, leases_of
@@ -25,7 +25,7 @@ from healthstore.model.ops import Delete, Find, Get, Replace
 from healthstore.model.schema import Collection
 from healthstore.model.serve import serves
 from healthstore.model.values import Document
-from healthstore.schema.ledger import Ledger, is_alive
+from healthstore.schema.ledger import Ledger
 from healthstore.schema.steps import (
     Alteration,
     Creation,
@@ -122,8 +122,8 @@ class Fence:
         if not new:
             return
         for name, after in new.items():
+            self._there[name] = after
             await self._change(name, after)
-        self._there |= new
         await self._ledger.write(replace(self._ledger.book, epoch=uuid4().hex))
         await self._drained(sorted(new))
 
@@ -214,4 +214,4 @@ def _owners(leases: Sequence[Lease]) -> str:
 
 
 def _has_ended(lease: Lease) -> bool:
-    return lease.host == socket.gethostname() and not is_alive(lease.process)
+    return Process(lease.host, lease.space, lease.process).has_ended()

@@ -8,9 +8,7 @@ the lock meanwhile writes nothing any more.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -19,6 +17,7 @@ from typing import Self
 from uuid import uuid4
 
 from healthstore.abc.backend import Backend, Executor
+from healthstore.abc.process import Process, this_process
 from healthstore.errors import (
     DuplicateKeyError,
     HealthstoreError,
@@ -30,7 +29,7 @@ from healthstore.model.ledger import Book, Lock
 from healthstore.model.ops import Ensure, Insert, Replace
 from healthstore.transfer.ledger import read_ledger
 
-__all__ = ("Ledger", "is_alive", "now")
+__all__ = ("Ledger", "now")
 
 _LEASE = 30.0  # seconds that a lock holds without being renewed
 _POLL = 0.5  # seconds between two looks whether a lock is free
@@ -141,21 +140,11 @@ def now() -> str:
 
 def _lock(token: str) -> Lock:
     until = datetime.now(UTC) + timedelta(seconds=_LEASE)
-    return Lock(socket.gethostname(), os.getpid(), token, until.isoformat(timespec="milliseconds"))
+    me = this_process()
+    return Lock(me.host, me.number, token, until.isoformat(timespec="milliseconds"), me.space)
 
 
 def _is_held(lock: Lock | None) -> bool:
     if lock is None or datetime.fromisoformat(lock.until) <= datetime.now(UTC):
         return False
-    return lock.host != socket.gethostname() or is_alive(lock.process)
-
-
-def is_alive(process: int) -> bool:
-    """Tell whether a process of this machine runs."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it is another user's
-        return True
-    return True
+    return not Process(lock.host, lock.space, lock.process).has_ended()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -11,6 +9,7 @@ from time import monotonic
 from uuid import uuid4
 
 from healthstore.abc.backend import Backend
+from healthstore.abc.process import this_process
 from healthstore.errors import DuplicateKeyError, HealthstoreError
 from healthstore.model.catalog import CATALOG
 from healthstore.model.lease import LEASE_SECONDS, Lease, lease_id, leases_of
@@ -45,8 +44,9 @@ class Leasing:
         """
         now = datetime.now(UTC)
         self._due = began + LEASE_SECONDS / 3
+        me = this_process()
         lease = Lease(
-            self._token, socket.gethostname(), os.getpid(), epoch, now.isoformat(timespec="seconds")
+            self._token, me.host, me.number, epoch, now.isoformat(timespec="seconds"), me.space
         )
         with suppress(HealthstoreError):  # the next check tries again, and says how the store is
             if not await self._put(lease):
