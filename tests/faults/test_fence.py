@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from enum import Enum
 from pathlib import Path
 from textwrap import dedent
 from typing import Annotated
@@ -232,6 +233,44 @@ async def test_a_program_that_was_served_goes_on(
         applied = True
         await program
         assert {each.id async for each in new.repository(Later).stream()} == done
+
+
+class Mood(Enum):
+    """Of the first release."""
+
+    BAD = "bad"
+
+
+class More(Enum):
+    """Of the second one."""
+
+    BAD = "bad"
+    GOOD = "good"
+
+
+class Day(Entity, collection="days"):
+    mood: Mood
+
+
+class LaterDay(Entity, collection="days"):
+    mood: More
+
+
+@pytest.mark.parametrize("store", STORES)
+async def test_who_could_not_read_what_is_new_ends_before_it_is_written(
+    store: str, new_database: NewDatabase, tmp_path: Path
+) -> None:
+    """A new member of an enum is met by no program that does not know it."""
+    url = await url_of(store, new_database, tmp_path)
+    async with DatabaseManager(url) as old, DatabaseManager(url) as new:
+        await old.initialize(Day)
+        days = old.repository(Day)
+        await days.add(Day(mood=Mood.BAD))
+        await new.schema.evolve(LaterDay)
+        good = await new.repository(LaterDay).add(LaterDay(mood=More.GOOD))
+        for call in (days.get(good.id), days.find(), days.add(Day(mood=Mood.BAD))):
+            with pytest.raises(SchemaMismatchError):
+                await call
 
 
 _PROGRAM = """

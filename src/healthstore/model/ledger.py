@@ -86,9 +86,9 @@ class Book:
         """Raise SchemaMismatchError for a collection that a migration has dropped or renamed."""
         if name in self.gone:
             raise SchemaMismatchError(
-                f"a migration has dropped or renamed the collection {name!r}",
-                hint="deploy the program of that release; to have it again, let a migration "
-                "create it: CreateCollection",
+                f"a migration has dropped or renamed the collection {name!r}, or was taken back",
+                hint="deploy the program of the store's release; to have the collection again, "
+                "upgrade, or let a migration create it: CreateCollection",
                 backend=backend,
             )
 

@@ -17,6 +17,8 @@ from healthstore.layers.guard import GuardLayer
 from healthstore.model.change import CreateCollection, require_each_at_most
 from healthstore.model.ops import Alter, Ensure, Rename
 from healthstore.model.schema import Collection, parents_first
+from healthstore.model.serve import serves
+from healthstore.schema.fence import fenced
 from healthstore.schema.plan import Plan, joined, plan
 from healthstore.transfer.ledger import read_book
 from healthstore.transfer.selection import catalog
@@ -78,8 +80,11 @@ async def _apply(
         await guarded.execute(Ensure(tuple(each for each in wanted if each.name in new)))
     if changing:
         stored = await catalog(store)
-        for each in parents_first(wanted):
-            if each.name in changing:
+        altered = [each for each in parents_first(wanted) if each.name in changing]
+        # Who could not read what is written from then on ends before.
+        ends = {each.name: each for each in altered if not serves(each, stored[each.name])}
+        async with fenced(store, ends):
+            for each in altered:
                 await alter_patiently(guarded, Alter(stored[each.name], each, deadline=deadline))
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from time import monotonic
 from typing import TypeAlias, cast
@@ -37,7 +37,7 @@ from healthstore.schema.steps import (
     Step,
 )
 
-__all__ = ("Fence", "gone_after", "is_first_to_fence", "to_fence")
+__all__ = ("Ends", "Fence", "fenced", "gone_after", "is_first_to_fence", "to_fence")
 
 Ends: TypeAlias = Mapping[str, Collection | None]
 
@@ -45,6 +45,8 @@ _log = logging.getLogger("healthstore.schema")
 _ROWS = 1_000
 _FIRST, _LONGEST = 0.01, 0.25  # seconds between two looks at the leases
 _USUAL = 3.0  # seconds: by then programs with the default interval of checks have looked
+_WAIT = 60.0  # seconds for others who apply migrations
+_LIFT_SECONDS = 5.0  # that a call which was cancelled, or has failed, goes on for that
 _PATIENCE = 4 * LEASE_SECONDS  # with programs that renew their leases, and do not look
 
 
@@ -136,8 +138,10 @@ class Fence:
         """Let everybody in again: nothing was changed."""
         for name in ends:
             if name in self._there:
-                with suppress(HealthstoreError):  # what failed before is told; this is tried again
-                    await self._open(name)
+                # What failed before is told; this is tried again by the next call.
+                with suppress(HealthstoreError, TimeoutError):
+                    async with asyncio.timeout(_LIFT_SECONDS):
+                        await self._open(name)
                     del self._there[name]
 
     async def _change(self, name: str, after: Collection | None) -> None:
@@ -203,6 +207,25 @@ class Fence:
                 )
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST)
+
+
+@asynccontextmanager
+async def fenced(store: Backend, ends: Ends) -> AsyncGenerator[None]:
+    """Put a fence before collections for a block, which changes them; nothing if there are none.
+
+    Raises SerializationError if another process applies migrations, or a program does not look.
+    """
+    if not ends:
+        yield
+        return
+    async with Ledger.locked(store, _WAIT) as ledger:
+        fence = Fence(store, ledger)
+        try:
+            await fence.put(ends)
+            yield
+        except (HealthstoreError, asyncio.CancelledError):
+            await fence.lift(ends)
+            raise
 
 
 def _altered(step: Step) -> Sequence[str]:

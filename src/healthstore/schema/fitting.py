@@ -96,10 +96,11 @@ def require_settable(before: Collection, after: Collection, changes: Sequence[Ch
             )
         value = change.instead
         for each in (before, after):
-            if value is not None and any(key.fields == (change.name,) for key in each.uniques):
+            tied = None if value is None else _tied(each, change.name)
+            if tied is not None:
                 raise ConfigurationError(
-                    f"{place} is a unique key, and documents that do not fit would get one value",
-                    hint="otherwise=None, or give each its own by a Transform",
+                    f"{place} {tied}, and documents that do not fit would get one value",
+                    hint="otherwise=None, or give each its own by a Transform before it",
                     entity=change.collection,
                 )
             for check in each.checks:
@@ -110,3 +111,19 @@ def require_settable(before: Collection, after: Collection, changes: Sequence[Ch
                         hint="name one that does not, or drop the check before it",
                         entity=change.collection,
                     )
+
+
+def _tied(collection: Collection, name: str) -> str | None:
+    """Say what a field's value has to do with other values; None if it stands for itself.
+
+    What is tied cannot be counted before the values are there.
+    """
+    if any(name in key.fields for key in collection.uniques):
+        return "is of a unique key"
+    if any(name == each.field for each in collection.references):
+        return "refers to other documents"
+    for check in collection.checks:
+        tested = {test.field for test in walk(check.rule)}
+        if name in tested and len(tested) > 1:
+            return f"is compared with other fields by the check {check.name}"
+    return None

@@ -21,6 +21,7 @@ from healthstore.abc.process import Process, this_process
 from healthstore.errors import (
     DuplicateKeyError,
     HealthstoreError,
+    MigrationError,
     SerializationError,
     StaleVersionError,
 )
@@ -95,6 +96,21 @@ class Ledger:
         async with self._turn:
             await self._put(book, self._store)
             self.kept(book)
+
+    async def require_held(self) -> None:
+        """Raise MigrationError if another process has the lock by now."""
+        lock = self.book.lock
+        try:
+            book, _ = await read_ledger(self._store)
+        except HealthstoreError:
+            return  # what is told of the store is what has failed before
+        if lock is not None and (book.lock is None or book.lock.token != lock.token):
+            raise MigrationError(
+                "another process applies migrations by now: this one was not heard of for "
+                f"{_LEASE:g} seconds",
+                hint="look where the store is: db.schema.current(), healthstore schema current",
+                backend=self._store.name,
+            ) from None
 
     def kept(self, book: Book) -> None:
         """Know that a book has been written."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 from uuid import UUID
@@ -21,17 +21,16 @@ from healthstore.errors import (
 from healthstore.layers.guard import GuardLayer
 from healthstore.layers.references import ReferencesLayer
 from healthstore.model.change import ChangeEffect, changes_between
-from healthstore.model.documents import copied_document
 from healthstore.model.ledger import Applied, Book, UnderWay
 from healthstore.model.ops import Alter, Delete, Drop, Ensure, Find, Rename, Replace
 from healthstore.model.query import ALL, Filter, Operator, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 from healthstore.schema.evolve import alter_patiently
-from healthstore.schema.fence import Fence, gone_after, is_first_to_fence, to_fence
+from healthstore.schema.fence import Ends, Fence, gone_after, is_first_to_fence, to_fence
 from healthstore.schema.files import Chain, Link
+from healthstore.schema.functions import called, rewritten
 from healthstore.schema.ledger import Ledger, now
-from healthstore.schema.migration import Row
 from healthstore.schema.progress import Pace, Pages
 from healthstore.schema.running import Documents
 from healthstore.schema.squash import adopted
@@ -93,14 +92,42 @@ async def move(  # noqa: PLR0913 - each has a name where it is called
         if book != ledger.book:
             await ledger.write(book)
         moving = _Moving(store, chain, ledger, pace, allow_loss=allow_loss)
+        _require_same_way(store.name, chain, ledger.book, target)
         done = [*await moving.complete()]
         there = len(ledger.book.applied)
-        wanted = max(there - 1, 0) if target is None else chain.place(target)
+        # One back: what was cut short was that one.
+        back = there if done else max(there - 1, 0)
+        wanted = back if target is None else chain.place(target)
         while len(ledger.book.applied) < wanted:
             done.append(await moving.apply(chain.links[len(ledger.book.applied)], down=False))
         while len(ledger.book.applied) > wanted:
             done.append(await moving.apply(chain.links[len(ledger.book.applied) - 1], down=True))
     return tuple(done)
+
+
+def _require_same_way(name: str, chain: Chain, book: Book, target: str | int | None) -> None:
+    """Raise MigrationError if a migration is under way, and the target lies the other way.
+
+    To complete it would take the store further from where it is wanted.
+    """
+    begun = book.under_way
+    if begun is None:
+        return
+    place = len(book.applied)  # before it, or with it if it is being taken back
+    wanted = place - 1 if target is None else chain.place(target)
+    if begun.down and wanted >= place:
+        raise MigrationError(
+            f"the migration {begun.id!r} is being taken back, which was cut short",
+            hint="complete it first: db.schema.downgrade(), healthstore schema downgrade",
+            backend=name,
+        )
+    if not begun.down and wanted <= place:
+        raise MigrationError(
+            f"the migration {begun.id!r} is under way, and a part of it is done",
+            hint="complete it first: db.schema.upgrade(), healthstore schema upgrade; then take it "
+            "back",
+            backend=name,
+        )
 
 
 async def stamp(store: Backend, chain: Chain, target: str | int, *, wait: float) -> None:
@@ -253,11 +280,18 @@ class _Moving:
                 await self._counted_again(step, first=first)
             await self._step(step, then)
         except HealthstoreError:
-            # What a function has made is lost if programs of before write on.
-            if first and self._under_way.cursor is None:
-                await self._fence.lift(ends)
+            await self._ledger.require_held()
+            await self._lift(ends, first=first)
+            raise
+        except asyncio.CancelledError:
+            await self._lift(ends, first=first)
             raise
         self._fence.taken(step)
+
+    async def _lift(self, ends: Ends, *, first: bool) -> None:
+        """Let programs of before in again, unless a function has made what they would undo."""
+        if first and self._under_way.cursor is None:
+            await self._fence.lift(ends)
 
     async def _counted_again(self, step: Step, *, first: bool) -> None:
         """Count what was written between the first count and the fence."""
@@ -346,6 +380,7 @@ class _Moving:
                 await self._rewrite_page(step, page)
             except ConflictError:
                 # Somebody has changed one of the documents meanwhile: they are read again.
+                await self._ledger.require_held()
                 conflicts += 1
                 if conflicts > _CONFLICTS:
                     raise
@@ -356,7 +391,7 @@ class _Moving:
 
     async def _rewrite_page(self, step: Rewriting, page: Sequence[Document]) -> None:
         assert step.function is not None
-        changed, gone = _rewritten(step, step.function, page)
+        changed, gone = rewritten(step, step.function, page)
         if len(gone) == len(page) and not self._allow_loss:
             raise SchemaChangeError(
                 f"the function of a Transform returned None for each of {len(page):,} documents, "
@@ -379,13 +414,13 @@ class _Moving:
         self._require_able(step)
         assert step.function is not None
         if not self._store.capabilities.transactions:
-            await _called(step.function, Documents(self._guarded, step.state))
+            await called(step.function, Documents(self._guarded, step.state))
             return
         async with self._ledger.turn():
             book = replace(self._ledger.book, under_way=then)
             unit = await self._guarded.begin(UnitOptions(deadline=_RUN_SECONDS))
             try:
-                await _called(step.function, Documents(unit, step.state))
+                await called(step.function, Documents(unit, step.state))
                 await self._ledger.write(book, unit)
                 await unit.commit()
             finally:
@@ -419,50 +454,6 @@ async def _replace(executor: Executor, rows: Collection, changed: list[Document]
 
 def _steps(link: Link, *, down: bool) -> Sequence[Step]:
     return taken_back(link.steps) if down else link.steps
-
-
-def _rewritten(
-    step: Rewriting, function: Callable[[Row], Row | None], page: Sequence[Document]
-) -> tuple[list[Document], list[UUID]]:
-    """Return what a function makes of documents: those that are others, and the ids that go."""
-    changed: list[Document] = []
-    gone: list[UUID] = []
-    for document in page:
-        identity = cast(UUID, document["id"])
-        try:
-            made: object = function(dict(copied_document(step.rows, document)))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a function may fail in any way
-            # `from None`: its message may quote the document.
-            raise MigrationError(
-                f"the function of a Transform raised {type(error).__name__} "
-                f"for the document {identity}",
-                hint="mend it; what was done before it is kept, and goes on from there",
-                entity=step.rows.entity,
-            ) from None
-        if made is None:
-            gone.append(identity)
-        elif not isinstance(made, dict) or made.get("id") != identity:
-            raise MigrationError(
-                f"the function of a Transform returned no document with the id {identity}",
-                hint="return row | {…}, or None to delete it",
-                entity=step.rows.entity,
-            )
-        elif made != document:
-            changed.append({**made, "version": cast(int, document["version"]) + 1})
-    return changed, gone
-
-
-async def _called(function: Callable[[Documents], Awaitable[object]], documents: Documents) -> None:
-    try:
-        await function(documents)
-    except HealthstoreError:
-        raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a function may fail in any way
-        # `from None`: its message may quote a document.
-        raise MigrationError(
-            f"the function of a Run raised {type(error).__name__}",
-            hint="mend it; nothing of what it did is kept",
-        ) from None
 
 
 def _in(link: Link, error: HealthstoreError) -> HealthstoreError:

@@ -312,14 +312,37 @@ def test_a_value_that_does_not_fit_either_is_told_with_its_file(
                 "ChangeField('people', 'name', Text(9), otherwise=''), "
                 "AddUnique('people', Unique('name'))"
             ),
-            "people.name is a unique key",
+            "people.name is of a unique key",
         ),
         (
             (
                 "AddUnique('people', Unique('name')), "
                 "ChangeField('people', 'name', Text(9), otherwise='')"
             ),
-            "people.name is a unique key",
+            "people.name is of a unique key",
+        ),
+        (
+            (
+                "ChangeField('people', 'name', Text(9), otherwise=''), "
+                "AddUnique('people', Unique('born', 'name'))"
+            ),
+            "people.name is of a unique key",
+        ),
+        (
+            (
+                "ChangeField('people', 'born', Integer(), otherwise=0), "
+                "AddField('people', 'died', Integer(nullable=True)), "
+                "AddCheck('people', Check('told', (F.born > 0) | (F.died > 0)))"
+            ),
+            "people.born is compared with other fields by the check told",
+        ),
+        (
+            (
+                "AddField('people', 'doctor', Uuid(nullable=True)), "
+                "AddReference('people', Reference('doctor', 'people', 'restrict')), "
+                "ChangeField('people', 'doctor', Uuid(), otherwise=__import__('uuid').UUID(int=5))"
+            ),
+            "people.doctor refers to other documents",
         ),
         (
             (

@@ -288,7 +288,7 @@ class CatalogLayer(Layer):
                 map(is_changing, (rows[each.name] for each in unknown if each.name in rows))
             )
             for each in unknown:
-                known.note(each, self._required(rows.get(each.name), each))
+                known.note(each, self._required(rows.get(each.name), each, book_of(rows)))
             epoch, seen = known.epoch, epoch == known.epoch  # or a check has seen more by now
         if unknown:
             await self._take_lease()
@@ -306,9 +306,10 @@ class CatalogLayer(Layer):
             self._known.forget()
             raise filling.error(self.name)
 
-    def _required(self, row: Document | None, wanted: Collection) -> Collection | None:
+    def _required(self, row: Document | None, wanted: Collection, book: Book) -> Collection | None:
         """Return the stored definition where another one serves; raise where none does."""
         if row is None:
+            self._require_makeable(row, wanted, book)
             raise ConfigurationError(
                 f"there is no collection {wanted.name!r}",
                 hint="call initialize() with its entity first",

@@ -1,0 +1,68 @@
+"""Calling the functions of migration files: what they raise or return is told, and quotes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
+from uuid import UUID
+
+from healthstore.errors import HealthstoreError, MigrationError
+from healthstore.model.documents import copied_document
+from healthstore.model.values import Document
+from healthstore.schema.migration import Row
+from healthstore.schema.running import Documents
+from healthstore.schema.steps import Rewriting
+
+__all__ = ("called", "rewritten")
+
+
+def rewritten(
+    step: Rewriting, function: Callable[[Row], Row | None], page: Sequence[Document]
+) -> tuple[list[Document], list[UUID]]:
+    """Return what a function makes of documents: those that are others, and the ids that go."""
+    changed: list[Document] = []
+    gone: list[UUID] = []
+    for document in page:
+        identity = cast(UUID, document["id"])
+        try:
+            made: object = function(dict(copied_document(step.rows, document)))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a function may fail in any way
+            # `from None`: its message may quote the document.
+            raise MigrationError(
+                f"the function of a Transform raised {type(error).__name__} "
+                f"for the document {identity}",
+                hint="mend it; what was done before it is kept, and goes on from there",
+                entity=step.rows.entity,
+            ) from None
+        if made is None:
+            gone.append(identity)
+        elif not isinstance(made, dict) or made.get("id") != identity:
+            raise MigrationError(
+                f"the function of a Transform returned no document with the id {identity}",
+                hint="return row | {…}, or None to delete it",
+                entity=step.rows.entity,
+            )
+        elif lacking := [name for name in step.rows.names if name not in made]:
+            raise MigrationError(
+                f"the function of a Transform returned the document {identity} without "
+                f"{', '.join(lacking)}",
+                hint="return row | {…}: a document has every field",
+                entity=step.rows.entity,
+            )
+        elif made != document:
+            changed.append({**made, "version": cast(int, document["version"]) + 1})
+    return changed, gone
+
+
+async def called(function: Callable[[Documents], Awaitable[object]], documents: Documents) -> None:
+    """Call a Run's function; raise MigrationError for what it raises."""
+    try:
+        await function(documents)
+    except HealthstoreError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a function may fail in any way
+        # `from None`: its message may quote a document.
+        raise MigrationError(
+            f"the function of a Run raised {type(error).__name__}",
+            hint="mend it; nothing of what it did is kept",
+        ) from None
