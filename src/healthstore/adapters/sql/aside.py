@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ("build_aside",)
 
 _PAUSES = (0.05, 1.0)  # seconds between two looks whether it is one's turn: the first, the longest
+_MOST = 2**31 - 1  # milliseconds that a server takes for a limit
 _TIDY_SECONDS = 5.0  # for dropping half an index; else the next call does it
 
 
@@ -62,8 +63,9 @@ async def build_aside(adapter: SqlAdapter, op: Alter) -> None:
 
 
 async def _ready(connection: Connection, dialect: Dialect, aside: Aside, seconds: float) -> None:
+    milliseconds = int(min(max(1, seconds * 1000), _MOST))
     for statement in aside.before:
-        await connection.run(statement.format(max(1, int(seconds * 1000))))
+        await connection.run(statement.format(milliseconds))
     for statement in aside.able:
         try:
             await connection.run(statement)
