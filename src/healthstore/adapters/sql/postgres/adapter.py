@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -101,13 +101,14 @@ class PostgresAdapter(SqlAdapter):
         """Open a connection in UTC, with deadlines that the server keeps too."""
         return await dial(self._url, self._tls, self._options)
 
-    def execute(self, op: Op[R]) -> Coroutine[Any, Any, R]:
-        """Run one operation; before an alteration build what needs no transaction."""
-        if isinstance(op, Alter):
-            return cast("Coroutine[Any, Any, R]", self._alter_after_building(op))
-        return super().execute(op)
+    async def execute(self, op: Op[R]) -> R:
+        """Run one operation; before an alteration build what stands in no transaction."""
+        change: object = op  # pyright takes the type of the result for that of an alteration else
+        if isinstance(change, Alter):
+            await self._build_aside(change)
+        return await super().execute(op)
 
-    async def _alter_after_building(self, op: Alter) -> bool:
+    async def _build_aside(self, op: Alter) -> None:
         self._require_open()
         try:
             await build_aside(self, op)
@@ -115,7 +116,6 @@ class PostgresAdapter(SqlAdapter):
             raise self.placed(error, op) from error.__cause__
         except Exception as error:  # noqa: BLE001 - translated, as in execute
             raise self.ours(error, Phase.STEP, op.collection) from None
-        return await super().execute(op)
 
     @asynccontextmanager
     async def _changing(self, lent: Lent) -> AsyncGenerator[SqlSession, None]:
