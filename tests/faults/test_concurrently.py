@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import asyncpg
@@ -20,11 +20,12 @@ import pytest
 from tests.faults.breaking import Breaks, watched
 from tests.faults.conftest import NewDatabase
 
+from healthstore import DatabaseManager, Entity, MaxLength
 from healthstore.abc import Backend, BackendURL
 from healthstore.abc.registry import connect
 from healthstore.adapters.sql.postgres import PostgresAdapter
 from healthstore.build import build_guard
-from healthstore.errors import DeadlineExceededError, HealthstoreError, SchemaMismatchError
+from healthstore.errors import DeadlineExceededError, HealthstoreError, Outcome, SchemaMismatchError
 from healthstore.model.change import ChangeEffect
 from healthstore.model.ops import Alter, CountDocuments, Drop, Ensure, Explain, Insert, Rename
 from healthstore.model.query import F
@@ -195,8 +196,10 @@ async def test_a_build_that_waits_ends_by_its_deadline(server: Server, waits_for
             await other.execute("SELECT 1")
             if waits_for == "the table":
                 await other.execute("LOCK TABLE things IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(DeadlineExceededError, match="deadline passed"):
+        with pytest.raises(DeadlineExceededError, match="not built in time") as error:
             await server.guarded.execute(Alter(STORED, WANTED, deadline=0.5))
+        assert (error.value.backend, error.value.entity) == ("postgresql", "Thing")
+        assert error.value.outcome is Outcome.NOT_APPLIED
         await _until(lambda: _none(server))
         assert await server.store.execute(Ensure((STORED,)))
         with pytest.raises(SchemaMismatchError):
@@ -210,6 +213,21 @@ async def test_a_build_that_waits_ends_by_its_deadline(server: Server, waits_for
 
 async def _none(server: Server) -> bool:
     return not await server.indexes() and not await server.builds()
+
+
+async def test_a_program_is_told_what_its_deadline_was_spent_on(server: Server) -> None:
+    """The time of the whole call is as long as that of the build, and must not end before it."""
+
+    class Thing(Entity, collection="things", indexes=[INDEX]):
+        title: Annotated[str, MaxLength(60)]
+        rank: int | None = None
+
+    async with DatabaseManager(server.url) as db:
+        async with server.snapshot():
+            with pytest.raises(DeadlineExceededError, match="not built in time"):
+                await db.schema.evolve(Thing, deadline=1)
+        await db.schema.evolve(Thing)
+    assert await server.indexes() == {NAME: True}
 
 
 async def test_the_server_ends_a_build_that_nobody_waits_for(server: Server) -> None:
@@ -443,6 +461,20 @@ async def test_what_needs_the_alteration_is_a_part_of_it(server: Server) -> None
     ]
     assert await server.guarded.execute(Alter(STORED, wanted))
     assert await server.indexes() == {STORED.index_name(each): True for each in indexes}
+
+
+async def test_a_table_that_others_have_parted_gets_its_index_all_the_same(
+    server: Server,
+) -> None:
+    """The server builds none of it CONCURRENTLY."""
+    for statement in (
+        "ALTER TABLE things RENAME TO whole",
+        "CREATE TABLE things (LIKE whole INCLUDING ALL) PARTITION BY HASH (id)",
+        "CREATE TABLE part PARTITION OF things FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
+    ):
+        await server.ask(statement)
+    assert await server.altered()
+    assert (await server.indexes())[NAME]
 
 
 async def test_behind_a_pooler_it_is_a_part_of_the_alteration(server: Server) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from healthstore.adapters.sql.errors import Verdict
 from healthstore.adapters.sql.pool import within
 from healthstore.adapters.sql.schema import wholeness
 from healthstore.adapters.sql.session import SqlSession
+from healthstore.errors import DeadlineExceededError
 from healthstore.model.catalog import CATALOG, catalog_id, require_unaltered
 from healthstore.model.ops import Alter, Get
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ("build_aside",)
 
 _PAUSES = (0.05, 1.0)  # seconds between two looks whether it is one's turn: the first, the longest
+_SHARE = 0.95  # of the deadline: then there is time to say so, or for the alteration
 _MOST = 2**31 - 1  # milliseconds that a server takes for a limit
 _TIDY_SECONDS = 5.0  # for dropping half an index; else the next call does it
 
@@ -39,8 +41,9 @@ async def build_aside(adapter: SqlAdapter, op: Alter) -> None:
     """Build the indexes of an alteration that need nothing else of it, unless they are there.
 
     The connection is one of its own. Waits for others who build, and for every transaction that
-    was open before, for ``deadline`` seconds at most. What was stopped is tidied up behind the
-    caller's back, as far as that is quickly done.
+    was open before; raises DeadlineExceededError if they take the time that the alteration has.
+    What was stopped is tidied up behind the caller's back, as far as that is quickly done. What
+    the server cannot build so is left to the alteration.
     """
     aside, wanted = adapter.dialect.aside, built_aside(op.before, op.after, adapter.dialect)
     if aside is None or not wanted:
@@ -49,16 +52,22 @@ async def build_aside(adapter: SqlAdapter, op: Alter) -> None:
     try:
         connection = await within(adapter.connect_seconds, adapter.dial_pooled)
         try:
-            async with asyncio.timeout(op.deadline):
+            async with asyncio.timeout(op.deadline * _SHARE):
                 await _ready(connection, adapter.dialect, aside, op.deadline)
                 await _turn(connection, aside)
                 if await _is_to_be_altered(adapter, connection, op):
                     await _build(connection, adapter.dialect, aside, wanted, building)
         finally:
             await farewell(connection.discard())  # it ends what the server does, and gives the turn
-    except BaseException:
+    except BaseException as error:
         if building:
-            adapter.kept(_tidy(adapter, aside, {name: wanted[name] for name in building}))
+            adapter.kept(_tidy(adapter, aside, building))
+        if isinstance(error, TimeoutError):
+            raise DeadlineExceededError(
+                "an index was not built in time",
+                hint="end transactions that have been open for long, of any table, or give it a "
+                "longer deadline; the collection is as it was",
+            ) from None
         raise
 
 
@@ -108,8 +117,12 @@ async def _build(
             try:
                 await connection.run(statement)
             except Exception as error:
+                verdict = dialect.classify(error, Phase.STEP, None).verdict
+                if verdict is Verdict.MISTAKE:  # of a table in partitions, which others have made
+                    building.discard(name)
+                    break
                 # Somebody who waits for the table is waited for by the build.
-                if dialect.classify(error, Phase.STEP, None).verdict is not Verdict.CONFLICT:
+                if verdict is not Verdict.CONFLICT:
                     raise
                 await asyncio.sleep(random.uniform(0.5, 1) * pause)  # noqa: S311 - no secret
                 pause = min(2 * pause, longest)
@@ -117,7 +130,7 @@ async def _build(
                 building.discard(name)
 
 
-async def _tidy(adapter: SqlAdapter, aside: Aside, begun: Mapping[str, str]) -> None:
+async def _tidy(adapter: SqlAdapter, aside: Aside, begun: Container[str]) -> None:
     """Drop halves of indexes, which cost each write something, if that is quickly done."""
     with suppress(Exception):  # the next call, or the next alteration of the table, drops them
         connection = await within(adapter.connect_seconds, adapter.dial_pooled)
