@@ -331,9 +331,14 @@ async def test_a_program_that_is_killed_while_it_builds_is_followed_by_one_that_
 
 
 async def test_half_an_index_that_was_left_is_built_again(server: Server) -> None:
-    """It is not taken for one that is there."""
+    """It is not taken for one that is there, and nobody waits for the other one either."""
     await server.half_built()
-    assert await server.altered()
+    async with server.snapshot():
+        building = asyncio.create_task(server.altered())
+        await _until(server.builds)
+        await _written(server.store, 1)
+        assert not building.done()
+    assert await building
     assert await server.indexes() == {NAME: True}
 
 
