@@ -174,7 +174,8 @@ async def run_by_hand(store: Backend, told: Explained) -> None:
     connection = await store.dial()
     try:
         before, after = told.around
-        for statement in (*before, *told.statements, *after):
+        alone, together = told.statements[: told.alone], told.statements[told.alone :]
+        for statement in (*alone, *before, *together, *after):
             await connection.run(statement)
     finally:
         await connection.discard()

@@ -172,6 +172,11 @@ class Explained:
 
     None where the store does not say.
     """
+    alone: int = 0
+    """How many of the statements, from the first on, stand before what is around, each by itself.
+
+    They take no part in a transaction: what is cut short after them may leave what they made.
+    """
 
 
 @dataclass(frozen=True, slots=True)

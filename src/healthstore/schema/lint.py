@@ -103,8 +103,9 @@ REWRITTEN = Rule(
 )
 BLOCKING = Rule(
     "blocking-index",
-    "writers wait while it is built: healthstore builds no index CONCURRENTLY",
-    "apply it when few are there; it is built once for each store",
+    "writers wait while it is built",
+    "apply it when few are there; on PostgreSQL they do not wait for an index that is no unique "
+    "key, in a migration after the one that adds or changes its fields",
 )
 ONE_WAY = Rule(
     "no-way-back",
@@ -128,7 +129,9 @@ RULES = (
     ONCE_ONLY,
 )
 
-_BUILT_ALONE = ("postgresql", "sqlite")  # where nobody else writes meanwhile
+# Where nobody else writes while an index is built.
+_BUILT_ALONE = ("sqlite",)
+_BUILT_WITHIN = ("postgresql", *_BUILT_ALONE)  # and it is a part of the alteration
 _WITHOUT_TRANSACTIONS = ("mongodb",)
 
 
@@ -223,11 +226,21 @@ def _of_changes(step: Alteration, seen: _Seen, stores: Mapping[str, Explains]) -
         prepared = seen.prepared(change.collection)
         for rule, kinds in _rules_of(change, worse=worse, prepared=prepared):
             yield change, rule, kinds
+        if isinstance(change, AddIndex | AddUnique):
+            yield change, BLOCKING, _BUILT_WITHIN if _is_within(step, change) else _BUILT_ALONE
         state = change.after(state)
         request = request_of(made, state[change.collection])
         dear = tuple(each for each in stores if _told(stores[each], request).rewrites)
         if dear:
             yield change, REWRITTEN, dear
+
+
+def _is_within(step: Alteration, change: AddIndex | AddUnique) -> bool:
+    """Tell whether a key is no plain index over fields that stay as they were."""
+    if isinstance(change, AddUnique):
+        return True
+    before, after = step.before.by_name, step.after.by_name
+    return any(before.get(name) != after[name] for name in change.index.fields)
 
 
 def _told(store: Explains, request: Ensure | Alter | None) -> Explained:
@@ -246,5 +259,3 @@ def _rules_of(
         yield NARROWER, ()
     if isinstance(change, AddUnique | AddCheck | AddReference) and not prepared:
         yield UNPREPARED, ()
-    if isinstance(change, AddIndex | AddUnique):
-        yield BLOCKING, _BUILT_ALONE

@@ -133,5 +133,6 @@ def renaming_of(step: Renaming) -> str:
 
 def _run(said: tuple[str, ...], told: Explained) -> list[str]:
     before, after = told.around
-    statements = (*before, *told.statements, *told.noting, *after)
+    alone, together = told.statements[: told.alone], told.statements[told.alone :]
+    statements = (*alone, *before, *together, *told.noting, *after)
     return [*(f"-- {each}" for each in said), *(f"{each.strip()};" for each in statements)]

@@ -41,6 +41,7 @@ def found(folder: Path, operations: str, comment: str = "") -> list[tuple[str, t
 
 
 BUILT = ("blocking-index", ("postgresql", "sqlite"))
+BESIDE = ("blocking-index", ("sqlite",))
 ALONE = ("not-idempotent", ("mongodb",))
 FILLED = ("table-rewritten", ("mongodb",))
 COPIED = ("table-rewritten", ("mariadb", "mongodb", "mysql", "sqlite"))
@@ -69,7 +70,10 @@ CASES = {
         ("unprepared-key", ()),
         ("table-rewritten", ("mariadb", "mysql", "sqlite")),
     ],
-    'AddIndex("users", Index("name"))': [BUILT],
+    'AddIndex("users", Index("name"))': [BESIDE],
+    'AddField("users", "age", Integer(nullable=True)), AddIndex("users", Index("age"))': [BUILT],
+    'ChangeField("users", "name", Text(120)), AddIndex("users", Index("name"))': [BUILT],
+    'AddField("users", "age", Integer(nullable=True)), AddIndex("users", Index("team"))': [BESIDE],
     'Transform("users", up=up)': [("no-way-back", ()), ALONE],
     'Transform("users", up=up, down=up)': [ALONE],
     "Run(fill, idempotent=True)": [("no-way-back", ())],

@@ -79,7 +79,8 @@ def _alteration(op: Alter) -> Explained:
 def _in_order_of(after: Collection, before: Collection) -> Collection:
     """Return a definition with its fields and checks in the order of another one's, if it has them."""
     fields = tuple(before.field(name) for name in after.names if name in before.by_name)
-    checks = tuple(each for each in after.checks if each in before.checks)
+    # Its own ones: they may be equal, and compare with a number of another type.
+    checks = tuple(own for each in after.checks for own in before.checks if own == each)
     same = len(checks) == len(before.checks)
     return replace(before, fields=fields, checks=checks if same else before.checks)
 

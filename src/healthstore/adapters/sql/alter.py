@@ -21,13 +21,24 @@ from sqlalchemy.schema import (
 
 from healthstore.adapters.sql.anew import Copy, made_anew
 from healthstore.adapters.sql.dialect import Connection, Dialect
-from healthstore.adapters.sql.schema import There, complete_indexes, missing_indexes
-from healthstore.adapters.sql.tables import create_table, references_of, set_default, table_of
+from healthstore.adapters.sql.schema import (
+    There,
+    complete_indexes,
+    drop_unknown_indexes,
+    missing_indexes,
+)
+from healthstore.adapters.sql.tables import (
+    create_indexes,
+    create_table,
+    references_of,
+    set_default,
+    table_of,
+)
 from healthstore.model.ops import Explained
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Kind
 
-__all__ = ("alter", "explain_alteration")
+__all__ = ("alter", "built_aside", "explain_alteration")
 
 
 async def alter(
@@ -41,6 +52,8 @@ async def alter(
     if dialect.changed_column is None and alteration.needs_another_table:
         await made_anew(connection, dialect, alteration.copy)
     else:
+        known = before.index_names.keys() | alteration.aside.keys()
+        await drop_unknown_indexes(connection, dialect, before, known)
         there = await There.of(
             connection,
             dialect,
@@ -54,6 +67,14 @@ async def alter(
     await complete_indexes(connection, alteration.after, dialect)
 
 
+def built_aside(before: Collection, after: Collection, dialect: Dialect) -> Mapping[str, str]:
+    """Return what builds the indexes of an alteration that can be built before it, by their names.
+
+    Those are plain and new, over columns that stay as they are.
+    """
+    return _Alteration(before, after, dialect).aside
+
+
 def explain_alteration(before: Collection, after: Collection, dialect: Dialect) -> Explained:
     """Return how :func:`alter` changes a table that is as its definition says."""
     alteration = _Alteration(before, after, dialect)
@@ -64,12 +85,15 @@ def explain_alteration(before: Collection, after: Collection, dialect: Dialect) 
         return Explained(statements, rewrites=True, around=dialect.by_hand, seconds_per_row=each)
     there = There.as_defined(alteration.before, dialect)
     altering = tuple(alteration.statements(there))
-    indexes = tuple(missing_indexes(alteration.after, there.indexes, dialect))
+    aside = alteration.aside
+    indexes = tuple(missing_indexes(alteration.after, there.indexes | aside.keys(), dialect))
+    built = len(aside) + len(indexes)
     return Explained(
-        (*altering, *indexes),
+        (*aside.values(), *altering, *indexes),
         alteration.rewrites,
         dialect.by_hand,
-        seconds_per_row=alteration.seconds_per_row + dialect.rates.indexed * len(indexes),
+        seconds_per_row=alteration.seconds_per_row + dialect.rates.indexed * built,
+        alone=len(aside),
     )
 
 
@@ -174,6 +198,26 @@ class _Alteration:
             for each in _named(self.after)
             if self.constraints.get(str(each.name)) != constraints[str(each.name)]
         ]
+
+    @cached_property
+    def aside(self) -> Mapping[str, str]:
+        """What builds new indexes before all else, where they need nothing of it, by their names."""
+        if self.dialect.aside is None:
+            return {}
+        columns, _, _ = self._now
+        same = {name for name in self._kept if self.columns[name] == columns[name]}
+        new = {
+            str(each.name)
+            for each in self.after.indexes
+            if str(each.name) not in self.indexes
+            and not each.unique
+            and same.issuperset(each.columns.keys())
+        }
+        return {
+            name: statement.replace(" INDEX ", f" {self.dialect.aside.index} ", 1)
+            for name, statement in create_indexes(self.after, self.dialect).items()
+            if name in new
+        }
 
     @property
     def seconds_per_row(self) -> float:

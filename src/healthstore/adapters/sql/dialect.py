@@ -22,6 +22,7 @@ from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind
 
 __all__ = (
+    "Aside",
     "BulkInsert",
     "BulkUpdate",
     "CommitError",
@@ -176,6 +177,22 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """How an index is built outside of a transaction, while others write."""
+
+    index: str
+    """What then stands for INDEX in the statements that create and drop it."""
+    before: tuple[str, ...]
+    """What is run on the connection first; its place is for the milliseconds that it may take."""
+    able: tuple[str, ...]
+    """What not every server is able to do."""
+    turn: str
+    """The query whether this connection's turn has come, which it has until it is closed."""
+    plain: str
+    """The query for a table's indexes that are not unique: the name, and the keys of each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """The constants of one database."""
 
@@ -238,6 +255,8 @@ class Dialect:
     """The query for the names of all tables."""
     existing_indexes: str
     """The query for the names of all indexes, and whether each one is whole."""
+    aside: Aside | None
+    """How indexes are built before an alteration; None where they are a part of it."""
     existing_references: str | None
     """The query for the names of all foreign keys; None where one may lead to no table yet."""
     existing_parts: tuple[str, str, str] | None

@@ -15,7 +15,13 @@ from sqlalchemy.schema import AddConstraint, DropConstraint, DropIndex
 
 from healthstore.adapters.sql.anew import Copy, made_anew
 from healthstore.adapters.sql.dialect import Connection, Dialect
-from healthstore.adapters.sql.schema import There, complete_indexes, missing_indexes, names
+from healthstore.adapters.sql.schema import (
+    There,
+    complete_indexes,
+    drop_unknown_indexes,
+    missing_indexes,
+    names,
+)
 from healthstore.adapters.sql.tables import create_table, references_of, table_of
 from healthstore.model import schema
 from healthstore.model.ops import Explained
@@ -33,6 +39,7 @@ async def rename(
     Where each statement commits by itself, what is done already is passed over.
     """
     renaming = _Renaming(before, after, dialect)
+    await drop_unknown_indexes(connection, dialect, before, before.index_names)
     if before.name != after.name and before.name in await names(connection, dialect.existing):
         for statement in renaming.of_table:
             await connection.run(statement)

@@ -16,9 +16,17 @@ from healthstore.adapters.sql.tables import (
     references_of,
     table_of,
 )
-from healthstore.model.schema import Collection
+from healthstore.model.schema import Collection, Index
 
-__all__ = ("There", "complete_indexes", "create", "missing_indexes", "names")
+__all__ = (
+    "There",
+    "complete_indexes",
+    "create",
+    "drop_unknown_indexes",
+    "missing_indexes",
+    "names",
+    "wholeness",
+)
 
 
 @dataclass(slots=True)
@@ -105,14 +113,35 @@ async def create(connection: Connection, dialect: Dialect, collection: Collectio
 
 async def complete_indexes(connection: Connection, table: Table, dialect: Dialect) -> None:
     """Create the indexes of a table that are missing, and those anew that are not whole."""
-    rows = await connection.fetch(dialect.existing_indexes, ())
-    whole = {_text(name): bool(valid) for name, valid in rows}
+    whole = await wholeness(connection, dialect)
     for name, statement in create_indexes(table, dialect).items():
         if whole.get(name):
             continue
         if name in whole:
             await connection.run(drop_index(table, name, dialect))
         await connection.run(statement)
+
+
+async def wholeness(connection: Connection, dialect: Dialect) -> dict[str, bool]:
+    """Return, by the names of all indexes, whether each one is whole."""
+    rows = await connection.fetch(dialect.existing_indexes, ())
+    return {_text(name): bool(valid) for name, valid in rows}
+
+
+async def drop_unknown_indexes(
+    connection: Connection, dialect: Dialect, collection: Collection, known: Container[str]
+) -> None:
+    """Drop what was built aside for a change that never came: it would mean something else soon.
+
+    It has the name that healthstore would give an index of its columns; others have theirs.
+    """
+    if dialect.aside is None:
+        return
+    quote = dialect.ddl_compiler.identifier_preparer.quote_identifier
+    for name, keys in await connection.fetch(dialect.aside.plain, (collection.name,)):
+        ours = {each.removeprefix("-") for each in keys} <= {*collection.names}
+        if ours and name == collection.index_name(Index(*keys)) and name not in known:
+            await connection.run(f"DROP INDEX {quote(name)}")
 
 
 def _text(name: str | bytes) -> str:

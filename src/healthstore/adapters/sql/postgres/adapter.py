@@ -6,15 +6,17 @@ import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from healthstore.abc.backend import Capabilities
 from healthstore.abc.options import common_options, encryption
 from healthstore.abc.tls import Tls, read_tls, tls_context
+from healthstore.abc.unit import Phase
 from healthstore.abc.url import BackendURL, Host
 from healthstore.adapters.sql import prober
 from healthstore.adapters.sql.adapter import SqlAdapter, SqlSession
+from healthstore.adapters.sql.aside import build_aside
 from healthstore.adapters.sql.deletes import IDS, referenced
 from healthstore.adapters.sql.dialect import Connection
 from healthstore.adapters.sql.errors import misconfigured
@@ -23,12 +25,13 @@ from healthstore.adapters.sql.postgres.dialect import POSTGRESQL
 from healthstore.adapters.sql.postgres.driver import dial
 from healthstore.adapters.sql.postgres.joint import joint_update
 from healthstore.adapters.sql.session import Lent
-from healthstore.errors import ConfigurationError
-from healthstore.model.ops import Delete, Get, Insert, Patch, Patches
+from healthstore.errors import ConfigurationError, HealthstoreError
+from healthstore.model.ops import Alter, Delete, Get, Insert, Op, Patch, Patches
 from healthstore.model.values import Document
 
 __all__ = ("PostgresAdapter", "connect")
 
+R = TypeVar("R")
 _OLDEST = 150_000
 
 
@@ -67,7 +70,9 @@ class PostgresAdapter(SqlAdapter):
 
     def __init__(self, name: str, url: BackendURL, options: Mapping[str, Any]) -> None:
         super().__init__(name)
-        self.dialect = POSTGRESQL
+        # What a build outside of a transaction holds and sets is of a session, and a pooler's
+        # transactions are of several.
+        self.dialect = replace(POSTGRESQL, aside=None) if options["pgbouncer"] else POSTGRESQL
         self.probing = prober.POSTGRESQL
         self.connect_seconds = options["connect_timeout"]
         self._url = url
@@ -95,6 +100,22 @@ class PostgresAdapter(SqlAdapter):
     async def dial(self) -> Connection:
         """Open a connection in UTC, with deadlines that the server keeps too."""
         return await dial(self._url, self._tls, self._options)
+
+    async def execute(self, op: Op[R]) -> R:
+        """Run one operation; before an alteration build what stands in no transaction."""
+        change: object = op  # pyright takes the type of the result for that of an alteration else
+        if isinstance(change, Alter):
+            await self._build_aside(change)
+        return await super().execute(op)
+
+    async def _build_aside(self, op: Alter) -> None:
+        self._require_open()
+        try:
+            await build_aside(self, op)
+        except HealthstoreError as error:
+            raise self.placed(error, op) from error.__cause__
+        except Exception as error:  # noqa: BLE001 - translated, as in execute
+            raise self.ours(error, Phase.STEP, op.collection) from None
 
     @asynccontextmanager
     async def _changing(self, lent: Lent) -> AsyncGenerator[SqlSession, None]:

@@ -30,7 +30,7 @@ from healthstore.abc.backend import Isolation
 from healthstore.abc.causes import causes, is_ours, refused, untrusted
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.convert import constant, enum_check, same
-from healthstore.adapters.sql.dialect import Converter, Dialect, Rates, Renames, Rewrites
+from healthstore.adapters.sql.dialect import Aside, Converter, Dialect, Rates, Renames, Rewrites
 from healthstore.adapters.sql.errors import Failure, Verdict, clearest
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.postgres.joint import element_of
@@ -294,6 +294,24 @@ _ddl_compiler: Compiler = cast("Any", postgresql.dialect)(paramstyle="named")
 # SQLAlchemy 2.0 doubles backslashes in literals until it has connected; no server of ours does.
 cast("Any", _ddl_compiler)._backslash_escapes = False  # noqa: SLF001 - it has no other name
 
+_ASIDE = Aside(
+    index="INDEX CONCURRENTLY",
+    # It keeps nobody from a table while it waits for it, and waits for snapshots besides: a time
+    # for locks would end that, too.
+    before=("SET statement_timeout = {}", "SET lock_timeout = 0"),
+    # A program that is killed is noticed where the system tells of it.
+    able=("SET client_connection_check_interval = 100",),
+    turn="SELECT pg_try_advisory_lock(7521390172531)",  # any other number
+    plain="SELECT index.relname, array_agg(CASE indoption[number - 1] & 1 WHEN 1 THEN '-' ELSE '' "
+    "END || attname ORDER BY number) FROM pg_catalog.pg_index "
+    "JOIN pg_catalog.pg_class AS index ON index.oid = indexrelid "
+    "JOIN pg_catalog.pg_class AS made ON made.oid = indrelid "
+    "CROSS JOIN LATERAL unnest(indkey::int2[]) WITH ORDINALITY AS key (column_number, number) "
+    "JOIN pg_catalog.pg_attribute ON attrelid = indrelid AND attnum = column_number "
+    "WHERE made.relname = $1 AND made.relnamespace = current_schema()::regnamespace "
+    "AND NOT indisunique AND indpred IS NULL AND indexprs IS NULL GROUP BY index.relname",
+)
+
 POSTGRESQL = Dialect(
     compiler=_compiler,
     ddl_compiler=_ddl_compiler,
@@ -325,6 +343,7 @@ POSTGRESQL = Dialect(
     existing_indexes="SELECT relname, indisvalid FROM pg_catalog.pg_index "
     "JOIN pg_catalog.pg_class ON pg_class.oid = indexrelid "
     "WHERE relnamespace = current_schema()::regnamespace",
+    aside=_ASIDE,
     existing_references="SELECT conname FROM pg_catalog.pg_constraint "
     "WHERE contype = 'f' AND connamespace = current_schema()::regnamespace",
     existing_parts=None,

@@ -361,6 +361,7 @@ SQLITE = Dialect(
     bulk_rows=5_000,
     existing="SELECT name FROM sqlite_master WHERE type = 'table'",
     existing_indexes="SELECT name, 1 FROM sqlite_master WHERE type = 'index'",
+    aside=None,
     existing_references=None,
     existing_parts=None,
     changed_column=None,
