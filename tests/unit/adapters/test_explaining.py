@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -53,6 +54,18 @@ def test_what_needs_nothing_needs_nothing_back(
     assert there.seconds_per_row is not None
     assert there.seconds_per_row > 0 or not there.rewrites
     assert told(one, other) == there
+
+
+@pytest.mark.parametrize("name", URLS)
+def test_a_field_gets_another_type_together_with_its_check(name: str) -> None:
+    """The two checks are equal, and compare with numbers of other types."""
+    fields = (Field("id", FieldType(Kind.UUID)), Field("version", _NUMBER))
+    amount = Field("amount", FieldType(Kind.FLOAT))
+    before = Collection("t", (*fields, amount), checks=(Check("some", F.amount > 0.5),))
+    exact = replace(amount, type=FieldType(Kind.DECIMAL, digits=6, places=2))
+    check = Check("some", F.amount > Decimal("0.5"))
+    after = Collection("t", (*fields, exact), checks=(check,))
+    assert closed(name).explain(Alter(before, after, ChangeEffect.LOSES_DATA)).statements
 
 
 @pytest.mark.parametrize("name", URLS)
