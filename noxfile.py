@@ -44,9 +44,13 @@ def slow(session: nox.Session) -> None:
 
 @nox.session
 def contract(session: nox.Session) -> None:
-    """Run the contract on every backend: `nox -s contract -- --healthstore-require=mysql`."""
+    """Run the contract on every backend: `nox -s contract -- --healthstore-require=mysql`.
+
+    Or that of some: `nox -s contract -- tests/contract/test_mysql.py`.
+    """
     install(session, "test")
-    pytest(session, "tests/contract", f"--ignore={COMPANY}")
+    named = any(each.startswith("tests/contract/") for each in session.posargs)
+    pytest(session, *([] if named else ["tests/contract", f"--ignore={COMPANY}"]))
 
 
 @nox.session
