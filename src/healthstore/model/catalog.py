@@ -47,6 +47,7 @@ __all__ = (
     "to_altering",
     "to_closing",
     "to_document",
+    "to_mark",
     "to_renaming",
 )
 
@@ -87,6 +88,20 @@ def to_document(collection: Collection) -> Document:
         "name": collection.name,
         "fingerprint": collection.fingerprint,
         "definition": definition(collection),
+    }
+
+
+def to_mark(name: str, version: int, said: object) -> Document:
+    """Return a row of the catalog that says something of the store, as JSON, and of no collection.
+
+    ``name`` is one that no collection can have.
+    """
+    return {
+        "id": catalog_id(name),
+        "version": version,
+        "name": name,
+        "fingerprint": "",
+        "definition": canonical_json(said),
     }
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from healthstore.errors import IncompleteStoreError
-from healthstore.model.catalog import catalog_id
+from healthstore.model.catalog import catalog_id, to_mark
 from healthstore.model.values import Document, Json
 
 __all__ = ("FILLING_ID", "FILLING_NAME", "Filling", "collections_only", "is_mark")
@@ -67,13 +67,7 @@ class Filling:
             "since": self.since,
             "transfer": self.transfer,
         }
-        return {
-            "id": FILLING_ID,
-            "version": 1,
-            "name": FILLING_NAME,
-            "fingerprint": "",
-            "definition": described,
-        }
+        return to_mark(FILLING_NAME, 1, described)
 
     def __str__(self) -> str:
         return (

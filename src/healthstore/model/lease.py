@@ -12,15 +12,17 @@ from typing import Any, Self, cast
 from uuid import UUID
 
 from healthstore.errors import ConfigurationError
-from healthstore.model.catalog import catalog_id
-from healthstore.model.json import canonical_json
+from healthstore.model.catalog import catalog_id, to_mark
+from healthstore.model.query import Filter, Operator, Test
 from healthstore.model.values import Document
 
-__all__ = ("LEASE_SECONDS", "Lease", "lease_id", "leases_of")
+__all__ = ("LEASES", "LEASE_SECONDS", "Lease", "lease_id", "leases_of")
 
 LEASE_SECONDS = 30.0
 """How long a lease holds without being renewed: many health checks of the default interval."""
 _PREFIX = "(lease) "  # no collection can have such a name
+LEASES: Filter = Test("name", Operator.STARTS, _PREFIX)
+"""Which rows of a catalog are leases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,7 @@ class Lease:
 
     def as_row(self, version: int) -> Document:
         """Return the row of the catalog that says this."""
-        return {
-            "id": self.id,
-            "version": version,
-            "name": f"{_PREFIX}{self.token}",
-            "fingerprint": "",
-            "definition": canonical_json(asdict(self)),
-        }
+        return to_mark(f"{_PREFIX}{self.token}", version, asdict(self))
 
 
 def lease_id(token: str) -> UUID:

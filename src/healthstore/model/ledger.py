@@ -10,8 +10,7 @@ from typing import Any, Self, cast
 from uuid import UUID
 
 from healthstore.errors import ConfigurationError, SchemaMismatchError
-from healthstore.model.catalog import catalog_id
-from healthstore.model.json import canonical_json
+from healthstore.model.catalog import catalog_id, to_mark
 from healthstore.model.values import Document
 
 __all__ = ("LEDGER_ID", "LEDGER_NAME", "Applied", "Book", "Lock", "UnderWay")
@@ -113,10 +112,4 @@ class Book:
 
     def as_row(self, version: int) -> Document:
         """Return the row of the catalog that says this."""
-        return {
-            "id": LEDGER_ID,
-            "version": version,
-            "name": LEDGER_NAME,
-            "fingerprint": "",
-            "definition": canonical_json(asdict(self)),
-        }
+        return to_mark(LEDGER_NAME, version, asdict(self))

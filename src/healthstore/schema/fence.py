@@ -20,7 +20,7 @@ from healthstore.abc.backend import Backend
 from healthstore.abc.process import Process
 from healthstore.errors import HealthstoreError, SerializationError, StaleVersionError
 from healthstore.model.catalog import CATALOG, catalog_id, closing, opened, to_closing
-from healthstore.model.lease import LEASE_SECONDS, Lease, leases_of
+from healthstore.model.lease import LEASE_SECONDS, LEASES, Lease, leases_of
 from healthstore.model.ops import Delete, Find, Get, Replace
 from healthstore.model.schema import Collection
 from healthstore.model.serve import serves
@@ -42,7 +42,7 @@ __all__ = ("Ends", "Fence", "fenced", "gone_after", "is_first_to_fence", "to_fen
 Ends: TypeAlias = Mapping[str, Collection | None]
 
 _log = logging.getLogger("healthstore.schema")
-_ROWS = 1_000
+_ROWS = 1_000  # leases that are waited for
 _FIRST, _LONGEST = 0.01, 0.25  # seconds between two looks at the leases
 _USUAL = 3.0  # seconds: by then programs with the default interval of checks have looked
 _WAIT = 60.0  # seconds for others who apply migrations
@@ -173,7 +173,7 @@ class Fence:
         seen: dict[str, tuple[int, float]] = {}
         pause, told = _FIRST, False
         while True:
-            rows = await self._store.execute(Find(CATALOG, limit=_ROWS))
+            rows = await self._store.execute(Find(CATALOG, LEASES, limit=_ROWS))
             waiting = list[Lease]()
             over = list[Lease]()
             for lease, version in leases_of(rows):

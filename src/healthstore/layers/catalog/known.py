@@ -24,7 +24,8 @@ class Known:
     """What is known of a store: the definitions that it has, by name, and what was last seen.
 
     ``served`` are others that those serve, by name too: a program may know several. ``epoch`` is
-    that of the ledger, ``changing`` says that what was read last is being changed, and after ``until``, of the clock ``monotonic``, all may be otherwise.
+    that of the ledger, ``changing`` says that what was read last is being changed, and after
+    ``until``, of the clock ``monotonic``, all may be otherwise.
     """
 
     agreed: dict[str, Collection] = field(default_factory=lambda: {CATALOG.name: CATALOG})
@@ -98,7 +99,7 @@ def require_admitted(row: Document, wanted: Collection) -> None:
 
 def stored_for(row: Document | None, wanted: Collection) -> Collection | None:
     """Return the stored definition if it is another one, and serves."""
-    if row is None or agrees(row, wanted) or is_renaming(row) or not admits(row, wanted):
+    if row is None or is_renaming(row) or not admits(row, wanted) or agrees(row, wanted):
         return None
     stored = from_definition(row["definition"])
     return stored if stored.name == wanted.name and serves(stored, wanted) else None

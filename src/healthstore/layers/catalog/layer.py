@@ -62,7 +62,7 @@ class CatalogLayer(Layer):
     in the unit if there is one. If that is the wanted one, later operations pass without a round
     trip, until a check finds that the store has changed, or the store refuses one for its form.
     One that has gone on and serves the wanted one is used as it is stored. With ``leases`` the
-    checks keep a lease in the catalog, by which a migration knows that it is waited for. Raises
+    checks keep a lease in the catalog of a durable store: a migration waits for its holder. Raises
     ConfigurationError for a collection that is not there, SchemaMismatchError for one with another
     definition and IncompleteStoreError for half a copy, before anything is sent.
     """
