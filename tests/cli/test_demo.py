@@ -62,8 +62,13 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def temporary(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """Lend a folder for temporary files that other accounts may enter; nothing stays in it."""
+    # Made now, or pytest's own folder would be in this one if no test has asked for it before,
+    # and go with it: tests run in any order.
+    tmp_path_factory.getbasetemp()
     folder = Path(tempfile.mkdtemp(prefix="healthstore-tests-", dir="/var/tmp"))
     folder.chmod(0o711)
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
