@@ -227,13 +227,17 @@ class Replace(Op["tuple[bool, ...]"]):
     """Replace whole documents, found by their ids; return for each whether it was there.
 
     ``versions``, one for each document, are the versions that must be stored; another one
-    raises StaleVersionError and replaces nothing. All are replaced or none.
+    raises StaleVersionError and replaces nothing. All are replaced or none: a backend without
+    transactions refuses that for more than one document. Without ``atomic``, which takes
+    ``versions``, others than the failing one may be replaced there: then the error's outcome is
+    unknown.
     """
 
     effect = Effect.WRITE
     collection: Collection
     documents: tuple[Document, ...]
     versions: tuple[int, ...] | None = None
+    atomic: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 from uuid import uuid4
 
-from healthstore.abc.backend import Backend, Executor
+from healthstore.abc.backend import Backend, Executor, UnitOptions
 from healthstore.abc.process import Process, this_process
 from healthstore.errors import (
     DuplicateKeyError,
@@ -26,7 +26,7 @@ from healthstore.errors import (
     StaleVersionError,
 )
 from healthstore.model.catalog import CATALOG
-from healthstore.model.ledger import Book, Lock
+from healthstore.model.ledger import Book, Lock, UnderWay
 from healthstore.model.ops import Ensure, Insert, Replace
 from healthstore.transfer.ledger import read_ledger
 
@@ -85,17 +85,11 @@ class Ledger:
                 )
             await asyncio.sleep(_POLL * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
-    async def write(self, book: Book, executor: Executor | None = None) -> None:
-        """Write the ledger, in a unit if one is given: then :meth:`kept` follows its commit.
-
-        Raises StaleVersionError if another process has the lock by now.
-        """
-        if executor is not None:
-            await self._put(book, executor)
-            return
+    async def write(self, book: Book) -> None:
+        """Write the ledger; raise StaleVersionError if another process has the lock by now."""
         async with self._turn:
             await self._put(book, self._store)
-            self.kept(book)
+            self._kept(book)
 
     async def require_held(self) -> None:
         """Raise MigrationError if another process has the lock by now."""
@@ -112,16 +106,29 @@ class Ledger:
                 backend=self._store.name,
             ) from None
 
-    def kept(self, book: Book) -> None:
+    def _kept(self, book: Book) -> None:
         """Know that a book has been written."""
         self.book = book
         self._version += 1
 
     @asynccontextmanager
-    async def turn(self) -> AsyncGenerator[None, None]:
-        """Keep the lock from being renewed for a block, which writes the ledger in a unit."""
+    async def unit(
+        self, store: Backend, done: UnderWay, seconds: float
+    ) -> AsyncGenerator[Executor, None]:
+        """Lend a unit that ends by noting what is done then: both, or nothing.
+
+        It may take so many seconds. The lock is not renewed meanwhile.
+        """
         async with self._turn:
-            yield
+            book = replace(self.book, under_way=done)
+            unit = await store.begin(UnitOptions(deadline=seconds))
+            try:
+                yield unit
+                await self._put(book, unit)
+                await unit.commit()
+            finally:
+                await unit.rollback()
+            self._kept(book)
 
     async def _put(self, book: Book, executor: Executor) -> None:
         row = book.as_row(self._version + 1)
@@ -146,7 +153,7 @@ class Ledger:
                 book = replace(self.book, lock=_lock(lock.token))
                 with suppress(HealthstoreError):  # the next write will tell
                     await self._put(book, self._store)
-                    self.kept(book)
+                    self._kept(book)
 
 
 def now() -> str:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
-from uuid import UUID
 
-from healthstore.abc.backend import Backend, Executor, UnitOptions
+from healthstore.abc.backend import Backend
 from healthstore.abc.layer import stack
 from healthstore.errors import (
     CapabilityError,
-    ConflictError,
     HealthstoreError,
     MigrationError,
     SchemaChangeError,
@@ -22,16 +18,14 @@ from healthstore.layers.guard import GuardLayer
 from healthstore.layers.references import ReferencesLayer
 from healthstore.model.change import ChangeEffect, changes_between
 from healthstore.model.ledger import Applied, Book, UnderWay
-from healthstore.model.ops import Alter, Delete, Drop, Ensure, Find, Rename, Replace
-from healthstore.model.query import ALL, Filter, Operator, Test
-from healthstore.model.schema import Collection
-from healthstore.model.values import Document
+from healthstore.model.ops import Alter, Drop, Ensure, Rename
 from healthstore.schema.evolve import alter_patiently
 from healthstore.schema.fence import Ends, Fence, gone_after, is_first_to_fence, to_fence
 from healthstore.schema.files import Chain, Link
-from healthstore.schema.functions import called, rewritten
+from healthstore.schema.functions import called
 from healthstore.schema.ledger import Ledger, now
-from healthstore.schema.progress import Pace, Pages
+from healthstore.schema.progress import Pace
+from healthstore.schema.rewrite import rewrite
 from healthstore.schema.running import Documents
 from healthstore.schema.squash import adopted
 from healthstore.schema.standing import (
@@ -59,11 +53,7 @@ from healthstore.transfer.selection import catalog
 
 __all__ = ("move", "require_known", "stamp")
 
-_PAGE = 1_000  # documents that are changed in one unit
-_UNIT_SECONDS = 120.0
 _RUN_SECONDS = 3600.0  # for a function that is called once, with all that it does
-_CONFLICTS = 10  # in a row, until a page is given up
-_PAUSE = 0.1  # seconds
 
 
 async def move(  # noqa: PLR0913 - each has a name where it is called
@@ -368,46 +358,7 @@ class _Moving:
 
     async def _rewrite(self, step: Rewriting) -> None:
         self._require_able(step)
-        pages = await Pages.begun(self._pace, self._guarded, step.rows, self._under_way)
-        conflicts = 0
-        while True:
-            cursor = self._under_way.cursor
-            where: Filter = ALL if cursor is None else Test("id", Operator.GT, UUID(cursor))
-            try:
-                page = await self._guarded.execute(Find(step.rows, where, limit=_PAGE))
-                if not page:
-                    return
-                await self._rewrite_page(step, page)
-            except ConflictError:
-                # Somebody has changed one of the documents meanwhile: they are read again.
-                await self._ledger.require_held()
-                conflicts += 1
-                if conflicts > _CONFLICTS:
-                    raise
-                await asyncio.sleep(random.uniform(0.5, 1) * _PAUSE * conflicts)  # noqa: S311 - no secret
-            else:
-                conflicts = 0
-                await pages.passed(len(page))
-
-    async def _rewrite_page(self, step: Rewriting, page: Sequence[Document]) -> None:
-        assert step.function is not None
-        changed, gone = rewritten(step, step.function, page)
-        if len(gone) == len(page) and not self._allow_loss:
-            raise SchemaChangeError(
-                f"the function of a Transform returned None for each of {len(page):,} documents, "
-                "which would delete them",
-                hint="return the document; if it is meant, allow_loss=True or --allow-loss lets go",
-                entity=step.rows.entity,
-            )
-        cursor = str(page[-1]["id"])
-        if self._store.capabilities.transactions:
-            await self._page_as_a_unit(step.rows, changed, gone, cursor)
-            return
-        for each in changed:
-            await _replace(self._guarded, step.rows, [each])
-        for identity in gone:
-            await self._guarded.execute(Delete(step.rows, (identity,)))
-        await self._note(replace(self._under_way, cursor=cursor))
+        await rewrite(self._guarded, self._ledger, step, self._pace, allow_loss=self._allow_loss)
 
     async def _run(self, step: Running, then: UnderWay) -> None:
         """Call a function in a unit that notes the step as taken: both, or nothing."""
@@ -416,40 +367,8 @@ class _Moving:
         if not self._store.capabilities.transactions:
             await called(step.function, Documents(self._guarded, step.state))
             return
-        async with self._ledger.turn():
-            book = replace(self._ledger.book, under_way=then)
-            unit = await self._guarded.begin(UnitOptions(deadline=_RUN_SECONDS))
-            try:
-                await called(step.function, Documents(unit, step.state))
-                await self._ledger.write(book, unit)
-                await unit.commit()
-            finally:
-                await unit.rollback()
-            self._ledger.kept(book)
-
-    async def _page_as_a_unit(
-        self, rows: Collection, changed: list[Document], gone: list[UUID], cursor: str
-    ) -> None:
-        """Change a page, and note how far it has come: both, or nothing."""
-        async with self._ledger.turn():
-            book = replace(self._ledger.book, under_way=replace(self._under_way, cursor=cursor))
-            unit = await self._guarded.begin(UnitOptions(deadline=_UNIT_SECONDS))
-            try:
-                if changed:
-                    await _replace(unit, rows, changed)
-                if gone:
-                    await unit.execute(Delete(rows, tuple(gone)))
-                await self._ledger.write(book, unit)
-                await unit.commit()
-            finally:
-                await unit.rollback()
-            self._ledger.kept(book)
-
-
-async def _replace(executor: Executor, rows: Collection, changed: list[Document]) -> None:
-    """Replace documents that nobody has changed since they were read."""
-    versions = tuple(cast(int, each["version"]) - 1 for each in changed)
-    await executor.execute(Replace(rows, tuple(changed), versions))
+        async with self._ledger.unit(self._guarded, then, _RUN_SECONDS) as unit:
+            await called(step.function, Documents(unit, step.state))
 
 
 def _steps(link: Link, *, down: bool) -> Sequence[Step]:

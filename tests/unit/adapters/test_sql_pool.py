@@ -34,8 +34,9 @@ class Line:
     async def insert_rows(self, insert: BulkInsert, rows: Iterable[Row], count: int) -> None:
         """Do nothing."""
 
-    async def update_rows(self, update: BulkUpdate, rows: Sequence[Row]) -> None:
-        """Do nothing."""
+    async def update_rows(self, update: BulkUpdate, rows: Sequence[Row]) -> int:
+        """Match nothing."""
+        return 0
 
     async def run(self, sql: str) -> None:
         """Do nothing."""

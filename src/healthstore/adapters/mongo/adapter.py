@@ -8,8 +8,8 @@ documents and checks of references are refused before anything is written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from copy import deepcopy
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -413,16 +413,22 @@ class MongoAdapter(Adapter[Session]):
             ours = partial(self.ours, phase=Phase.WRITE, collection=op.collection)
             await self._to_its_end(writes.insert_in_parts(session, codec, op, ours))
         else:
-            try:
+            with self._others_kept(op):
                 await self._single(session, writes.insert(session, codec, op))
-            except (BulkWriteError, HealthstoreError) as error:
-                if len(op.documents) == 1:
-                    raise
-                if isinstance(error, BulkWriteError):
-                    error = self.ours(error, Phase.WRITE, op.collection)
-                error.outcome = Outcome.UNKNOWN  # the others were added
-                raise error from None
         return len(op.documents)
+
+    @contextmanager
+    def _others_kept(self, op: Insert | Replace) -> Generator[None]:
+        """Say of an error that it is of one document of several, of which others are written."""
+        try:
+            yield
+        except (BulkWriteError, HealthstoreError) as error:
+            if len(op.documents) == 1:
+                raise
+            if isinstance(error, BulkWriteError):
+                error = self.ours(error, Phase.WRITE, op.collection)
+            error.outcome = Outcome.UNKNOWN
+            raise error from None
 
     async def replace(self, session: Session, op: Replace) -> tuple[bool, ...]:
         """Replace documents, guarded by their versions."""
@@ -430,13 +436,18 @@ class MongoAdapter(Adapter[Session]):
         checked = bool(op.collection.references)
         require_transactions(
             self.capabilities,
-            several=len(op.documents) > 1,
+            several=op.atomic and len(op.documents) > 1,
             references=checked,
             collection=op.collection,
         )
         codec = await self._codec(session, op.collection)
         if not op.documents:
             return ()
+        if len(op.documents) > 1 and not (op.atomic or checked or session.transaction):
+            assert op.versions is not None, "what was replaced before an error is found by them"
+            written = writes.replace_guarded(session, codec, op.documents, op.versions)
+            with self._others_kept(op):
+                return await self._to_its_end(written)
         if len(op.documents) == 1 and not checked:
             version = op.versions[0] if op.versions else None
             (document,) = op.documents

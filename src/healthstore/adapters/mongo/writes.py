@@ -45,6 +45,7 @@ __all__ = (
     "patch_each",
     "patch_one",
     "patch_several",
+    "replace_guarded",
     "replace_one",
     "replace_several",
     "versions",
@@ -174,23 +175,48 @@ def _every_field(codec: Codec, document: Document) -> Stored:
 async def replace_several(session: Session, codec: Codec, op: Replace) -> tuple[bool, ...]:
     """Replace documents and lock their parents; the session has a transaction."""
     ids = [cast(UUID, document["id"]) for document in op.documents]
-    there = await versions(session, codec, ids, op.versions)
-    present = [each for each in op.documents if each["id"] in there]
-    if present:
-        writes: list[UpdateOne] = []
-        for each in present:
-            identity = cast(UUID, each["id"])
-            change = _every_field(codec, each)
-            writes.append(UpdateOne(_guarded(identity, there[identity]), change))
-        with _explained(op.collection, present):
-            done = await session.collection(op.collection.name).bulk_write(
-                writes, ordered=False, session=session.transaction
-            )
-        if done.matched_count != len(present):
+    if op.versions is None:
+        there = await versions(session, codec, ids, None)
+        found = tuple(identity in there for identity in ids)
+        present = [each for each in op.documents if each["id"] in there]
+        expected = [there[cast(UUID, each["id"])] for each in present]
+        if present and not all(await replace_guarded(session, codec, present, expected)):
             raise _overtaken()
-        if op.collection.references:
-            await lock_parents(session, op.collection, present)
-    return tuple(identity in there for identity in ids)
+    else:
+        found = await replace_guarded(session, codec, op.documents, op.versions)
+        present = [each for each, is_there in zip(op.documents, found, strict=True) if is_there]
+    if present and op.collection.references:
+        await lock_parents(session, op.collection, present)
+    return found
+
+
+async def replace_guarded(
+    session: Session, codec: Codec, documents: Sequence[Document], expected: Sequence[int]
+) -> tuple[bool, ...]:
+    """Replace documents that have the expected versions; return for each whether it was there.
+
+    Raises StaleVersionError for another version: without a transaction others are replaced then.
+    """
+    ids = [cast(UUID, each["id"]) for each in documents]
+    writes = [
+        UpdateOne(_guarded(identity, version), _every_field(codec, each))
+        for identity, version, each in zip(ids, expected, documents, strict=True)
+    ]
+    with _explained(codec.collection, documents):
+        done = await session.collection(codec.collection.name).bulk_write(
+            writes, ordered=False, session=session.transaction
+        )
+    if done.matched_count == len(writes):
+        return (True,) * len(writes)
+    # The server says how many there were, not which. One that is there and is not as it was
+    # to be had another version.
+    stored = await by_id(session, codec, ids)
+    for identity, version, each in zip(ids, expected, documents, strict=True):
+        if stored.get(identity, each) != each:
+            evaluate.check_version(codec.collection, stored[identity], identity, version)
+    if done.matched_count != len(stored):
+        raise _overtaken()
+    return tuple(identity in stored for identity in ids)
 
 
 async def patch_one(session: Session, codec: Codec, op: Patch) -> Document | None:

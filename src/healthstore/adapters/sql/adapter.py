@@ -25,6 +25,7 @@ from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber
 from healthstore.adapters.sql.references import broken_reference
 from healthstore.adapters.sql.rename import rename
+from healthstore.adapters.sql.replaces import replaced_all
 from healthstore.adapters.sql.schema import create, names
 from healthstore.adapters.sql.session import Lent, SqlSession, begin
 from healthstore.adapters.sql.tables import drop_table, table_of
@@ -364,16 +365,18 @@ class SqlAdapter(Adapter[SqlSession]):
         return len(op.documents)
 
     async def replace(self, session: SqlSession, op: Replace) -> tuple[bool, ...]:
-        """Update whole rows: one by a guarded statement, several under their locks."""
+        """Update whole rows: guarded by their versions, else under their locks."""
         ids = [cast(UUID, each["id"]) for each in op.documents]
         statements = self.statements(op.collection)
         names = [name for name in op.collection.names if name != "id"]
+        if len(ids) > 1 and op.versions is not None:
+            async with self._atomic(session, op.collection):
+                if await replaced_all(session, statements, op):
+                    return (True,) * len(ids)
         if len(ids) == 1 and (self.dialect.detects_conflicts or not session.in_unit):
             compiled = statements.update(names, versioned=op.versions is not None)
-            values = [
-                *self._set(statements, op.documents[0], names),
-                statements.encode("id", ids[0]),
-            ]
+            (document,) = op.documents
+            values = [statements.encode(name, document[name]) for name in (*names, "id")]
             values.extend(op.versions or ())
             matched = await session.connection.execute(compiled.sql, compiled.bind(values))
             if matched or op.versions is None:
@@ -384,12 +387,9 @@ class SqlAdapter(Adapter[SqlSession]):
             known = [each for each in op.documents if each["id"] in there]
             if known:
                 update = statements.bulk_update(names)
-                rows = [self._set(statements, each, update.columns) for each in known]
+                rows = statements.changes(update, known)
                 await session.connection.update_rows(update, rows, last=ends)
         return tuple(identity in there for identity in ids)
-
-    def _set(self, statements: Statements, document: Document, names: Sequence[str]) -> list[Any]:
-        return [statements.encode(name, document[name]) for name in names]
 
     async def patch(self, session: SqlSession, op: Patch) -> tuple[Document | None, ...]:
         """Change one row by a guarded UPDATE that returns it; others are read and locked first."""
@@ -451,7 +451,7 @@ class SqlAdapter(Adapter[SqlSession]):
         if documents:
             statements = self.statements(op.collection)
             update = statements.bulk_update(name for name, _ in (*op.sets, *op.increments))
-            rows = [self._set(statements, each, update.columns) for each in documents]
+            rows = statements.changes(update, documents)
             await session.connection.update_rows(update, rows, last=last)
 
     async def delete(self, session: SqlSession, op: Delete) -> tuple[bool, ...]:

@@ -261,12 +261,19 @@ class Statements:
         values.extend(op.versions or ())
         return values
 
-    def bulk_update(self, names: Iterable[str]) -> BulkUpdate:
-        """Set fields of documents that are found by their ids."""
+    def bulk_update(self, names: Iterable[str], *, versioned: bool = False) -> BulkUpdate:
+        """Set fields of documents that are found by their ids, and by their versions, too."""
         chosen = frozenset(names)
         columns = tuple([name for name in self.collection.names if name in chosen])
-        single = self.update(columns, versioned=False)
-        return BulkUpdate(self._table.name, (*columns, "id"), single.sql)
+        single = self.update(columns, versioned=versioned)
+        found_by = ("id", "version") if versioned else ("id",)
+        return BulkUpdate(self._table.name, columns, found_by, single.sql)
+
+    def changes(self, update: BulkUpdate, documents: Sequence[Document]) -> Sequence[Row]:
+        """Return documents as a bulk update takes them, but for the versions of a guarded one."""
+        names = (*update.columns, "id")
+        places = at_places(self._encoders[name] for name in names)
+        return converted(list(map(itemgetter(*names), documents)), places)
 
     def referring(self, field: str, ids: Sequence[UUID]) -> tuple[Compiled, Sequence[Any]]:
         """Select, and lock, the ids of rows that refer to these ids."""

@@ -64,8 +64,8 @@ class Connection(Protocol):
 
     async def update_rows(
         self, update: BulkUpdate, rows: Sequence[Row], *, last: bool = False
-    ) -> None:
-        """Change rows, each another one, by the fastest way that the driver has."""
+    ) -> int:
+        """Change rows, each another one, by the fastest way of the driver; return how many matched."""
         ...
 
     async def insert_rows(
@@ -128,11 +128,13 @@ class BulkInsert:
 
 @dataclass(frozen=True, slots=True)
 class BulkUpdate:
-    """What a driver needs for changing rows by their ids."""
+    """What a driver needs for changing rows by their ids, or by ids and versions."""
 
     table: str
     columns: tuple[str, ...]
-    """Those that change, and the id as the last one."""
+    """Those that change."""
+    found_by: tuple[str, ...]
+    """The columns by which a row is found; their values come after those that change."""
     single: str
     """The statement for one row, with placeholders in this order."""
 

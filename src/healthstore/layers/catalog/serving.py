@@ -100,7 +100,8 @@ async def _replacing(inner: Executor, op: Replace, by: Served) -> tuple[Replace,
     there = await inner.execute(Get(by.stored, cast(Any, ids)))
     whole = tuple(map(by.whole, op.documents, there))
     found = tuple(1 if each is None else cast(int, each["version"]) for each in there)
-    return Replace(by.stored, whole, op.versions or found), op.versions is None
+    guarded = replace(op, collection=by.stored, documents=whole, versions=op.versions or found)
+    return guarded, op.versions is None
 
 
 def _shown(op: Op[Any], result: Any, served: Mapping[str, Sequence[Served]]) -> object:

@@ -164,10 +164,7 @@ def _check_get(op: Get, _: Executor) -> Get:
 
 def _check_insert(op: Insert, store: Executor) -> Insert:
     documents = checked_documents(op, store)
-    if type(op.atomic) is not bool:
-        raise invalid(op.collection, "atomic is neither True nor False", "pass a bool")
-    if op.atomic and len(documents) > 1:
-        _require_transactions("adding several documents atomically", op.collection, store)
+    _require_atomic(op, "adding several documents atomically", store)
     if op.checked_references:
         _require_references(op.collection, store)
     if documents is op.documents:
@@ -177,10 +174,22 @@ def _check_insert(op: Insert, store: Executor) -> Insert:
 
 def _check_replace(op: Replace, store: Executor) -> Replace:
     documents = checked_documents(op, store)
-    if len(documents) > 1:
-        _require_transactions("replacing several documents", op.collection, store)
+    _require_atomic(op, "replacing several documents atomically", store)
+    if not op.atomic and op.versions is None:
+        raise invalid(
+            op.collection,
+            "a replacement that is not atomic expects no versions",
+            "give the versions that were read: what was replaced before an error is found by them",
+        )
     _require_references(op.collection, store)
-    return Replace(op.collection, documents, checked_versions(op, len(documents)))
+    return Replace(op.collection, documents, checked_versions(op, len(documents)), op.atomic)
+
+
+def _require_atomic(op: Insert | Replace, what: str, store: Executor) -> None:
+    if type(op.atomic) is not bool:
+        raise invalid(op.collection, "atomic is neither True nor False", "pass a bool")
+    if op.atomic and len(op.documents) > 1:
+        _require_transactions(what, op.collection, store)
 
 
 def _check_patch(op: Patch, store: Executor) -> Patch:

@@ -64,8 +64,8 @@ class _MySqlConnection:
 
     async def update_rows(
         self, update: BulkUpdate, rows: Sequence[Row], *, last: bool = False
-    ) -> None:
-        await self._write(updates(update, rows), last=last)
+    ) -> int:
+        return await self._write(updates(update, rows), last=last)
 
     async def insert_rows(
         self, insert: BulkInsert, rows: Iterable[Row], count: int, *, last: bool = False
@@ -76,13 +76,15 @@ class _MySqlConnection:
             return
         await self._write(inserts(insert.head, [*sent, *left]), last=last)
 
-    async def _write(self, statements: Iterator[str], *, last: bool) -> None:
-        """Run statements, each when the one before has succeeded."""
-        statement = next(statements)
+    async def _write(self, statements: Iterator[str], *, last: bool) -> int:
+        """Run statements, each when the one before has succeeded; return how many rows matched."""
+        statement, matched = next(statements), 0
         for following in statements:
-            await self._query(statement)
+            (answer,) = await self._query(statement)
+            matched += answer.matched
             statement = following
-        await self._query(statement, last=last and len(statement) < _LASTING)
+        (answer,) = await self._query(statement, last=last and len(statement) < _LASTING)
+        return matched + answer.matched
 
     async def _load(self, insert: BulkInsert, rows: Iterable[Row], count: int) -> bool:
         """Send rows as a file, which a server reads in half the time; return whether all are in.

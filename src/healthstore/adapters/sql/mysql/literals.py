@@ -79,17 +79,19 @@ def inserts(head: str, rows: Sequence[Row]) -> Iterator[str]:
 
 def updates(update: BulkUpdate, rows: Sequence[Row]) -> Iterator[str]:
     """Return the statements that change rows by their ids: as few as their size allows."""
-    names = ", ".join(f"NULL AS `{name}`" for name in update.columns)
-    sets = ", ".join(
-        f"`{update.table}`.`{each}` = changed.`{each}`" for each in update.columns[:-1]
+    # A column may change and be what a row is found by: it has two names here, none a field's.
+    found_by = {each: f"by {each}" for each in update.found_by}
+    names = ", ".join(f"NULL AS `{name}`" for name in (*update.columns, *found_by.values()))
+    sets = ", ".join(f"`{update.table}`.`{each}` = changed.`{each}`" for each in update.columns)
+    found = " AND ".join(
+        f"`{update.table}`.`{each}` = changed.`{name}`" for each, name in found_by.items()
     )
     for parts in _together(rows):
         # The first row gives the columns their names, and is dropped: no row has its id. In this
         # order, so that the table's rows are found by the id and no other one is locked.
         yield (
             f"UPDATE (SELECT {names} UNION ALL SELECT {' UNION ALL SELECT '.join(parts)}) "
-            f"AS changed STRAIGHT_JOIN `{update.table}` ON `{update.table}`.`id` = changed.`id` "
-            f"SET {sets}"
+            f"AS changed STRAIGHT_JOIN `{update.table}` ON {found} SET {sets}"
         )
 
 

@@ -39,9 +39,10 @@ class _PostgresConnection:
 
     async def update_rows(
         self, update: BulkUpdate, rows: Sequence[Row], *, last: bool = False
-    ) -> None:
+    ) -> int:
         del last
-        await self._inner.executemany(update.single, rows)
+        # executemany() does not say how many rows there were.
+        return len(await self._inner.fetchmany(f"{update.single} RETURNING 1", rows))
 
     async def insert_rows(
         self, insert: BulkInsert, rows: Iterable[Row], count: int, *, last: bool = False

@@ -143,9 +143,9 @@ class _SqliteConnection:
 
     async def update_rows(
         self, update: BulkUpdate, rows: Sequence[Row], *, last: bool = False
-    ) -> None:
+    ) -> int:
         del last
-        await self._do(lambda inner: inner.executemany(update.single, rows))
+        return await self._do(lambda inner: inner.executemany(update.single, rows).rowcount)
 
     async def insert_rows(
         self, insert: BulkInsert, rows: Iterable[Row], count: int, *, last: bool = False

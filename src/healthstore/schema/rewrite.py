@@ -1,0 +1,154 @@
+"""Giving every document of a collection to a function, page by page, each with its checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, cast
+from uuid import UUID
+
+from healthstore.abc.backend import Backend
+from healthstore.errors import ConflictError, SchemaChangeError
+from healthstore.model.ledger import UnderWay
+from healthstore.model.ops import Delete, Find, Replace
+from healthstore.model.query import ALL, Filter, Operator, Test
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document
+from healthstore.schema.functions import rewritten
+from healthstore.schema.ledger import Ledger
+from healthstore.schema.progress import Pace, Pages
+from healthstore.schema.steps import Rewriting
+
+__all__ = ("rewrite",)
+
+_PAGE = 1_000  # documents that are changed in one unit
+_SECONDS = 120.0  # for a page
+_CONFLICTS = 10  # in a row, until a page is given up
+_PAUSE = 0.1  # seconds
+
+_Begin: TypeAlias = Callable[[Coroutine[Any, Any, "_Page | None"]], asyncio.Task["_Page | None"]]
+
+
+async def rewrite(
+    store: Backend, ledger: Ledger, step: Rewriting, pace: Pace, *, allow_loss: bool
+) -> None:
+    """Change the documents that come after the ledger's checkpoint.
+
+    What somebody else changes meanwhile is read again, and given to the function again. Raises
+    SchemaChangeError, without ``allow_loss``, if it returns None for each document of a page.
+    """
+    work = _Rewrite(store, ledger, step, allow_loss=allow_loss)
+    pages = await Pages.begun(pace, store, step.rows, work.under_way)
+    conflicts = 0
+    page = await work.next_page(work.under_way.cursor)
+    while page is not None:
+        try:
+            following = await work.written(page)
+        except ConflictError:
+            await ledger.require_held()
+            conflicts += 1
+            if conflicts > _CONFLICTS:
+                raise
+            await asyncio.sleep(random.uniform(0.5, 1) * _PAUSE * conflicts)  # noqa: S311 - no secret
+            following = await work.next_page(work.under_way.cursor)
+        else:
+            conflicts = 0
+            await pages.passed(page.rows)
+        page = following
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What the function has made of some documents: those that are others, and the ids that go."""
+
+    rows: int
+    last: str
+    """The id of the last one."""
+    changed: Sequence[Document]
+    gone: Sequence[UUID]
+
+    def replacement(self, rows: Collection, *, atomic: bool) -> Replace:
+        """Return the request that replaces what nobody has changed since it was read."""
+        versions = tuple([cast(int, each["version"]) - 1 for each in self.changed])
+        return Replace(rows, tuple(self.changed), versions, atomic)
+
+
+class _Rewrite:
+    """One step, on one store, whose ledger is held."""
+
+    def __init__(
+        self, store: Backend, ledger: Ledger, step: Rewriting, *, allow_loss: bool
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._step = step
+        self._allow_loss = allow_loss
+
+    @property
+    def under_way(self) -> UnderWay:
+        """The migration, as the ledger has it."""
+        found = self._ledger.book.under_way
+        assert found is not None, "a step is taken after its migration was noted"
+        return found
+
+    async def next_page(self, cursor: str | None) -> _Page | None:
+        """Read what comes after an id, and let the function change it; None at the end."""
+        step = self._step
+        assert step.function is not None
+        where: Filter = ALL if cursor is None else Test("id", Operator.GT, UUID(cursor))
+        page = await self._store.execute(Find(step.rows, where, limit=_PAGE))
+        if not page:
+            return None
+        changed, gone = rewritten(step, step.function, page)
+        if len(gone) == len(page) and not self._allow_loss:
+            raise SchemaChangeError(
+                f"the function of a Transform returned None for each of {len(page):,} documents, "
+                "which would delete them",
+                hint="return the document; if it is meant, allow_loss=True or --allow-loss lets go",
+                entity=step.rows.entity,
+            )
+        return _Page(len(page), str(page[-1]["id"]), changed, gone)
+
+    async def written(self, page: _Page) -> _Page | None:
+        """Write a page, and note how far it has come; return the next one, made meanwhile."""
+        rows, done = self._step.rows, replace(self.under_way, cursor=page.last)
+        async with _beside() as begin:
+            if self._store.capabilities.transactions:
+                async with self._ledger.unit(self._store, done, _SECONDS) as unit:
+                    # Begun here, it is answered while the database is at work on this page.
+                    following = begin(self.next_page(page.last))
+                    if page.changed:
+                        await unit.execute(page.replacement(rows, atomic=True))
+                    if page.gone:
+                        await unit.execute(Delete(rows, tuple(page.gone)))
+            else:
+                following = begin(self.next_page(page.last))
+                if page.changed:
+                    await self._store.execute(page.replacement(rows, atomic=False))
+                for identity in page.gone:
+                    await self._store.execute(Delete(rows, (identity,)))
+                await self._ledger.write(replace(self._ledger.book, under_way=done))
+            return await following
+
+
+@asynccontextmanager
+async def _beside() -> AsyncGenerator[_Begin]:
+    """Lend what begins a task beside a block, whose error ends it."""
+    begun: set[asyncio.Task[_Page | None]] = set()
+
+    def begin(work: Coroutine[Any, Any, _Page | None]) -> asyncio.Task[_Page | None]:
+        task = asyncio.ensure_future(work)
+        begun.add(task)
+        return task
+
+    try:
+        yield begin
+    except BaseException:
+        for each in begun:
+            each.cancel()
+        if begun:
+            await asyncio.wait(begun)
+        raise
