@@ -45,6 +45,13 @@ class Ledger:
         self._version = version
         self._turn = asyncio.Lock()  # between who applies, and what renews the lock
 
+    @property
+    def under_way(self) -> UnderWay:
+        """The migration that is being applied, or taken back."""
+        found = self.book.under_way
+        assert found is not None, "a step is taken after its migration was noted"
+        return found
+
     @classmethod
     @asynccontextmanager
     async def locked(cls, store: Backend, wait: float) -> AsyncGenerator[Self, None]:

@@ -58,6 +58,7 @@ class Pages:
         self._total = total
         self._done = self._earlier = done
         self._started = perf_counter()
+        self.pause = pace.pause
 
     @classmethod
     async def begun(cls, pace: Pace, store: Backend, rows: Collection, at: UnderWay) -> Self:
@@ -87,4 +88,4 @@ class Pages:
             ),
         )
         # Also without a pause: a long file of memory's documents holds up nobody.
-        await asyncio.sleep(self._pace.pause)
+        await asyncio.sleep(self.pause)

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from healthstore.abc.backend import Backend
 from healthstore.errors import ConflictError, SchemaChangeError
-from healthstore.model.ledger import UnderWay
 from healthstore.model.ops import Delete, Find, Replace
 from healthstore.model.query import ALL, Filter, Operator, Test
 from healthstore.model.schema import Collection
@@ -40,10 +39,10 @@ async def rewrite(
     What somebody else changes meanwhile is read again, and given to the function again. Raises
     SchemaChangeError, without ``allow_loss``, if it returns None for each document of a page.
     """
-    work = _Rewrite(store, ledger, step, allow_loss=allow_loss)
-    pages = await Pages.begun(pace, store, step.rows, work.under_way)
+    pages = await Pages.begun(pace, store, step.rows, ledger.under_way)
+    work = _Rewrite(store, ledger, step, pages, allow_loss=allow_loss)
     conflicts = 0
-    page = await work.next_page(work.under_way.cursor)
+    page = await work.next_page(ledger.under_way.cursor)
     while page is not None:
         try:
             following = await work.written(page)
@@ -53,10 +52,9 @@ async def rewrite(
             if conflicts > _CONFLICTS:
                 raise
             await asyncio.sleep(random.uniform(0.5, 1) * _PAUSE * conflicts)  # noqa: S311 - no secret
-            following = await work.next_page(work.under_way.cursor)
+            following = await work.next_page(ledger.under_way.cursor)
         else:
             conflicts = 0
-            await pages.passed(page.rows)
         page = following
 
 
@@ -80,19 +78,13 @@ class _Rewrite:
     """One step, on one store, whose ledger is held."""
 
     def __init__(
-        self, store: Backend, ledger: Ledger, step: Rewriting, *, allow_loss: bool
+        self, store: Backend, ledger: Ledger, step: Rewriting, pages: Pages, *, allow_loss: bool
     ) -> None:
         self._store = store
         self._ledger = ledger
         self._step = step
+        self._pages = pages
         self._allow_loss = allow_loss
-
-    @property
-    def under_way(self) -> UnderWay:
-        """The migration, as the ledger has it."""
-        found = self._ledger.book.under_way
-        assert found is not None, "a step is taken after its migration was noted"
-        return found
 
     async def next_page(self, cursor: str | None) -> _Page | None:
         """Read what comes after an id, and let the function change it; None at the end."""
@@ -113,25 +105,32 @@ class _Rewrite:
         return _Page(len(page), str(page[-1]["id"]), changed, gone)
 
     async def written(self, page: _Page) -> _Page | None:
-        """Write a page, and note how far it has come; return the next one, made meanwhile."""
-        rows, done = self._step.rows, replace(self.under_way, cursor=page.last)
+        """Write a page, note how far it has come and tell it; return the next one.
+
+        That is made meanwhile, unless there is a pause: it would be old by then.
+        """
+        rows, done = self._step.rows, replace(self._ledger.under_way, cursor=page.last)
         async with _beside() as begin:
             if self._store.capabilities.transactions:
                 async with self._ledger.unit(self._store, done, _SECONDS) as unit:
                     # Begun here, it is answered while the database is at work on this page.
-                    following = begin(self.next_page(page.last))
+                    following = self._ahead(begin, page)
                     if page.changed:
                         await unit.execute(page.replacement(rows, atomic=True))
                     if page.gone:
                         await unit.execute(Delete(rows, tuple(page.gone)))
             else:
-                following = begin(self.next_page(page.last))
+                following = self._ahead(begin, page)
                 if page.changed:
                     await self._store.execute(page.replacement(rows, atomic=False))
                 for identity in page.gone:
                     await self._store.execute(Delete(rows, (identity,)))
                 await self._ledger.write(replace(self._ledger.book, under_way=done))
-            return await following
+            await self._pages.passed(page.rows)
+            return await (self.next_page(page.last) if following is None else following)
+
+    def _ahead(self, begin: _Begin, page: _Page) -> asyncio.Task[_Page | None] | None:
+        return None if self._pages.pause else begin(self.next_page(page.last))
 
 
 @asynccontextmanager

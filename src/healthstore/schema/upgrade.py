@@ -248,12 +248,6 @@ class _Moving:
     async def _note(self, under_way: UnderWay) -> None:
         await self._ledger.write(replace(self._ledger.book, under_way=under_way))
 
-    @property
-    def _under_way(self) -> UnderWay:
-        found = self._ledger.book.under_way
-        assert found is not None, "a step is taken after its migration was noted"
-        return found
-
     async def _fenced(self, steps: Sequence[Step], place: int, then: UnderWay) -> None:
         """Take a step; first those programs end that it, or what follows, would take by surprise."""
         step, ends = steps[place], to_fence(steps, place)
@@ -280,7 +274,7 @@ class _Moving:
 
     async def _lift(self, ends: Ends, *, first: bool) -> None:
         """Let programs of before in again, unless a function has made what they would undo."""
-        if first and self._under_way.cursor is None:
+        if first and self._ledger.under_way.cursor is None:
             await self._fence.lift(ends)
 
     async def _counted_again(self, step: Step, *, first: bool) -> None:
@@ -313,9 +307,9 @@ class _Moving:
     # --- definitions -----------------------------------------------------------------------
 
     async def _require_none_against(self, step: Alteration) -> None:
-        if not self._under_way.checked:
+        if not self._ledger.under_way.checked:
             await require_none_against(self._guarded, step)
-            await self._note(replace(self._under_way, checked=True))
+            await self._note(replace(self._ledger.under_way, checked=True))
 
     async def _alter(self, step: Alteration) -> None:
         await alter_patiently(
@@ -324,13 +318,13 @@ class _Moving:
 
     async def _narrow(self, step: Narrowing) -> None:
         """Replace what does not fit, then alter, in that order also after it was cut short."""
-        if not self._under_way.checked:
+        if not self._ledger.under_way.checked:
             if not self._allow_loss:
                 await require_none_replaced(self._guarded, step)
             else:
                 await self._rewrite(step.rewriting)
                 # What others wrote meanwhile refuses what follows; the next call looks at it, too.
-                await self._note(replace(self._under_way, cursor=None))
+                await self._note(replace(self._ledger.under_way, cursor=None))
             try:
                 await self._require_none_against(step.alteration)
             except SchemaChangeError as error:

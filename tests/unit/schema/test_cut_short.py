@@ -17,7 +17,7 @@ from healthstore.model.catalog import CATALOG
 from healthstore.model.lease import Lease
 from healthstore.model.ledger import Lock
 from healthstore.model.ops import Find, Insert, Replace
-from healthstore.schema import upgrade
+from healthstore.schema import rewrite
 from healthstore.transfer.ledger import read_ledger
 from healthstore.transfer.selection import catalog
 
@@ -65,7 +65,7 @@ async def db(tmp_path: Path) -> AsyncIterator[DatabaseManager]:
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a page of a Transform be two documents."""
-    monkeypatch.setattr(upgrade, "_PAGE", 2)
+    monkeypatch.setattr(rewrite, "_PAGE", 2)
 
 
 def write(folder: Path, second: str) -> Path:

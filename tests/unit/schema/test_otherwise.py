@@ -17,7 +17,7 @@ from healthstore.adapters.memory import MemoryAdapter
 from healthstore.errors import BackendError, HealthstoreError, MigrationError, SchemaChangeError
 from healthstore.model.change import changes
 from healthstore.model.ops import Delete, Insert
-from healthstore.schema import PageTransformed, lint, upgrade
+from healthstore.schema import PageTransformed, lint, rewrite, upgrade
 from healthstore.schema.files import read_chain
 from healthstore.schema.offline import asking
 from healthstore.schema.script import script
@@ -200,7 +200,7 @@ async def test_what_is_cut_short_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Broken before any request, the next call ends with the same rows as an undisturbed one."""
-    monkeypatch.setattr(upgrade, "_PAGE", 2)
+    monkeypatch.setattr(rewrite, "_PAGE", 2)
     folder = write(tmp_path)
     kinds = ("get", "find", "replace", "alter", "countdocuments", "commit", "insert")
     for step in range(200):

@@ -10,7 +10,7 @@ import pytest
 
 from healthstore import DatabaseManager
 from healthstore.errors import InvalidRequestError, MigrationError
-from healthstore.schema import PageTransformed, upgrade
+from healthstore.schema import PageTransformed, rewrite
 
 from .releases import FILES, write
 from .test_upgrade import URLS, add, rows
@@ -23,7 +23,7 @@ async def db(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[DatabaseManager]:
     """Return an opened manager of a store with five patients; a page has two documents."""
-    monkeypatch.setattr(upgrade, "_PAGE", 2)
+    monkeypatch.setattr(rewrite, "_PAGE", 2)
     async with DatabaseManager(request.param.format(tmp_path)) as manager:
         await manager.schema.upgrade(1, write(tmp_path))
         await add(manager, *(f"Ann{number} Lee" for number in range(5)))

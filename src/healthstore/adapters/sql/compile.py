@@ -267,7 +267,11 @@ class Statements:
         columns = tuple([name for name in self.collection.names if name in chosen])
         single = self.update(columns, versioned=versioned)
         found_by = ("id", "version") if versioned else ("id",)
-        return BulkUpdate(self._table.name, columns, found_by, single.sql)
+        joint, build = "", self._dialect.joint_update
+        if build is not None:
+            key = ("joint", columns, found_by)
+            joint = self._compile(key, lambda: build(self._table, columns, found_by)).sql
+        return BulkUpdate(self._table.name, columns, found_by, single.sql, joint)
 
     def changes(self, update: BulkUpdate, documents: Sequence[Document]) -> Sequence[Row]:
         """Return documents as a bulk update takes them, but for the versions of a guarded one."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, Constraint
+from sqlalchemy import ClauseElement, Column, ColumnElement, Constraint, Table
 from sqlalchemy import Dialect as Compiler
 from sqlalchemy.types import TypeEngine
 
@@ -137,6 +137,8 @@ class BulkUpdate:
     """The columns by which a row is found; their values come after those that change."""
     single: str
     """The statement for one row, with placeholders in this order."""
+    joint: str
+    """The statement for all, with an array for each column; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +252,11 @@ class Dialect:
     sum_columns: Callable[[ColumnElement[Any], FieldType], tuple[ColumnElement[Any], ...]]
     sum_value: Callable[[FieldType, Sequence[Any]], Any]
     """From the values of ``sum_columns`` to the canonical sum, or None."""
+    joint_update: Callable[[Table, Sequence[str], Sequence[str]], ClauseElement] | None
+    """The statement that sets columns of rows, found by others, from an array for each of both.
+
+    None where the driver has a faster way.
+    """
     max_parameters: int
     bulk_rows: int
     """The most rows of one bulk insert."""

@@ -48,6 +48,7 @@ from healthstore.testing.contract.patches import TestPatches
 from healthstore.testing.contract.probing import TestProbing
 from healthstore.testing.contract.references import TestReferences
 from healthstore.testing.contract.renames import TestRenames
+from healthstore.testing.contract.replacements import TestReplacements
 from healthstore.testing.contract.schema import TestSchema
 from healthstore.testing.contract.serving import TestServing
 from healthstore.testing.contract.sizes import TestSizes
@@ -85,6 +86,7 @@ __all__ = (
     "TestProbing",
     "TestReferences",
     "TestRenames",
+    "TestReplacements",
     "TestSchema",
     "TestServing",
     "TestSizes",
@@ -123,6 +125,7 @@ class ContractTests(
     TestProbing,
     TestReferences,
     TestRenames,
+    TestReplacements,
     TestSchema,
     TestServing,
     TestSizes,

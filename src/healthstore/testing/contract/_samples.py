@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -49,9 +50,13 @@ __all__ = (
     "person",
     "reading",
     "selected",
+    "settle",
     "stored",
     "typed",
 )
+
+# Long enough for a statement that does not have to wait, on a busy machine.
+_A_MOMENT = 0.3
 
 _BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -276,6 +281,11 @@ async def add(store: Backend, collection: Collection, *documents: Document) -> N
         await store.execute(Insert(collection, documents))
     else:
         await store.execute(Insert(collection, documents, atomic=False))
+
+
+async def settle(task: asyncio.Future[Any]) -> None:
+    """Give a task a moment; a backend may make it wait for the end of a unit."""
+    await asyncio.wait({task}, timeout=_A_MOMENT)
 
 
 async def stored(store: Executor, collection: Collection, where: Filter = ALL) -> list[Document]:

@@ -36,17 +36,18 @@ from healthstore.model.ops import (
 )
 from healthstore.model.query import F
 from healthstore.testing.contract._promises import Contract, needs_transactions
-from healthstore.testing.contract._samples import PEOPLE, add, identity, ids, one, person, stored
+from healthstore.testing.contract._samples import (
+    PEOPLE,
+    add,
+    identity,
+    ids,
+    one,
+    person,
+    settle,
+    stored,
+)
 
 __all__ = ("TestUnits",)
-
-# Long enough for a statement that does not have to wait, on a busy machine.
-_A_MOMENT = 0.3
-
-
-async def _settle(task: asyncio.Task[object]) -> None:
-    """Give a task a moment; a backend may make it wait for the end of a unit."""
-    await asyncio.wait({task}, timeout=_A_MOMENT)
 
 
 class TestUnits(Contract):
@@ -134,7 +135,7 @@ class TestUnits(Contract):
                 )
             )
             outside = asyncio.ensure_future(store.execute(batch))
-            await _settle(cast("asyncio.Task[object]", outside))
+            await settle(outside)
             assert await unit.execute(CountDocuments(PEOPLE)) == 1
             assert await unit.execute(Get(PEOPLE, ids([row]))) == (row,)
             assert await unit.execute(Find(PEOPLE)) == (row,)
@@ -182,7 +183,7 @@ class TestUnits(Contract):
             await unit.execute(Get(PEOPLE, ids([row])))
             patch = Patch(PEOPLE, ids([row]), increments=(("visits", 1),))
             outside = asyncio.ensure_future(store.execute(patch))
-            await _settle(cast("asyncio.Task[object]", outside))
+            await settle(outside)
             lost = False
             try:
                 await unit.execute(Patch(PEOPLE, ids([row]), increments=(("visits", 10),)))

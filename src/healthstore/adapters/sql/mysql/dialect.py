@@ -354,6 +354,7 @@ def _dialect(
         sums=lambda field: field.numeric,
         sum_columns=_sum_columns,
         sum_value=_sum_value,
+        joint_update=None,
         max_parameters=60_000,
         bulk_rows=5_000,
         existing="SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",

@@ -23,7 +23,7 @@ from healthstore.adapters.sql.errors import misconfigured
 from healthstore.adapters.sql.pool import Pool, PoolOptions
 from healthstore.adapters.sql.postgres.dialect import POSTGRESQL
 from healthstore.adapters.sql.postgres.driver import dial
-from healthstore.adapters.sql.postgres.joint import joint_update
+from healthstore.adapters.sql.postgres.joint import joint_patch
 from healthstore.adapters.sql.session import Lent
 from healthstore.errors import ConfigurationError, HealthstoreError
 from healthstore.model.ops import Alter, Delete, Get, Insert, Op, Patch, Patches
@@ -147,7 +147,7 @@ class PostgresAdapter(SqlAdapter):
         if session.in_unit or len({each.ids for each in op.patches}) < len(op.patches):
             return await super().patches(session, op)
         statements = self.statements(op.collection)
-        compiled = statements.patches(op.patches[0], joint_update)
+        compiled = statements.patches(op.patches[0], joint_patch)
         rows = [[*statements.patch_values(each), at] for at, each in enumerate(op.patches)]
         values = compiled.bind([*zip(*rows, strict=True)])
         found = await session.connection.fetch(compiled.sql, values)

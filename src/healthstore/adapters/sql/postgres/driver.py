@@ -40,9 +40,7 @@ class _PostgresConnection:
     async def update_rows(
         self, update: BulkUpdate, rows: Sequence[Row], *, last: bool = False
     ) -> int:
-        del last
-        # executemany() does not say how many rows there were.
-        return len(await self._inner.fetchmany(f"{update.single} RETURNING 1", rows))
+        return await self.execute(update.joint, tuple(zip(*rows, strict=True)), last=last)
 
     async def insert_rows(
         self, insert: BulkInsert, rows: Iterable[Row], count: int, *, last: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -25,7 +26,7 @@ from sqlalchemy.types import Double, TypeEngine
 from healthstore.model.ops import Patch
 from healthstore.model.schema import Collection
 
-__all__ = ("element_of", "joint_update")
+__all__ = ("element_of", "joint_patch", "joint_update")
 
 
 def element_of(kind: TypeEngine[Any]) -> TypeEngine[Any]:
@@ -41,7 +42,31 @@ def element_of(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     return kind
 
 
-def joint_update(table: Table, collection: Collection, patch: Patch) -> ClauseElement:
+def _arrays(kinds: Sequence[TypeEngine[Any]]) -> list[ColumnElement[Any]]:
+    return [
+        cast(bindparam(str(place), type_=ARRAY(kind)), ARRAY(kind))
+        for place, kind in enumerate(kinds)
+    ]
+
+
+def _rows_of(arrays: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    """Return the columns of a table that has a row for each place of the arrays."""
+    named = [f"p{place}" for place in range(len(arrays))]
+    wanted = func.unnest(*arrays).table_valued(*named).render_derived(name="wanted")
+    return [wanted.c[each] for each in named]
+
+
+def joint_update(table: Table, names: Sequence[str], found_by: Sequence[str]) -> ClauseElement:
+    """Set columns of rows that are found by others, from an array for each of both, in order."""
+    bound = [table.c[name] for name in (*names, *found_by)]
+    given = _rows_of(_arrays([element_of(each.type) for each in bound]))
+    found = [
+        table.c[name] == value for name, value in zip(found_by, given[len(names) :], strict=True)
+    ]
+    return update(table).where(*found).values(dict(zip(names, given, strict=False)))
+
+
+def joint_patch(table: Table, collection: Collection, patch: Patch) -> ClauseElement:
     """Set and increment documents by arrays: one for each value of ``patch``, as it binds them.
 
     A last array has a number for each document, which its row ends with. A document that is
@@ -54,13 +79,8 @@ def joint_update(table: Table, collection: Collection, patch: Patch) -> ClauseEl
     guarded = ["version"] if patch.versions is not None else []
     bound = [table.c[name] for name in (*sets, *increments, "id", *guarded)]
     kinds = [*(element_of(each.type) for each in bound), Integer()]
-    arrays = [
-        cast(bindparam(str(place), type_=ARRAY(kind)), ARRAY(kind))
-        for place, kind in enumerate(kinds)
-    ]
-    named = [f"p{place}" for place in range(len(kinds))]
-    wanted = func.unnest(*arrays).table_valued(*named).render_derived(name="wanted")
-    given = [wanted.c[each] for each in named]
+    arrays = _arrays(kinds)
+    given = _rows_of(arrays)
     identity = len(sets) + len(increments)
     free = (
         select(table.c.id)

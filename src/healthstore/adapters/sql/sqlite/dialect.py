@@ -357,6 +357,7 @@ SQLITE = Dialect(
     sums=lambda field: field.kind is Kind.FLOAT or _adds(field),
     sum_columns=_sum_columns,
     sum_value=_sum_value,
+    joint_update=None,
     max_parameters=32_000,
     bulk_rows=5_000,
     existing="SELECT name FROM sqlite_master WHERE type = 'table'",
