@@ -230,7 +230,7 @@ class Replace(Op["tuple[bool, ...]"]):
     raises StaleVersionError and replaces nothing. All are replaced or none: a backend without
     transactions refuses that for more than one document. Without ``atomic``, which takes
     ``versions``, others than the failing one may be replaced there: then the error's outcome is
-    unknown.
+    unknown. ``canonical`` as in :class:`Insert`.
     """
 
     effect = Effect.WRITE
@@ -238,6 +238,7 @@ class Replace(Op["tuple[bool, ...]"]):
     documents: tuple[Document, ...]
     versions: tuple[int, ...] | None = None
     atomic: bool = True
+    canonical: bool = False
 
 
 @dataclass(frozen=True, slots=True)

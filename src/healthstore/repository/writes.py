@@ -148,7 +148,7 @@ class Writes(Generic[M]):
                     return as_stored(entity, document)
                 merged = self._merged(stored, document)
                 versions = (cast(int, stored["version"]),)
-                op = Replace(self.collection, (merged,), versions)
+                op = Replace(self.collection, (merged,), versions, canonical=True)
                 if (await self.executor.execute(op))[0]:
                     return from_written(self.entity, merged)
             except DuplicateKeyError as error:

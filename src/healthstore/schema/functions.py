@@ -7,7 +7,7 @@ from typing import cast
 from uuid import UUID
 
 from healthstore.errors import HealthstoreError, MigrationError
-from healthstore.model.documents import copied_document
+from healthstore.model.documents import canonical_documents, copied_document
 from healthstore.model.values import Document
 from healthstore.schema.migration import Row
 from healthstore.schema.running import Documents
@@ -19,7 +19,11 @@ __all__ = ("called", "rewritten")
 def rewritten(
     step: Rewriting, function: Callable[[Row], Row | None], page: Sequence[Document]
 ) -> tuple[list[Document], list[UUID]]:
-    """Return what a function makes of documents: those that are others, and the ids that go."""
+    """Return what a function makes of documents: those that are others, and the ids that go.
+
+    Raises MigrationError for what is no document, RefusedValueError for a value that its field
+    cannot have.
+    """
     changed: list[Document] = []
     gone: list[UUID] = []
     for document in page:
@@ -51,7 +55,7 @@ def rewritten(
             )
         elif made != document:
             changed.append({**made, "version": cast(int, document["version"]) + 1})
-    return changed, gone
+    return canonical_documents(step.rows, changed), gone
 
 
 async def called(function: Callable[[Documents], Awaitable[object]], documents: Documents) -> None:

@@ -71,7 +71,7 @@ class _Page:
     def replacement(self, rows: Collection, *, atomic: bool) -> Replace:
         """Return the request that replaces what nobody has changed since it was read."""
         versions = tuple([cast(int, each["version"]) - 1 for each in self.changed])
-        return Replace(rows, tuple(self.changed), versions, atomic)
+        return Replace(rows, tuple(self.changed), versions, atomic, canonical=True)
 
 
 class _Rewrite:

@@ -28,7 +28,7 @@ async def replaced_all(session: SqlSession, statements: Statements, op: Replace)
     changes = statements.changes(update, op.documents)
     rows = [(*row, version) for row, version in zip(changes, op.versions, strict=True)]
     # Not session.part(): what fails here ends the transaction, or has ended it already.
-    await connection.run(f"SAVEPOINT {_BEFORE}")
+    await connection.begin(f"SAVEPOINT {_BEFORE}")  # may go with the next statement
     all_there = await connection.update_rows(update, rows) == len(rows)
     if not all_there:
         await connection.run(f"ROLLBACK TO SAVEPOINT {_BEFORE}")

@@ -182,7 +182,8 @@ def _check_replace(op: Replace, store: Executor) -> Replace:
             "give the versions that were read: what was replaced before an error is found by them",
         )
     _require_references(op.collection, store)
-    return Replace(op.collection, documents, checked_versions(op, len(documents)), op.atomic)
+    versions = checked_versions(op, len(documents))
+    return Replace(op.collection, documents, versions, op.atomic, canonical=True)
 
 
 def _require_atomic(op: Insert | Replace, what: str, store: Executor) -> None:

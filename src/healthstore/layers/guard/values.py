@@ -28,7 +28,7 @@ _UUID_ONLY: frozenset[type] = frozenset({UUID})
 def checked_documents(op: Insert | Replace, store: Executor) -> tuple[Document, ...]:
     """Return canonical documents, each with every field and small enough, no two with one id."""
     collection, documents = op.collection, op.documents
-    if not (isinstance(op, Insert) and op.canonical is True):
+    if op.canonical is not True:
         documents = tuple(canonical_documents(collection, documents))
     require_small(collection, documents, store.capabilities.max_document_bytes)
     if len(documents) > 1:
