@@ -149,7 +149,7 @@ async def replace_one(
 ) -> bool:
     """Replace the fields of one document; return whether it was there."""
     driver = session.collection(codec.collection.name)
-    identity, change = cast(UUID, document["id"]), _every_field(codec, document)
+    identity, change = cast(UUID, document["id"]), _every_field(codec.encode(document))
     for _ in range(_RACES):
         with _explained(codec.collection, (document,)):
             done = await driver.update_one(
@@ -162,12 +162,11 @@ async def replace_one(
     raise _overtaken()
 
 
-def _every_field(codec: Codec, document: Document) -> Stored:
+def _every_field(row: Stored) -> Stored:
     """Return the update that writes all fields that the collection has here, and no other.
 
     A document that is replaced as a whole would lose the fields that a newer class gave it.
     """
-    row = codec.encode(document)
     del row["_id"]
     return {"$set": row}
 
@@ -199,8 +198,8 @@ async def replace_guarded(
     """
     ids = [cast(UUID, each["id"]) for each in documents]
     writes = [
-        UpdateOne(_guarded(identity, version), _every_field(codec, each))
-        for identity, version, each in zip(ids, expected, documents, strict=True)
+        UpdateOne(_guarded(identity, version), _every_field(row))
+        for identity, version, row in zip(ids, expected, codec.encode_all(documents), strict=True)
     ]
     with _explained(codec.collection, documents):
         done = await session.collection(codec.collection.name).bulk_write(
