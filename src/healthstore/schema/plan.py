@@ -117,10 +117,12 @@ async def plan(backend: Backend, wanted: Sequence[Collection]) -> Plan:
     planned: list[PlannedChange] = []
     state: State = stored
     made = dict(stored)
+    counted: dict[str, int] = {}
     for change in changes(stored, wanted):
         effect, there = change.effect(state), stored.get(change.collection)
-        rows = 0 if there is None else await guarded.execute(CountDocuments(there))
-        against = 0
+        if there is not None and there.name not in counted:
+            counted[there.name] = await guarded.execute(CountDocuments(there))
+        rows, against = counted.get(change.collection, 0), 0
         if there is not None and effect is not ChangeEffect.ADDITIVE:
             against = await count_against(guarded, change, there, state)
         state = change.after(state)
