@@ -46,7 +46,7 @@ async def evolve(
     A lock that others hold is waited for some seconds, several times; each alteration may take
     ``deadline`` seconds. With ``dry_run`` nothing is changed.
     """
-    plans = [await plan(each, wanted) for each in stores]
+    plans = [await plan(each, wanted, counting=dry_run) for each in stores]
     for store, needed in zip(stores, plans, strict=True):
         try:
             require_each_at_most([(each.operation, each.effect) for each in needed.operations])

@@ -29,8 +29,11 @@ class PlannedChange:
 
     operation: Change
     effect: ChangeEffect
-    rows: int
-    """The number of documents of its collection when the plan was made."""
+    rows: int | None
+    """The number of documents of its collection when the plan was made.
+
+    None where nobody counted: ``evolve`` does not for a change that looks at no document.
+    """
     against: int
     """How many of them stand against it, or lose something by it.
 
@@ -67,6 +70,8 @@ class PlannedChange:
         return self.operation.collection
 
     def __str__(self) -> str:
+        if self.rows is None:
+            return f"{self.collection}: {self.operation} ({self.effect})"
         rows = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
         if self.effect is not ChangeEffect.ADDITIVE:
             rows = f"{self.against:,} of {rows}"
@@ -103,9 +108,10 @@ class Plan:
         return "\n".join(map(str, self.operations)) or f"{self.store} is as the entities say"
 
 
-async def plan(backend: Backend, wanted: Sequence[Collection]) -> Plan:
+async def plan(backend: Backend, wanted: Sequence[Collection], *, counting: bool = True) -> Plan:
     """Return what makes the definitions of a store into the wanted ones; changes nothing.
 
+    Without ``counting``, no documents are counted for a change that looks at none of them.
     Collections of the store that are not wanted are left alone. Raises IncompleteStoreError for
     half a copy, InvalidRequestError if two of the wanted ones have one name, and ConfigurationError
     for a new one that refers to nothing, or needs a capability that the store does not have.
@@ -120,15 +126,17 @@ async def plan(backend: Backend, wanted: Sequence[Collection]) -> Plan:
     counted: dict[str, int] = {}
     for change in changes(stored, wanted):
         effect, there = change.effect(state), stored.get(change.collection)
-        if there is not None and there.name not in counted:
-            counted[there.name] = await guarded.execute(CountDocuments(there))
-        rows, against = counted.get(change.collection, 0), 0
+        against = 0
         if there is not None and effect is not ChangeEffect.ADDITIVE:
             against = await count_against(guarded, change, there, state)
         state = change.after(state)
         request = request_of(made, state[change.collection])
         told = await backend.execute(Explain(request)) if request is not None else _TOLD_LATER
-        seconds = None if told.seconds_per_row is None else rows * told.seconds_per_row
+        looks = effect is not ChangeEffect.ADDITIVE or told.seconds_per_row != 0
+        if there is not None and there.name not in counted and (counting or looks):
+            counted[there.name] = await guarded.execute(CountDocuments(there))
+        rows = counted.get(change.collection, 0 if there is None else None)
+        seconds = None if told.seconds_per_row is None else (rows or 0) * told.seconds_per_row
         planned.append(
             PlannedChange(change, effect, rows, against, told.statements, told.rewrites, seconds)
         )

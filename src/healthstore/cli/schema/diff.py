@@ -28,7 +28,7 @@ async def compare_schema(
             str(each.operation),
             str(each.effect),
             f"{each.against:,}",
-            f"{each.rows:,}",
+            "" if each.rows is None else f"{each.rows:,}",
             "yes" if each.rewrites else "",
             each.span,
         )
