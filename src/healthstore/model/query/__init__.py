@@ -1,0 +1,69 @@
+"""Filters and orders: what they mean, and the normal form that adapters compile.
+
+Logic is two-valued: a filter either holds for a document or it does not, and ``f`` and ``~f``
+divide the documents in two. ``None`` is an ordinary value for ``==``, ``!=`` and ``in_``; an
+ordered or textual comparison with a field that is ``None`` does not hold. ``None`` sorts
+before every other value. Text is compared by code point, and sorted by its first
+``SORTED_TEXT`` ones: no database sorts texts of any length at a bearable price.
+
+:func:`normalise` turns any filter into one that needs no null logic below the seam: negations
+are moved to the tests, and a test in the result never holds for a field that is null (except
+``IS_NULL``). SQL's third truth value and MongoDB's ``$ne`` then give the same answer.
+"""
+
+from __future__ import annotations
+
+from healthstore.model.query.bounds import (
+    MAX_DEPTH,
+    MAX_NODES,
+    MAX_OPERAND_BYTES,
+    MAX_PATTERN,
+    MAX_VALUES,
+    require_moderate,
+)
+from healthstore.model.query.names import F, FieldName
+from healthstore.model.query.normal import normalise
+from healthstore.model.query.order import Order, after, parse_order
+from healthstore.model.query.tests import (
+    ALL,
+    NEGATED,
+    NONE,
+    ORDERED,
+    PLURAL,
+    TEXTUAL,
+    And,
+    Filter,
+    Not,
+    Operator,
+    Or,
+    Test,
+    walk,
+)
+
+__all__ = (
+    "ALL",
+    "MAX_DEPTH",
+    "MAX_NODES",
+    "MAX_OPERAND_BYTES",
+    "MAX_PATTERN",
+    "MAX_VALUES",
+    "NEGATED",
+    "NONE",
+    "ORDERED",
+    "PLURAL",
+    "TEXTUAL",
+    "And",
+    "F",
+    "FieldName",
+    "Filter",
+    "Not",
+    "Operator",
+    "Or",
+    "Order",
+    "Test",
+    "after",
+    "normalise",
+    "parse_order",
+    "require_moderate",
+    "walk",
+)

@@ -1,0 +1,55 @@
+"""How large a filter may be: what every database compiles in bearable time."""
+
+from __future__ import annotations
+
+from healthstore.errors import InvalidRequestError
+from healthstore.model.query.tests import Filter, Test, below
+
+__all__ = (
+    "MAX_DEPTH",
+    "MAX_NODES",
+    "MAX_OPERAND_BYTES",
+    "MAX_PATTERN",
+    "MAX_VALUES",
+    "require_moderate",
+)
+
+MAX_NODES = 5_000
+MAX_DEPTH = 100
+MAX_VALUES = 100_000
+"""The most values in the lists of one filter together."""
+MAX_OPERAND_BYTES = 4_000_000
+"""The most bytes of text and bytes in one filter together.
+
+Written into a statement, each with escapes and twice, they fit into MySQL's packet of 16 MiB.
+"""
+MAX_PATTERN = 16_000
+"""The most bytes that ``contains`` and ``endswith`` look for, special characters escaped.
+
+MongoDB refuses patterns of more than 32,764 bytes.
+"""
+
+
+def require_moderate(filter_: Filter) -> None:
+    """Raise InvalidRequestError for too many parts or values, or too many levels to compile."""
+    level: list[Filter] = [filter_]
+    size = depth = values = 0
+    while level:
+        size += len(level)
+        depth += 1
+        values += sum(map(_listed, level))
+        if values > MAX_VALUES:
+            raise InvalidRequestError(
+                f"the lists of the filter hold more than {MAX_VALUES} values",
+                hint="ask in several requests, each with a part of the values",
+            )
+        if size > MAX_NODES or depth > MAX_DEPTH:
+            raise InvalidRequestError(
+                f"the filter has more than {MAX_NODES} parts or {MAX_DEPTH} levels",
+                hint="use in_() for many values, or several queries",
+            )
+        level = [item for node in level for item in below(node)]
+
+
+def _listed(node: Filter) -> int:
+    return len(node.operand) if isinstance(node, Test) and isinstance(node.operand, tuple) else 0

@@ -1,0 +1,99 @@
+"""``F``: the names of fields in filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from healthstore.errors import InvalidRequestError
+from healthstore.model.arguments import listed
+from healthstore.model.query.tests import And, Filter, Operator, Test
+from healthstore.model.values import Value
+
+__all__ = ("F", "FieldName")
+
+
+class FieldName:
+    """The name of a field in a filter: ``F.weight > 70``. Comparing it gives a filter."""
+
+    __slots__ = ("name",)
+    __hash__ = object.__hash__
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"F.{self.name}"
+
+    def __bool__(self) -> bool:
+        raise InvalidRequestError(
+            f"F.{self.name} has no truth value", hint=f"compare it: F.{self.name} == True"
+        )
+
+    def __eq__(self, value: object) -> Test:  # type: ignore[override]  # a filter, not a bool
+        return Test(self.name, Operator.EQ, value)  # type: ignore[arg-type]  # the guard checks it
+
+    def __ne__(self, value: object) -> Test:  # type: ignore[override]  # a filter, not a bool
+        return Test(self.name, Operator.NE, value)  # type: ignore[arg-type]  # the guard checks it
+
+    def __lt__(self, value: Value) -> Test:
+        return Test(self.name, Operator.LT, value)
+
+    def __le__(self, value: Value) -> Test:
+        return Test(self.name, Operator.LE, value)
+
+    def __gt__(self, value: Value) -> Test:
+        return Test(self.name, Operator.GT, value)
+
+    def __ge__(self, value: Value) -> Test:
+        return Test(self.name, Operator.GE, value)
+
+    def in_(self, values: Iterable[Value]) -> Test:
+        """Hold for any of these values; for none if there are none."""
+        return Test(self.name, Operator.IN, self._listed(values))
+
+    def not_in(self, values: Iterable[Value]) -> Test:
+        """Hold for every other value, ``None`` included unless it is listed."""
+        return Test(self.name, Operator.NOT_IN, self._listed(values))
+
+    def _listed(self, values: Iterable[Value]) -> tuple[Value, ...]:
+        return listed(values, f"what {self.name} is looked up in", "F.name.in_([first, second])")
+
+    def between(self, low: Value, high: Value) -> Filter:
+        """Hold for values from ``low`` to ``high``, both included."""
+        return And((self >= low, self <= high))
+
+    def is_null(self) -> Test:
+        """Hold when the field is ``None``."""
+        return Test(self.name, Operator.IS_NULL)
+
+    def contains(self, text: str) -> Test:
+        """Hold when the text occurs in the field, character for character."""
+        return Test(self.name, Operator.CONTAINS, text)
+
+    def startswith(self, text: str) -> Test:
+        """Hold when the field starts with the text, character for character."""
+        return Test(self.name, Operator.STARTS, text)
+
+    def endswith(self, text: str) -> Test:
+        """Hold when the field ends with the text, character for character."""
+        return Test(self.name, Operator.ENDS, text)
+
+
+class _FieldNames:
+    """``F.name`` or ``F["name"]``: the field called ``name``."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> FieldName:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return FieldName(name)
+
+    def __getitem__(self, name: str) -> FieldName:
+        return FieldName(name)
+
+    def __repr__(self) -> str:
+        return "F"
+
+
+F = _FieldNames()

@@ -1,0 +1,106 @@
+"""The normal form of filters: no negation, and no test that holds for null."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from healthstore.model.query.tests import (
+    ALL,
+    NEGATED,
+    NEGATIVE,
+    NONE,
+    ORDERED,
+    PLURAL,
+    TEXTUAL,
+    And,
+    Filter,
+    Not,
+    Operator,
+    Or,
+    Test,
+    items_of,
+)
+
+__all__ = ("normalise",)
+
+
+def normalise(filter_: Filter, nullable: Callable[[str], bool]) -> Filter:
+    """Return the equal filter without ``Not`` whose tests never hold for a null field.
+
+    ``nullable`` tells whether a field may be null. Constant parts are folded: the result is
+    ``ALL``, ``NONE``, or contains neither.
+    """
+    return _normal(filter_, nullable, negate=False)
+
+
+def _normal(node: Filter, nullable: Callable[[str], bool], *, negate: bool) -> Filter:
+    if isinstance(node, Not):
+        return _normal(node.item, nullable, negate=not negate)
+    if isinstance(node, Test):
+        return _normal_test(node, nullable(node.field), negate=negate)
+    items = tuple(_normal(item, nullable, negate=negate) for item in node.items)
+    conjunction = isinstance(node, And) is not negate  # De Morgan
+    return _conjunction(items) if conjunction else _disjunction(items)
+
+
+def _conjunction(items: tuple[Filter, ...]) -> Filter:
+    if NONE in items:
+        return NONE
+    kept = tuple(part for item in items for part in items_of(And, item))
+    return kept[0] if len(kept) == 1 else And(kept)
+
+
+def _disjunction(items: tuple[Filter, ...]) -> Filter:
+    if ALL in items:
+        return ALL
+    kept = tuple(part for item in items for part in items_of(Or, item))
+    return kept[0] if len(kept) == 1 else Or(kept)
+
+
+def _normal_test(test: Test, nullable: bool, *, negate: bool) -> Filter:  # noqa: FBT001 - internal
+    field, operator, operand = test.field, test.operator, test.operand
+    if negate:
+        # What did not hold for null holds now, and the other way round.
+        operator = NEGATED[operator]
+        with_null = operator in NEGATIVE or operator in ORDERED
+    else:
+        with_null = operator in NEGATIVE
+    if operator in PLURAL and isinstance(operand, tuple):
+        listed = None in operand
+        values = tuple(value for value in operand if value is not None)
+        with_null = with_null is not listed  # a listed None is matched by IN, excluded by NOT_IN
+        empty, full = (NONE, Test(field, Operator.NOT_NULL))
+        if values:
+            result: Filter = Test(field, operator, values)
+            if listed and nullable and operator is Operator.NOT_IN:
+                # The evaluator holds a negative test of null for true: rule it out in words.
+                result = And((Test(field, Operator.NOT_NULL), result))
+        else:
+            result = empty if operator is Operator.IN else full
+    elif operand is None and operator in {Operator.EQ, Operator.NE}:
+        # x == None and x != None already speak of null.
+        operator = Operator.IS_NULL if operator is Operator.EQ else Operator.NOT_NULL
+        result, with_null = Test(field, operator), False
+    elif operand is None and operator in ORDERED:
+        # An ordered comparison with None never holds; its negation always does.
+        return ALL if negate else NONE
+    elif operator in TEXTUAL and operand == "":
+        # Every text contains, starts and ends with the empty text.
+        result = NONE if operator in NEGATIVE else Test(field, Operator.NOT_NULL)
+    else:
+        result = Test(field, operator, operand)
+    return _with_null(result, field, nullable=nullable, with_null=with_null)
+
+
+def _with_null(test: Filter, field: str, *, nullable: bool, with_null: bool) -> Filter:
+    if not nullable and isinstance(test, Test):
+        if test.operator is Operator.IS_NULL:
+            return NONE
+        if test.operator is Operator.NOT_NULL:
+            return ALL
+    if not nullable or not with_null:
+        return test
+    null = Test(field, Operator.IS_NULL)
+    if isinstance(test, Test) and test.operator is Operator.NOT_NULL:
+        return ALL
+    return null if test == NONE else Or((test, null))

@@ -1,0 +1,166 @@
+"""Filters: the tests of a field, and how they are combined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from healthstore.errors import InvalidRequestError
+from healthstore.model.values import Value
+
+__all__ = (
+    "ALL",
+    "NEGATED",
+    "NEGATIVE",
+    "NONE",
+    "ORDERED",
+    "PLURAL",
+    "TEXTUAL",
+    "And",
+    "Filter",
+    "Not",
+    "Operator",
+    "Or",
+    "Test",
+    "below",
+    "items_of",
+    "walk",
+)
+
+
+class Operator(StrEnum):
+    """The tests of a single field. The value says how each one reads."""
+
+    EQ = "=="
+    NE = "!="
+    LT = "<"
+    LE = "<="
+    GT = ">"
+    GE = ">="
+    IN = "in"
+    NOT_IN = "not in"
+    IS_NULL = "is null"
+    NOT_NULL = "is not null"
+    CONTAINS = "contains"
+    NOT_CONTAINS = "does not contain"
+    STARTS = "starts with"
+    NOT_STARTS = "does not start with"
+    ENDS = "ends with"
+    NOT_ENDS = "does not end with"
+
+
+_OPPOSITES: dict[Operator, Operator] = {
+    Operator.EQ: Operator.NE,
+    Operator.LT: Operator.GE,
+    Operator.LE: Operator.GT,
+    Operator.IN: Operator.NOT_IN,
+    Operator.IS_NULL: Operator.NOT_NULL,
+    Operator.CONTAINS: Operator.NOT_CONTAINS,
+    Operator.STARTS: Operator.NOT_STARTS,
+    Operator.ENDS: Operator.NOT_ENDS,
+}
+NEGATED = _OPPOSITES | {negative: positive for positive, negative in _OPPOSITES.items()}
+
+ORDERED = frozenset({Operator.LT, Operator.LE, Operator.GT, Operator.GE})
+TEXTUAL = frozenset(
+    {
+        Operator.CONTAINS,
+        Operator.NOT_CONTAINS,
+        Operator.STARTS,
+        Operator.NOT_STARTS,
+        Operator.ENDS,
+        Operator.NOT_ENDS,
+    }
+)
+PLURAL = frozenset({Operator.IN, Operator.NOT_IN})
+# The operators that also hold when the field is null, before normalisation.
+NEGATIVE = frozenset(
+    {Operator.NE, Operator.NOT_IN, Operator.NOT_CONTAINS, Operator.NOT_STARTS, Operator.NOT_ENDS}
+)
+
+
+class _Combinable:
+    """Gives a filter ``&``, ``|`` and ``~``."""
+
+    __slots__ = ()
+
+    def __and__(self, other: Filter) -> Filter:
+        return And((*items_of(And, self), *items_of(And, other)))
+
+    def __or__(self, other: Filter) -> Filter:
+        return Or((*items_of(Or, self), *items_of(Or, other)))
+
+    def __invert__(self) -> Filter:
+        return Not(self)  # type: ignore[arg-type]  # only Filter classes inherit from this one
+
+    def __bool__(self) -> bool:
+        raise InvalidRequestError(
+            "a filter has no truth value", hint="combine filters with &, | and ~, not and/or/not"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Test(_Combinable):
+    """One field held against an operand: a value, a tuple of values, or nothing."""
+
+    __test__ = False  # pytest collects classes called Test*
+
+    field: str
+    operator: Operator
+    operand: Value | tuple[Value, ...] = None
+
+
+@dataclass(frozen=True, slots=True)
+class And(_Combinable):
+    """Holds when every item holds; with no item it always holds."""
+
+    items: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or(_Combinable):
+    """Holds when at least one item holds; with no item it never holds."""
+
+    items: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not(_Combinable):
+    """Holds when the item does not hold."""
+
+    item: Filter
+
+
+Filter: TypeAlias = Test | And | Or | Not
+ALL = And(())
+NONE = Or(())
+
+
+def items_of(kind: type[And | Or], node: object) -> tuple[Filter, ...]:
+    """Return a filter's items if it is of that kind, else the filter alone."""
+    if not isinstance(node, Test | And | Or | Not):
+        raise InvalidRequestError(
+            f"a filter is combined with {type(node).__name__}",
+            hint="put each comparison in parentheses: (F.a == 1) & (F.b == 2)",
+        )
+    return node.items if isinstance(node, kind) else (node,)
+
+
+def walk(filter_: Filter) -> Iterator[Test]:
+    """Yield every test of a filter."""
+    if isinstance(filter_, Test):
+        yield filter_
+    elif isinstance(filter_, Not):
+        yield from walk(filter_.item)
+    else:
+        for item in filter_.items:
+            yield from walk(item)
+
+
+def below(node: Filter) -> tuple[Filter, ...]:
+    """Return the filters of which a filter is made."""
+    if isinstance(node, Not):
+        return (node.item,)
+    return node.items if isinstance(node, And | Or) else ()
