@@ -143,20 +143,22 @@ _TESTS: dict[Operator, Callable[[str, _Operand], Predicate]] = {
 
 
 def sort_documents(documents: Iterable[Document], order: Sequence[Order]) -> list[Document]:
-    """Return the documents in this order; None is smallest, and of a text its head counts."""
+    """Return the documents in this order, where of a text its head counts."""
     ordered = list(documents)
     # Sorts are stable: sort by the last key first.
     for key in reversed(order):
-        ordered.sort(key=_rank(key.field), reverse=key.descending)
+        ordered.sort(key=_rank(key), reverse=key.descending)
     return ordered
 
 
-def _rank(field: str) -> Callable[[Document], tuple[Any, ...]]:
+def _rank(key: Order) -> Callable[[Document], tuple[Any, ...]]:
+    null = (0,) if key.nulls_first is not key.descending else (2,)  # before it is reversed
+
     def rank(document: Document) -> tuple[Any, ...]:
-        value = document[field]
+        value = document[key.field]
         if isinstance(value, str):
             value = value[:SORTED_TEXT]
-        return (0,) if value is None else (1, value)
+        return null if value is None else (1, value)
 
     return rank
 

@@ -43,8 +43,11 @@ _PATTERNS = TEXTUAL - {Operator.STARTS, Operator.NOT_STARTS}
 
 
 def checked_order(collection: Definition, order: Iterable[Order]) -> tuple[Order, ...]:
-    """Return the order with the id as its last key, so that it is total."""
-    checked = tuple(order)
+    """Return the order with the id as its last key, so that it is total.
+
+    Only a key that places null otherwise than the databases do says where.
+    """
+    checked = tuple([_plain(collection, each) for each in order])
     names = [key.field for key in checked]
     for name in names:
         if not collection.field(name).type.ordered or names.count(name) > 1:
@@ -55,6 +58,13 @@ def checked_order(collection: Definition, order: Iterable[Order]) -> tuple[Order
                 name,
             )
     return checked if "id" in names else (*checked, Order("id"))
+
+
+def _plain(collection: Definition, key: Order) -> Order:
+    natural = key.nulls_first is not key.descending
+    return (
+        Order(key.field, key.descending) if natural or not collection.nullable(key.field) else key
+    )
 
 
 def checked_filter(collection: Definition, where: Filter) -> Filter:

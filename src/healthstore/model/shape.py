@@ -125,7 +125,7 @@ def _find(op: Find) -> _Pieces:
         yield " after ?"
     if op.order:
         yield " order "
-        yield from _listed(f"-{key.field}" if key.descending else key.field for key in op.order)
+        yield from _listed(map(str, op.order))
     yield f" limit {op.limit}"
 
 

@@ -87,5 +87,5 @@ def _untagged(collection: Collection, name: str, value: Json) -> Value:
 
 
 def _signature(collection: Collection, orders: Sequence[Order]) -> str:
-    text = ",".join(f"{each.field}{'-' if each.descending else '+'}" for each in orders)
+    text = ",".join(map(str, orders))
     return hashlib.sha256(f"{collection.name}:{text}".encode()).hexdigest()[:12]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from healthstore.model.decimals import of_units
 from healthstore.model.json import sorted_json
-from healthstore.model.query import And, Filter, Not, Operator, Or, Order, Test, parse_order
+from healthstore.model.query import And, Filter, Not, Nulls, Operator, Or, Order, Test, parse_order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, FieldType, Json, Kind, Value
 
@@ -134,12 +134,9 @@ def filters(collection: Collection, rows: Sequence[Document] = ()) -> st.SearchS
 
 
 def orders(collection: Collection) -> st.SearchStrategy[tuple[Order, ...]]:
-    """Generate total orders of up to three fields and ``id``, each way."""
+    """Generate total orders of up to three fields and ``id``, each way, nulls first or last."""
     names = [each.name for each in collection.fields if each.type.ordered]
-    keys = st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True)
-    signs = st.lists(st.sampled_from(["", "-"]), min_size=3, max_size=3)
-    return st.tuples(keys, signs).map(
-        lambda drawn: parse_order(
-            sign + name for name, sign in zip(drawn[0], drawn[1], strict=False)
-        )
-    )
+    nulls: tuple[Nulls | None, ...] = (None, "first", "last")
+    keys = st.builds(Order, st.sampled_from(names), st.booleans(), st.sampled_from(nulls))
+    several = st.lists(keys, min_size=1, max_size=3, unique_by=lambda key: key.field)
+    return several.map(parse_order)

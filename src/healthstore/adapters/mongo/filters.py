@@ -16,9 +16,9 @@ from healthstore.model.values import SORTED_TEXT, FieldType, Kind, Value
 
 __all__ = (
     "NOTHING",
+    "computed_page",
     "fields_of",
     "group_rows",
-    "page_by_head",
     "pipeline",
     "projection",
     "query",
@@ -203,21 +203,28 @@ def sort_keys(order: Sequence[Order], codec: Codec) -> list[tuple[str, int]]:
     return [(key_of(each.field), -1 if each.descending else 1) for each in order]
 
 
-def page_by_head(op: Find, codec: Codec) -> list[Stored]:
-    """Return the pipeline for a page that is sorted by the heads of texts, which `find` cannot."""
-    heads: Stored = {}
+def computed_page(op: Find, codec: Codec, *, whole: bool) -> list[Stored]:
+    """Return the pipeline for a page that is sorted by what `find` cannot sort by.
+
+    That is where null stands, if it is not smallest, and the heads of texts unless ``whole``.
+    """
+    made: Stored = {}  # names of fields begin with a letter, so that none of these is one
     sort: Stored = {}
     for place, (each, (key, direction)) in enumerate(
         zip(op.order, sort_keys(op.order, codec), strict=True)
     ):
-        if not codec.collection.field(each.field).type.sorted_by_head:
+        null = {"$eq": [_path(each.field, codec), None]}
+        if each.nulls is not None:
+            made[f"_null{place}"] = {"$cond": [null, 0, 1] if each.nulls_first else [null, 1, 0]}
+            sort[f"_null{place}"] = 1
+        if whole or not codec.collection.field(each.field).type.sorted_by_head:
             sort[key] = direction
             continue
         head = {"$substrCP": [f"${key}", 0, SORTED_TEXT]}
-        heads[f"_{place}"] = {"$cond": [{"$eq": [_path(each.field, codec), None]}, None, head]}
+        made[f"_{place}"] = {"$cond": [null, None, head]}
         sort[f"_{place}"] = direction
     match = {"$match": query(op.where, codec)}
-    return [match, {"$set": heads}, {"$sort": sort}, {"$limit": op.limit}, {"$unset": [*heads]}]
+    return [match, {"$set": made}, {"$sort": sort}, {"$limit": op.limit}, {"$unset": [*made]}]
 
 
 def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:

@@ -14,9 +14,9 @@ from pymongo.asynchronous.cursor import AsyncRawBatchCursor
 
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.filters import (
+    computed_page,
     fields_of,
     group_rows,
-    page_by_head,
     pipeline,
     projection,
     query,
@@ -50,10 +50,16 @@ async def find(session: Session, codec: Codec, op: Find, milliseconds: int) -> t
     """Return one page, read in one batch if it fits in 16 MB."""
     if op.limit < 1:
         return ()  # to MongoDB, 0 means no limit
-    found = codec.decode_batches(await _page(session, codec, op, milliseconds))
+    computed = any(each.nulls is not None for each in op.order)
+    if computed:
+        batches = await _computed_page(session, codec, op, milliseconds, whole=True)
+    else:
+        batches = await _page(session, codec, op, milliseconds)
+    found = codec.decode_batches(batches)
     if evaluate.sorted_whole(op, found):
         return found
-    return codec.decode_batches(await _page_by_head(session, codec, op, milliseconds))
+    batches = await _computed_page(session, codec, op, milliseconds, whole=False)
+    return codec.decode_batches(batches)
 
 
 async def _page(session: Session, codec: Codec, op: Find, milliseconds: int) -> list[bytes]:
@@ -69,9 +75,11 @@ async def _page(session: Session, codec: Codec, op: Find, milliseconds: int) -> 
     return await _batches(cursor)
 
 
-async def _page_by_head(session: Session, codec: Codec, op: Find, milliseconds: int) -> list[bytes]:
+async def _computed_page(
+    session: Session, codec: Codec, op: Find, milliseconds: int, *, whole: bool
+) -> list[bytes]:
     cursor = await session.collection(op.collection.name).aggregate_raw_batches(
-        page_by_head(op, codec),
+        computed_page(op, codec, whole=whole),
         session=session.transaction,
         allowDiskUse=True,
         maxTimeMS=milliseconds,

@@ -138,7 +138,7 @@ class Statements:
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            keys = [self._key(each, whole=whole) for each in order]
+            keys = [part for each in order for part in self._keys(each, whole=whole)]
             statement = select(*self._table.c).where(clause).order_by(*keys)
             return statement.suffix_with(_limit(count))
 
@@ -364,14 +364,16 @@ class Statements:
         encoded = tuple(value if encode is None else map(encode, value))
         return self._dialect.many(self.collection.field(name).type, encoded)
 
-    def _key(self, order: Order, *, whole: bool) -> ColumnElement[Any]:
+    def _keys(self, order: Order, *, whole: bool) -> Iterator[ColumnElement[Any]]:
         column: ColumnElement[Any] = self._table.c[order.field]
+        if order.nulls is not None:
+            yield column.is_not(None) if order.nulls_first else column.is_(None)
         if not whole and self.collection.field(order.field).type.sorted_by_head:
             column = func.substr(column, literal_column("1"), literal_column(str(SORTED_TEXT)))
         key: ColumnElement[Any] = desc(column) if order.descending else asc(column)
         if self._dialect.rank_nulls and self.collection.nullable(order.field):
             key = key.nulls_last() if order.descending else key.nulls_first()
-        return key
+        yield key
 
 
 def _converters(

@@ -23,7 +23,7 @@ from healthstore.model.query.bounds import (
 )
 from healthstore.model.query.names import F, FieldName
 from healthstore.model.query.normal import normalise
-from healthstore.model.query.order import Order, after, parse_order
+from healthstore.model.query.order import Nulls, Order, after, asc, desc, parse_order
 from healthstore.model.query.tests import (
     ALL,
     NEGATED,
@@ -57,11 +57,14 @@ __all__ = (
     "FieldName",
     "Filter",
     "Not",
+    "Nulls",
     "Operator",
     "Or",
     "Order",
     "Test",
     "after",
+    "asc",
+    "desc",
     "normalise",
     "parse_order",
     "require_moderate",

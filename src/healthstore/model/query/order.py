@@ -4,36 +4,93 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
+from healthstore.model.query.names import FieldName
 from healthstore.model.query.tests import ALL, NONE, And, Filter, Not, Operator, Or, Test
 from healthstore.model.values import SORTED_TEXT, Value
 
-__all__ = ("Order", "after", "parse_order")
+__all__ = ("Nulls", "Order", "after", "asc", "desc", "parse_order")
+
+
+Nulls: TypeAlias = Literal["first", "last"]
+"""Where ``None`` stands in an order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """One sort key. ``None`` is smallest: first when ascending, last when descending.
 
-    Of a text the first ``SORTED_TEXT`` code points count; then the next key decides.
+    ``nulls`` places it otherwise. Of a text the first ``SORTED_TEXT`` code points count; then the
+    next key decides.
     """
 
     field: str
     descending: bool = False
+    nulls: Nulls | None = None
+
+    @property
+    def nulls_first(self) -> bool:
+        """Whether ``None`` stands before every other value."""
+        return not self.descending if self.nulls is None else self.nulls == "first"
+
+    def reversed(self) -> Order:
+        """Return the key of the opposite order."""
+        opposite: Nulls | None = None
+        if self.nulls is not None:
+            opposite = "last" if self.nulls_first else "first"
+        return Order(self.field, not self.descending, opposite)
+
+    def __str__(self) -> str:
+        text = f"-{self.field}" if self.descending else self.field
+        return text if self.nulls is None else f"{text} nulls {self.nulls}"
 
 
-def parse_order(keys: Iterable[str]) -> tuple[Order, ...]:
+def asc(field: str | FieldName, *, nulls: Nulls | None = None) -> Order:
+    """Return the sort key of a field, the smallest value first.
+
+    ``nulls`` says whether ``None`` is ``"first"``, as without it, or ``"last"``.
+    """
+    return _key(field, nulls, descending=False)
+
+
+def desc(field: str | FieldName, *, nulls: Nulls | None = None) -> Order:
+    """Return the sort key of a field, the largest value first.
+
+    ``nulls`` says whether ``None`` is ``"first"``, or ``"last"``, as without it.
+    """
+    return _key(field, nulls, descending=True)
+
+
+def _key(field: str | FieldName, nulls: Nulls | None, *, descending: bool) -> Order:
+    name = field.name if isinstance(field, FieldName) else field
+    if not isinstance(name, str):
+        raise InvalidRequestError("a sort key names no field", hint='write desc("recorded_at")')
+    if nulls not in {None, "first", "last"}:
+        raise InvalidRequestError(
+            "nulls stand first or last", hint=f'write nulls="first" or nulls="last" for {name!r}'
+        )
+    return Order(name, descending, nulls)
+
+
+def parse_order(keys: Iterable[str | Order]) -> tuple[Order, ...]:
     """Return the sort keys for names such as ``"name"`` and ``"-recorded_at"`` (descending).
 
-    ``id`` is appended unless it is there, so that the order is total.
+    A key may also be made by :func:`asc` or :func:`desc`. ``id`` is appended unless it is there,
+    so that the order is total.
     """
     example = 'order=["name", "-recorded_at"]'
-    names = listed(keys, "the order", example)
-    if not all(isinstance(key, str) for key in names):
-        raise InvalidRequestError("the order is no list of names", hint=f"write {example}")
-    orders = [Order(key.removeprefix("-"), key.startswith("-")) for key in names]
+    given: Sequence[object] = listed(keys, "the order", example)
+    orders: list[Order] = []
+    for key in given:
+        if isinstance(key, str):
+            orders.append(Order(key.removeprefix("-"), key.startswith("-")))
+        elif isinstance(key, Order):
+            orders.append(key)
+        else:
+            raise InvalidRequestError("the order is no list of names", hint=f"write {example}")
     if all(order.field != "id" for order in orders):
         orders.append(Order("id"))
     return tuple(orders)
@@ -74,24 +131,27 @@ def _level(order: Order, value: Value) -> Filter:
 
 
 def _not_before(order: Order, value: Value) -> Filter:
-    if order.descending:
-        null = Test(order.field, Operator.IS_NULL)
-        if value is None:
-            return null
-        if (head := _head(value)) is not None:
-            return Or((Test(order.field, Operator.LT, head), _level(order, value), null))
-        return Or((Test(order.field, Operator.LE, value), null))
-    return ALL if value is None else Test(order.field, Operator.GE, _head(value) or value)
+    null = Test(order.field, Operator.IS_NULL)
+    if value is None:
+        return ALL if order.nulls_first else null
+    if not order.descending:
+        bound: Filter = Test(order.field, Operator.GE, _head(value) or value)
+    elif (head := _head(value)) is not None:
+        bound = Or((Test(order.field, Operator.LT, head), _level(order, value)))
+    else:
+        bound = Test(order.field, Operator.LE, value)
+    return bound if order.nulls_first else bound | null
 
 
 def _beyond(order: Order, value: Value) -> Filter:
-    if order.descending:
-        if value is None:
-            return NONE
-        less = Test(order.field, Operator.LT, _head(value) or value)
-        return Or((less, Test(order.field, Operator.IS_NULL)))
     if value is None:
-        return Test(order.field, Operator.NOT_NULL)
-    if (head := _head(value)) is not None:
-        return And((Test(order.field, Operator.GT, head), Not(_level(order, value))))
-    return Test(order.field, Operator.GT, value)
+        return Test(order.field, Operator.NOT_NULL) if order.nulls_first else NONE
+    head = _head(value)
+    beyond: Filter
+    if order.descending:
+        beyond = Test(order.field, Operator.LT, head or value)
+    elif head is not None:
+        beyond = And((Test(order.field, Operator.GT, head), Not(_level(order, value))))
+    else:
+        beyond = Test(order.field, Operator.GT, value)
+    return beyond if order.nulls_first else beyond | Test(order.field, Operator.IS_NULL)

@@ -12,7 +12,7 @@ from healthstore.abc import Backend, Executor
 from healthstore.errors import InvalidRequestError, RefusedValueError, UnknownFieldError
 from healthstore.layers.guard import MAX_LIMIT
 from healthstore.model.ops import CountDocuments, Ensure, Find, Found, Origin
-from healthstore.model.query import ALL, F, Filter, Order, parse_order
+from healthstore.model.query import ALL, F, Filter, Order, asc, desc, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.testing.contract._promises import Contract, laws
 from healthstore.testing.contract._samples import (
@@ -89,6 +89,34 @@ class TestOrderAndPages(Contract):
         down = await store.execute(Find(PEOPLE, order=parse_order(["-name"])))
         assert [row["name"] for row in down] == ["a", "", None, None]
 
+    async def test_none_comes_where_the_order_says(self, store: Backend) -> None:
+        """Nulls first or last, each way, before and among other keys; the values keep their order."""
+        names = (None, "b", None, "a", "")
+        rows = [person(at, id=identity(at), name=name) for at, name in enumerate(names)]
+        await add(store, PEOPLE, *rows)
+        wanted: tuple[tuple[Order, list[str | None]], ...] = (
+            (asc("name", nulls="first"), [None, None, "", "a", "b"]),
+            (asc("name", nulls="last"), ["", "a", "b", None, None]),
+            (desc("name", nulls="first"), [None, None, "b", "a", ""]),
+            (desc("name", nulls="last"), ["b", "a", "", None, None]),
+            (asc("id", nulls="last"), [*names]),
+        )
+        for key, values in wanted:
+            found = await store.execute(Find(PEOPLE, order=parse_order([key])))
+            assert [row["name"] for row in found] == values, key
+        second = parse_order(["visits", asc("name", nulls="last"), "-id"])
+        found = await store.execute(Find(PEOPLE, order=second))
+        assert list(found) == selected(rows, ALL, second)
+
+    async def test_a_block_of_nulls_is_longer_than_a_page(self, store: Backend) -> None:
+        """A page that ends at a null goes on at the next one, wherever nulls stand."""
+        rows = [everything(id=identity(at), label="x" if at % 9 == 4 else None) for at in range(20)]
+        await add(store, EVERYTHING, *rows)
+        for key in (asc("label", nulls="last"), desc("label", nulls="first"), asc("label")):
+            order = parse_order([key])
+            whole = ids(selected(rows, ALL, order))
+            assert ids(await _pages(store, ALL, order, 3)) == whole
+
     async def test_equal_keys_are_ordered_by_id(self, store: Backend) -> None:
         """Documents that the keys do not separate come by id, so the order is total."""
         rows = [person(at, id=identity(at), name="same", visits=at % 2) for at in range(20)]
@@ -116,7 +144,7 @@ class TestOrderAndPages(Contract):
     ) -> None:
         """Pages of one, two and seven documents by one key make up the whole, each way."""
         await _filled(store)
-        for key in (field, f"-{field}"):
+        for key in (field, f"-{field}", asc(field, nulls="last"), desc(field, nulls="first")):
             order = parse_order([key])
             whole = ids(selected(ROWS, ALL, order))
             for size in (1, 7):
