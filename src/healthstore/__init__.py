@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from healthstore.manager import DatabaseManager
     from healthstore.model.ops import Avg, Count, Max, Measure, Min, Sum
-    from healthstore.model.query import F, Filter
+    from healthstore.model.query import F, Filter, Order, asc, desc
     from healthstore.model.schema import Check, Index, Unique
     from healthstore.repository import Page, Repository
     from healthstore.routing.policy import (
@@ -86,6 +86,7 @@ __all__ = (
     "Mode",
     "OperationFinished",
     "OperationStatistics",
+    "Order",
     "Outcome",
     "Page",
     "Probe",
@@ -102,6 +103,8 @@ __all__ = (
     "Transaction",
     "Unique",
     "__version__",
+    "asc",
+    "desc",
 )
 
 _HOMES = {
@@ -130,7 +133,7 @@ _HOMES = {
     "SwitchReport": "switching",
     "Transaction": "transaction",
     **dict.fromkeys(("Avg", "Count", "Max", "Measure", "Min", "Sum"), "model.ops"),
-    **dict.fromkeys(("F", "Filter"), "model.query"),
+    **dict.fromkeys(("F", "Filter", "Order", "asc", "desc"), "model.query"),
     **dict.fromkeys(("Check", "Index", "Unique"), "model.schema"),
     **dict.fromkeys(("Page", "Repository"), "repository"),
     **dict.fromkeys(

@@ -37,10 +37,10 @@ from healthstore.events import ConfigReloaded, Event
 from healthstore.events import EventStream as AsyncEventStream
 from healthstore.manager import DatabaseManager as AsyncDatabaseManager
 from healthstore.model.ops import Ensured, Measure
-from healthstore.model.query import Filter
+from healthstore.model.query import Filter, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
-from healthstore.repository.cursors import Page
+from healthstore.repository.pages import Page
 from healthstore.repository.repository import Repository as AsyncRepository
 from healthstore.routing.policy import FailoverPolicy
 from healthstore.routing.report import Health
@@ -118,18 +118,22 @@ class Repository(Generic[M]):
     def find(
         self,
         *filters: Filter,
-        order: Iterable[str] = (),
-        limit: int = 100,
+        order: Iterable[str | Order] = (),
+        limit: int | None = 100,
         after: str | None = None,
         stale: bool = False,
     ) -> Page[M]:
         """Return at most ``limit`` entities that satisfy all filters.
 
-        ``order`` names fields, ``-name`` for descending; the id decides among equals. To read
-        on, pass the page's ``next`` as ``after``, with the same filters and order: pages
-        neither repeat nor skip a document, whatever is added or deleted meanwhile.
-        Another order is refused. Another filter is not, so that it may move with the clock: the
-        position is a place in the order, and the next page is what satisfies that filter behind.
+        ``order`` names fields, ``-name`` for descending, or has keys of ``asc()`` and ``desc()``;
+        the id decides among equals. To read on, pass the page's ``next`` as ``after``, or its
+        ``previous`` to go back, with the same filters and order: pages neither repeat nor skip a
+        document, whatever is added or deleted meanwhile. A position of another query is refused.
+        Other values in the same filters are not, so that they may move with the clock: the
+        position is a place in the order, and the next page is what satisfies them behind.
+
+        Without a limit (None) all are returned, up to 10,000; InvalidRequestError says that there
+        are more.
 
         A page comes from the member that the page before came from, or UnavailableError is
         raised: then begin again. With ``stale`` it may come from another one, which may lag.
@@ -138,9 +142,13 @@ class Repository(Generic[M]):
             self._inner.find(*filters, order=order, limit=limit, after=after, stale=stale)
         )
 
-    def first(self, *filters: Filter, order: Iterable[str] = ()) -> M | None:
+    def first(self, *filters: Filter, order: Iterable[str | Order] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
         return self._portal.call(self._inner.first(*filters, order=order))
+
+    def last(self, *filters: Filter, order: Iterable[str | Order] = ()) -> M | None:
+        """Return the last entity in this order that satisfies all filters, or None."""
+        return self._portal.call(self._inner.last(*filters, order=order))
 
     def exists(self, *filters: Filter) -> bool:
         """Return whether any entity satisfies all filters."""
@@ -153,17 +161,18 @@ class Repository(Generic[M]):
     def stream(
         self,
         *filters: Filter,
-        order: Iterable[str] = (),
+        order: Iterable[str | Order] = (),
+        limit: int | None = None,
         page_size: int = 1000,
         stale: bool = False,
     ) -> Iterator[M]:
-        """Yield every entity that satisfies all filters, reading page by page.
+        """Yield every entity that satisfies all filters, or at most ``limit``, page by page.
 
         All of them come from one member, or UnavailableError ends the stream: then begin again.
         With ``stale`` it goes on at another one, which may lag.
         """
         return self._portal.iterate(
-            self._inner.stream(*filters, order=order, page_size=page_size, stale=stale)
+            self._inner.stream(*filters, order=order, limit=limit, page_size=page_size, stale=stale)
         )
 
     def update(

@@ -8,8 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from healthstore import DatabaseManager, Entity, F, Page, Repository
-from healthstore.errors import InvalidRequestError
+from healthstore import DatabaseManager, Entity, Page, Repository
 
 
 class Essay(Entity, collection="essays"):
@@ -50,16 +49,3 @@ async def test_a_stream_holds_one_page_at_a_time(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(Repository, "find", watched)
         assert len([each.text async for each in repository.stream(page_size=10)]) == 30
     assert alive == [0, 1, 1]
-
-
-async def test_a_position_is_a_place_in_one_order() -> None:
-    """Another filter goes on behind it; another order has no such place."""
-    async with DatabaseManager("memory://") as db:
-        await db.initialize(Essay)
-        repository = db.repository(Essay)
-        await repository.add_many([Essay(text=end, part=at) for at, end in enumerate("abcde")])
-        page = await repository.find(F.part < 3, order=["text"], limit=2)
-        rest = await repository.find(F.part != 3, order=["text"], after=page.next)
-        assert [each.text for each in rest.items] == ["c", "e"]
-        with pytest.raises(InvalidRequestError, match="does not belong"):
-            await repository.find(F.part < 3, order=["-text"], after=page.next)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from healthstore.repository.cursors import Page
+from healthstore.repository.pages import Page
 from healthstore.repository.repository import MAX_PAGE, Repository
 
 __all__ = ("MAX_PAGE", "Page", "Repository")

@@ -1,91 +1,117 @@
-"""Pages, and the text that says where the next one begins."""
+"""Positions: the text that says where another page begins, the same on every backend."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 import msgspec
 
 from healthstore.errors import InvalidRequestError
 from healthstore.model.ops import Origin
-from healthstore.model.query import Order
+from healthstore.model.query import Filter, Order
 from healthstore.model.schema import Collection
+from healthstore.model.shape import filter_shape
 from healthstore.model.values import SORTED_TEXT, Document, Json, Value, canonicaliser
 from healthstore.model.wire import from_tagged, to_tagged
 
-__all__ = ("Page", "read_position", "write_position")
-
-T = TypeVar("T")
+__all__ = ("Position", "Query", "read_position", "write_position")
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """Some results in order, and where the next page starts (None: this was the last).
+class Query:
+    """What a page is a part of: the documents of a filter, in a total order."""
 
-    ``source`` is the name of the member that returned them: another one than the manager's
-    ``active`` stood in for it, and may be behind.
-    """
+    collection: Collection
+    where: Filter
+    orders: tuple[Order, ...]
 
-    items: tuple[T, ...]
-    next: str | None
-    source: str
+    @property
+    def signature(self) -> str:
+        """What differs for another collection, order or filter; other values are no other filter.
+
+        So a filter may move with the clock from one page to the next.
+        """
+        parts = (self.collection.name, ",".join(map(str, self.orders)), filter_shape(self.where))
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
-def write_position(
-    collection: Collection, orders: Sequence[Order], document: Document, origin: Origin
-) -> str:
-    """Return the position of a document in an order, at the member that returned it."""
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in an order, and which page lies there."""
+
+    keys: tuple[Value, ...]
+    """The values of the sort keys."""
+    origin: Origin
+    """Who returned the page from which it is."""
+    backwards: bool = False
+    """Whether the page is the one before the place, not the one behind it."""
+    including: bool = False
+    """Whether a document at the place itself is a part of the page."""
+
+    @classmethod
+    def of(
+        cls, query: Query, document: Document, origin: Origin, *, backwards: bool = False
+    ) -> Position:
+        """Return the place of a document; of a text what is sorted by counts."""
+        values = [document[each.field] for each in query.orders]
+        keys = [each[:SORTED_TEXT] if isinstance(each, str) else each for each in values]
+        return cls(tuple(keys), origin, backwards)
+
+
+def write_position(query: Query, position: Position) -> str:
+    """Return a position as a text, which only the same query takes."""
     values = [
-        None if document[each.field] is None else _tagged(collection, each.field, document)
-        for each in orders
+        None if value is None else _tagged(query.collection, each.field, value)
+        for each, value in zip(query.orders, position.keys, strict=True)
     ]
-    place = [origin.member, origin.stale]
-    body = msgspec.json.encode([_signature(collection, orders), values, place])
-    return base64.urlsafe_b64encode(body).decode("ascii")
+    place = [position.origin.member, position.origin.stale]
+    way = [position.backwards, position.including]
+    body = msgspec.json.encode([query.signature, values, place, way])
+    return base64.urlsafe_b64encode(_sum(body) + body).decode("ascii")
 
 
-def read_position(
-    collection: Collection, orders: Sequence[Order], token: str
-) -> tuple[tuple[Value, ...], Origin]:
-    """Return the values of the sort keys at a position, and who returned the page before it.
+def read_position(query: Query, token: str) -> Position:
+    """Return the position of a text.
 
-    Raises InvalidRequestError for a position of another query.
+    Raises InvalidRequestError for one of another query, and for what is damaged or made up.
     """
     foreign = InvalidRequestError(
         "the position does not belong to this query",
-        hint="pass a page's own `next`, with the same order",
-        entity=collection.entity,
+        hint="pass a page's own `next` or `previous`, with the same filters and order",
+        entity=query.collection.entity,
     )
     try:
-        signature, values, place = msgspec.json.decode(base64.urlsafe_b64decode(token))
+        whole = base64.urlsafe_b64decode(token)
+        body = whole[_SUM:]
+        if whole[:_SUM] != _sum(body):
+            raise foreign
+        signature, values, place, way = msgspec.json.decode(body)
         member, stale = place
-        if signature != _signature(collection, orders) or type(member) is not str:
+        backwards, including = way
+        if signature != query.signature or type(member) is not str:
             raise foreign
         keys = tuple(
-            None if value is None else _untagged(collection, each.field, value)
-            for each, value in zip(orders, values, strict=True)
+            None if value is None else _untagged(query.collection, each.field, value)
+            for each, value in zip(query.orders, values, strict=True)
         )
-        return keys, Origin(member, bool(stale))
+        return Position(keys, Origin(member, bool(stale)), bool(backwards), bool(including))
     except (ValueError, TypeError):  # of base64, JSON, the tags and the values alike
         raise foreign from None
 
 
-def _tagged(collection: Collection, name: str, document: Document) -> Json:
-    value = document[name]
-    if isinstance(value, str):
-        value = value[:SORTED_TEXT]
+_SUM = 6  # bytes: a text that was cut or changed is told as such
+
+
+def _sum(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()[:_SUM]
+
+
+def _tagged(collection: Collection, name: str, value: Value) -> Json:
     return to_tagged(collection.field(name).type)(value)
 
 
 def _untagged(collection: Collection, name: str, value: Json) -> Value:
     kind = collection.field(name).type
     return canonicaliser(kind)(from_tagged(kind)(value))
-
-
-def _signature(collection: Collection, orders: Sequence[Order]) -> str:
-    text = ",".join(map(str, orders))
-    return hashlib.sha256(f"{collection.name}:{text}".encode()).hexdigest()[:12]

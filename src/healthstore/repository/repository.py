@@ -22,21 +22,19 @@ from healthstore.entity import (
 )
 from healthstore.errors import HealthstoreError, InvalidRequestError
 from healthstore.model.arguments import listed
-from healthstore.model.collector import collector_paused
 from healthstore.model.ops import (
     Aggregate,
     CountDocuments,
     Delete,
     Find,
-    Found,
     Get,
     Insert,
     Measure,
-    Origin,
 )
-from healthstore.model.query import And, Filter, parse_order
+from healthstore.model.query import And, Filter, Order, parse_order
 from healthstore.model.values import Document, Value
-from healthstore.repository.cursors import Page, read_position, write_position
+from healthstore.repository.cursors import Query
+from healthstore.repository.pages import Page, read_page
 from healthstore.repository.writes import Writes
 
 __all__ = ("MAX_PAGE", "Repository")
@@ -121,53 +119,60 @@ class Repository(Generic[M]):
     async def find(
         self,
         *filters: Filter,
-        order: Iterable[str] = (),
-        limit: int = 100,
+        order: Iterable[str | Order] = (),
+        limit: int | None = 100,
         after: str | None = None,
         stale: bool = False,
     ) -> Page[M]:
         """Return at most ``limit`` entities that satisfy all filters.
 
-        ``order`` names fields, ``-name`` for descending; the id decides among equals. To read
-        on, pass the page's ``next`` as ``after``, with the same filters and order: pages
-        neither repeat nor skip a document, whatever is added or deleted meanwhile.
-        Another order is refused. Another filter is not, so that it may move with the clock: the
-        position is a place in the order, and the next page is what satisfies that filter behind.
+        ``order`` names fields, ``-name`` for descending, or has keys of ``asc()`` and ``desc()``;
+        the id decides among equals. To read on, pass the page's ``next`` as ``after``, or its
+        ``previous`` to go back, with the same filters and order: pages neither repeat nor skip a
+        document, whatever is added or deleted meanwhile. A position of another query is refused.
+        Other values in the same filters are not, so that they may move with the clock: the
+        position is a place in the order, and the next page is what satisfies them behind.
+
+        Without a limit (None) all are returned, up to 10,000; InvalidRequestError says that there
+        are more.
 
         A page comes from the member that the page before came from, or UnavailableError is
         raised: then begin again. With ``stale`` it may come from another one, which may lag.
         """
-        orders = parse_order(order)
-        if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
+        if limit is not None and (type(limit) is not int or not 1 <= limit <= MAX_PAGE):
             raise InvalidRequestError(
-                f"the limit must be from 1 to {MAX_PAGE}",
+                f"the limit must be from 1 to {MAX_PAGE}, or None",
                 hint="use stream() for everything",
                 entity=self.collection.entity,
             )
-        position, origin = None, None
-        if after is not None:
-            position, origin = read_position(self.collection, orders, after)
-        op = Find(
-            self.collection,
-            self._where(filters),
-            orders,
-            limit + 1,
-            position,
-            None if stale else origin,
+        page = await read_page(
+            self._executor,
+            Query(self.collection, self._where(filters), parse_order(order)),
+            MAX_PAGE if limit is None else limit,
+            self._entity_of,
+            token=after,
+            stale=stale,
         )
-        found = await self._executor.execute(op)
-        here = found.origin if isinstance(found, Found) else Origin(self._executor.name)
-        with collector_paused():
-            items = tuple(map(self._entity_of, found[:limit]))
-        last: str | None = None
-        if len(found) > limit:
-            last = write_position(self.collection, orders, found[limit - 1], here)
-        return Page(items, last, here.member)
+        if limit is None and page.next is not None:
+            raise InvalidRequestError(
+                f"more than {MAX_PAGE} entities satisfy the filters",
+                hint="use stream(), or pages with a limit",
+                entity=self.collection.entity,
+            )
+        return page
 
-    async def first(self, *filters: Filter, order: Iterable[str] = ()) -> M | None:
+    async def first(self, *filters: Filter, order: Iterable[str | Order] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
-        op = Find(self.collection, self._where(filters), parse_order(order), limit=1)
-        found = await self._executor.execute(op)
+        return await self._first(filters, parse_order(order))
+
+    async def last(self, *filters: Filter, order: Iterable[str | Order] = ()) -> M | None:
+        """Return the last entity in this order that satisfies all filters, or None."""
+        return await self._first(filters, tuple(each.reversed() for each in parse_order(order)))
+
+    async def _first(self, filters: tuple[Filter, ...], orders: tuple[Order, ...]) -> M | None:
+        found = await self._executor.execute(
+            Find(self.collection, self._where(filters), orders, limit=1)
+        )
         return self._entity_of(found[0]) if found else None
 
     async def exists(self, *filters: Filter) -> bool:
@@ -182,23 +187,30 @@ class Repository(Generic[M]):
     async def stream(
         self,
         *filters: Filter,
-        order: Iterable[str] = (),
+        order: Iterable[str | Order] = (),
+        limit: int | None = None,
         page_size: int = 1_000,
         stale: bool = False,
     ) -> AsyncIterator[M]:
-        """Yield every entity that satisfies all filters, reading page by page.
+        """Yield every entity that satisfies all filters, or at most ``limit``, page by page.
 
         All of them come from one member, or UnavailableError ends the stream: then begin again.
         With ``stale`` it goes on at another one, which may lag.
         """
-        names = listed(order, "the order", 'order=["name", "-recorded_at"]')
-        after: str | None = None
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise InvalidRequestError(
+                "the limit must be 1 or more, or None", entity=self.collection.entity
+            )
+        keys = listed(order, "the order", 'order=["name", "-recorded_at"]')
+        left, after = limit, None
         while True:
-            page = await self.find(*filters, order=names, limit=page_size, after=after, stale=stale)
+            size = page_size if left is None else min(page_size, left)
+            page = await self.find(*filters, order=keys, limit=size, after=after, stale=stale)
             after = page.next
+            left = None if left is None else left - len(page)
             for entity in page.items:
                 yield entity
-            if after is None:
+            if after is None or left == 0:
                 return
             del page  # or two of them would be in memory
 

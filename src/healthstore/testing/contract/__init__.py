@@ -44,6 +44,7 @@ from healthstore.testing.contract.lifecycle import TestLifecycle
 from healthstore.testing.contract.limits import TestLimits
 from healthstore.testing.contract.long_texts import TestLongTexts
 from healthstore.testing.contract.order_and_pages import TestOrderAndPages
+from healthstore.testing.contract.pages import TestPages
 from healthstore.testing.contract.patches import TestPatches
 from healthstore.testing.contract.probing import TestProbing
 from healthstore.testing.contract.references import TestReferences
@@ -82,6 +83,7 @@ __all__ = (
     "TestLimits",
     "TestLongTexts",
     "TestOrderAndPages",
+    "TestPages",
     "TestPatches",
     "TestProbing",
     "TestReferences",
@@ -121,6 +123,7 @@ class ContractTests(
     TestLimits,
     TestLongTexts,
     TestOrderAndPages,
+    TestPages,
     TestPatches,
     TestProbing,
     TestReferences,

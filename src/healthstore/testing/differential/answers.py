@@ -214,13 +214,21 @@ async def _find(seat: _Seat, step: programs.Find) -> object:
     repository = seat.repository(step.schema)
     where = seat.declared.where(step.schema, step.where)
     pages: list[object] = []
+    forth: list[Entity] = []
     after: str | None = None
     for _ in range(step.pages):
         page = await repository.find(where, order=step.order, limit=step.limit, after=after)
         pages.append([page.items, page.next is not None])  # a position names its member
+        forth.extend(page)
         after = page.next
         if after is None:
             break
+    back, before = [*page], page.previous
+    for _ in pages[1:]:
+        page = await repository.find(where, order=step.order, limit=step.limit, after=before)
+        back, before = [*page, *back], page.previous
+    if before is not None or [each.id for each in back] != [each.id for each in forth]:
+        raise _BrokenLawError("the pages back are not those that led there", pages)
     return pages
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from healthstore.entity import collection_of
 from healthstore.errors import ConfigurationError
 from healthstore.model.ops import Function, Measure
-from healthstore.model.query import ALL, And, Filter, Not, Operator, Or, Test
+from healthstore.model.query import ALL, And, Filter, Not, Nulls, Operator, Or, Order, Test
 from healthstore.model.schema import OnDelete
 from healthstore.model.values import FieldType, Kind
 from healthstore.testing.differential import programs
@@ -37,6 +37,7 @@ _NAMES = (
 _CHOICES = ("new", "Open", "it's", "äußerst", "a b", "true", "0")
 _COMPARED = (Operator.EQ, Operator.NE, Operator.LT, Operator.LE, Operator.GT, Operator.GE)
 _LISTED = (Operator.IN, Operator.NOT_IN)
+_NULLS: tuple[Nulls | None, ...] = (None, "first", "last")
 _TEXTUAL = (
     *(Operator.CONTAINS, Operator.NOT_CONTAINS, Operator.STARTS),
     *(Operator.NOT_STARTS, Operator.ENDS, Operator.NOT_ENDS),
@@ -335,7 +336,7 @@ class _Author:
 
     def _find(self, schema: Schema) -> Step:
         order = [
-            self._random.choice(("", "-")) + name
+            Order(name, self._random.random() < 0.5, self._random.choice(_NULLS))
             for name in self._names(schema, lambda kind: kind.ordered, 3)
         ]
         limit = self._random.choice((1, 2, 3, 5, 100))

@@ -76,11 +76,11 @@ class Get:
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """Read page after page, at most ``pages`` of them."""
+    """Read page after page, at most ``pages`` of them, and back again."""
 
     schema: str
     where: Filter = ALL
-    order: tuple[str, ...] = ()
+    order: tuple[Order, ...] = ()
     limit: int = 100
     pages: int = 1
 

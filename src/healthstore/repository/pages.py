@@ -1,0 +1,101 @@
+"""Pages: some results in order, and where those before and behind them are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from healthstore.abc.backend import Executor
+from healthstore.model.collector import collector_paused
+from healthstore.model.ops import Find, Found, Origin
+from healthstore.model.query import And, Filter, Not
+from healthstore.model.query import after as behind
+from healthstore.model.values import Document
+from healthstore.repository.cursors import Position, Query, read_position, write_position
+
+__all__ = ("Page", "read_page")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some results in order, which it yields; and the positions of its neighbours.
+
+    ``next`` is where the next page begins (None: this was the last), ``previous`` where the one
+    before ends (None: this is the first): pass either as ``after``. ``source`` is the name of the
+    member that returned them: another one than the manager's ``active`` stood in for it, and may
+    be behind.
+    """
+
+    items: tuple[T, ...]
+    next: str | None
+    source: str
+    previous: str | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield the results in order."""
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        """Return how many results it holds."""
+        return len(self.items)
+
+
+async def read_page(  # noqa: PLR0913 - each has a name where it is called
+    executor: Executor,
+    query: Query,
+    limit: int,
+    read: Callable[[Document], T],
+    *,
+    token: str | None,
+    stale: bool,
+) -> Page[T]:
+    """Return the page at a position, or the first one; ``read`` makes a result of a document.
+
+    With ``stale`` it may come from another member than the page before.
+    """
+    at = None if token is None else read_position(query, token)
+    backwards = at is not None and at.backwards
+    orders = tuple(each.reversed() for each in query.orders) if backwards else query.orders
+    where: Filter = query.where
+    position = None if at is None else at.keys
+    if at is not None and at.including:
+        # Not beyond it the other way: at it, or behind it.
+        opposite = tuple(each.reversed() for each in orders)
+        where, position = And((where, Not(behind(opposite, at.keys)))), None
+    origin = None if at is None or stale else at.origin
+    op = Find(query.collection, where, orders, limit + 1, position, origin)
+    found = await executor.execute(op)
+    here = found.origin if isinstance(found, Found) else Origin(executor.name)
+    more, rows = len(found) > limit, found[:limit]
+    first, last = _ends(query, rows[::-1] if backwards else rows, at, here)
+    # What lies the way one came from is there, or was.
+    following = last if more or backwards else None
+    before = first if (more if backwards else at is not None) else None
+    with collector_paused():
+        items = tuple(map(read, rows[::-1] if backwards else rows))
+    return Page(
+        items,
+        None if following is None else write_position(query, following),
+        here.member,
+        None if before is None else write_position(query, before),
+    )
+
+
+def _ends(
+    query: Query, rows: tuple[Document, ...], at: Position | None, here: Origin
+) -> tuple[Position | None, Position | None]:
+    """Return the positions before and behind a page; those of an empty one hold the place itself."""
+    if rows:
+        return (
+            Position.of(query, rows[0], here, backwards=True),
+            Position.of(query, rows[-1], here),
+        )
+    if at is None:
+        return None, None
+    return (
+        Position(at.keys, here, backwards=True, including=not at.including),
+        Position(at.keys, here, including=not at.including),
+    )

@@ -1,0 +1,153 @@
+"""Pages of a repository: forth and back, each entity once, wherever nulls and ties stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from healthstore.abc import Backend
+from healthstore.entity import Entity, MaxLength, collection_of
+from healthstore.errors import InvalidRequestError
+from healthstore.model.ops import CountDocuments, Ensure
+from healthstore.model.query import F, Filter, Nulls, Order, asc, desc
+from healthstore.repository import Page, Repository
+from healthstore.testing.contract._promises import Contract, laws
+
+__all__ = ("TestPages",)
+
+
+class _Leaf(Entity, collection="contract_leaves"):
+    name: Annotated[str, MaxLength(20)] | None = None
+    number: int = 0
+
+
+LEAVES = [
+    _Leaf(name=name, number=number)
+    for number, name in enumerate((None, "b", "a", None, "b", "", None, "ä", "a", None, "B"))
+]
+_NULLS: tuple[Nulls | None, ...] = (None, "first", "last")
+
+
+async def _leaves(store: Backend) -> Repository[_Leaf]:
+    leaves = Repository(_Leaf, store)
+    await store.execute(Ensure((collection_of(_Leaf),)))
+    if not await store.execute(CountDocuments(leaves.collection)):
+        await leaves.add_many(LEAVES, atomic=store.capabilities.transactions)
+    return leaves
+
+
+async def _forth(leaves: Repository[_Leaf], order: list[Order], size: int) -> list[Page[_Leaf]]:
+    pages = [await leaves.find(order=order, limit=size)]
+    while (after := pages[-1].next) is not None:
+        pages.append(await leaves.find(order=order, limit=size, after=after))
+    return pages
+
+
+class TestPages(Contract):
+    """A page knows its neighbours, and a position only its own query."""
+
+    @laws
+    @given(st.booleans(), st.sampled_from(_NULLS), st.booleans(), st.integers(1, 12))
+    async def test_pages_lead_back_as_they_came(
+        self,
+        store: Backend,
+        down: bool,  # noqa: FBT001 - Hypothesis gives it
+        nulls: Nulls | None,
+        tie: bool,  # noqa: FBT001 - as above
+        size: int,
+    ) -> None:
+        """All pages forth are the whole list; back from the last one, they are the same pages."""
+        leaves = await _leaves(store)
+        order = [(desc if down else asc)("name", nulls=nulls), (asc if tie else desc)("number")]
+        pages = await _forth(leaves, order, size)
+        whole = [each.number for page in pages for each in page]
+        assert sorted(whole) == list(range(len(LEAVES)))
+        assert [each.number async for each in leaves.stream(order=order)] == whole
+        assert pages[0].previous is None
+        before, back = pages[-1].previous, list[int]()
+        while before is not None:
+            page = await leaves.find(order=order, limit=size, after=before)
+            assert page.next is not None
+            back = [*(each.number for each in page), *back]
+            before = page.previous
+        assert back == whole[: len(whole) - len(pages[-1])]
+
+    async def test_a_page_back_leads_forth_again(self, store: Backend) -> None:
+        """The next page of the one before is the page itself."""
+        leaves = await _leaves(store)
+        first, second, *_ = await _forth(leaves, [asc("number")], 3)
+        assert second.previous is not None
+        back = await leaves.find(order=["number"], limit=3, after=second.previous)
+        assert (back.items, back.previous) == (first.items, None)
+        again = await leaves.find(order=["number"], limit=3, after=back.next)
+        assert again.items == second.items
+
+    async def test_a_page_that_is_gone_leads_to_its_neighbours(self, store: Backend) -> None:
+        """Everything behind a page was deleted: from nothing one comes back to that page."""
+        leaves = await _leaves(store)
+        first = await leaves.find(order=["number"], limit=4)
+        await _remove(leaves, [each for each in LEAVES if each.number >= 4])
+        empty = await leaves.find(order=["number"], limit=4, after=first.next)
+        assert (len(empty), empty.next) == (0, None)
+        back = await leaves.find(order=["number"], limit=4, after=empty.previous)
+        assert back.items == first.items
+        assert back.previous is None
+        assert [each.number for each in await leaves.find(limit=4)] == [0, 1, 2, 3]
+
+    async def test_first_and_last_are_the_ends(self, store: Backend) -> None:
+        """The last one is the first of the opposite order, nulls and ids included."""
+        leaves = await _leaves(store)
+        whole = [each async for each in leaves.stream(order=["name"])]
+        assert await leaves.first(order=["name"]) == whole[0]
+        assert await leaves.last(order=["name"]) == whole[-1]
+        nulls_last = await leaves.last(order=[asc("name", nulls="last")])
+        assert nulls_last is not None
+        assert nulls_last.name is None
+        assert await leaves.last(F.number < 4, order=["number"]) == LEAVES[3]
+        assert await leaves.last(F.number < 0) is None
+
+    async def test_all_are_read_without_a_limit(self, store: Backend) -> None:
+        """One page holds all; a stream ends at its limit."""
+        leaves = await _leaves(store)
+        page = await leaves.find(F.number >= 2, order=["-number"], limit=None)
+        assert [each.number for each in page] == list(range(len(LEAVES) - 1, 1, -1))
+        assert (page.next, page.previous, len(page)) == (None, None, len(LEAVES) - 2)
+        for limit in (1, 4, 5, 100):
+            numbers = [
+                each.number
+                async for each in leaves.stream(order=["number"], limit=limit, page_size=4)
+            ]
+            assert numbers == list(range(min(limit, len(LEAVES))))
+
+    async def test_a_position_of_another_query_is_refused(self, store: Backend) -> None:
+        """Another order, another filter, a damaged text; other values in the filter go on."""
+        leaves = await _leaves(store)
+        page = await leaves.find(F.number < 9, order=["number"], limit=2)
+        assert page.next is not None
+        rest = await leaves.find(F.number < 4, order=["number"], after=page.next)
+        assert [each.number for each in rest] == [2, 3]
+        damaged = f"{page.next[:20]}{'B' if page.next[20] != 'B' else 'C'}{page.next[21:]}"
+        same, way = (F.number < 9,), ["number"]
+        wrong: tuple[tuple[tuple[Filter, ...], Sequence[str | Order], str], ...] = (
+            (same, ["-number"], page.next),
+            (same, [asc("number", nulls="last")], page.next),
+            ((F.name < "x",), way, page.next),
+            ((F.number > 9,), way, page.next),
+            ((), way, page.next),
+            (same, way, damaged),
+            (same, way, "x"),
+            (same, way, ""),
+        )
+        for filters, order, after in wrong:
+            with pytest.raises(InvalidRequestError, match="does not belong") as error:
+                await leaves.find(*filters, order=order, after=after)
+            assert error.value.entity == "_Leaf"
+
+
+async def _remove(leaves: Repository[_Leaf], gone: list[_Leaf]) -> None:
+    for each in gone:
+        assert await leaves.delete(each.id)
