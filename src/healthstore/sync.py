@@ -121,6 +121,7 @@ class Repository(Generic[M]):
         order: Iterable[str | Order] = (),
         limit: int | None = 100,
         after: str | None = None,
+        include: Iterable[str] | Mapping[str, type[Entity]] = (),
         stale: bool = False,
     ) -> Page[M]:
         """Return at most ``limit`` entities that satisfy all filters.
@@ -135,11 +136,18 @@ class Repository(Generic[M]):
         Without a limit (None) all are returned, up to 10,000; InvalidRequestError says that there
         are more.
 
+        ``include`` names references whose entities are read, too: ``page.related(User)`` has them
+        by id. That is one more request for each class; outside of a transaction others may have
+        written in between. Where a Ref names a collection only, the class is given:
+        ``{"user_id": User}``.
+
         A page comes from the member that the page before came from, or UnavailableError is
         raised: then begin again. With ``stale`` it may come from another one, which may lag.
         """
         return self._portal.call(
-            self._inner.find(*filters, order=order, limit=limit, after=after, stale=stale)
+            self._inner.find(
+                *filters, order=order, limit=limit, after=after, include=include, stale=stale
+            )
         )
 
     def first(self, *filters: Filter, order: Iterable[str | Order] = ()) -> M | None:

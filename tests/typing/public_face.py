@@ -1,12 +1,13 @@
 """What mypy and pyright must infer for a user's code; it is checked, never run."""
 
+from collections.abc import Mapping
 from typing import Annotated, assert_type
 from uuid import UUID
 
 import alembic.op
 from sqlalchemy import Connection, MetaData
 
-from healthstore import DatabaseManager, Entity, F, MaxLength, Unique
+from healthstore import DatabaseManager, Entity, F, MaxLength, Unique, asc, desc
 from healthstore.alembic import metadata, stamp
 from healthstore.repository import Repository
 from healthstore.schema import Text, collection
@@ -32,9 +33,11 @@ async def a_repository_knows_its_entity(db: DatabaseManager) -> None:
     assert_type(await users.count(), int)
     assert_type(await users.exists(F.email == "ann@example.org"), bool)
 
-    page = await users.find(F.first_name == "Ann", order=["email"], limit=10)
-    for user in page.items:
+    page = await users.find(F.first_name == "Ann", order=["email", desc("created_at")], limit=10)
+    for user in page:
         assert_type(user, User)
+    assert_type(page.related(User), Mapping[UUID, User])
+    assert_type(await users.last(order=[asc("email", nulls="last")]), User | None)
     async for user in users.stream(F.first_name == "Ann"):
         assert_type(user, User)
 

@@ -26,7 +26,7 @@ from healthstore.entity.declare import (
     utc_now,
     uuid7,
 )
-from healthstore.entity.derive import collection_of
+from healthstore.entity.derive import collection_of, target_of
 from healthstore.entity.reading import (
     as_stored,
     from_document,
@@ -52,6 +52,7 @@ __all__ = (
     "reader_of",
     "require_valid",
     "stored_filter",
+    "target_of",
     "to_document",
     "to_documents",
     "utc_now",

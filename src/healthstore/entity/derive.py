@@ -37,7 +37,7 @@ from healthstore.model.values import (
     column_canonicaliser,
 )
 
-__all__ = ("Derivation", "collection_of", "derive")
+__all__ = ("Derivation", "collection_of", "derive", "target_of")
 
 # From the value that is kept and the one that was given.
 Differs: TypeAlias = Callable[[Any, Any], bool]
@@ -62,6 +62,8 @@ class Derivation:
     varied: tuple[tuple[str, Differs], ...]
     """The fields whose equal values may look different, and what tells whether two do."""
     parsers: Mapping[str, TypeAdapter[Any]]
+    targets: Mapping[str, type[Entity] | None]
+    """The fields that refer to an entity, and its class; None where only a collection is named."""
     prepared: frozenset[str]
     """The fields whose validators take what the type alone does not."""
     validated: bool
@@ -118,6 +120,12 @@ def derive(entity: type[Entity]) -> Derivation:
         members={each.field.name: each.members for each in declared if each.members},
         varied=tuple((each.field.name, each.differs) for each in declared if each.differs),
         parsers={each.field.name: each.parser for each in declared},
+        targets={
+            each.field.name: _target_class(note, entity)
+            for each in declared
+            for note in each.notes
+            if isinstance(note, Ref)
+        },
         prepared=prepared(entity),
         validated=has_validators(entity),
         constrained=constrained(entity, collection),
@@ -302,6 +310,47 @@ def collection_of(entity: type[Entity]) -> Collection:
             "this is not the class of an entity", hint="pass the class itself, as in User"
         )
     return derive(entity).collection
+
+
+def target_of(entity: type[Entity], name: str, given: type[Entity] | None) -> type[Entity]:
+    """Return the class of the entity to which a field refers: the given one, or that of its Ref.
+
+    Raises InvalidRequestError for a field that refers to nothing, or whose reference names a
+    collection where no class is given, and for a class of another collection.
+    """
+    derived = derive(entity)
+    derived.collection.field(name)
+    if name not in derived.targets:
+        known = ", ".join(derived.targets) or "none of its fields does"
+        raise InvalidRequestError(
+            "refers to no other entity",
+            hint=f"name a field with a Ref: {known}",
+            entity=entity.__name__,
+            field=name,
+        )
+    target = given or derived.targets[name]
+    if target is None:
+        raise InvalidRequestError(
+            "refers to a collection, by its name",
+            hint=f'say which class its entities have: include={{"{name}": …}}',
+            entity=entity.__name__,
+            field=name,
+        )
+    (wanted,) = {each.collection for each in derived.collection.references if each.field == name}
+    if collection_of(target).name != wanted:
+        raise InvalidRequestError(
+            f"refers to the collection {wanted!r}, and {target.__name__} has another one",
+            hint="give the class of that collection",
+            entity=entity.__name__,
+            field=name,
+        )
+    return target
+
+
+def _target_class(note: Ref, entity: type[Entity]) -> type[Entity] | None:
+    if isinstance(note.target, str):
+        return entity if note.target == "self" else None
+    return note.target
 
 
 def _target(note: Ref, own: str) -> str:

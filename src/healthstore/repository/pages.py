@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar, cast
+from uuid import UUID
 
 from healthstore.abc.backend import Executor
+from healthstore.entity import Entity
 from healthstore.model.collector import collector_paused
 from healthstore.model.ops import Find, Found, Origin
 from healthstore.model.query import And, Filter, Not
 from healthstore.model.query import after as behind
 from healthstore.model.values import Document
 from healthstore.repository.cursors import Position, Query, read_position, write_position
+from healthstore.repository.related import Related, not_included
 
 __all__ = ("Page", "read_page")
 
+E = TypeVar("E", bound=Entity)
 T = TypeVar("T")
 
 
@@ -33,6 +37,17 @@ class Page(Generic[T]):
     next: str | None
     source: str
     previous: str | None = None
+    included: Related = field(default_factory=dict, repr=False)
+    """The entities that were read with them; see :meth:`related`."""
+
+    def related(self, entity: type[E]) -> Mapping[UUID, E]:
+        """Return the entities of a class to which the results refer, by id.
+
+        Those are there that ``include`` named. Raises InvalidRequestError for another class.
+        """
+        if entity not in self.included:
+            raise not_included(entity, self.included)
+        return cast("Mapping[UUID, E]", self.included[entity])
 
     def __iter__(self) -> Iterator[T]:
         """Yield the results in order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Generic, TypeVar, cast
 from uuid import UUID
@@ -35,6 +36,7 @@ from healthstore.model.query import And, Filter, Order, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.repository.cursors import Query
 from healthstore.repository.pages import Page, read_page
+from healthstore.repository.related import read_related, relations
 from healthstore.repository.writes import Writes
 
 __all__ = ("MAX_PAGE", "Repository")
@@ -122,6 +124,7 @@ class Repository(Generic[M]):
         order: Iterable[str | Order] = (),
         limit: int | None = 100,
         after: str | None = None,
+        include: Iterable[str] | Mapping[str, type[Entity]] = (),
         stale: bool = False,
     ) -> Page[M]:
         """Return at most ``limit`` entities that satisfy all filters.
@@ -136,9 +139,15 @@ class Repository(Generic[M]):
         Without a limit (None) all are returned, up to 10,000; InvalidRequestError says that there
         are more.
 
+        ``include`` names references whose entities are read, too: ``page.related(User)`` has them
+        by id. That is one more request for each class; outside of a transaction others may have
+        written in between. Where a Ref names a collection only, the class is given:
+        ``{"user_id": User}``.
+
         A page comes from the member that the page before came from, or UnavailableError is
         raised: then begin again. With ``stale`` it may come from another one, which may lag.
         """
+        followed = relations(self._entity, include)
         if limit is not None and (type(limit) is not int or not 1 <= limit <= MAX_PAGE):
             raise InvalidRequestError(
                 f"the limit must be from 1 to {MAX_PAGE}, or None",
@@ -159,6 +168,9 @@ class Repository(Generic[M]):
                 hint="use stream(), or pages with a limit",
                 entity=self.collection.entity,
             )
+        if followed:
+            found = await read_related(self._executor, page, followed)
+            page = replace(page, included=found)
         return page
 
     async def first(self, *filters: Filter, order: Iterable[str | Order] = ()) -> M | None:

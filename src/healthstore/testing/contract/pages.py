@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Annotated
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from healthstore.abc import Backend
-from healthstore.entity import Entity, MaxLength, collection_of
+from healthstore.entity import Entity, MaxLength, Ref, collection_of
 from healthstore.errors import InvalidRequestError
 from healthstore.model.ops import CountDocuments, Ensure
 from healthstore.model.query import F, Filter, Nulls, Order, asc, desc
 from healthstore.repository import Page, Repository
-from healthstore.testing.contract._promises import Contract, laws
+from healthstore.testing.contract._promises import Contract, laws, needs_references
 
 __all__ = ("TestPages",)
 
@@ -30,6 +31,18 @@ LEAVES = [
     for number, name in enumerate((None, "b", "a", None, "b", "", None, "ä", "a", None, "B"))
 ]
 _NULLS: tuple[Nulls | None, ...] = (None, "first", "last")
+
+
+class _Tree(Entity, collection="contract_trees"):
+    name: Annotated[str, MaxLength(20)]
+
+
+class _Branch(Entity, collection="contract_branches"):
+    number: int
+    tree_id: Annotated[UUID, Ref(_Tree, "cascade")]
+    grafted_from: Annotated[UUID | None, Ref(_Tree, "set_null")] = None
+    parent_id: Annotated[UUID | None, Ref("self", "set_null")] = None
+    named: Annotated[UUID | None, Ref("contract_trees", "set_null")] = None
 
 
 async def _leaves(store: Backend) -> Repository[_Leaf]:
@@ -122,6 +135,33 @@ class TestPages(Contract):
                 async for each in leaves.stream(order=["number"], limit=limit, page_size=4)
             ]
             assert numbers == list(range(min(limit, len(LEAVES))))
+
+    @needs_references
+    async def test_a_page_brings_what_it_refers_to(self, store: Backend) -> None:
+        """Each class is read once, by id; nulls lead nowhere, and only what was asked for is there."""
+        trees, branches = Repository(_Tree, store), Repository(_Branch, store)
+        await store.execute(Ensure((trees.collection, branches.collection)))
+        oak, elm, ash = _Tree(name="oak"), _Tree(name="elm"), _Tree(name="ash")
+        await trees.add_many([oak, elm, ash])
+        first = _Branch(number=1, tree_id=oak.id, grafted_from=elm.id)
+        await branches.add_many(
+            [first, _Branch(number=2, tree_id=oak.id, parent_id=first.id, named=ash.id)]
+        )
+        order = ["number"]
+        page = await branches.find(order=order, include=["tree_id", "grafted_from", "parent_id"])
+        assert page.related(_Tree) == {oak.id: oak, elm.id: elm}
+        assert page.related(_Branch) == {first.id: first}
+        named = await branches.find(order=order, include={"named": _Tree})
+        assert named.related(_Tree) == {ash.id: ash}
+        nothing = await branches.find(F.number > 9, include=["tree_id"])
+        assert nothing.related(_Tree) == {}
+        with pytest.raises(InvalidRequestError) as error:
+            named.related(_Branch)
+        assert error.value.hint
+        for wrong in (["number"], ["named"], ["tree"], {"tree_id": _Branch}, "tree_id"):
+            with pytest.raises(InvalidRequestError) as error:
+                await branches.find(include=wrong)
+            assert error.value.hint
 
     async def test_a_position_of_another_query_is_refused(self, store: Backend) -> None:
         """Another order, another filter, a damaged text; other values in the filter go on."""
