@@ -213,16 +213,13 @@ async def _get(seat: _Seat, step: programs.Get) -> object:
 async def _find(seat: _Seat, step: programs.Find) -> object:
     repository = seat.repository(step.schema)
     where = seat.declared.where(step.schema, step.where)
-    pages: list[object] = []
-    forth: list[Entity] = []
-    after: str | None = None
-    for _ in range(step.pages):
-        page = await repository.find(where, order=step.order, limit=step.limit, after=after)
-        pages.append([page.items, page.next is not None])  # a position names its member
+    page = await repository.find(where, order=step.order, limit=step.limit)
+    pages: list[object] = [[page.items, page.next is not None]]  # a position names its member
+    forth: list[Entity] = [*page]
+    while page.next is not None and len(pages) < step.pages:
+        page = await repository.find(where, order=step.order, limit=step.limit, after=page.next)
+        pages.append([page.items, page.next is not None])
         forth.extend(page)
-        after = page.next
-        if after is None:
-            break
     back, before = [*page], page.previous
     for _ in pages[1:]:
         page = await repository.find(where, order=step.order, limit=step.limit, after=before)
