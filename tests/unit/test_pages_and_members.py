@@ -11,6 +11,7 @@ from tests.unit.outages import move, pair, until
 
 from healthstore import DatabaseManager, Entity, F, Mock, Unique
 from healthstore.errors import InvalidRequestError, UnavailableError
+from healthstore.repository import cursors
 
 if TYPE_CHECKING:
     from pathlib import Path
