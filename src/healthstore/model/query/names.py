@@ -26,7 +26,7 @@ class FieldName:
 
     def __bool__(self) -> bool:
         raise InvalidRequestError(
-            f"F.{self.name} has no truth value", hint=f"ask: F.{self.name}.is_true()"
+            f"F.{self.name} has no truth value", hint=f"compare it: F.{self.name}.is_true()"
         )
 
     def __eq__(self, value: object) -> Test:  # type: ignore[override]  # a filter, not a bool
