@@ -9,6 +9,7 @@ from sqlalchemy import Connection, MetaData
 
 from healthstore import DatabaseManager, Entity, F, MaxLength, Unique, asc, desc
 from healthstore.alembic import metadata, stamp
+from healthstore.filters import parse
 from healthstore.repository import Repository
 from healthstore.schema import Text, collection
 
@@ -32,6 +33,7 @@ async def a_repository_knows_its_entity(db: DatabaseManager) -> None:
     assert_type(await users.first(F.email == "ann@example.org"), User | None)
     assert_type(await users.count(), int)
     assert_type(await users.exists(F.email == "ann@example.org"), bool)
+    assert_type(await users.count(parse({}, User, allow=["email"])), int)
 
     page = await users.find(F.first_name == "Ann", order=["email", desc("created_at")], limit=10)
     for user in page:

@@ -27,6 +27,7 @@ from healthstore.entity.declare import (
     uuid7,
 )
 from healthstore.entity.derive import collection_of, target_of
+from healthstore.entity.operands import parse_test
 from healthstore.entity.reading import (
     as_stored,
     from_document,
@@ -49,6 +50,7 @@ __all__ = (
     "from_written",
     "is_validated",
     "parse_fields",
+    "parse_test",
     "reader_of",
     "require_valid",
     "stored_filter",

@@ -26,7 +26,7 @@ class FieldName:
 
     def __bool__(self) -> bool:
         raise InvalidRequestError(
-            f"F.{self.name} has no truth value", hint=f"compare it: F.{self.name} == True"
+            f"F.{self.name} has no truth value", hint=f"compare it: F.{self.name}.is_true()"
         )
 
     def __eq__(self, value: object) -> Test:  # type: ignore[override]  # a filter, not a bool
@@ -65,6 +65,18 @@ class FieldName:
     def is_null(self) -> Test:
         """Hold when the field is ``None``."""
         return Test(self.name, Operator.IS_NULL)
+
+    def not_null(self) -> Test:
+        """Hold when the field is not ``None``."""
+        return Test(self.name, Operator.NOT_NULL)
+
+    def is_true(self) -> Test:
+        """Hold when the field is ``True``; ``None`` is not."""
+        return Test(self.name, Operator.EQ, operand=True)
+
+    def is_false(self) -> Test:
+        """Hold when the field is ``False``; ``None`` is not."""
+        return Test(self.name, Operator.EQ, operand=False)
 
     def contains(self, text: str) -> Test:
         """Hold when the text occurs in the field, character for character."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import cast
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -117,6 +118,7 @@ class TestFilters(Contract):
             (F.name == None, 1),  # noqa: E711 - a filter, not a comparison
             (F.name != None, 2),  # noqa: E711 - as above
             (F.name.is_null(), 1),
+            (F.name.not_null(), 2),
             (F.name != "Ann", 2),
             (F.name.in_(["Ann", None]), 2),
             (F.name.not_in(["Ann", None]), 1),
@@ -127,6 +129,7 @@ class TestFilters(Contract):
             (~(F.name > ""), 1),
             (~F.name.contains("n"), 2),
             (F.email.is_null(), 0),
+            (F.email.not_null(), 3),
             (F.email.in_([None]), 0),
             (F.email.not_in([None]), 3),
             (ALL, 3),
@@ -135,6 +138,24 @@ class TestFilters(Contract):
         )
         for where, count in cases:
             assert await store.execute(CountDocuments(PEOPLE, where)) == count, where
+
+    async def test_a_flag_is_true_false_or_nothing(self, store: Backend) -> None:
+        """Is true and is false hold for that value only, not null for both of them."""
+        rows = [
+            everything(id=identity(at), flag=flag) for at, flag in enumerate((True, False, None))
+        ]
+        await add(store, EVERYTHING, *rows)
+        yes, no, nothing = ids(rows)
+        cases: tuple[tuple[Filter, tuple[UUID, ...]], ...] = (
+            (F.flag.is_true(), (yes,)),
+            (F.flag.is_false(), (no,)),
+            (F.flag.not_null(), (yes, no)),
+            (~F.flag.is_true(), (no, nothing)),
+            (~F.flag.is_false(), (yes, nothing)),
+            (~F.flag.not_null(), (nothing,)),
+        )
+        for where, wanted in cases:
+            assert tuple(ids(await stored(store, EVERYTHING, where))) == wanted, where
 
     @pytest.mark.parametrize(("text", "other"), LOOKALIKES)
     async def test_text_is_equal_only_to_itself(
