@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 from healthstore.abc.backend import Backend
-from healthstore.errors import ConflictError, SchemaChangeError
+from healthstore.errors import (
+    ConflictError,
+    DeadlineExceededError,
+    SchemaChangeError,
+    UnavailableError,
+)
 from healthstore.model.ops import Delete, Find, Replace
 from healthstore.model.query import ALL, Filter, Operator, Test
 from healthstore.model.schema import Collection
@@ -127,7 +132,11 @@ class _Rewrite:
                     await self._store.execute(Delete(rows, (identity,)))
                 await self._ledger.write(replace(self._ledger.book, under_way=done))
             await self._pages.passed(page.rows)
-            return await (self.next_page(page.last) if following is None else following)
+            if following is not None:
+                # A pool of one connection lends it when the page is written, which may be late.
+                with suppress(UnavailableError, DeadlineExceededError):
+                    return await following
+            return await self.next_page(page.last)
 
     def _ahead(self, begin: _Begin, page: _Page) -> asyncio.Task[_Page | None] | None:
         return None if self._pages.pause else begin(self.next_page(page.last))
