@@ -289,6 +289,9 @@ def test_what_is_no_start_of_a_bucket_is_refused(every: str) -> None:
     noon = [{"day": datetime(2025, 3, 30, tzinfo=UTC)}]
     ask = lambda: fill(noon, at="day", every="day", tz=BERLIN)  # noqa: E731 - one of many
     assert at_fault(ask) == (RefusedValueError, 0, "day")
+    first = [{"day": date.min}]
+    ask = lambda: fill(first, at="day", every="week", week_start=6)  # noqa: E731 - one of many
+    assert at_fault(ask) == (RefusedValueError, 0, "day")
 
 
 def test_rows_have_the_same_fields() -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import StrEnum
 from functools import lru_cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from healthstore.errors import InvalidRequestError, RefusedValueError
@@ -80,7 +81,7 @@ def zone_of(name: str | ZoneInfo) -> ZoneInfo:
         return name
     try:
         return ZoneInfo(name)
-    except (KeyError, OSError, TypeError, ValueError, AttributeError):
+    except (KeyError, OSError, TypeError, ValueError):
         raise InvalidRequestError(
             "there is no such time zone", hint='give an IANA name, such as "Europe/Berlin"'
         ) from None
@@ -134,7 +135,9 @@ def next_bucket(start: datetime, unit: Unit, zone: ZoneInfo, week_start: int = 0
     :func:`bucket_of`, and after the last bucket of the year 9999.
     """
     moment = _moment(start)
-    for key in _keys(moment, _LAST + _DAY, unit, zone, week_start):
+    width = _WIDTHS.get(unit)
+    end = _LAST + _DAY if width is None else moment + 3 * width
+    for key in _keys(moment, end, unit, zone, week_start):
         if key > moment:
             return _written(key, zone)
     raise _beyond(zone)
@@ -197,7 +200,9 @@ def first_day(day: date, unit: Unit, week_start: int = 0) -> date:
     if unit is Unit.WEEK:
         ordinal = day.toordinal() - (day.weekday() - week_start) % 7
         if ordinal < 1:
-            raise RefusedValueError("is in a week that begins before the year 1")
+            raise RefusedValueError(
+                "is in a week that begins before the year 1", hint="leave out what is so far away"
+            )
         return date.fromordinal(ordinal)
     return date(day.year, day.month - (day.month - 1) % _MONTHS[unit], 1)
 
@@ -234,7 +239,9 @@ def offsets(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[tuple[datet
     """
     first, last = _moment(start), _moment(end)
     if first < _FIRST or max(first, last) > _LAST:
-        raise RefusedValueError("lies outside of the years 1 to 9999 in UTC")
+        raise RefusedValueError(
+            "lies outside of the years 1 to 9999 in UTC", hint="ask for less time"
+        )
     return tuple((_EPOCH + at, by // _SECOND) for at, by in _segments(first, last, zone))
 
 
@@ -323,9 +330,10 @@ def _cuts(
     the last one of the old offset, and no other one: so one key is held back.
     """
     held: timedelta | None = None
-    for moment, offset, until in _spans(start, end, zone):
-        key = moment - (moment + offset) % width
-        while key < until:
+    segments = [*_segments(start, end, zone), (end, timedelta())]
+    for (since, offset), (until, _) in pairwise(segments):
+        key = since - (since + offset) % width
+        while key < min(until, _LAST - offset + timedelta.resolution):  # the last of local time
             if key >= start:
                 if held is not None:
                     yield min(held, key)
@@ -333,30 +341,6 @@ def _cuts(
             key += width
     if held is not None:
         yield held
-
-
-def _spans(
-    start: timedelta, end: timedelta, zone: ZoneInfo
-) -> Iterator[tuple[timedelta, timedelta, timedelta]]:
-    """Yield each offset with its beginning and end, within the local years 1 to 9999."""
-    since, offset = start, _offset(start, zone)
-    year = _year(start)
-    while since < end:
-        for seconds, following in _changes(zone, year):
-            at = timedelta(seconds=seconds)
-            if since < at < end:
-                yield since, offset, at
-                since, offset = at, timedelta(seconds=following)
-        year += 1
-        # By years, as what follows may never be asked for.
-        until = min(end, _LAST - offset + timedelta.resolution)
-        if year <= date.max.year:
-            until = min(until, timedelta(seconds=_begin(year)))
-        if since < until:
-            yield since, offset, until
-            since = until
-        if year > date.max.year:
-            return
 
 
 def _segments(

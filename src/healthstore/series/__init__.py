@@ -268,7 +268,11 @@ def _moments(rows: Sequence[Row[object]], at: str, calendar: Calendar) -> list[d
 def _starts(rows: Sequence[Row[object]], at: str, calendar: Calendar) -> list[date]:
     found = _moments(rows, at, calendar)
     for index, each in enumerate(found):
-        if not calendar.begins(each):
+        try:
+            begins = calendar.begins(each)
+        except HealthstoreError as error:
+            raise error.at(index=index, field=at) from None
+        if not begins:
             raise RefusedValueError(
                 "is no start of a bucket", hint="give what bucket_of returns for every and tz"
             ).at(index=index, field=at)

@@ -177,6 +177,27 @@ def test_buckets_are_one_after_the_other(
     assert next_bucket(found[-1], unit, zone) >= end
 
 
+@pytest.mark.parametrize(
+    ("zone", "change"),
+    [
+        ("America/St_Johns", datetime(2006, 10, 29, 2, 31, tzinfo=UTC)),
+        ("Australia/Lord_Howe", datetime(2025, 4, 5, 15, tzinfo=UTC)),
+        ("Australia/Lord_Howe", datetime(2025, 10, 4, 15, 30, tzinfo=UTC)),
+        ("Europe/Athens", datetime(1916, 7, 27, 22, 26, 8, tzinfo=UTC)),
+        ("Europe/Berlin", datetime(2025, 10, 26, 1, tzinfo=UTC)),
+    ],
+)
+def test_hours_are_those_of_all_instants(zone: str, change: datetime) -> None:
+    """Also where clocks change by half an hour or by a minute; a range may begin with any key."""
+    where = zone_of(zone)
+    (_, (at, _)) = offsets(change - timedelta(hours=3), change + timedelta(hours=3), where)
+    assert at == change
+    steps = [change + number * timedelta(seconds=4) for number in range(-2_700, 2_700)]
+    keys = sorted({bucket_of(each, Unit.HOUR, where) for each in steps})
+    for number, key in enumerate(keys):
+        assert list(buckets(key, steps[-1], Unit.HOUR, where)) == keys[number:]
+
+
 def hours_of(day: date, zone: str) -> float:
     """Return how many hours a local day has."""
     where = zone_of(zone)
