@@ -301,7 +301,7 @@ def _keys(
     for key in (
         _midnights(first_day(local.date(), unit, week_start), unit, zone)
         if width is None
-        else _cuts(start, end, width, zone)
+        else _cuts(start, end + width, width, zone)  # a key may be smaller than its instants
     ):
         if key >= end:
             return

@@ -196,6 +196,8 @@ def test_hours_are_those_of_all_instants(zone: str, change: datetime) -> None:
     keys = sorted({bucket_of(each, Unit.HOUR, where) for each in steps})
     for number, key in enumerate(keys):
         assert list(buckets(key, steps[-1], Unit.HOUR, where)) == keys[number:]
+        assert list(buckets(keys[0], key, Unit.HOUR, where)) == keys[:number]
+        assert list(buckets(keys[0], key + MICROSECOND, Unit.HOUR, where)) == keys[: number + 1]
 
 
 def hours_of(day: date, zone: str) -> float:
