@@ -1,6 +1,7 @@
 """What mypy and pyright must infer for a user's code; it is checked, never run."""
 
 from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from typing import Annotated, assert_type
 from uuid import UUID
 
@@ -10,8 +11,10 @@ from sqlalchemy import Connection, MetaData
 from healthstore import DatabaseManager, Entity, F, MaxLength, Unique, asc, desc
 from healthstore.alembic import metadata, stamp
 from healthstore.filters import parse
+from healthstore.model.values import Value
 from healthstore.repository import Repository
 from healthstore.schema import Text, collection
+from healthstore.series import bucket_of, change, fill, gaps, rolling_mean
 
 
 class User(Entity, collection="users"):
@@ -52,3 +55,13 @@ def a_revision_of_alembic_takes_what_it_is_given(connection: Connection) -> None
     assert_type(metadata(User, dialect="sqlite"), MetaData)
     stamp(alembic.op, User)
     stamp(connection, collection("users", {"name": Text(40)}), dropped=["visits"])
+
+
+def rows_over_time_keep_their_types(rows: list[dict[str, Value]]) -> None:
+    """Infer what an aggregate's rows hold, also after they were filled and averaged."""
+    filled = fill(rows, at="day", every="day")
+    assert_type(filled, list[dict[str, Value | date | None]])
+    assert_type(gaps(filled, at="day", every="day"), list[tuple[date, date]])
+    change(rolling_mean(filled, "mean", at="day"), "mean")
+    assert_type(bucket_of(date(2025, 3, 30), every="week"), date)
+    assert_type(bucket_of(datetime.now(UTC), every="hour", tz="Europe/Berlin"), datetime)
