@@ -44,7 +44,7 @@ from healthstore.model.ops import (
     Replace,
 )
 from healthstore.model.query import F, Filter, Not, Operator, OtherField, Test, parse_order
-from healthstore.model.schema import Check, Collection, Field
+from healthstore.model.schema import Check, Collection, Field, Reference
 from healthstore.model.values import Document, FieldType, Kind, Value
 from healthstore.testing.contract._altered import (
     KEY,
@@ -57,7 +57,12 @@ from healthstore.testing.contract._altered import (
     text_of,
     things,
 )
-from healthstore.testing.contract._promises import Contract, laws, needs_alterations
+from healthstore.testing.contract._promises import (
+    Contract,
+    laws,
+    needs_alterations,
+    needs_references,
+)
 from healthstore.testing.contract._samples import add, identity, ids, selected, stored
 from healthstore.testing.strategies import filters
 
@@ -227,7 +232,10 @@ class TestTwoFields(Contract):
     async def test_fields_that_are_never_null_are_compared(self, store: Backend) -> None:
         """With one another, and with one that may be null."""
         await _filled(store)
-        for one, other in (("first", "second"), ("first", "number_one"), ("number_one", "second")):
+        for one, other in (
+            *(("first", "second"), ("first", "number_one"), ("number_one", "second")),
+            *(("id", "owner_one"), ("owner_one", "id")),
+        ):
             for operator in _COMPARED:
                 wanted = [row["id"] for row in ROWS if _holds(operator, row[one], row[other])]
                 await _divides(store, Test(one, operator, OtherField(other)), wanted)  # type: ignore[arg-type]  # ids
@@ -248,6 +256,37 @@ class TestTwoFields(Contract):
     async def test_any_filter_divides_the_documents(self, store: Backend, where: Filter) -> None:
         """Comparisons of two fields beside others, in any combination, as the evaluator says."""
         await _divides(await _filled(store), where, ids(selected(ROWS, where)))
+
+    @needs_references
+    async def test_references_are_compared(self, store: Backend) -> None:
+        """With one another and with the id: who is their own parent, or has one parent twice."""
+        name = f"made_{uuid4().hex[:12]}"
+        people = things(
+            *(Field(each, FieldType(Kind.UUID), nullable=True) for each in ("boss", "deputy")),
+            name=name,
+            references=(Reference("boss", name), Reference("deputy", name, "cascade")),
+        )
+        parents: tuple[tuple[int | None, int | None], ...] = (
+            *((None, None), (1, 1), (1, 2), (None, 1), (5, 4)),
+        )
+        rows = [
+            row_of(
+                at,
+                boss=None if boss is None else identity(boss),
+                deputy=None if deputy is None else identity(deputy),
+            )
+            for at, (boss, deputy) in enumerate(parents, start=1)
+        ]
+        await prepare(store, people, *rows)
+        for where, found in (
+            (F.boss == F.deputy, (1, 2)),
+            (F.boss != F.deputy, (3, 4, 5)),
+            (F.id == F.boss, (5,)),
+            (F.boss < F.deputy, (3,)),
+            (F.id > F.boss, (2, 3)),
+            (~(F.id > F.boss), (1, 4, 5)),
+        ):
+            assert ids(await stored(store, people, where)) == tuple(map(identity, found)), where
 
     async def test_it_stands_in_every_kind_of_question(self, store: Backend) -> None:
         """In a count, a page after a position, an aggregate, and beside other tests."""
@@ -375,8 +414,8 @@ class TestTwoFields(Contract):
                 assert error.value.hint
             with pytest.raises(ConfigurationError, match=names[-1]):
                 replace(absent, checks=(Check("order", where),))
-        for where in (F.number_one == F.nubmer_other, F.nubmer_one == F.number_other):
-            with pytest.raises(UnknownFieldError, match="nubmer"):
+        for where in (F.number_one == F.number_othr, F.number_othr == F.number_one):
+            with pytest.raises(UnknownFieldError, match="number_othr"):
                 await store.execute(CountDocuments(absent, where))
 
     @needs_alterations
