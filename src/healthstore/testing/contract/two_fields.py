@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from operator import eq, ge, gt, le, lt, ne
-from typing import Any, cast
+from typing import cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -44,18 +43,27 @@ from healthstore.model.ops import (
     Replace,
 )
 from healthstore.model.query import F, Filter, Not, Operator, OtherField, Test, parse_order
-from healthstore.model.schema import Check, Collection, Field, Reference
-from healthstore.model.values import Document, FieldType, Kind, Value
+from healthstore.model.schema import Check, Field, Reference
+from healthstore.model.values import Document, FieldType, Kind
 from healthstore.testing.contract._altered import (
-    KEY,
     NUMBER,
     decimal_of,
     definition_of,
     enum_of,
     prepare,
     row_of,
-    text_of,
     things,
+)
+from healthstore.testing.contract._paired import (
+    CHECKED_PAIRS,
+    COMPARED,
+    INSTANT,
+    KINDS,
+    MICROSECOND,
+    PAIRS,
+    ROWS,
+    holds,
+    pair_row,
 )
 from healthstore.testing.contract._promises import (
     Contract,
@@ -67,134 +75,6 @@ from healthstore.testing.contract._samples import add, identity, ids, selected, 
 from healthstore.testing.strategies import filters
 
 __all__ = ("TestTwoFields",)
-
-
-def _numbers(*texts: str) -> tuple[Decimal, ...]:
-    return tuple(Decimal(text).quantize(Decimal("0.0001")) for text in texts)
-
-
-_INSTANT = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
-_MICROSECOND, _MILLISECOND = timedelta(microseconds=1), timedelta(milliseconds=1)
-_SHORT = _numbers("0", "0.0001", "-0.0001", "9", "10", "-10", "99999999.9999", "-99999999.9999")
-_LONG = _numbers("0", "0.0001", "-0.0001", "9", "-9", "1E+15", "99999999.9999", "-1E+15")
-_LONGER = (*_LONG[:-1], *_numbers("-999999999999999999999999.9999"))
-# The types of the two fields, and at most eight values of each, in the order in which they compare
-# or not. Pairs of neighbours are such as a collation or a conversion would take for equal.
-_KINDS: Mapping[str, tuple[FieldType, FieldType, Sequence[Value], Sequence[Value]]] = {
-    name: (one, other, values, rest[0] if rest else values)
-    for name, one, other, values, *rest in (
-        ("text", text_of(None), text_of(100), ("", "a", "a ", "ä", "a\u0308", "Z", "\uffee", "😀")),
-        (
-            "label",
-            text_of(40),
-            text_of(2_000),
-            ("", "A", "a", "ß", "ss", "😀", "😀 ", "\U0010ffff"),
-        ),
-        ("number", NUMBER, NUMBER, (0, 1, -1, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 9)),
-        ("flag", FieldType(Kind.BOOLEAN), FieldType(Kind.BOOLEAN), (False, True)),
-        (
-            *("ratio", FieldType(Kind.FLOAT), FieldType(Kind.FLOAT)),
-            (0.0, -1.5, 0.1 + 0.2, 0.3, 1e300, 5e-324, 2.0**53 + 2, 2.0**53),
-        ),
-        ("price", decimal_of(12), decimal_of(12), _SHORT),
-        ("dose", decimal_of(12), decimal_of(18), _SHORT),
-        ("amount", decimal_of(12), decimal_of(28), _SHORT, _LONG),
-        ("total", decimal_of(28), decimal_of(20), _LONGER, _LONG),
-        (
-            *("moment", FieldType(Kind.DATETIME), FieldType(Kind.DATETIME)),
-            tuple(_INSTANT + step * _MICROSECOND for step in (0, 1, -1, 999_999, 10**17)),
-        ),
-        (
-            "moment_ms",
-            FieldType(Kind.DATETIME, milliseconds=True),
-            FieldType(Kind.DATETIME, milliseconds=True),
-            tuple(_INSTANT + step * _MILLISECOND for step in (0, 1, -1, -(10**13))),
-        ),
-        (
-            *("day", FieldType(Kind.DATE), FieldType(Kind.DATE)),
-            (date(1, 1, 2), date(999, 12, 31), date(2024, 2, 29), date(9999, 12, 30)),
-        ),
-        (
-            *("clock", FieldType(Kind.TIME), FieldType(Kind.TIME)),
-            (time(), time(9), time(10), time(10, 0, 0, 1), time(23, 59, 59, 999_999)),
-        ),
-        (
-            *("span", FieldType(Kind.DURATION), FieldType(Kind.DURATION)),
-            (timedelta(), _MICROSECOND, -_MICROSECOND, timedelta(days=400)),
-        ),
-        (
-            *("owner", FieldType(Kind.UUID), FieldType(Kind.UUID)),
-            tuple(UUID(int=each) for each in (0, 1, 255, 1 << 120, 1 << 127, (1 << 128) - 1)),
-        ),
-        (
-            *("level", enum_of("low", "High", "äußerst"), enum_of("äußerst", "low", "High")),
-            ("low", "High", "äußerst"),
-        ),
-        ("blob", FieldType(Kind.BYTES), FieldType(Kind.BYTES), (b"", b"a", b"a ", b"b", b"a\x00")),
-    )
-}
-_COMPARED: Mapping[Operator, Callable[[Any, Any], bool]] = {
-    Operator.EQ: eq,
-    Operator.NE: ne,
-    Operator.LT: lt,
-    Operator.LE: le,
-    Operator.GT: gt,
-    Operator.GE: ge,
-}
-PAIRS = Collection(
-    "contract_pairs",
-    (
-        *KEY,
-        *(
-            Field(f"{name}_{side}", kind, nullable=True)
-            for name, (one, other, *_) in _KINDS.items()
-            for side, kind in (("one", one), ("other", other))
-        ),
-        *(Field(name, NUMBER) for name in ("first", "second")),
-    ),
-    entity="Pair",
-)
-CHECKED_PAIRS = Collection(
-    "contract_checked_pairs",
-    PAIRS.fields,
-    checks=tuple(
-        Check(
-            f"{name}_order",
-            Test(f"{name}_one", Operator.LE, OtherField(f"{name}_other"))
-            if one.ordered
-            else Test(f"{name}_one", Operator.EQ, OtherField(f"{name}_other")),
-        )
-        for name, (one, *_) in _KINDS.items()
-    ),
-    entity="CheckedPair",
-)
-
-
-def _row(number: int, **values: Value) -> Document:
-    return {**dict.fromkeys(PAIRS.names), "first": 0, "second": 0, **row_of(number, **values)}
-
-
-def _rows() -> list[Document]:
-    """Return documents that have each value of a field, and null, beside each of the other one."""
-    found: list[Document] = []
-    for number in range(81):
-        values: dict[str, Value] = {"first": number % 3, "second": number // 3 % 3}
-        for name, (_, _, left, right) in _KINDS.items():
-            one, other = (None, *left), (None, *right)
-            values[f"{name}_one"] = one[number % len(one)]
-            values[f"{name}_other"] = other[number // len(one) % len(other)]
-        found.append(_row(number, **values))
-    return found
-
-
-ROWS = _rows()
-
-
-def _holds(operator: Operator, one: Value, other: Value) -> bool:
-    """Tell what a comparison means, beside the evaluator."""
-    if operator in {Operator.EQ, Operator.NE}:
-        return _COMPARED[operator](one, other)
-    return one is not None and other is not None and _COMPARED[operator](one, other)
 
 
 async def _filled(store: Backend) -> Backend:
@@ -216,18 +96,18 @@ async def _divides(store: Backend, where: Filter, wanted: Iterable[UUID]) -> Non
 class TestTwoFields(Contract):
     """A field is compared with another one as with the value that the other one has."""
 
-    @pytest.mark.parametrize("kind", _KINDS)
+    @pytest.mark.parametrize("kind", KINDS)
     async def test_every_comparison_means_what_python_means(
         self, store: Backend, kind: str
     ) -> None:
         """Of values and nulls beside each other, either way round, with all others negated."""
         await _filled(store)
         names = f"{kind}_one", f"{kind}_other"
-        ordered = _KINDS[kind][0].ordered
+        ordered = KINDS[kind][0].ordered
         for one, other in (names, names[::-1]):
-            for operator in _COMPARED if ordered else (Operator.EQ, Operator.NE):
-                wanted = [row["id"] for row in ROWS if _holds(operator, row[one], row[other])]
-                await _divides(store, Test(one, operator, OtherField(other)), wanted)  # type: ignore[arg-type]  # ids
+            for operator in COMPARED if ordered else (Operator.EQ, Operator.NE):
+                wanted = ids(row for row in ROWS if holds(operator, row[one], row[other]))
+                await _divides(store, Test(one, operator, OtherField(other)), wanted)
 
     async def test_fields_that_are_never_null_are_compared(self, store: Backend) -> None:
         """With one another, and with one that may be null."""
@@ -236,19 +116,19 @@ class TestTwoFields(Contract):
             *(("first", "second"), ("first", "number_one"), ("number_one", "second")),
             *(("id", "owner_one"), ("owner_one", "id")),
         ):
-            for operator in _COMPARED:
-                wanted = [row["id"] for row in ROWS if _holds(operator, row[one], row[other])]
-                await _divides(store, Test(one, operator, OtherField(other)), wanted)  # type: ignore[arg-type]  # ids
+            for operator in COMPARED:
+                wanted = ids(row for row in ROWS if holds(operator, row[one], row[other]))
+                await _divides(store, Test(one, operator, OtherField(other)), wanted)
 
     async def test_a_field_may_be_compared_with_itself(self, store: Backend) -> None:
         """It equals itself in each row, and is no less; only null is not at least itself."""
         await _filled(store)
         everywhere = ids(ROWS)
-        given = [row["id"] for row in ROWS if row["number_one"] is not None]
+        given = ids(row for row in ROWS if row["number_one"] is not None)
         await _divides(store, F.number_one == F.number_one, everywhere)
         await _divides(store, F.number_one != F.number_one, ())
         await _divides(store, F.number_one < F.number_one, ())
-        await _divides(store, F.number_one >= F.number_one, given)  # type: ignore[arg-type]  # ids
+        await _divides(store, F.number_one >= F.number_one, given)
         await _divides(store, F.id == F.id, everywhere)
 
     @laws
@@ -317,10 +197,10 @@ class TestTwoFields(Contract):
         ):
             await _divides(store, where, ids(selected(ROWS, where)))
 
-    @pytest.mark.parametrize("kind", _KINDS)
+    @pytest.mark.parametrize("kind", KINDS)
     async def test_a_check_keeps_two_fields_in_order(self, store: Backend, kind: str) -> None:
         """A document is kept if they are, or one of both is null, and refused by name if not."""
-        ordered = _KINDS[kind][0].ordered
+        ordered = KINDS[kind][0].ordered
         names = f"{kind}_one", f"{kind}_other"
         await store.execute(Ensure((CHECKED_PAIRS,)))
         sound: list[Document] = []
@@ -328,8 +208,8 @@ class TestTwoFields(Contract):
         for row in ROWS:
             one, other = (row[name] for name in names)
             null = one is None or other is None
-            good = null or _holds(Operator.LE if ordered else Operator.EQ, one, other)
-            made = _row(1_000, **dict(zip(names, (one, other), strict=True)))
+            good = null or holds(Operator.LE if ordered else Operator.EQ, one, other)
+            made = pair_row(1_000, **dict(zip(names, (one, other), strict=True)))
             (sound if good else broken).append({**made, "id": row["id"]})
         await add(store, CHECKED_PAIRS, *sound)
         assert await store.execute(CountDocuments(CHECKED_PAIRS)) == len(sound)
@@ -350,8 +230,8 @@ class TestTwoFields(Contract):
                 Check("fits", ~(F.used > F.room)),
             ),
         )
-        later, much_later = _INSTANT + _MICROSECOND, _INSTANT + timedelta(days=1)
-        row = row_of(1, started_at=_INSTANT, ended_at=later, used=1, room=2)
+        later, much_later = INSTANT + MICROSECOND, INSTANT + timedelta(days=1)
+        row = row_of(1, started_at=INSTANT, ended_at=later, used=1, room=2)
         await prepare(store, stays, row)
         bad = {**row, "started_at": much_later}
         one = (identity(1),)
@@ -359,7 +239,7 @@ class TestTwoFields(Contract):
             (Insert(stays, ({**bad, "id": uuid4()},)), "order"),
             (Replace(stays, (bad,)), "order"),
             (Patch(stays, one, sets=(("started_at", much_later),)), "order"),
-            (Patch(stays, one, sets=(("ended_at", _INSTANT - _MICROSECOND),)), "order"),
+            (Patch(stays, one, sets=(("ended_at", INSTANT - MICROSECOND),)), "order"),
             (Patch(stays, one, increments=(("used", 2),)), "fits"),
             (Patch(stays, one, increments=(("room", -2),)), "fits"),
             (Patch(stays, one, increments=(("used", 1), ("room", -1))), "fits"),
@@ -378,7 +258,7 @@ class TestTwoFields(Contract):
         assert open_now is not None
         assert open_now["used"] == 9
         with pytest.raises(CheckError):
-            await store.execute(Patch(stays, one, sets=(("ended_at", _INSTANT),)))
+            await store.execute(Patch(stays, one, sets=(("ended_at", INSTANT),)))
 
     async def test_what_cannot_be_compared_is_refused(self, store: Backend) -> None:
         """By both names and before any I/O: another kind, other places, no order, JSON, a list."""
