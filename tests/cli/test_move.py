@@ -173,7 +173,8 @@ def test_the_schema_shows_what_a_check_demands(
     (folder / "measured.py").write_text(
         "from healthstore import Check, Entity, F\n"
         "class Pulse(Entity, collection='pulses', checks=[\n"
-        "    Check('human', (F.rate >= 0) & (F.rate <= 400) & ~(F.note == 'x'))]):\n"
+        "    Check('human', (F.rate >= 0) & (F.rate <= 400) & ~(F.note == 'x')),\n"
+        "    Check('kept', F.created_at <= F.updated_at)]):\n"
         "    rate: int\n"
         "    note: str | None = None\n",
         "utf-8",
@@ -182,6 +183,7 @@ def test_the_schema_shows_what_a_check_demands(
     monkeypatch.delitem(sys.modules, "measured")
     shown = run("schema", "show", ONE).out
     assert "check human: " in shown
+    assert "check kept: created_at <= updated_at" in shown
     for part in ("rate >= 0", "rate <= 400", " and ", "note", "'x'"):
         assert part in shown
 

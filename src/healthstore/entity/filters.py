@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from healthstore.entity.fields import Writer
-from healthstore.model.query import And, Filter, Not, Or, Test, require_moderate
+from healthstore.model.query import And, Filter, Not, Or, OtherField, Test, require_moderate
 from healthstore.model.values import Value
 
 __all__ = ("spelled",)
@@ -29,6 +29,8 @@ def _spelled(texts: Mapping[str, Writer], node: Filter) -> Filter:
     if not isinstance(given, Test) or given.field not in texts:
         return node
     write, operand = texts[given.field], given.operand
+    if isinstance(operand, OtherField):
+        return node
     if isinstance(operand, tuple):
         return Test(given.field, given.operator, tuple(_text(write, each) for each in operand))
     return Test(given.field, given.operator, _text(write, operand))

@@ -16,7 +16,7 @@ from healthstore.errors import ConfigurationError, SchemaMismatchError, UnknownF
 from healthstore.model.change.difference import changes_between
 from healthstore.model.description import definition, described_field
 from healthstore.model.json import canonical_json
-from healthstore.model.query import And, Filter, Not, Operator, Or, Test
+from healthstore.model.query import And, Filter, Not, Operator, Or, OtherField, Test
 from healthstore.model.schema import Check, Collection, Field, Index, OnDelete, Reference, Unique
 from healthstore.model.shape import filter_shape
 from healthstore.model.values import (
@@ -233,6 +233,8 @@ def _read_rule(described: dict[str, Any], types: dict[str, FieldType]) -> Filter
             return node(tuple(_read_rule(item, types) for item in described[key]))
     kind = types[described["field"]]
     operator = Operator(described["test"])
+    if "other" in described:
+        return Test(described["field"], operator, OtherField(described["other"]))
     wired = described["operand"]
     operand: Value | tuple[Value, ...]
     if isinstance(wired, list) and operator in {Operator.IN, Operator.NOT_IN}:

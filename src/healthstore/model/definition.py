@@ -88,7 +88,10 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A named filter that every document satisfies, unless a field that it tests is null."""
+    """A named filter that every document satisfies, unless a field that it tests is null.
+
+    ``Check("order", F.ended_at >= F.started_at)`` holds two fields against each other.
+    """
 
     name: str
     rule: Filter

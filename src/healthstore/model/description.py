@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 
 from healthstore.model.definition import Check, Definition, Field
-from healthstore.model.query import And, Filter, Not, Test
+from healthstore.model.query import And, Filter, Not, OtherField, Test
 from healthstore.model.values import Json, Kind
 from healthstore.model.wire import to_tagged
 
@@ -85,6 +85,10 @@ def _described_check(each: Check, collection: Definition) -> Json:
 
 def _rule(filter_: Filter, collection: Definition) -> Json:
     if isinstance(filter_, Test):
+        if isinstance(filter_.operand, OtherField):
+            # No "operand": a program that knows no other fields refuses the definition.
+            test = {"field": filter_.field, "test": str(filter_.operator)}
+            return {**test, "other": filter_.operand.name}
         write = to_tagged(collection.field(filter_.field).type)
         operand = filter_.operand
         wired: Json

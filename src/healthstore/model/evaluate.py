@@ -27,7 +27,7 @@ from healthstore.errors import (
 )
 from healthstore.model.decimals import EXACT, of_units
 from healthstore.model.ops import Aggregate, Find, Function, Group, Measure, Patch, Patches
-from healthstore.model.query import And, Filter, Not, Operator, Order, Test
+from healthstore.model.query import And, Filter, Not, Operator, Order, OtherField, Test
 from healthstore.model.schema import Collection, Reference
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value, canonicaliser
 
@@ -74,10 +74,13 @@ def matches(filter_: Filter) -> Predicate:
     return lambda document: any(part(document) for part in parts)
 
 
-_Operand: TypeAlias = "Value | tuple[Value, ...]"
+_Operand: TypeAlias = "Value | tuple[Value, ...] | OtherField"
 
 
 def _equal(field: str, operand: _Operand) -> Predicate:
+    if isinstance(operand, OtherField):
+        other = operand.name
+        return lambda document: document[field] == document[other]
     return lambda document: document[field] == operand
 
 
@@ -90,9 +93,19 @@ def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[str, _Operand], P
     def build(field: str, operand: _Operand) -> Predicate:
         if operand is None:
             return lambda _: False
+        if isinstance(operand, OtherField):
+            return _both(field, operand.name, compare)
         return lambda document: document[field] is not None and compare(document[field], operand)
 
     return build
+
+
+def _both(one: str, other: str, compare: Callable[[Any, Any], bool]) -> Predicate:
+    def holds(document: Document) -> bool:
+        left, right = document[one], document[other]
+        return left is not None and right is not None and compare(left, right)
+
+    return holds
 
 
 def _textual(holds: Callable[[str, str], bool]) -> Callable[[str, _Operand], Predicate]:

@@ -24,6 +24,7 @@ from healthstore.model.query import (
     Operator,
     Or,
     Order,
+    OtherField,
     Test,
     normalise,
     require_moderate,
@@ -38,6 +39,7 @@ _SIZED = frozenset({Kind.TEXT, Kind.BYTES})
 # Of so few bytes all the tests that a filter may have together stay below its limit.
 _SURELY_SHORT = MAX_OPERAND_BYTES // MAX_NODES
 _NULL_TESTS = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
+_COMPARED = ORDERED | {Operator.EQ, Operator.NE}
 # MongoDB looks for these by a pattern; the start of a text is a range everywhere.
 _PATTERNS = TEXTUAL - {Operator.STARTS, Operator.NOT_STARTS}
 
@@ -93,6 +95,8 @@ def _size(collection: Definition, test: Test) -> int:
     """Return how many bytes the texts or bytes of a test take, at the least if they are few."""
     if collection.field(test.field).type.kind not in _SIZED:
         return 0
+    if isinstance(test.operand, OtherField):
+        return 0
     values = test.operand if isinstance(test.operand, tuple) else (test.operand,)
     given = cast("list[str | bytes]", [value for value in values if value is not None])
     length = sum(map(len, given))
@@ -125,6 +129,8 @@ def _canonical_test(collection: Definition, test: Test) -> Test:
         ) from None
     if operator in _NULL_TESTS:
         return Test(field.name, operator)
+    if isinstance(operand, OtherField):
+        return _canonical_pair(collection, field, operator, operand)
     _require_meaning(collection, field, operator, operand)
     if operator in PLURAL:
         if not isinstance(operand, tuple):
@@ -146,6 +152,46 @@ def _canonical_test(collection: Definition, test: Test) -> Test:
             field.name,
         )
     return Test(field.name, operator, value)
+
+
+def _canonical_pair(
+    collection: Definition, field: Field, operator: Operator, operand: OtherField
+) -> Test:
+    """Return the test of two fields; refuse one that does not mean the same on every backend."""
+    other = collection.field(operand.name)
+    if operator not in _COMPARED:
+        raise invalid(
+            collection,
+            f"is held against {other.name}, another field: {operator} needs a value",
+            "compare two fields with ==, !=, <, <=, > or >=",
+            field.name,
+        )
+    if not field.type.comparable_with(other.type):
+        raise invalid(
+            collection,
+            f"cannot be compared with {other.name}: {_told(field)} and {_told(other)}",
+            "two fields need the same kind, but JSON, and the same places of a Decimal, members "
+            "of an enum, or Milliseconds",
+            field.name,
+        )
+    if operator in ORDERED and not field.type.ordered:
+        raise invalid(
+            collection,
+            f"has no order: {operator} with {other.name} has no meaning",
+            "use ==",
+            field.name,
+        )
+    return Test(field.name, operator, OtherField(other.name))
+
+
+def _told(field: Field) -> str:
+    """Return a field's type as far as it decides with what it can be compared."""
+    kind = field.type
+    if kind.kind is Kind.DECIMAL:
+        return f"decimal with {kind.places} places"
+    if kind.choices:
+        return f"enum of {len(kind.choices)} members"
+    return f"{kind.kind} in milliseconds" if kind.milliseconds else str(kind.kind)
 
 
 def _require_meaning(

@@ -32,8 +32,8 @@ from healthstore.model.query import (
     Operator,
     Or,
     Test,
+    fields_in,
     normalise,
-    walk,
 )
 
 __all__ = (
@@ -131,8 +131,7 @@ class Collection(Definition):
         """The checks in normal form, by name; each one holds if a field that it tests is null."""
         rules: dict[str, Filter] = {}
         for check in self.checks:
-            tested = sorted({test.field for test in walk(check.rule)})
-            nulls = tuple(Test(name, Operator.IS_NULL) for name in tested)
+            nulls = tuple(Test(name, Operator.IS_NULL) for name in sorted(fields_in(check.rule)))
             rules[check.name] = normalise(Or((*nulls, check.rule)), self.nullable)
         return MappingProxyType(rules)
 

@@ -28,7 +28,7 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
-from healthstore.model.query import PLURAL, And, Filter, Not, Operator, Test
+from healthstore.model.query import PLURAL, And, Filter, Not, Operator, OtherField, Test
 
 __all__ = ("MAX_SHAPE", "counted", "filter_shape", "shape")
 
@@ -218,4 +218,6 @@ def _test(test: Test) -> str:
         return f"{test.field} {operator}"
     if test.operator in PLURAL and isinstance(test.operand, tuple):
         return f"{test.field} {operator} {counted(len(test.operand), 'value')}"
+    if isinstance(test.operand, OtherField):
+        return f"{test.field} {operator} {test.operand}"
     return f"{test.field} {operator} ?"

@@ -120,6 +120,17 @@ class FieldType:
         """
         return self.kind not in {Kind.JSON, Kind.BYTES}
 
+    def comparable_with(self, other: FieldType) -> bool:
+        """Whether values of two fields can be held against each other alike on every backend.
+
+        They are of one kind, decimals of the same places, instants both in milliseconds or both
+        not, enums of the same members. JSON cannot. Lengths and digits may differ.
+        """
+        mine, theirs = (
+            (each.kind, each.places, each.milliseconds, each.choices) for each in (self, other)
+        )
+        return mine == theirs and self.kind is not Kind.JSON
+
     @property
     def sorted_by_head(self) -> bool:
         """Whether values may be texts of which only the first SORTED_TEXT code points count."""

@@ -27,7 +27,7 @@ from healthstore.model.change import (
 )
 from healthstore.model.definition import Definition, Field
 from healthstore.model.ops import CountDocuments, Find, Get
-from healthstore.model.query import ALL, Filter, Not, Operator, Or, Order, Test, walk
+from healthstore.model.query import ALL, Filter, Not, Operator, Or, Order, Test, fields_in
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, FieldType, Value, canonicaliser
 from healthstore.schema.fitting import alike, fitting
@@ -158,16 +158,16 @@ async def _of_unique(asked: _Asked) -> int:
 
 async def _of_check(asked: _Asked) -> int:
     rule = asked.change.check.rule
-    tested = sorted({each.field for each in walk(rule)})
+    names = sorted(fields_in(rule))
     stored, now = asked.stored.by_name, asked.now.by_name
-    nulls = tuple(Test(name, Operator.IS_NULL) for name in tested)
+    nulls = tuple(Test(name, Operator.IS_NULL) for name in names)
     rule_or_null = Or((*nulls, rule))
-    if all(name in stored and stored[name].type == now[name].type for name in tested):
+    if all(name in stored and stored[name].type == now[name].type for name in names):
         return await asked.of(Not(rule_or_null))
     holds = evaluate.matches(rule_or_null)
     values = {
         name: canonicaliser(now[name].type)
-        for name in tested
+        for name in names
         if not alike(stored.get(name, now[name]).type, now[name].type)
     }
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from healthstore.errors import ConfigurationError
 from healthstore.model import evaluate
 from healthstore.model.change import ChangeField, FieldForm, changed
-from healthstore.model.query import walk
+from healthstore.model.query import fields_in
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Value, canonicaliser
 from healthstore.schema.migration import Row
@@ -104,7 +104,7 @@ def require_settable(before: Collection, after: Collection, changes: Sequence[Ch
                     entity=change.collection,
                 )
             for check in each.checks:
-                alone = {test.field for test in walk(check.rule)} == {change.name}
+                alone = fields_in(check.rule) == {change.name}
                 if alone and not evaluate.matches(each.rules[check.name])({change.name: value}):
                     raise ConfigurationError(
                         f"the value that {place} gets otherwise breaks the check {check.name}",
@@ -123,7 +123,7 @@ def _tied(collection: Collection, name: str) -> str | None:
     if any(name == each.field for each in collection.references):
         return "refers to other documents"
     for check in collection.checks:
-        tested = {test.field for test in walk(check.rule)}
-        if name in tested and len(tested) > 1:
+        names = fields_in(check.rule)
+        if name in names and len(names) > 1:
             return f"is compared with other fields by the check {check.name}"
     return None

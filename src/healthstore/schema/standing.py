@@ -22,7 +22,7 @@ from healthstore.model.change import (
     changes_between,
 )
 from healthstore.model.ops import CountDocuments
-from healthstore.model.query import ALL, And, Filter, Operator, Test, walk
+from healthstore.model.query import ALL, And, Filter, Operator, Test, fields_in
 from healthstore.model.schema import Collection
 from healthstore.schema.against import count_against
 from healthstore.schema.steps import (
@@ -80,7 +80,7 @@ def _about(change: Change) -> Iterable[str]:
         case AddReference(_, reference):
             return (reference.field,)
         case AddCheck(_, check):
-            return (each.field for each in walk(check.rule))
+            return fields_in(check.rule)
         case _:
             return ()
 

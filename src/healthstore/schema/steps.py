@@ -29,7 +29,7 @@ from healthstore.model.change import (
     changed,
 )
 from healthstore.model.definition import Field
-from healthstore.model.query import walk
+from healthstore.model.query import fields_in
 from healthstore.model.schema import Collection, parents_first
 from healthstore.schema.fitting import fitted, require_settable, widened
 from healthstore.schema.migration import Migration, Row, Run, Transform
@@ -355,9 +355,7 @@ def _relaxed(there: Collection, wanted: Collection) -> Collection:
         wanted.indexes,
         tuple(each for each in wanted.references if each in there.references),
         tuple(
-            each
-            for each in wanted.checks
-            if each in there.checks and {one.field for one in walk(each.rule)} <= same
+            each for each in wanted.checks if each in there.checks and fields_in(each.rule) <= same
         ),
         entity=wanted.entity,
     )

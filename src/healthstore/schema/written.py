@@ -12,7 +12,7 @@ from uuid import UUID
 
 from healthstore.model.change import Change, ChangeField, CreateCollection, FieldForm
 from healthstore.model.definition import Check, Index, Reference, Unique
-from healthstore.model.query import And, Filter, Not, Operator, Or, Test
+from healthstore.model.query import And, Filter, Not, Operator, Or, OtherField, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind
 
@@ -125,7 +125,7 @@ class _Writer:
         assert isinstance(rule, Test)
         self._used.add("F")
         operator, operand = rule.operator, rule.operand
-        place = f"F[{rule.field!r}]" if iskeyword(rule.field) else f"F.{rule.field}"
+        place = _place(rule.field)
         if operator in _COMPARED:
             return f"{place} {_COMPARED[operator]} {self.constant(operand)}"
         if operator in {Operator.IS_NULL, Operator.NOT_NULL}:
@@ -138,7 +138,9 @@ class _Writer:
         return f"~({tested})" if operator.name.startswith("NOT_") else tested
 
     def constant(self, value: object) -> str:
-        """Return a value of a field."""
+        """Return what a field holds, or is compared with: a value, or another field."""
+        if isinstance(value, OtherField):
+            return _place(value.name)
         if isinstance(value, Decimal):
             self._used.add("Decimal")
         elif isinstance(value, UUID):
@@ -146,6 +148,10 @@ class _Writer:
         elif isinstance(value, datetime | date | time | timedelta):
             self._used.add("datetime")
         return repr(value)
+
+
+def _place(name: str) -> str:
+    return f"F[{name!r}]" if iskeyword(name) else f"F.{name}"
 
 
 _COMPARED: Mapping[Operator, str] = {

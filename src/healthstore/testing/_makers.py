@@ -27,7 +27,7 @@ from healthstore.entity import Entity
 from healthstore.entity.annotations import members, unwrap
 from healthstore.errors import InvalidRequestError, MissingDriverError
 from healthstore.model.decimals import of_units
-from healthstore.model.query import And, Filter, Operator, Test
+from healthstore.model.query import And, Filter, Operator, OtherField, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind
 from healthstore.testing._lifelike import (
@@ -392,7 +392,11 @@ def _required_tests(collection: Collection) -> dict[str, list[Test]]:
             check.rule.items if isinstance(check.rule, And) else (check.rule,)
         )
         for part in parts:
-            if isinstance(part, Test) and part.operand is not None:
+            if (
+                isinstance(part, Test)
+                and part.operand is not None
+                and not isinstance(part.operand, OtherField)
+            ):
                 tests.setdefault(part.field, []).append(part)
     return tests
 

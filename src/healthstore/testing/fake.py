@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from healthstore.entity import Entity, collection_of, to_document
 from healthstore.errors import HealthstoreError, InvalidRequestError
 from healthstore.model.evaluate import matches
-from healthstore.model.query import walk
+from healthstore.model.query import fields_in
 from healthstore.model.schema import Collection, Reference
 from healthstore.model.values import Document, Value
 from healthstore.testing._makers import Maker, Makers, Pool, identity_at
@@ -206,7 +206,7 @@ def _tried(
         return None, None, f"a value cannot be kept ({type(error).__name__})", []
     for name, rule in collection.rules.items():
         if not matches(rule)(document):
-            return None, None, f"the check {name!r}", sorted({test.field for test in walk(rule)})
+            return None, None, f"the check {name!r}", sorted(fields_in(rule))
     if fields := taken.clash(document):
         return None, None, f"{', '.join(fields)} must be unique", fields
     return made, document, "", ()

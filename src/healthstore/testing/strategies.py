@@ -11,8 +11,19 @@ from hypothesis import strategies as st
 
 from healthstore.model.decimals import of_units
 from healthstore.model.json import sorted_json
-from healthstore.model.query import And, Filter, Not, Nulls, Operator, Or, Order, Test, parse_order
-from healthstore.model.schema import Collection
+from healthstore.model.query import (
+    And,
+    Filter,
+    Not,
+    Nulls,
+    Operator,
+    Or,
+    Order,
+    OtherField,
+    Test,
+    parse_order,
+)
+from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, FieldType, Json, Kind, Value
 
 __all__ = ("documents", "filters", "json_values", "orders", "texts", "values")
@@ -105,6 +116,8 @@ def _tests(collection: Collection, rows: Sequence[Document]) -> st.SearchStrateg
     leaves: list[st.SearchStrategy[Filter]] = []
     for each in collection.fields:
         leaves.append(st.builds(Test, st.just(each.name), st.sampled_from(_NULL)))
+        if each.type.kind is not Kind.JSON:
+            leaves.append(_pairs(collection, each))
         if not each.type.ordered:
             continue
         known = sorted({repr(row[each.name]): row[each.name] for row in rows}.items())
@@ -118,6 +131,14 @@ def _tests(collection: Collection, rows: Sequence[Document]) -> st.SearchStrateg
             parts = st.sampled_from(["", "a", "%", "_", "\\", " ", ".", "é"]) | texts(3)
             leaves.append(st.builds(Test, st.just(each.name), st.sampled_from(_TEXTUAL), parts))
     return st.one_of(leaves)
+
+
+def _pairs(collection: Collection, one: Field) -> st.SearchStrategy[Filter]:
+    """Generate comparisons of a field with each one that it can be compared with, itself too."""
+    others = [each.name for each in collection.fields if one.type.comparable_with(each.type)]
+    operators = _COMPARED if one.type.ordered else _COMPARED[:2]
+    operands = st.sampled_from(others).map(OtherField)
+    return st.builds(Test, st.just(one.name), st.sampled_from(operators), operands)
 
 
 def filters(collection: Collection, rows: Sequence[Document] = ()) -> st.SearchStrategy[Filter]:

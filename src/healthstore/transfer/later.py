@@ -15,7 +15,7 @@ from collections.abc import Set as AbstractSet
 from typing import IO, cast
 from uuid import UUID
 
-from healthstore.model.query import walk
+from healthstore.model.query import fields_in
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
 from healthstore.transfer.postponed import Postponed
@@ -44,7 +44,7 @@ class Later:
         ahead: AbstractSet[str] = frozenset(),
     ) -> None:
         targets = {collection.name, *ahead} if held else set[str]()
-        seen = {test.field for check in collection.checks for test in walk(check.rule)}
+        seen = {name for check in collection.checks for name in fields_in(check.rule)}
         seen.update(name for unique in collection.uniques for name in unique.fields)
         self._awaiting = [
             each.field

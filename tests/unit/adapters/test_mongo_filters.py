@@ -76,6 +76,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00
         (Test("name", Operator.NOT_STARTS, "a"), {"$or": [{"name": {"$lt": "a"}}, {"name": {"$gte": "b"}}]}),
         (Test("name", Operator.NOT_CONTAINS, ""), {"_id": {"$in": []}}),
         (F.name.contains("a.c"), {"name": {"$regex": r"a\.c"}}),
+        (F.email > F.email, {"$expr": {"$gt": ["$email", "$email"]}}),
     ],
 )  # fmt: skip
 def test_a_filter_has_one_query(filter_: Test, expected: object) -> None:
@@ -105,6 +106,19 @@ def test_a_json_value_is_compared_whole() -> None:
         "$expr": {"$eq": [profile, {"$literal": {"a%2Eb": 1}}]}
     }
     assert query(F.profile.is_null(), CODEC) == {"$expr": {"$eq": [profile, None]}}
+
+
+def test_two_fields_are_compared_where_both_have_a_value() -> None:
+    """To an expression null is less than any value; a field that may be null is looked at first."""
+    name = {"$ifNull": ["$name", None]}
+    given = {"$ne": [name, None]}
+    assert query(F.name <= F.email, CODEC) == {
+        "$expr": {"$and": [given, {"$lte": [name, "$email"]}]}
+    }
+    note = {"$ifNull": ["$note", None]}
+    assert query(F.name != F.note, CODEC) == {
+        "$expr": {"$and": [given, {"$ne": [note, None]}, {"$ne": [name, note]}]}
+    }
 
 
 def test_a_negation_is_refused() -> None:

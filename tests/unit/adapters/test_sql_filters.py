@@ -57,3 +57,12 @@ def test_no_filter_has_more_parameters_than_the_database_takes(dialect: Dialect)
     where = Or(tuple(F.n.in_(range(at, at + 33)) for at in range(2_000)))
     _, values = _statements(dialect).count(where)
     assert len(values) <= dialect.max_parameters
+
+
+@pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL, MYSQL, MARIADB])
+def test_two_fields_are_a_statement_of_their_own(dialect: Dialect) -> None:
+    """Nothing is bound, and another field makes another statement."""
+    statements = _statements(dialect)
+    made = {where.operand: statements.count(where) for where in (F.n < F.version, F.n < F.n)}
+    assert len({compiled.sql for compiled, _ in made.values()}) == 2
+    assert not any(values for _, values in made.values())

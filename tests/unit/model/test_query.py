@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+from operator import eq, ge, gt, le, lt, ne
 from typing import cast
 from uuid import UUID
 
@@ -22,8 +24,10 @@ from healthstore.model.query import (
     Operator,
     Or,
     Order,
+    OtherField,
     Test,
     after,
+    fields_in,
     normalise,
     parse_order,
     require_moderate,
@@ -38,32 +42,41 @@ _FIELDS = {
     "b": FieldType(Kind.TEXT),
     "c": FieldType(Kind.BOOLEAN),
     "d": FieldType(Kind.ENUM, choices=("x", "y")),
+    "e": FieldType(Kind.INTEGER),
 }
 _KEY = (Field("id", FieldType(Kind.UUID)), Field("version", FieldType(Kind.INTEGER)))
 NULLABLE = Collection(
     "nullable", (*_KEY, *(Field(name, kind, nullable=True) for name, kind in _FIELDS.items()))
 )
 REQUIRED = Collection("required", (*_KEY, *(Field(name, kind) for name, kind in _FIELDS.items())))
+MIXED = Collection(
+    "mixed",
+    (*_KEY, *(Field(name, kind, nullable=name in "ab") for name, kind in _FIELDS.items())),
+)
+COLLECTIONS = (NULLABLE, REQUIRED, MIXED)
 
 
 def rows(collection: Collection) -> list[Document]:
     """Return documents with all combinations of a few values, and nulls where they may be."""
-    absent: tuple[None, ...] = (None,) if collection is NULLABLE else ()
-    found: list[Document] = []
-    for a in (0, 1, *absent):
-        for b in ("", "a", "é", *absent):
-            for c in (True, False, *absent):
-                for d in ("x", "y", *absent):
-                    identity = UUID(int=len(found))
-                    found.append({"id": identity, "version": 1, "a": a, "b": b, "c": c, "d": d})
-    return found
+    values: dict[str, tuple[Value, ...]] = {
+        "a": (0, 1),
+        "b": ("", "a", "é"),
+        "c": (True, False),
+        "d": ("x", "y"),
+        "e": (0, 1, 2),
+    }
+    each = [(*some, None) if collection.nullable(name) else some for name, some in values.items()]
+    return [
+        {"id": UUID(int=at), "version": 1, **dict(zip(values, chosen, strict=True))}
+        for at, chosen in enumerate(product(*each))
+    ]
 
 
-ROWS = {collection.name: rows(collection) for collection in (NULLABLE, REQUIRED)}
+ROWS = {collection.name: rows(collection) for collection in COLLECTIONS}
 cases = st.one_of(
     [
         st.tuples(st.just(collection), filters(collection, ROWS[collection.name]))
-        for collection in (NULLABLE, REQUIRED)
+        for collection in COLLECTIONS
     ]
 )
 
@@ -77,6 +90,8 @@ def strictly(test: Test, document: Document) -> bool:
     """Evaluate a test of a normal form as a database does: no test of null holds."""
     if document[test.field] is None:
         return test.operator is Operator.IS_NULL
+    if isinstance(test.operand, OtherField) and document[test.operand.name] is None:
+        return False
     return matches(test)(document)
 
 
@@ -138,6 +153,44 @@ def test_a_filter_and_its_negation_divide_the_rows(case: tuple[Collection, Filte
     fails = selected(collection, normalise(~where, collection.nullable))
     every = [row["id"] for row in ROWS[collection.name]]
     assert sorted([*holds, *fails], key=str) == sorted(every, key=str)
+
+
+_PYTHON = dict(
+    zip(
+        (Operator.EQ, Operator.NE, Operator.LT, Operator.LE, Operator.GT, Operator.GE),
+        (eq, ne, lt, le, gt, ge),
+        strict=True,
+    )
+)
+
+
+@given(
+    st.sampled_from(COLLECTIONS),
+    st.sampled_from(sorted(_PYTHON)),
+    st.sampled_from([("a", "e"), ("e", "a"), ("a", "a"), ("e", "e")]),
+)
+def test_two_fields_are_compared_as_python_compares(
+    collection: Collection, operator: Operator, fields: tuple[str, str]
+) -> None:
+    """None equals None; an order needs two values; the negation holds for all other rows."""
+    one, other = fields
+    test = Test(one, operator, OtherField(other))
+    for row in ROWS[collection.name]:
+        values = row[one], row[other]
+        equality = operator in {Operator.EQ, Operator.NE}
+        wanted = (equality or None not in values) and _PYTHON[operator](*values)
+        assert matches(test)(row) is wanted
+        assert database(normalise(test, collection.nullable), row) is wanted
+        assert matches(~test)(row) is not wanted
+        assert database(normalise(~test, collection.nullable), row) is not wanted
+
+
+def test_a_filter_names_the_fields_of_both_sides() -> None:
+    """What a filter looks at is told once each, however it is combined."""
+    where = (F.a >= F.e) & ~((F.b == "x") | (F.e == F.a))
+    assert fields_in(where) == {"a", "b", "e"}
+    assert (F.a >= F.e) == Test("a", Operator.GE, OtherField("e"))
+    assert F.a.between(F.e, 3) == And((F.a >= F.e, F.a <= 3))
 
 
 @settings(max_examples=200)

@@ -142,6 +142,7 @@ RICH = things(
     Field("kind", FieldType(Kind.ENUM, choices=("a", "é"))),
     Field("weight", FieldType(Kind.DECIMAL, digits=12, places=4), nullable=True),
     Field("at", FieldType(Kind.DATETIME, milliseconds=True), nullable=True),
+    Field("due", FieldType(Kind.DATETIME, milliseconds=True)),
     Field("owner", FieldType(Kind.UUID), nullable=True),
     *(
         Field(f"f_{kind}", FieldType(kind))
@@ -155,6 +156,7 @@ RICH = things(
         Check("name_is_short", ~((F.name == "long") | F.name.in_(["x", None]))),
         Check("big", (F.f_integer > 2**60) & F.weight.not_in([])),
         Check("starts", F.name.startswith("a")),
+        Check("order", ~(F.at < F.due) | (F.name != F.f_text)),
     ),
 )
 
@@ -166,6 +168,18 @@ def test_a_definition_survives_its_json() -> None:
     assert hash(again) == hash(RICH)
     assert again.checks == RICH.checks
     assert definition(again) == definition(RICH)
+
+
+def test_a_program_that_knows_no_other_fields_cannot_misread_one() -> None:
+    """A test of two fields has no operand in JSON: one of before this release refuses it."""
+    made = things(
+        Field("low", FieldType(Kind.INTEGER)),
+        Field("high", FieldType(Kind.INTEGER)),
+        checks=(Check("order", F.low <= F.high),),
+    )
+    assert definition(made)["checks"] == [
+        {"name": "order", "rule": {"field": "low", "test": "<=", "other": "high"}}
+    ]
 
 
 def test_the_entity_s_name_is_not_part_of_the_definition() -> None:
@@ -258,6 +272,9 @@ def broken() -> list[object]:
     wrong.append({**good, "references": [{"field": "owner", "collection": "x", "on_delete": "?"}]})
     rule: Json = {"field": "name", "test": "like", "operand": "x"}
     wrong.append({**good, "checks": [{"name": "c", "rule": rule}]})
+    for test, other in (("==", "owner"), ("==", "x"), ("==", 5), ("==", []), ("contains", "name")):
+        pair: Json = {"field": "name", "test": test, "other": other}
+        wrong.append({**good, "checks": [{"name": "c", "rule": pair}]})
     return wrong
 
 

@@ -169,6 +169,7 @@ def test_a_shape_reads_as_the_request(op: Op[Any], expected: str) -> None:
         (F.name.startswith("A"), " where name starts with ?"),
         (F.name.not_in(["Ada", "Bob", "Eve"]), " where name not in 3 values"),
         (Test("name", Operator.NOT_NULL), " where name is not null"),
+        ((F.name == F.team) | (F.visits > F.number), " where (name = team or visits > number)"),
         (~((F.name == "a") | (F.visits < 1)), " where not (name = ? or visits < ?)"),
     ],
 )

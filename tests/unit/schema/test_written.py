@@ -95,6 +95,7 @@ def test_rules_are_read_back() -> None:
             Check("c", (F.born >= date(1900, 1, 1)) & (F.price < Decimal("9.50"))),
             Check("d", (F.owner != UUID(int=1)) & (F.fine == True)),  # noqa: E712 - a filter
             Check("e", F["from"] > "a"),
+            Check("f", ~(F["from"] >= F.name) | (F.name != F["from"])),
         ],
     )
     (read,) = _read(written("all", None, [CreateCollection(made)])).operations

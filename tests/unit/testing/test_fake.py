@@ -292,6 +292,28 @@ def test_an_entity_s_own_validators_hold() -> None:
     assert all(each.first % 2 and each.first <= each.last for each in fake(Odd, 50))
 
 
+class Stay(
+    Entity,
+    collection="stays",
+    checks=[
+        Check("came", F.came_at >= F.planned_at),
+        Check("left", (F.left_at > F.came_at) & (F.left_at != F.paid_at)),
+        Check("paid", F.paid_at >= F.left_at),
+    ],
+):
+    planned_at: AwareDatetime
+    came_at: AwareDatetime
+    left_at: AwareDatetime | None = None
+    paid_at: AwareDatetime
+
+
+def test_two_fields_are_made_in_the_order_of_a_check() -> None:
+    """Values are made again until each pair is as its check wants it."""
+    for each in fake(Stay, 100):
+        assert each.planned_at <= each.came_at
+        assert each.left_at is None or each.came_at < each.left_at < each.paid_at
+
+
 @pytest.mark.parametrize(("entity", "says"), [(Impossible, "'odd'"), (Narrow, "number")])
 def test_rules_that_cannot_be_met_are_named(entity: type[Entity], says: str) -> None:
     """The error names the check or the field, and never a value."""

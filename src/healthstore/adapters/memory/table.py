@@ -13,7 +13,7 @@ from uuid import UUID
 
 from healthstore.model.evaluate import duplicate_key
 from healthstore.model.json import Json, packed_json, unpacked_json
-from healthstore.model.query import And, Filter, Operator, Test
+from healthstore.model.query import And, Filter, Operator, OtherField, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
 
@@ -114,7 +114,9 @@ class Table:
         Each page of many would have to sort them all: then it is cheaper to walk.
         """
         for test in where.items if isinstance(where, And) else (where,):
-            if isinstance(test, Test) and test.field in self.children:
+            if not isinstance(test, Test) or isinstance(test.operand, OtherField):
+                continue
+            if test.field in self.children:
                 if test.operator is Operator.EQ:
                     wanted: Iterable[Value] = (cast(Value, test.operand),)
                 elif test.operator is Operator.IN:
@@ -137,7 +139,9 @@ class Table:
             self._sorted = sorted(self.rows, key=_ID)
         start = 0
         for test in where.items if isinstance(where, And) else (where,):
-            if isinstance(test, Test) and test.field == "id" and test.operator is Operator.GT:
+            if not isinstance(test, Test) or isinstance(test.operand, OtherField):
+                continue
+            if test.field == "id" and test.operator is Operator.GT:
                 beyond = cast(UUID, test.operand)
                 start = max(start, bisect_right(self._sorted, beyond.int, key=_ID))
         return map(self.rows.__getitem__, islice(self._sorted, start, None))

@@ -11,7 +11,7 @@ from bson.decimal128 import Decimal128
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.errors import CapabilityError, InvalidRequestError
 from healthstore.model.ops import Aggregate, Find, Function, Group, Measure
-from healthstore.model.query import MAX_PATTERN, And, Filter, Operator, Or, Order, Test
+from healthstore.model.query import MAX_PATTERN, And, Filter, Operator, Or, Order, OtherField, Test
 from healthstore.model.values import SORTED_TEXT, FieldType, Kind, Value
 
 __all__ = (
@@ -55,6 +55,8 @@ def query(filter_: Filter, codec: Codec) -> Stored:
 def _test(test: Test, codec: Codec) -> Stored:
     name, operator, operand = test.field, test.operator, test.operand
     kind = codec.collection.field(name).type
+    if isinstance(operand, OtherField):
+        return _pair(name, operator, operand.name, codec)
     if isinstance(operand, tuple):
         written: Any = [codec.write(name, value) for value in operand]
     else:
@@ -177,6 +179,31 @@ def _path(name: str, codec: Codec) -> Any:
     """Return a field as an expression: null where a document lacks it."""
     path = f"${key_of(name)}"
     return {"$ifNull": [path, None]} if codec.collection.nullable(name) else path
+
+
+def _pair(one: str, operator: Operator, other: str, codec: Codec) -> Stored:
+    """Return the query for a comparison of two fields, which holds for no null.
+
+    Only an expression looks at two fields, and to it null is a value, less than any other one.
+    """
+    paths = [_path(one, codec), _path(other, codec)]
+    given = [
+        {"$ne": [path, None]}
+        for name, path in zip((one, other), paths, strict=True)
+        if codec.collection.nullable(name)
+    ]
+    compared = {_COMPARED[operator]: paths}
+    return {"$expr": {"$and": [*given, compared]} if given else compared}
+
+
+_COMPARED: Mapping[Operator, str] = {
+    Operator.EQ: "$eq",
+    Operator.NE: "$ne",
+    Operator.LT: "$lt",
+    Operator.LE: "$lte",
+    Operator.GT: "$gt",
+    Operator.GE: "$gte",
+}
 
 
 def _not_null_json(path: Any, _: Any = None) -> Stored:

@@ -292,6 +292,11 @@ class Dialect:
     """
     recoded: Callable[[str, FieldType, FieldType], str]
     """From a column's name to its values as those of another type, where a table is made anew."""
+    widened: Callable[[ColumnElement[Any], FieldType, int], ColumnElement[Any]]
+    """From a column to its values as a decimal of so many digits, at least its own, keeps them.
+
+    A column of another kind stays what it is. Null stays null.
+    """
     references_need_indexes: bool
     """Whether an index stays as long as a foreign key on its first column has no other one."""
     patience: tuple[tuple[str, ...], tuple[str, ...]]

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, cast
 
 from sqlalchemy import (
     Boolean,
+    Column,
     ColumnElement,
     Table,
     and_,
@@ -27,15 +28,17 @@ from sqlalchemy.ext.compiler import compiles
 
 from healthstore.adapters.sql.dialect import Dialect
 from healthstore.errors import InvalidRequestError
-from healthstore.model.query import PLURAL, And, Filter, Not, Operator, Test
-from healthstore.model.values import Value
+from healthstore.model.query import PLURAL, And, Filter, Not, Operator, OtherField, Test
+from healthstore.model.values import FieldType, Value
 
-__all__ = ("Many", "listed", "operands", "prepared", "shape", "where_clause")
+__all__ = ("FIELD_TYPE", "Many", "listed", "operands", "prepared", "shape", "where_clause")
 
 Shape: TypeAlias = object
 # From a field's name and a value, a length (no name), or Many values, to what stands for it.
 Operand: TypeAlias = Callable[["str | None", "Value | Many"], ColumnElement[Any]]
 
+FIELD_TYPE = "field type"
+"""What a column's ``info`` has its field's type under."""
 _CHAIN = 100  # SQLite's parser nests a chain; 1,000 levels are its limit
 # From here on one parameter for the whole list is as fast as one for each value, everywhere.
 _LISTED = 64
@@ -91,21 +94,34 @@ def _combined(
     return combine(empty, *parts)
 
 
-_Build: TypeAlias = Callable[[ColumnElement[Any], Test, Dialect, Operand], ColumnElement[bool]]
+_Build: TypeAlias = Callable[[Column[Any], Test, Dialect, Operand], ColumnElement[bool]]
 
 
 def _comparison(compare: Callable[[Any, Any], Any]) -> _Build:
     def build(
-        column: ColumnElement[Any], test: Test, _: Dialect, operand: Operand
+        column: Column[Any], test: Test, dialect: Dialect, operand: Operand
     ) -> ColumnElement[bool]:
+        if isinstance(test.operand, OtherField):
+            other: Column[Any] = column.table.c[test.operand.name]
+            return cast("ColumnElement[bool]", compare(*_alike(column, other, dialect)))
         value = operand(test.field, cast(Value, test.operand))
         return cast("ColumnElement[bool]", compare(column, value))
 
     return build
 
 
+def _alike(
+    one: Column[Any], other: Column[Any], dialect: Dialect
+) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """Return the values of two columns in one form: decimals of other digits may have another."""
+    first: FieldType = one.info[FIELD_TYPE]
+    second: FieldType = other.info[FIELD_TYPE]
+    digits = max(first.digits, second.digits)
+    return dialect.widened(one, first, digits), dialect.widened(other, second, digits)
+
+
 def _membership(
-    column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
+    column: Column[Any], test: Test, dialect: Dialect, operand: Operand
 ) -> ColumnElement[bool]:
     if isinstance(test.operand, Many):
         return dialect.among(column, operand(test.field, test.operand))
@@ -115,14 +131,12 @@ def _membership(
 
 
 def _contains(
-    column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
+    column: Column[Any], test: Test, dialect: Dialect, operand: Operand
 ) -> ColumnElement[bool]:
     return dialect.contains(column, operand(test.field, cast(Value, test.operand)))
 
 
-def _starts(
-    column: ColumnElement[Any], test: Test, _: Dialect, operand: Operand
-) -> ColumnElement[bool]:
+def _starts(column: Column[Any], test: Test, _: Dialect, operand: Operand) -> ColumnElement[bool]:
     text = cast(str, test.operand)
     # The first part is implied by the second, and can use an index.
     bound = column >= operand(test.field, text)
@@ -131,7 +145,7 @@ def _starts(
 
 
 def _ends(
-    column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
+    column: Column[Any], test: Test, dialect: Dialect, operand: Operand
 ) -> ColumnElement[bool]:
     text = cast(str, test.operand)
     return dialect.ends(column, operand(test.field, text), operand(None, len(text)))
@@ -139,7 +153,7 @@ def _ends(
 
 def _negated(build: _Build) -> _Build:
     def negated(
-        column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
+        column: Column[Any], test: Test, dialect: Dialect, operand: Operand
     ) -> ColumnElement[bool]:
         return not_(build(column, test, dialect, operand))
 
@@ -179,7 +193,7 @@ def operands(where: Filter) -> Iterator[tuple[str | None, Value | Many]]:
     elif where.operator in PLURAL:
         for value in cast("tuple[Value, ...]", where.operand):
             yield where.field, value
-    elif where.operator not in _WITHOUT_OPERAND:
+    elif where.operator not in _WITHOUT_OPERAND and not isinstance(where.operand, OtherField):
         value = cast(Value, where.operand)
         yield where.field, value
         if where.operator in _STARTS:
@@ -194,6 +208,8 @@ def shape(where: Filter) -> Shape:
     if isinstance(where, Test):
         if isinstance(where.operand, Many):
             return (where.field, where.operator, Many)
+        if isinstance(where.operand, OtherField):
+            return (where.field, where.operator, where.operand)
         size = len(cast("tuple[Value, ...]", where.operand)) if where.operator in PLURAL else 0
         return (where.field, where.operator, size)
     if isinstance(where, Not):

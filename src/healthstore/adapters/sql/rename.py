@@ -25,7 +25,7 @@ from healthstore.adapters.sql.schema import (
 from healthstore.adapters.sql.tables import create_table, references_of, table_of
 from healthstore.model import schema
 from healthstore.model.ops import Explained
-from healthstore.model.query import walk
+from healthstore.model.query import fields_in
 from healthstore.model.schema import Collection, Unique
 
 __all__ = ("explain_renaming", "rename")
@@ -116,7 +116,7 @@ class _Renaming:
         for each in self.old.checks:
             name = self.old.check_name(each.name)
             found[name] = self.new.check_name(each.name)
-            if any(self.fields[test.field] != test.field for test in walk(each.rule)):
+            if any(self.fields[one] != one for one in fields_in(each.rule)):
                 saying.add(name)
         there = _checks(self.before)
         return {

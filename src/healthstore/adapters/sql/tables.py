@@ -31,7 +31,7 @@ from sqlalchemy.schema import (
 
 from healthstore.adapters.sql.deletes import unguarded
 from healthstore.adapters.sql.dialect import Dialect
-from healthstore.adapters.sql.filters import Many, where_clause
+from healthstore.adapters.sql.filters import FIELD_TYPE, Many, where_clause
 from healthstore.model import schema
 from healthstore.model.schema import Collection, Unique
 from healthstore.model.values import FieldType, Kind, Value
@@ -60,6 +60,7 @@ def table_of(collection: Collection, dialect: Dialect) -> Table:
             dialect.column_type(each.type, each.name in indexed),
             nullable=each.nullable,
             autoincrement=False,
+            info={FIELD_TYPE: each.type},
             quote=True,
         )
         for each in collection.fields

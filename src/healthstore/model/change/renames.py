@@ -14,7 +14,7 @@ from healthstore.model.change.state import (
     refused,
 )
 from healthstore.model.definition import Check, Definition, Index, Reference, Unique
-from healthstore.model.query import And, Filter, Not, Or
+from healthstore.model.query import And, Filter, Not, Or, OtherField
 from healthstore.model.schema import Collection
 
 __all__ = ("RenameCollection", "RenameField", "names_between", "renamed")
@@ -109,7 +109,10 @@ def _rule(rule: Filter, names: Mapping[str, str]) -> Filter:
         return type(rule)(tuple(_rule(each, names) for each in rule.items))
     if isinstance(rule, Not):
         return Not(_rule(rule.item, names))
-    return replace(rule, field=names.get(rule.field, rule.field))
+    field, operand = names.get(rule.field, rule.field), rule.operand
+    if isinstance(operand, OtherField):
+        operand = OtherField(names.get(operand.name, operand.name))
+    return replace(rule, field=field, operand=operand)
 
 
 def _led(given: Definition, names: Mapping[str, str]) -> Definition:

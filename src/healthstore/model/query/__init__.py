@@ -2,9 +2,10 @@
 
 Logic is two-valued: a filter either holds for a document or it does not, and ``f`` and ``~f``
 divide the documents in two. ``None`` is an ordinary value for ``==``, ``!=`` and ``in_``; an
-ordered or textual comparison with a field that is ``None`` does not hold. ``None`` sorts
-before every other value. Text is compared by code point, and sorted by its first
-``SORTED_TEXT`` ones: no database sorts texts of any length at a bearable price.
+ordered or textual comparison with a field that is ``None`` does not hold. Two fields of a row
+are compared as a field and a value: both ``None`` is equal, and an ordered comparison holds for
+no ``None``. ``None`` sorts before every other value. Text is compared by code point, and sorted
+by its first ``SORTED_TEXT`` ones: no database sorts texts of any length at a bearable price.
 
 :func:`normalise` turns any filter into one that needs no null logic below the seam: negations
 are moved to the tests, and a test in the result never holds for a field that is null (except
@@ -36,7 +37,9 @@ from healthstore.model.query.tests import (
     Not,
     Operator,
     Or,
+    OtherField,
     Test,
+    fields_in,
     walk,
 )
 
@@ -61,10 +64,12 @@ __all__ = (
     "Operator",
     "Or",
     "Order",
+    "OtherField",
     "Test",
     "after",
     "asc",
     "desc",
+    "fields_in",
     "normalise",
     "parse_order",
     "require_moderate",

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
-from healthstore.model.query.tests import And, Filter, Operator, Test
+from healthstore.model.query.tests import And, Filter, Operator, OtherField, Test
 from healthstore.model.values import Value
 
 __all__ = ("F", "FieldName")
 
 
 class FieldName:
-    """The name of a field in a filter: ``F.weight > 70``. Comparing it gives a filter."""
+    """The name of a field in a filter: ``F.weight > 70``. Comparing it gives a filter.
+
+    It is compared with a value, or with another field: ``F.ended_at >= F.started_at``.
+    """
 
     __slots__ = ("name",)
     __hash__ = object.__hash__
@@ -30,22 +34,22 @@ class FieldName:
         )
 
     def __eq__(self, value: object) -> Test:  # type: ignore[override]  # a filter, not a bool
-        return Test(self.name, Operator.EQ, value)  # type: ignore[arg-type]  # the guard checks it
+        return Test(self.name, Operator.EQ, _operand(value))
 
     def __ne__(self, value: object) -> Test:  # type: ignore[override]  # a filter, not a bool
-        return Test(self.name, Operator.NE, value)  # type: ignore[arg-type]  # the guard checks it
+        return Test(self.name, Operator.NE, _operand(value))
 
-    def __lt__(self, value: Value) -> Test:
-        return Test(self.name, Operator.LT, value)
+    def __lt__(self, value: Value | FieldName) -> Test:
+        return Test(self.name, Operator.LT, _operand(value))
 
-    def __le__(self, value: Value) -> Test:
-        return Test(self.name, Operator.LE, value)
+    def __le__(self, value: Value | FieldName) -> Test:
+        return Test(self.name, Operator.LE, _operand(value))
 
-    def __gt__(self, value: Value) -> Test:
-        return Test(self.name, Operator.GT, value)
+    def __gt__(self, value: Value | FieldName) -> Test:
+        return Test(self.name, Operator.GT, _operand(value))
 
-    def __ge__(self, value: Value) -> Test:
-        return Test(self.name, Operator.GE, value)
+    def __ge__(self, value: Value | FieldName) -> Test:
+        return Test(self.name, Operator.GE, _operand(value))
 
     def in_(self, values: Iterable[Value]) -> Test:
         """Hold for any of these values; for none if there are none."""
@@ -58,7 +62,7 @@ class FieldName:
     def _listed(self, values: Iterable[Value]) -> tuple[Value, ...]:
         return listed(values, f"what {self.name} is looked up in", "F.name.in_([first, second])")
 
-    def between(self, low: Value, high: Value) -> Filter:
+    def between(self, low: Value | FieldName, high: Value | FieldName) -> Filter:
         """Hold for values from ``low`` to ``high``, both included."""
         return And((self >= low, self <= high))
 
@@ -89,6 +93,12 @@ class FieldName:
     def endswith(self, text: str) -> Test:
         """Hold when the field ends with the text, character for character."""
         return Test(self.name, Operator.ENDS, text)
+
+
+def _operand(value: object) -> Value | OtherField:
+    """Return what a field is compared with: another one by its name, else a value."""
+    # The guard refuses what is no value.
+    return OtherField(value.name) if isinstance(value, FieldName) else cast(Value, value)
 
 
 class _FieldNames:

@@ -17,6 +17,7 @@ from healthstore.model.query.tests import (
     Not,
     Operator,
     Or,
+    OtherField,
     Test,
     items_of,
 )
@@ -37,6 +38,8 @@ def _normal(node: Filter, nullable: Callable[[str], bool], *, negate: bool) -> F
     if isinstance(node, Not):
         return _normal(node.item, nullable, negate=not negate)
     if isinstance(node, Test):
+        if isinstance(node.operand, OtherField):
+            return _normal_pair(node, node.operand, nullable, negate=negate)
         return _normal_test(node, nullable(node.field), negate=negate)
     items = tuple(_normal(item, nullable, negate=negate) for item in node.items)
     conjunction = isinstance(node, And) is not negate  # De Morgan
@@ -55,6 +58,30 @@ def _disjunction(items: tuple[Filter, ...]) -> Filter:
         return ALL
     kept = tuple(part for item in items for part in items_of(Or, item))
     return kept[0] if len(kept) == 1 else Or(kept)
+
+
+def _normal_pair(
+    test: Test, other: OtherField, nullable: Callable[[str], bool], *, negate: bool
+) -> Filter:
+    """Return the test of two fields, and in words where it holds with a null in one or both."""
+
+    def null(name: str) -> Filter:
+        return Test(name, Operator.IS_NULL) if nullable(name) else NONE
+
+    def valued(name: str) -> Filter:
+        return Test(name, Operator.NOT_NULL) if nullable(name) else ALL
+
+    one, two = test.field, other.name
+    operator = NEGATED[test.operator] if negate else test.operator
+    plain = Test(one, operator, other)
+    if operator is Operator.EQ:
+        return _disjunction((_conjunction((null(one), null(two))), plain))
+    if operator is Operator.NE:
+        only_one = _conjunction((null(one), valued(two)))
+        only_two = _conjunction((valued(one), null(two)))
+        return _disjunction((only_one, only_two, plain))
+    # A negated order holds with any null: what it denies did not.
+    return _disjunction((null(one), null(two), plain)) if negate else plain
 
 
 def _normal_test(test: Test, nullable: bool, *, negate: bool) -> Filter:  # noqa: FBT001 - internal

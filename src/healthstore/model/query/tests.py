@@ -23,8 +23,10 @@ __all__ = (
     "Not",
     "Operator",
     "Or",
+    "OtherField",
     "Test",
     "below",
+    "fields_in",
     "items_of",
     "walk",
 )
@@ -102,14 +104,24 @@ class _Combinable:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherField:
+    """Another field of the same row, as the operand of a test."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
 class Test(_Combinable):
-    """One field held against an operand: a value, a tuple of values, or nothing."""
+    """One field held against an operand: a value, a tuple of values, another field, or nothing."""
 
     __test__ = False  # pytest collects classes called Test*
 
     field: str
     operator: Operator
-    operand: Value | tuple[Value, ...] = None
+    operand: Value | tuple[Value, ...] | OtherField = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +169,16 @@ def walk(filter_: Filter) -> Iterator[Test]:
     else:
         for item in filter_.items:
             yield from walk(item)
+
+
+def fields_in(filter_: Filter) -> set[str]:
+    """Return the names of the fields that a filter looks at, on either side of its tests."""
+    found = set[str]()
+    for test in walk(filter_):
+        found.add(test.field)
+        if isinstance(test.operand, OtherField):
+            found.add(test.operand.name)
+    return found
 
 
 def below(node: Filter) -> tuple[Filter, ...]:

@@ -53,6 +53,7 @@ from healthstore.testing.contract.replacements import TestReplacements
 from healthstore.testing.contract.schema import TestSchema
 from healthstore.testing.contract.serving import TestServing
 from healthstore.testing.contract.sizes import TestSizes
+from healthstore.testing.contract.two_fields import TestTwoFields
 from healthstore.testing.contract.uniques import TestUniques
 from healthstore.testing.contract.units import TestUnits
 from healthstore.testing.contract.validators import TestValidators
@@ -92,6 +93,7 @@ __all__ = (
     "TestSchema",
     "TestServing",
     "TestSizes",
+    "TestTwoFields",
     "TestUniques",
     "TestUnits",
     "TestValidators",
@@ -132,6 +134,7 @@ class ContractTests(
     TestSchema,
     TestServing,
     TestSizes,
+    TestTwoFields,
     TestUniques,
     TestUnits,
     TestValueLists,

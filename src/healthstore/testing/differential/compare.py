@@ -12,7 +12,7 @@ from pathlib import Path
 from pprint import pformat
 
 from healthstore.errors import CapabilityError
-from healthstore.model.query import walk
+from healthstore.model.query import OtherField, Test, walk
 from healthstore.testing.differential import programs
 from healthstore.testing.differential.answers import (
     Answer,
@@ -223,7 +223,11 @@ def _note_schemas(verdict: Verdict, program: Program) -> None:
             for test in walk(rule.where):
                 attribute = schema.attribute(test.field)
                 if attribute is not None:
-                    verdict.reached[f"check {attribute.type.kind} {test.operator}"] += 1
+                    verdict.reached[f"check {attribute.type.kind} {_words(test)}"] += 1
+
+
+def _words(test: Test) -> str:
+    return f"{test.operator}{' of two fields' if isinstance(test.operand, OtherField) else ''}"
 
 
 def _note_step(verdict: Verdict, step: Step) -> None:
@@ -233,7 +237,7 @@ def _note_step(verdict: Verdict, step: Step) -> None:
             _note_step(verdict, each)
     elif isinstance(step, programs.Find | programs.Count | programs.Aggregate):
         for test in walk(step.where):
-            verdict.reached[f"operator {test.operator}"] += 1
+            verdict.reached[f"operator {_words(test)}"] += 1
         if isinstance(step, programs.Aggregate):
             for measure in step.measures:
                 verdict.reached[f"measure {measure.function}"] += 1

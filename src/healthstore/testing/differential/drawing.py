@@ -12,7 +12,18 @@ from uuid import UUID
 from healthstore.entity import collection_of
 from healthstore.errors import ConfigurationError
 from healthstore.model.ops import Function, Measure
-from healthstore.model.query import ALL, And, Filter, Not, Nulls, Operator, Or, Order, Test
+from healthstore.model.query import (
+    ALL,
+    And,
+    Filter,
+    Not,
+    Nulls,
+    Operator,
+    Or,
+    Order,
+    OtherField,
+    Test,
+)
 from healthstore.model.schema import OnDelete
 from healthstore.model.values import FieldType, Kind
 from healthstore.testing.differential import programs
@@ -154,18 +165,29 @@ def _draw_rule(random: Random, attributes: Sequence[Attribute]) -> Filter:
             return Member(value)
         return respell(random, each.type, value) if random.random() < 0.5 else value
 
-    tests = [_draw_test(random, random.choice(attributes), operand) for _ in range(3)]
+    tests = [_draw_test(random, random.choice(attributes), operand, attributes) for _ in range(3)]
     return random.choice(
         (tests[0], Or((tests[0], tests[1])), Not(And((tests[0], tests[1]))), Or(tuple(tests)))
     )
 
 
 def _draw_test(
-    random: Random, each: Attribute, operand: Callable[[Attribute], Any], *, null: float = 0.1
+    random: Random,
+    each: Attribute,
+    operand: Callable[[Attribute], Any],
+    others: Sequence[Attribute],
+    *,
+    null: float = 0.1,
 ) -> Filter:
     name, kind = each.name, each.type.kind
     if kind is Kind.JSON or random.random() < 0.1:
         return Test(name, random.choice(_NULL))
+
+    if random.random() < 0.15:
+        # Often the field itself, if there is no other one of its kind.
+        other = random.choice([one for one in others if each.type.comparable_with(one.type)])
+        operator = random.choice(_COMPARED if each.type.ordered else _EQUAL)
+        return Test(name, operator, OtherField(other.name))
 
     def one() -> Any:
         return None if random.random() < null else operand(each)
@@ -310,11 +332,12 @@ class _Author:
             return Not(self._where(schema, levels - 1))
         if chance > 0.95:
             return ALL
-        each = self._random.choice((*schema.attributes, *schema.attributes, *_OWN))
+        known = (*schema.attributes, *_OWN)
+        each = self._random.choice((*schema.attributes, *known))
         if each.type.kind is Kind.INTEGER and self._random.random() < 0.01:
             span = Span(self._random.choice((0, -40_000)), self._random.choice((20_000, 40_000)))
             return Test(each.name, self._random.choice(_LISTED), cast(Any, span))
-        return _draw_test(self._random, each, self._operand(schema))
+        return _draw_test(self._random, each, self._operand(schema), known)
 
     def _names(self, schema: Schema, wanted: Callable[[FieldType], bool], most: int) -> list[str]:
         names = [each.name for each in (*schema.attributes, *_OWN) if wanted(each.type)]

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from healthstore.errors import ConfigurationError
 from healthstore.model.ops import Function, Measure
-from healthstore.model.query import ALL, And, Filter, Not, Operator, Or, Order, Test
+from healthstore.model.query import ALL, And, Filter, Not, Operator, Or, Order, OtherField, Test
 from healthstore.model.values import FieldType, Kind
 from healthstore.testing.differential.schemas import Attribute, Member, Rule, Schema, Span
 
@@ -267,7 +267,7 @@ _CLASSES: Mapping[str, type] = {
     each.__name__: each
     for each in (
         *(Program, Schema, Attribute, Rule, Member, Span, FieldType, Measure, Order),
-        *(Test, And, Or, Not),
+        *(Test, OtherField, And, Or, Not),
         *(Add, AddMany, Get, Find, Count, Aggregate, Update, Increment, Upsert, Replace, Patch),
         *(Delete, Batch, Unit, Initialize, Stale, Reopen, Transfer),
     )

@@ -380,6 +380,7 @@ def _dialect(
         by_hand=((), ()),
         belonging=("", ""),
         recoded=lambda name, *_: name,
+        widened=lambda column, *_: column,
         references_need_indexes=True,
         patience=(
             tuple(f"SET @healthstore_{name} = @@SESSION.{name}" for name in patience)

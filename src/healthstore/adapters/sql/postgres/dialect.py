@@ -357,6 +357,7 @@ POSTGRESQL = Dialect(
     by_hand=(("BEGIN",), ("COMMIT",)),
     belonging=("", ""),
     recoded=lambda name, *_: name,
+    widened=lambda column, *_: column,
     references_need_indexes=False,
     patience=(("SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = '3s'"), ()),
     checks_statements=True,

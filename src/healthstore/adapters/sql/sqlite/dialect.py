@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, cast, func, literal_column, select
+from sqlalchemy import ColumnElement, case, cast, func, literal_column, select
 from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.types import BLOB, INTEGER, REAL, TEXT, TypeEngine
 
@@ -247,6 +247,31 @@ def _as_text(name: str) -> str:
     )
 
 
+def _widened(column: ColumnElement[Any], field: FieldType, digits: int) -> ColumnElement[Any]:
+    """Return a decimal as one of more digits keeps it; see _encode_decimal.
+
+    It may stand in a check, where no query may. Null fits neither case, and stays null.
+    """
+    if digits <= _INTEGER_DIGITS or digits == field.digits:
+        return column
+    if field.digits <= _INTEGER_DIGITS:
+        full: ColumnElement[Any] = literal_column(f"'{'9' * (digits - _INTEGER_DIGITS)}'")
+        short: ColumnElement[Any] = literal_column(f"'%0{_INTEGER_DIGITS}d'")
+        below = (
+            literal_column("'0'")
+            .op("||")(full)
+            .op("||")(func.printf(short, literal_column(str(_CEILING)) + column))
+        )
+        above = func.printf(literal_column(f"'1%0{digits}d'"), column)
+        return case((column >= literal_column("0"), above), (column < literal_column("0"), below))
+    sign = func.substr(column, literal_column("1"), literal_column("1"))
+    pad = case(
+        (sign == literal_column("'1'"), literal_column(f"'{'0' * (digits - field.digits)}'")),
+        (sign == literal_column("'0'"), literal_column(f"'{'9' * (digits - field.digits)}'")),
+    )
+    return sign.op("||")(pad).op("||")(func.substr(column, literal_column("2")))
+
+
 # --- errors ----------------------------------------------------------------------------------
 
 # Extended codes first, then primary ones (https://sqlite.org/rescode.html).
@@ -388,6 +413,7 @@ SQLITE = Dialect(
         _BELONGING,
     ),
     recoded=_recoded,
+    widened=_widened,
     references_need_indexes=False,
     patience=((), ()),
     checks_statements=True,
