@@ -8,7 +8,9 @@ from uuid import UUID
 
 from healthstore.errors import HealthstoreError, MigrationError
 from healthstore.model.documents import canonical_documents, copied_document
-from healthstore.model.values import Document
+from healthstore.model.json import packed_json, sorted_json
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document, Json
 from healthstore.schema.migration import Row
 from healthstore.schema.running import Documents
 from healthstore.schema.steps import Rewriting
@@ -18,14 +20,14 @@ __all__ = ("called", "rewritten")
 
 def rewritten(
     step: Rewriting, function: Callable[[Row], Row | None], page: Sequence[Document]
-) -> tuple[list[Document], list[UUID]]:
-    """Return what a function makes of documents: those that are others, and the ids that go.
+) -> tuple[list[Document], list[Document]]:
+    """Return what a function makes of documents: those that are others, and those that go.
 
     Raises MigrationError for what is no document, RefusedValueError for a value that its field
     cannot have.
     """
     changed: list[Document] = []
-    gone: list[UUID] = []
+    gone: list[Document] = []
     for document in page:
         identity = cast(UUID, document["id"])
         try:
@@ -39,7 +41,7 @@ def rewritten(
                 entity=step.rows.entity,
             ) from None
         if made is None:
-            gone.append(identity)
+            gone.append(document)
         elif not isinstance(made, dict) or made.get("id") != identity:
             raise MigrationError(
                 f"the function of a Transform returned no document with the id {identity}",
@@ -53,9 +55,28 @@ def rewritten(
                 hint="return row | {…}: a document has every field",
                 entity=step.rows.entity,
             )
-        elif made != document:
+        elif made != document or _differs_in_json(step.rows, made, document):
             changed.append({**made, "version": cast(int, document["version"]) + 1})
-    return canonical_documents(step.rows, changed), gone
+    try:
+        return canonical_documents(step.rows, changed), gone
+    except HealthstoreError as error:
+        if error.index is not None:  # in a part of a page, of which nobody knows
+            refused, error.index = cast(UUID, changed[error.index]["id"]), None
+            what = f"of the document {refused} that the function of a Transform returned"
+            error.message = f"{error.message}, {what}"
+        raise
+
+
+def _differs_in_json(rows: Collection, made: Row, document: Document) -> bool:
+    """Tell whether JSON that is equal is of other kinds: to Python, True and 1 and 1.0 are equal."""
+    try:
+        return any(
+            packed_json(sorted_json(cast(Json, made[name])))
+            != packed_json(sorted_json(cast(Json, document[name])))
+            for name in rows.mutable
+        )
+    except (TypeError, ValueError, OverflowError):
+        return True  # no JSON: it is told with its field
 
 
 async def called(function: Callable[[Documents], Awaitable[object]], documents: Documents) -> None:

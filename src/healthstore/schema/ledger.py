@@ -34,6 +34,7 @@ __all__ = ("Ledger", "now")
 
 _LEASE = 30.0  # seconds that a lock holds without being renewed
 _POLL = 0.5  # seconds between two looks whether a lock is free
+_RELEASES = 3
 
 
 class Ledger:
@@ -69,7 +70,7 @@ class Ledger:
             renewing.cancel()
             await asyncio.wait({renewing})
             with suppress(HealthstoreError):  # it is free after a while in any case
-                await ledger.write(replace(ledger.book, lock=None))
+                await ledger.release()
 
     @classmethod
     async def _taken(cls, store: Backend, wait: float) -> Self:
@@ -91,6 +92,18 @@ class Ledger:
                     backend=store.name,
                 )
             await asyncio.sleep(_POLL * random.uniform(0.5, 1))  # noqa: S311 - no secret
+
+    async def release(self) -> None:
+        """Free the lock, as it is stored: a write that was cut short may have been kept."""
+        for _ in range(_RELEASES):
+            book, version = await read_ledger(self._store)
+            mine = self.book.lock
+            if book.lock is None or mine is None or book.lock.token != mine.token:
+                return
+            self._version = version
+            with suppress(StaleVersionError):  # what was cut short is kept just now
+                await self.write(replace(book, lock=None))
+                return
 
     async def write(self, book: Book) -> None:
         """Write the ledger; raise StaleVersionError if another process has the lock by now."""

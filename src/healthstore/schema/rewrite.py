@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
@@ -30,7 +30,7 @@ __all__ = ("rewrite",)
 
 _PAGE = 1_000  # documents that are changed in one unit
 _SECONDS = 120.0  # for a page
-_CONFLICTS = 10  # in a row, until a page is given up
+_CONFLICTS = 20  # in a row, with ever smaller pages, until it is given up
 _PAUSE = 0.1  # seconds
 
 _Begin: TypeAlias = Callable[[Coroutine[Any, Any, "_Page | None"]], asyncio.Task["_Page | None"]]
@@ -51,32 +51,45 @@ async def rewrite(
     while page is not None:
         try:
             following = await work.written(page)
-        except ConflictError:
+        except ConflictError as error:
             await ledger.require_held()
             conflicts += 1
             if conflicts > _CONFLICTS:
+                error.hint = "others change the documents faster than they are read and written: "
+                error.hint += "call it again, it goes on where it was"
                 raise
+            # What is read and written in less time meets fewer others.
+            work.limit = max(work.limit // 2, 1)
             await asyncio.sleep(random.uniform(0.5, 1) * _PAUSE * conflicts)  # noqa: S311 - no secret
             following = await work.next_page(ledger.under_way.cursor)
         else:
             conflicts = 0
+            work.limit = min(work.limit * 2, _PAGE)
         page = following
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What the function has made of some documents: those that are others, and the ids that go."""
+    """What the function has made of some documents: those that are others, and those that go."""
 
     rows: int
     last: str
     """The id of the last one."""
     changed: Sequence[Document]
-    gone: Sequence[UUID]
+    gone: Sequence[Document]
 
     def replacement(self, rows: Collection, *, atomic: bool) -> Replace:
         """Return the request that replaces what nobody has changed since it was read."""
         versions = tuple([cast(int, each["version"]) - 1 for each in self.changed])
         return Replace(rows, tuple(self.changed), versions, atomic, canonical=True)
+
+    def removals(self, rows: Collection, *, atomic: bool) -> Iterator[Delete]:
+        """Yield the requests that remove what nobody has changed since it was read."""
+        each = 1 if not atomic else max(len(self.gone), 1)
+        for start in range(0, len(self.gone), each):
+            gone = self.gone[start : start + each]
+            ids = tuple([cast(UUID, one["id"]) for one in gone])
+            yield Delete(rows, ids, tuple([cast(int, one["version"]) for one in gone]))
 
 
 class _Rewrite:
@@ -90,17 +103,19 @@ class _Rewrite:
         self._step = step
         self._pages = pages
         self._allow_loss = allow_loss
+        self.limit = _PAGE
 
     async def next_page(self, cursor: str | None) -> _Page | None:
         """Read what comes after an id, and let the function change it; None at the end."""
         step = self._step
         assert step.function is not None
         where: Filter = ALL if cursor is None else Test("id", Operator.GT, UUID(cursor))
-        page = await self._store.execute(Find(step.rows, where, limit=_PAGE))
+        limit = self.limit
+        page = await self._store.execute(Find(step.rows, where, limit=limit))
         if not page:
             return None
         changed, gone = rewritten(step, step.function, page)
-        if len(gone) == len(page) and not self._allow_loss:
+        if len(gone) == len(page) and limit == _PAGE and not self._allow_loss:
             raise SchemaChangeError(
                 f"the function of a Transform returned None for each of {len(page):,} documents, "
                 "which would delete them",
@@ -122,14 +137,14 @@ class _Rewrite:
                     following = self._ahead(begin, page)
                     if page.changed:
                         await unit.execute(page.replacement(rows, atomic=True))
-                    if page.gone:
-                        await unit.execute(Delete(rows, tuple(page.gone)))
+                    for removal in page.removals(rows, atomic=True):
+                        await unit.execute(removal)
             else:
                 following = self._ahead(begin, page)
                 if page.changed:
                     await self._store.execute(page.replacement(rows, atomic=False))
-                for identity in page.gone:
-                    await self._store.execute(Delete(rows, (identity,)))
+                for removal in page.removals(rows, atomic=False):
+                    await self._store.execute(removal)
                 await self._ledger.write(replace(self._ledger.book, under_way=done))
             await self._pages.passed(page.rows)
             if following is not None:

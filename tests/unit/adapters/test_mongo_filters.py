@@ -24,7 +24,7 @@ from healthstore.adapters.mongo.definition import (
     validator,
     values_of_new,
 )
-from healthstore.adapters.mongo.filters import page_by_head, pipeline, query, sort_keys
+from healthstore.adapters.mongo.filters import computed_page, pipeline, query, sort_keys
 from healthstore.adapters.mongo.updates import guards, update
 from healthstore.errors import CapabilityError, InvalidRequestError
 from healthstore.model.ops import Aggregate, Count, Find, Min, Patch, Sum
@@ -89,7 +89,7 @@ def test_long_texts_are_sorted_by_their_heads() -> None:
     order = (Order("note", descending=True), Order("name"), Order("id"))
     null = {"$eq": [{"$ifNull": ["$note", None]}, None]}
     head = {"$cond": [null, None, {"$substrCP": ["$note", 0, 1_000]}]}
-    assert page_by_head(Find(PEOPLE, ALL, order, 7), CODEC) == [
+    assert computed_page(Find(PEOPLE, ALL, order, 7), CODEC, whole=False) == [
         {"$match": {}},
         {"$set": {"_0": head}},
         {"$sort": {"_0": -1, "name": 1, "_id": 1}},
