@@ -18,7 +18,7 @@ from healthstore.errors import (
     InvalidRequestError,
 )
 from healthstore.filters import parse
-from healthstore.model.query import And, Not, Operator, Or, Test
+from healthstore.model.query import And, Not, Operator, Or, OtherField, Test
 from healthstore.model.values import Kind, Value
 from healthstore.testing.edges import EDGES
 from healthstore.testing.strategies import filters
@@ -147,11 +147,13 @@ def written(where: Filter) -> Any:
 
 
 def positive(where: Filter) -> Filter:
-    """Return a filter without the operators that JSON spells by ``not``."""
+    """Return a filter without the operators that JSON spells by ``not``, and without second fields."""
     if isinstance(where, And | Or):
         return type(where)(tuple(map(positive, where.items)))
     if isinstance(where, Not):
         return Not(positive(where.item))
+    if isinstance(where.operand, OtherField):  # in JSON a field is held against a value
+        return Test(where.field, Operator.NOT_NULL)
     if where.operator in POSITIVE:
         return Not(Test(where.field, POSITIVE[where.operator], where.operand))
     return where
