@@ -26,7 +26,16 @@ from healthstore.errors import (
     StaleVersionError,
 )
 from healthstore.model.decimals import EXACT, of_units
-from healthstore.model.ops import Aggregate, Find, Function, Group, Measure, Patch, Patches
+from healthstore.model.ops import (
+    Aggregate,
+    Find,
+    Function,
+    Group,
+    Measure,
+    Patch,
+    Patches,
+    Replace,
+)
 from healthstore.model.query import And, Filter, Not, Operator, Order, OtherField, Test
 from healthstore.model.schema import Collection, Reference
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value, canonicaliser
@@ -37,6 +46,7 @@ __all__ = (
     "broken_check",
     "changed_by_id",
     "check_document",
+    "check_same",
     "check_version",
     "duplicate_key",
     "finish_aggregate",
@@ -200,6 +210,18 @@ def check_version(
             hint="read it again, then decide",
             entity=collection.entity,
         )
+
+
+def check_same(op: Replace, stored: Document, document: Document) -> None:
+    """Raise StaleVersionError unless the fields of ``op.same`` are stored as the document has them."""
+    for name in op.same:
+        if stored[name] != document[name]:
+            raise StaleVersionError(
+                f"document {document['id']!s} is another one than that which was read",
+                hint="read it again, then decide",
+                entity=op.collection.entity,
+                field=name,
+            )
 
 
 def check_document(collection: Collection, document: Document) -> None:

@@ -231,6 +231,10 @@ class Replace(Op["tuple[bool, ...]"]):
     transactions refuses that for more than one document. Without ``atomic``, which takes
     ``versions``, others than the failing one may be replaced there: then the error's outcome is
     unknown. ``canonical`` as in :class:`Insert`.
+
+    ``same`` names fields that must be stored as the documents have them, besides the expected
+    ``versions``; otherwise it is as with another version. So a document is told from another one
+    that was added with its id and version after it was deleted: by ``created_at``.
     """
 
     effect = Effect.WRITE
@@ -239,6 +243,7 @@ class Replace(Op["tuple[bool, ...]"]):
     versions: tuple[int, ...] | None = None
     atomic: bool = True
     canonical: bool = False
+    same: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

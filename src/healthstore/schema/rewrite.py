@@ -32,6 +32,7 @@ _PAGE = 1_000  # documents that are changed in one unit
 _SECONDS = 120.0  # for a page
 _CONFLICTS = 20  # in a row, with ever smaller pages, until it is given up
 _PAUSE = 0.1  # seconds
+_BORN = "created_at"  # of every entity: who is added anew, with the id of one that is gone, differs
 
 _Begin: TypeAlias = Callable[[Coroutine[Any, Any, "_Page | None"]], asyncio.Task["_Page | None"]]
 
@@ -77,11 +78,14 @@ class _Page:
     """The id of the last one."""
     changed: Sequence[Document]
     gone: Sequence[Document]
+    same: tuple[str, ...]
+    """The fields by which a document is told from another one of its id."""
 
     def replacement(self, rows: Collection, *, atomic: bool) -> Replace:
         """Return the request that replaces what nobody has changed since it was read."""
         versions = tuple([cast(int, each["version"]) - 1 for each in self.changed])
-        return Replace(rows, tuple(self.changed), versions, atomic, canonical=True)
+        documents = tuple(self.changed)
+        return Replace(rows, documents, versions, atomic, canonical=True, same=self.same)
 
     def removals(self, rows: Collection, *, atomic: bool) -> Iterator[Delete]:
         """Yield the requests that remove what nobody has changed since it was read."""
@@ -122,7 +126,11 @@ class _Rewrite:
                 hint="return the document; if it is meant, allow_loss=True or --allow-loss lets go",
                 entity=step.rows.entity,
             )
-        return _Page(len(page), str(page[-1]["id"]), changed, gone)
+        same: tuple[str, ...] = ()
+        if _BORN in step.rows.names and not step.rows.nullable(_BORN):
+            born = {each["id"]: each[_BORN] for each in page}
+            same = (_BORN,) if all(each[_BORN] == born[each["id"]] for each in changed) else ()
+        return _Page(len(page), str(page[-1]["id"]), changed, gone, same)
 
     async def written(self, page: _Page) -> _Page | None:
         """Write a page, note how far it has come and tell it; return the next one.

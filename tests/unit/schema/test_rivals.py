@@ -93,6 +93,24 @@ async def test_what_was_to_go_and_was_changed_is_looked_at_again(
     assert await numbers(db) == [5, 2]
 
 
+async def test_what_was_deleted_and_added_anew_is_looked_at_again(
+    db: DatabaseManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the id and the version of what the function got, and is another document."""
+    folder = write(tmp_path, TEN_MORE)
+    await db.schema.upgrade(1, folder)
+    things = db.repository(Thing)
+    first, *_ = [await things.add(Thing(number=number)) for number in (1, 2)]
+
+    async def anew() -> None:
+        assert await things.delete(first.id)
+        await things.add(Thing(id=first.id, number=50))
+
+    disturbed(monkeypatch, 1, anew)
+    await db.schema.upgrade(directory=folder)
+    assert sorted(await numbers(db)) == [12, 60]
+
+
 async def test_a_busy_collection_is_changed_in_smaller_pages(
     db: DatabaseManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -350,6 +350,7 @@ class MemoryAdapter(Adapter[_Session]):
             replaced.append(stored is not None)
             if stored is not None:
                 evaluate.check_version(op.collection, stored, identity, version)
+                evaluate.check_same(op, stored, document)
                 # As in a table, a field that is not known here stays as it is.
                 self._store(session, op.collection, {**stored, **document})
                 self._require_parents(session, op.collection, document)

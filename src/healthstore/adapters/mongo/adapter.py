@@ -443,12 +443,12 @@ class MongoAdapter(Adapter[Session]):
         codec = await self._codec(session, op.collection)
         if not op.documents:
             return ()
-        if len(op.documents) > 1 and not (op.atomic or checked or session.transaction):
-            assert op.versions is not None, "what was replaced before an error is found by them"
-            written = writes.replace_guarded(session, codec, op.documents, op.versions)
+        single = len(op.documents) == 1
+        apart = single or not op.atomic
+        if (op.same or not single) and apart and not (checked or session.transaction):
             with self._others_kept(op):
-                return await self._to_its_end(written)
-        if len(op.documents) == 1 and not checked:
+                return await self._to_its_end(writes.replace_guarded(session, codec, op))
+        if single and not checked and not op.same:
             version = op.versions[0] if op.versions else None
             (document,) = op.documents
             replaced = writes.replace_one(session, codec, document, version)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, repeat
 from typing import Any, cast
 from uuid import UUID
@@ -179,26 +180,30 @@ async def replace_several(session: Session, codec: Codec, op: Replace) -> tuple[
         found = tuple(identity in there for identity in ids)
         present = [each for each in op.documents if each["id"] in there]
         expected = [there[cast(UUID, each["id"])] for each in present]
-        if present and not all(await replace_guarded(session, codec, present, expected)):
+        guarded = replace(op, documents=tuple(present), versions=tuple(expected))
+        if present and not all(await replace_guarded(session, codec, guarded)):
             raise _overtaken()
     else:
-        found = await replace_guarded(session, codec, op.documents, op.versions)
+        found = await replace_guarded(session, codec, op)
         present = [each for each, is_there in zip(op.documents, found, strict=True) if is_there]
     if present and op.collection.references:
         await lock_parents(session, op.collection, present)
     return found
 
 
-async def replace_guarded(
-    session: Session, codec: Codec, documents: Sequence[Document], expected: Sequence[int]
-) -> tuple[bool, ...]:
-    """Replace documents that have the expected versions; return for each whether it was there.
+async def replace_guarded(session: Session, codec: Codec, op: Replace) -> tuple[bool, ...]:
+    """Replace documents that are as they are expected; return for each whether it was there.
 
-    Raises StaleVersionError for another version: without a transaction others are replaced then.
+    Raises StaleVersionError for one that is not: without a transaction others are replaced then.
     """
+    documents, expected = op.documents, op.versions
+    assert expected is not None, "what was replaced before an error is found by its version"
     ids = [cast(UUID, each["id"]) for each in documents]
     writes = [
-        UpdateOne(_guarded(identity, version), _every_field(row))
+        UpdateOne(
+            _guarded(identity, version) | {key: row[key] for key in map(key_of, op.same)},
+            _every_field(row),
+        )
         for identity, version, row in zip(ids, expected, codec.encode_all(documents), strict=True)
     ]
     with _explained(codec.collection, documents):
@@ -213,6 +218,7 @@ async def replace_guarded(
     for identity, version, each in zip(ids, expected, documents, strict=True):
         if stored.get(identity, each) != each:
             evaluate.check_version(codec.collection, stored[identity], identity, version)
+            evaluate.check_same(op, stored[identity], each)
     if done.matched_count != len(stored):
         raise _overtaken()
     return tuple(identity in stored for identity in ids)

@@ -25,7 +25,7 @@ from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber
 from healthstore.adapters.sql.references import broken_reference
 from healthstore.adapters.sql.rename import rename
-from healthstore.adapters.sql.replaces import replaced_all
+from healthstore.adapters.sql.replaces import replaced_all, require_as_expected
 from healthstore.adapters.sql.schema import create, names
 from healthstore.adapters.sql.session import Lent, SqlSession, begin
 from healthstore.adapters.sql.tables import drop_table, table_of
@@ -369,11 +369,12 @@ class SqlAdapter(Adapter[SqlSession]):
         ids = [cast(UUID, each["id"]) for each in op.documents]
         statements = self.statements(op.collection)
         names = [name for name in op.collection.names if name != "id"]
-        if len(ids) > 1 and op.versions is not None:
+        if (len(ids) > 1 or op.same) and op.versions is not None:
             async with self._atomic(session, op.collection):
                 if await replaced_all(session, statements, op):
                     return (True,) * len(ids)
-        if len(ids) == 1 and (self.dialect.detects_conflicts or not session.in_unit):
+        one = len(ids) == 1 and not op.same
+        if one and (self.dialect.detects_conflicts or not session.in_unit):
             compiled = statements.update(names, versioned=op.versions is not None)
             (document,) = op.documents
             values = [statements.encode(name, document[name]) for name in (*names, "id")]
@@ -383,7 +384,7 @@ class SqlAdapter(Adapter[SqlSession]):
                 return (matched == 1,)
         async with self._atomic(session, op.collection) as ends:
             there = await self._locked(session, op.collection, ids)
-            self._check_versions(op, ids, there)
+            require_as_expected(op, ids, there)
             known = [each for each in op.documents if each["id"] in there]
             if known:
                 update = statements.bulk_update(names)
@@ -464,7 +465,7 @@ class SqlAdapter(Adapter[SqlSession]):
                 return (await session.connection.execute(compiled.sql, values) > 0,)
         async with self._atomic(session, op.collection) as ends:
             there = await self._locked(session, op.collection, op.ids)
-            self._check_versions(op, op.ids, there)
+            require_as_expected(op, op.ids, there)
             with referenced(dialect, op.collection):
                 await delete_rows(session.connection, statements, dialect, there, last=ends)
         return tuple(identity in there for identity in op.ids)
@@ -490,10 +491,3 @@ class SqlAdapter(Adapter[SqlSession]):
                     hint="repeat the whole unit",
                 )
         return locked
-
-    def _check_versions(
-        self, op: Replace | Delete, ids: Sequence[UUID], there: dict[UUID, Document]
-    ) -> None:
-        for identity, version in zip(ids, op.versions or (), strict=False):
-            if identity in there:
-                evaluate.check_version(op.collection, there[identity], identity, version)

@@ -196,20 +196,22 @@ class Statements:
         decode = self._decoders[name]
         return cast(Value, value if decode is None or value is None else decode(value))
 
-    def update(self, names: Sequence[str], *, versioned: bool) -> Compiled:
-        """Set ``names`` where the id, and the version if ``versioned``, are the last values."""
+    def update(
+        self, names: Sequence[str], *, versioned: bool, same: tuple[str, ...] = ()
+    ) -> Compiled:
+        """Set ``names`` where the last values are the id, the version if ``versioned``, and ``same``."""
 
         def build() -> ClauseElement:
             table = self._table
             sets = {name: _parameter(place, table.c[name]) for place, name in enumerate(names)}
-            clause: ColumnElement[bool] = table.c.id == _parameter(len(names), table.c.id)
-            if versioned:
-                clause = and_(
-                    clause, table.c.version == _parameter(len(names) + 1, table.c.version)
-                )
-            return update(table).where(clause).values(sets)
+            found_by = ["id", *(["version"] if versioned else []), *same]
+            clauses = [
+                table.c[name] == _parameter(len(names) + place, table.c[name])
+                for place, name in enumerate(found_by)
+            ]
+            return update(table).where(and_(*clauses)).values(sets)
 
-        return self._compile(("update", tuple(names), versioned), build)
+        return self._compile(("update", tuple(names), versioned, same), build)
 
     def patch(self, op: Patch) -> Compiled:
         """Set and increment one document, guarded, and return it; for :meth:`patch_values`."""
@@ -261,12 +263,14 @@ class Statements:
         values.extend(op.versions or ())
         return values
 
-    def bulk_update(self, names: Iterable[str], *, versioned: bool = False) -> BulkUpdate:
-        """Set fields of documents that are found by their ids, and by their versions, too."""
+    def bulk_update(
+        self, names: Iterable[str], *, versioned: bool = False, same: tuple[str, ...] = ()
+    ) -> BulkUpdate:
+        """Set fields of documents that are found by their ids, by versions and by other fields."""
         chosen = frozenset(names)
         columns = tuple([name for name in self.collection.names if name in chosen])
-        single = self.update(columns, versioned=versioned)
-        found_by = ("id", "version") if versioned else ("id",)
+        single = self.update(columns, versioned=versioned, same=same)
+        found_by = ("id", *(("version",) if versioned else ()), *same)
         joint, build = "", self._dialect.joint_update
         if build is not None:
             key = ("joint", columns, found_by)

@@ -182,8 +182,16 @@ def _check_replace(op: Replace, store: Executor) -> Replace:
             "give the versions that were read: what was replaced before an error is found by them",
         )
     _require_references(op.collection, store)
+    for name in op.same:
+        if op.versions is None or op.collection.field(name).name in {"id", "version"}:
+            raise invalid(
+                op.collection,
+                "is to be stored as it was read, but no version, or by itself",
+                "expect versions, and name fields that stay",
+                name,
+            )
     versions = checked_versions(op, len(documents))
-    return Replace(op.collection, documents, versions, op.atomic, canonical=True)
+    return Replace(op.collection, documents, versions, op.atomic, canonical=True, same=op.same)
 
 
 def _require_atomic(op: Insert | Replace, what: str, store: Executor) -> None:

@@ -16,7 +16,7 @@ from healthstore.errors import (
     Outcome,
     StaleVersionError,
 )
-from healthstore.model.ops import Get, Patch, Replace
+from healthstore.model.ops import Delete, Get, Insert, Patch, Replace
 from healthstore.model.values import Document
 from healthstore.testing.contract._promises import Contract, needs_transactions
 from healthstore.testing.contract._samples import (
@@ -101,6 +101,67 @@ class TestReplacements(Contract):
             await store.execute(Replace(PEOPLE, _changed(people), atomic=False))
         assert error.value.hint
         assert await stored(store, PEOPLE) == people
+
+    @pytest.mark.parametrize("count", [1, _MANY])
+    async def test_another_document_of_the_same_id_and_version_is_not_overwritten(
+        self, store: Backend, count: int
+    ) -> None:
+        """What was deleted and added anew meanwhile differs in a field that was to be the same."""
+        people = [{**each, "team": "a"} for each in _people()[:count]]
+        await add(store, PEOPLE, *people)
+        anew = {**people[-1], "team": "b"}
+        await store.execute(Delete(PEOPLE, ids(people[-1:])))
+        await store.execute(Insert(PEOPLE, (anew,)))
+        new = _changed(people)
+        op = Replace(PEOPLE, new, (1,) * count, atomic=False, same=("team",))
+        with pytest.raises(StaleVersionError) as error:
+            await store.execute(op)
+        assert error.value.entity == "Person"
+        found = await stored(store, PEOPLE)
+        assert found[-1] == anew
+        assert all(each in (*people, *new) for each in found[:-1])
+        versions = tuple(cast(int, each["version"]) for each in found)
+        last = tuple(
+            {**each, "team": one["team"], "version": version + 1}
+            for each, one, version in zip(new, found, versions, strict=True)
+        )
+        op = Replace(PEOPLE, last, versions, atomic=False, same=("team",))
+        assert await store.execute(op) == (True,) * count
+        assert await stored(store, PEOPLE) == list(last)
+
+    async def test_what_is_to_be_the_same_takes_versions(self, store: Backend) -> None:
+        """And names fields that stay: neither the id nor the version, and none that is not known."""
+        (row,) = people = _people()[:1]
+        await add(store, PEOPLE, row)
+        new = _changed(people)
+        for op in (
+            Replace(PEOPLE, new, same=("team",)),
+            Replace(PEOPLE, new, (1,), same=("version",)),
+            Replace(PEOPLE, new, (1,), same=("id",)),
+            Replace(PEOPLE, new, (1,), same=("taem",)),
+        ):
+            with pytest.raises(InvalidRequestError) as error:
+                await store.execute(op)
+            assert error.value.hint
+        assert await stored(store, PEOPLE) == people
+
+    @needs_transactions
+    async def test_in_a_unit_another_document_of_the_same_id_refuses_all(
+        self, store: Backend
+    ) -> None:
+        """Whether one document is replaced or many are: the unit has failed, and nothing is kept."""
+        people = [{**each, "team": "a"} for each in _people()]
+        await add(store, PEOPLE, *people)
+        for some in (people[:1], people):
+            new = tuple({**each, "team": "b"} for each in _changed(some))
+            unit = await store.begin()
+            try:
+                with pytest.raises(ConflictError):
+                    op = Replace(PEOPLE, new, (1,) * len(some), same=("team",))
+                    await unit.execute(op)
+            finally:
+                await unit.rollback()
+            assert await stored(store, PEOPLE) == people
 
     async def test_many_are_replaced_at_once_only_in_a_transaction(self, store: Backend) -> None:
         """All or none takes transactions; where there are none it is refused before any write."""
