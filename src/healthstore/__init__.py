@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from healthstore.manager import DatabaseManager
     from healthstore.model.ops import Avg, Count, Max, Measure, Min, Sum
-    from healthstore.model.query import F, Filter, Order, asc, desc
+    from healthstore.model.query import Condition, F, Filter, Order, asc, desc, field
     from healthstore.model.schema import Check, Index, Unique
     from healthstore.repository import Page, Repository
     from healthstore.routing.policy import (
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = (
     "Avg",
     "Check",
+    "Condition",
     "ConfigReloaded",
     "ConnectionLost",
     "Count",
@@ -105,6 +106,7 @@ __all__ = (
     "__version__",
     "asc",
     "desc",
+    "field",
 )
 
 _HOMES = {
@@ -133,7 +135,7 @@ _HOMES = {
     "SwitchReport": "switching",
     "Transaction": "transaction",
     **dict.fromkeys(("Avg", "Count", "Max", "Measure", "Min", "Sum"), "model.ops"),
-    **dict.fromkeys(("F", "Filter", "Order", "asc", "desc"), "model.query"),
+    **dict.fromkeys(("Condition", "F", "Filter", "Order", "asc", "desc", "field"), "model.query"),
     **dict.fromkeys(("Check", "Index", "Unique"), "model.schema"),
     **dict.fromkeys(("Page", "Repository"), "repository"),
     **dict.fromkeys(

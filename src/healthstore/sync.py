@@ -37,7 +37,7 @@ from healthstore.events import ConfigReloaded, Event
 from healthstore.events import EventStream as AsyncEventStream
 from healthstore.manager import DatabaseManager as AsyncDatabaseManager
 from healthstore.model.ops import Ensured, Measure
-from healthstore.model.query import Filter, Order
+from healthstore.model.query import Condition, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
 from healthstore.repository.pages import Page
@@ -117,7 +117,7 @@ class Repository(Generic[M]):
 
     def find(
         self,
-        *filters: Filter,
+        *filters: Condition,
         order: Iterable[str | Order] = (),
         limit: int | None = 100,
         after: str | None = None,
@@ -150,25 +150,25 @@ class Repository(Generic[M]):
             )
         )
 
-    def first(self, *filters: Filter, order: Iterable[str | Order] = ()) -> M | None:
+    def first(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
         return self._portal.call(self._inner.first(*filters, order=order))
 
-    def last(self, *filters: Filter, order: Iterable[str | Order] = ()) -> M | None:
+    def last(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
         """Return the last entity in this order that satisfies all filters, or None."""
         return self._portal.call(self._inner.last(*filters, order=order))
 
-    def exists(self, *filters: Filter) -> bool:
+    def exists(self, *filters: Condition) -> bool:
         """Return whether any entity satisfies all filters."""
         return self._portal.call(self._inner.exists(*filters))
 
-    def count(self, *filters: Filter) -> int:
+    def count(self, *filters: Condition) -> int:
         """Return the exact number of entities that satisfy all filters."""
         return self._portal.call(self._inner.count(*filters))
 
     def stream(
         self,
-        *filters: Filter,
+        *filters: Condition,
         order: Iterable[str | Order] = (),
         limit: int | None = None,
         page_size: int = 1000,
@@ -221,7 +221,7 @@ class Repository(Generic[M]):
         return self._portal.call(self._inner.delete(identity, version=version))
 
     def aggregate(
-        self, *filters: Filter, group: Sequence[str] = (), **measures: Measure
+        self, *filters: Condition, group: Sequence[str] = (), **measures: Measure
     ) -> list[dict[str, Value]]:
         """Return one row for each group, ordered by its key: the group's fields and the measures.
 

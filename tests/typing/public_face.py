@@ -8,7 +8,7 @@ from uuid import UUID
 import alembic.op
 from sqlalchemy import Connection, MetaData
 
-from healthstore import DatabaseManager, Entity, F, MaxLength, Unique, asc, desc
+from healthstore import DatabaseManager, Entity, F, MaxLength, Unique, asc, desc, field
 from healthstore.alembic import metadata, stamp
 from healthstore.filters import parse
 from healthstore.model.values import Value
@@ -45,6 +45,10 @@ async def a_repository_knows_its_entity(db: DatabaseManager) -> None:
     assert_type(await users.last(order=[asc("email", nulls="last")]), User | None)
     async for user in users.stream(F.first_name == "Ann"):
         assert_type(user, User)
+    await users.find(User.email == "ann@example.org", field(User.first_name).contains("A"))
+    await users.find(User.version >= 2, order=[desc(User.email)])
+    await users.find(User.emial == "x")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    await users.find(User.version >= "2")  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue]
 
     async with db.transaction() as unit:
         assert_type(unit.repository(User), Repository[User])

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from healthstore.entity.declare import Entity
 from healthstore.entity.derive import Derivation, derive
-from healthstore.entity.filters import spelled
+from healthstore.entity.filters import require_own, spelled
 from healthstore.entity.reading import reason
 from healthstore.errors import RefusedValueError
 from healthstore.model.query import Filter
@@ -26,7 +26,11 @@ def is_validated(entity: type[Entity], fields: Iterable[str]) -> bool:
 
 
 def stored_filter(entity: type[Entity], where: Filter) -> Filter:
-    """Return the filter with values of the entity written as the store compares them."""
+    """Return the filter with values of the entity written as the store compares them.
+
+    Raises InvalidRequestError for a field that another entity's class names.
+    """
+    require_own(entity, where)
     return spelled(derive(entity).texts, where)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time as clock
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from uuid import UUID
 from annotated_types import MaxLen as MaxLength
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from healthstore.model.query import FieldName
 from healthstore.model.schema import Check, Index, OnDelete, Unique
 
 __all__ = ("Digits", "Entity", "MaxLength", "Milliseconds", "Ref", "utc_now", "uuid7")
@@ -69,15 +71,16 @@ if TYPE_CHECKING:
 else:
 
     class _EntityClass(type(BaseModel)):
-        """The class of entity classes: who looks for a field on one is told how fields are named."""
+        """The class of entity classes, whose attributes name their fields in filters."""
 
         def __getattr__(cls, name: str) -> object:
             if name not in cls.__dict__.get("__pydantic_fields__", ()):
                 return super().__getattr__(name)
-            raise AttributeError(
-                f"{cls.__name__}.{name} is a value that each {cls.__name__} has, and the class has not; "
-                f"in a filter, write F.{name}"
-            )
+            # pydantic looks whether a parent has what a field would hide, and would warn of it.
+            # (No `__new__`: it takes the names of the frame in which it is called for the class's.)
+            if sys._getframe(1).f_globals.get("__name__", "").startswith("pydantic."):  # noqa: SLF001 - CPython's, and PyPy's
+                raise AttributeError(name)
+            return FieldName(name, cls)
 
 
 class Entity(BaseModel, metaclass=_EntityClass):

@@ -6,10 +6,34 @@ from collections.abc import Mapping
 from typing import cast
 
 from healthstore.entity.fields import Writer
+from healthstore.errors import InvalidRequestError
 from healthstore.model.query import And, Filter, Not, Or, OtherField, Test, require_moderate
+from healthstore.model.query.tests import below
 from healthstore.model.values import Value
 
-__all__ = ("spelled",)
+__all__ = ("require_own", "spelled")
+
+
+def require_own(entity: type, where: Filter) -> None:
+    """Raise InvalidRequestError for a field that the class of another entity names.
+
+    A class that the entity inherits from may name it: the field is the same.
+    """
+    left: list[Filter] = [where]  # no recursion: how deep it is has not been looked at
+    while left:
+        node = left.pop()
+        if not isinstance(node, Test):
+            left.extend(below(node))
+            continue
+        operand = node.operand
+        other = (operand.name, operand.owner) if isinstance(operand, OtherField) else ("", None)
+        for name, owner in ((node.field, node.owner), other):
+            if owner is not None and not issubclass(entity, owner):
+                raise InvalidRequestError(
+                    f"{owner.__name__}.{name} names a field of another entity",
+                    hint=f"write {entity.__name__}.{name}, or F.{name}",
+                    entity=entity.__name__,
+                )
 
 
 def spelled(texts: Mapping[str, Writer], where: Filter) -> Filter:

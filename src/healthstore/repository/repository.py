@@ -32,7 +32,7 @@ from healthstore.model.ops import (
     Insert,
     Measure,
 )
-from healthstore.model.query import And, Filter, Order, parse_order
+from healthstore.model.query import And, Condition, Filter, Order, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.repository.cursors import Query
 from healthstore.repository.pages import Page, read_page
@@ -120,7 +120,7 @@ class Repository(Generic[M]):
 
     async def find(
         self,
-        *filters: Filter,
+        *filters: Condition,
         order: Iterable[str | Order] = (),
         limit: int | None = 100,
         after: str | None = None,
@@ -173,32 +173,32 @@ class Repository(Generic[M]):
             page = replace(page, included=found)
         return page
 
-    async def first(self, *filters: Filter, order: Iterable[str | Order] = ()) -> M | None:
+    async def first(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
         return await self._first(filters, parse_order(order))
 
-    async def last(self, *filters: Filter, order: Iterable[str | Order] = ()) -> M | None:
+    async def last(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
         """Return the last entity in this order that satisfies all filters, or None."""
         return await self._first(filters, tuple(each.reversed() for each in parse_order(order)))
 
-    async def _first(self, filters: tuple[Filter, ...], orders: tuple[Order, ...]) -> M | None:
+    async def _first(self, filters: tuple[Condition, ...], orders: tuple[Order, ...]) -> M | None:
         found = await self._executor.execute(
             Find(self.collection, self._where(filters), orders, limit=1)
         )
         return self._entity_of(found[0]) if found else None
 
-    async def exists(self, *filters: Filter) -> bool:
+    async def exists(self, *filters: Condition) -> bool:
         """Return whether any entity satisfies all filters."""
         found = await self._executor.execute(Find(self.collection, self._where(filters), limit=1))
         return bool(found)
 
-    async def count(self, *filters: Filter) -> int:
+    async def count(self, *filters: Condition) -> int:
         """Return the exact number of entities that satisfy all filters."""
         return await self._executor.execute(CountDocuments(self.collection, self._where(filters)))
 
     async def stream(
         self,
-        *filters: Filter,
+        *filters: Condition,
         order: Iterable[str | Order] = (),
         limit: int | None = None,
         page_size: int = 1_000,
@@ -278,7 +278,7 @@ class Repository(Generic[M]):
         return (await self._executor.execute(op))[0]
 
     async def aggregate(
-        self, *filters: Filter, group: Sequence[str] = (), **measures: Measure
+        self, *filters: Condition, group: Sequence[str] = (), **measures: Measure
     ) -> list[dict[str, Value]]:
         """Return one row for each group, ordered by its key: the group's fields and the measures.
 
@@ -298,8 +298,9 @@ class Repository(Generic[M]):
         names = (*keys, *measures)
         return [dict(zip(names, (*row.key, *row.values), strict=True)) for row in rows]
 
-    def _where(self, filters: tuple[Filter, ...]) -> Filter:
-        return stored_filter(self._entity, And(filters))
+    def _where(self, filters: tuple[Condition, ...]) -> Filter:
+        given = cast("tuple[Filter, ...]", filters)  # the guard refuses a real bool
+        return stored_filter(self._entity, And(given))
 
     def _document_of(self, entity: M) -> Document:
         self._require(entity)

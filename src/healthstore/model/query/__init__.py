@@ -22,7 +22,7 @@ from healthstore.model.query.bounds import (
     MAX_VALUES,
     require_moderate,
 )
-from healthstore.model.query.names import F, FieldName
+from healthstore.model.query.names import F, FieldName, field
 from healthstore.model.query.normal import normalise
 from healthstore.model.query.order import Nulls, Order, after, asc, desc, parse_order
 from healthstore.model.query.tests import (
@@ -33,6 +33,7 @@ from healthstore.model.query.tests import (
     PLURAL,
     TEXTUAL,
     And,
+    Condition,
     Filter,
     Not,
     Operator,
@@ -56,6 +57,7 @@ __all__ = (
     "PLURAL",
     "TEXTUAL",
     "And",
+    "Condition",
     "F",
     "FieldName",
     "Filter",
@@ -69,6 +71,7 @@ __all__ = (
     "after",
     "asc",
     "desc",
+    "field",
     "fields_in",
     "normalise",
     "parse_order",

@@ -10,54 +10,65 @@ from healthstore.model.arguments import listed
 from healthstore.model.query.tests import And, Filter, Operator, OtherField, Test
 from healthstore.model.values import Value
 
-__all__ = ("F", "FieldName")
+__all__ = ("F", "FieldName", "field")
 
 
 class FieldName:
     """The name of a field in a filter: ``F.weight > 70``. Comparing it gives a filter.
 
-    It is compared with a value, or with another field: ``F.ended_at >= F.started_at``.
+    It is compared with a value, or with another field: ``F.ended_at >= F.started_at``. An
+    attribute of an entity's class is one, too, of which the ``owner`` is that class:
+    ``User.age >= 18``.
     """
 
-    __slots__ = ("name",)
+    __slots__ = ("name", "owner")
     __hash__ = object.__hash__
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, owner: type | None = None) -> None:
         self.name = name
+        self.owner = owner
 
     def __repr__(self) -> str:
-        return f"F.{self.name}"
+        return f"{'F' if self.owner is None else self.owner.__name__}.{self.name}"
 
     def __bool__(self) -> bool:
         raise InvalidRequestError(
-            f"F.{self.name} has no truth value", hint=f"compare it: F.{self.name}.is_true()"
+            f"{self!r} has no truth value", hint=f"compare it: F.{self.name}.is_true()"
         )
 
+    def _test(self, operator: Operator, operand: object = None) -> Test:
+        given: Value | tuple[Value, ...] | OtherField
+        if isinstance(operand, FieldName):
+            given = OtherField(operand.name, operand.owner)
+        else:
+            given = cast(Value, operand)  # the guard refuses what is no value
+        return Test(self.name, operator, given, self.owner)
+
     def __eq__(self, value: object) -> Test:  # type: ignore[override]  # a filter, not a bool
-        return Test(self.name, Operator.EQ, _operand(value))
+        return self._test(Operator.EQ, value)
 
     def __ne__(self, value: object) -> Test:  # type: ignore[override]  # a filter, not a bool
-        return Test(self.name, Operator.NE, _operand(value))
+        return self._test(Operator.NE, value)
 
     def __lt__(self, value: Value | FieldName) -> Test:
-        return Test(self.name, Operator.LT, _operand(value))
+        return self._test(Operator.LT, value)
 
     def __le__(self, value: Value | FieldName) -> Test:
-        return Test(self.name, Operator.LE, _operand(value))
+        return self._test(Operator.LE, value)
 
     def __gt__(self, value: Value | FieldName) -> Test:
-        return Test(self.name, Operator.GT, _operand(value))
+        return self._test(Operator.GT, value)
 
     def __ge__(self, value: Value | FieldName) -> Test:
-        return Test(self.name, Operator.GE, _operand(value))
+        return self._test(Operator.GE, value)
 
     def in_(self, values: Iterable[Value]) -> Test:
         """Hold for any of these values; for none if there are none."""
-        return Test(self.name, Operator.IN, self._listed(values))
+        return self._test(Operator.IN, self._listed(values))
 
     def not_in(self, values: Iterable[Value]) -> Test:
         """Hold for every other value, ``None`` included unless it is listed."""
-        return Test(self.name, Operator.NOT_IN, self._listed(values))
+        return self._test(Operator.NOT_IN, self._listed(values))
 
     def _listed(self, values: Iterable[Value]) -> tuple[Value, ...]:
         return listed(values, f"what {self.name} is looked up in", "F.name.in_([first, second])")
@@ -68,37 +79,44 @@ class FieldName:
 
     def is_null(self) -> Test:
         """Hold when the field is ``None``."""
-        return Test(self.name, Operator.IS_NULL)
+        return self._test(Operator.IS_NULL)
 
     def not_null(self) -> Test:
         """Hold when the field is not ``None``."""
-        return Test(self.name, Operator.NOT_NULL)
+        return self._test(Operator.NOT_NULL)
 
     def is_true(self) -> Test:
         """Hold when the field is ``True``; ``None`` is not."""
-        return Test(self.name, Operator.EQ, operand=True)
+        return self._test(Operator.EQ, operand=True)
 
     def is_false(self) -> Test:
         """Hold when the field is ``False``; ``None`` is not."""
-        return Test(self.name, Operator.EQ, operand=False)
+        return self._test(Operator.EQ, operand=False)
 
     def contains(self, text: str) -> Test:
         """Hold when the text occurs in the field, character for character."""
-        return Test(self.name, Operator.CONTAINS, text)
+        return self._test(Operator.CONTAINS, text)
 
     def startswith(self, text: str) -> Test:
         """Hold when the field starts with the text, character for character."""
-        return Test(self.name, Operator.STARTS, text)
+        return self._test(Operator.STARTS, text)
 
     def endswith(self, text: str) -> Test:
         """Hold when the field ends with the text, character for character."""
-        return Test(self.name, Operator.ENDS, text)
+        return self._test(Operator.ENDS, text)
 
 
-def _operand(value: object) -> Value | OtherField:
-    """Return what a field is compared with: another one by its name, else a value."""
-    # The guard refuses what is no value.
-    return OtherField(value.name) if isinstance(value, FieldName) else cast(Value, value)
+def field(of: object) -> FieldName:
+    """Return the field that an attribute of an entity's class names: ``field(User.email)``.
+
+    To a type checker the attribute is a value; so its text operators are found:
+    ``field(User.email).contains("ann")``. Raises InvalidRequestError for what names no field.
+    """
+    if not isinstance(of, FieldName):
+        raise InvalidRequestError(
+            "this names no field of an entity", hint="write field(User.email), or F.email"
+        )
+    return of
 
 
 class _FieldNames:

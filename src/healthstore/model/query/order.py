@@ -48,24 +48,24 @@ class Order:
         return text if self.nulls is None else f"{text} nulls {self.nulls}"
 
 
-def asc(field: str | FieldName, *, nulls: Nulls | None = None) -> Order:
-    """Return the sort key of a field, the smallest value first.
+def asc(of: object, *, nulls: Nulls | None = None) -> Order:
+    """Return the sort key of a field, by its name or as ``User.age``, the smallest value first.
 
     ``nulls`` says whether ``None`` is ``"first"``, as without it, or ``"last"``.
     """
-    return _key(field, nulls, descending=False)
+    return _key(of, nulls, descending=False)
 
 
-def desc(field: str | FieldName, *, nulls: Nulls | None = None) -> Order:
-    """Return the sort key of a field, the largest value first.
+def desc(of: object, *, nulls: Nulls | None = None) -> Order:
+    """Return the sort key of a field, by its name or as ``User.age``, the largest value first.
 
     ``nulls`` says whether ``None`` is ``"first"``, or ``"last"``, as without it.
     """
-    return _key(field, nulls, descending=True)
+    return _key(of, nulls, descending=True)
 
 
-def _key(field: str | FieldName, nulls: Nulls | None, *, descending: bool) -> Order:
-    name = field.name if isinstance(field, FieldName) else field
+def _key(of: object, nulls: Nulls | None, *, descending: bool) -> Order:
+    name = of.name if isinstance(of, FieldName) else of
     if not isinstance(name, str):
         raise InvalidRequestError("a sort key names no field", hint='write desc("recorded_at")')
     if nulls not in {None, "first", "last"}:

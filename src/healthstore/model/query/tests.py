@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -19,6 +20,7 @@ __all__ = (
     "PLURAL",
     "TEXTUAL",
     "And",
+    "Condition",
     "Filter",
     "Not",
     "Operator",
@@ -108,6 +110,8 @@ class OtherField:
     """Another field of the same row, as the operand of a test."""
 
     name: str
+    owner: type | None = dataclass_field(default=None, compare=False, repr=False)
+    """As that of a test."""
 
     def __str__(self) -> str:
         return self.name
@@ -122,6 +126,8 @@ class Test(_Combinable):
     field: str
     operator: Operator
     operand: Value | tuple[Value, ...] | OtherField = None
+    owner: type | None = dataclass_field(default=None, compare=False, repr=False)
+    """The entity's class whose attribute named the field; None if the name alone did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,8 @@ class Not(_Combinable):
 
 
 Filter: TypeAlias = Test | And | Or | Not
+Condition: TypeAlias = Filter | bool
+"""A filter. A type checker takes ``User.age >= 18`` for a bool; a real one is refused."""
 ALL = And(())
 NONE = Or(())
 

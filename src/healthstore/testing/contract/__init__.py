@@ -27,6 +27,7 @@ from healthstore.testing.contract.aggregates import TestAggregates
 from healthstore.testing.contract.alterations import TestAlterations
 from healthstore.testing.contract.altering import TestAltering
 from healthstore.testing.contract.annotations import TestAnnotations
+from healthstore.testing.contract.attributes import TestAttributes
 from healthstore.testing.contract.catalog import TestCatalog
 from healthstore.testing.contract.changes import TestChanges
 from healthstore.testing.contract.checks import TestChecks
@@ -67,6 +68,7 @@ __all__ = (
     "TestAlterations",
     "TestAltering",
     "TestAnnotations",
+    "TestAttributes",
     "TestCatalog",
     "TestChanges",
     "TestChecks",
@@ -108,6 +110,7 @@ class ContractTests(
     TestAlterations,
     TestAltering,
     TestAnnotations,
+    TestAttributes,
     TestCatalog,
     TestChanges,
     TestChecks,
