@@ -450,7 +450,7 @@ class MongoAdapter(Adapter[Session]):
                 return await self._to_its_end(writes.replace_guarded(session, codec, op))
         if single and not checked and not op.same:
             version = op.versions[0] if op.versions else None
-            (document,) = op.documents
+            document = op.documents[0]
             replaced = writes.replace_one(session, codec, document, version)
             return (await self._single(session, replaced),)
         async with self._atomically(session, op.collection) as opened:
