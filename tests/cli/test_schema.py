@@ -197,6 +197,7 @@ def test_a_missing_migration_and_a_possible_rename_are_told(revised: Run, folder
     said = ("--drop", "patients.ward")
     wrote = revised("schema", "revise", "-m", "second", "--entity", "ward2:Patient", *said)
     assert wrote.code == Exit.OK
+    assert "required-field: rows that are there have no value for it" in wrote.out
     text = (folder / "migrations" / "0002_second.py").read_text("utf-8")
     assert "after='0001_first_release'" in text
     assert "import ward" not in text

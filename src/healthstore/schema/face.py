@@ -32,10 +32,15 @@ __all__ = ("HistoryEntry", "Schema")
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """A migration, and when it was applied, in UTC; None if it was not."""
+    """A migration, and when it was applied, in UTC; None if it was not.
+
+    One that is ``under_way`` is applied in part: by somebody now, or it was cut short. The next
+    ``upgrade`` completes it; if it is being taken back, the next ``downgrade``.
+    """
 
     id: str
     applied: datetime | None
+    under_way: bool = False
 
 
 class Schema:
@@ -146,7 +151,10 @@ class Schema:
         store, chain = await self._member(member), await _read(directory)
         book = adopted(store.name, chain, await read_book(store))
         times = {each.id: datetime.fromisoformat(each.at) for each in book.applied}
-        return tuple(HistoryEntry(each.id, times.get(each.id)) for each in chain.links)
+        begun = None if book.under_way is None else book.under_way.id
+        return tuple(
+            HistoryEntry(each, times.get(each), under_way=each == begun) for each in chain.ids
+        )
 
     async def sql(
         self,

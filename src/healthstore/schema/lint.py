@@ -41,7 +41,7 @@ from healthstore.schema.steps import (
     Running,
 )
 
-__all__ = ("RULES", "Finding", "Rule", "lint")
+__all__ = ("REQUIRED", "RULES", "Finding", "Rule", "lint")
 
 _ACCEPTED = re.compile(r"#\s*lint:\s*accept\s+([\w-]+(?:\s*,\s*[\w-]+)*)")
 

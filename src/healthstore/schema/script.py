@@ -51,6 +51,8 @@ async def script(chain: Chain, since: int, wanted: int, ask: Asks) -> str:
         steps = taken_back(link.steps) if down else link.steps
         if any(isinstance(each, _BEYOND) for each in steps):
             verb = "downgrade" if down else "upgrade"
+            for each in [*link.state.values()][:1]:  # what is no script says so, also at the start
+                _require_noted(await ask(Ensure((each,))))
             lines += [
                 "-- It gives documents other values, which no script does. When what is above has run:",
                 f"-- healthstore schema stamp {last}",
@@ -81,11 +83,7 @@ async def _migrated(
     moved = False
     for step in steps:
         told = await ask(_request(step))
-        if not told.noting:
-            raise CapabilityError(
-                "this kind of backend is not changed by a script",
-                hint="apply the migrations: healthstore schema upgrade",
-            )
+        _require_noted(told)
         lines += _run(_said(step), told)
         moved = moved or (isinstance(step, Renaming) and step.before.name != step.after.name)
     if moved:
@@ -93,6 +91,14 @@ async def _migrated(
         for each in after.values():
             lines += _run((), await ask(Alter(each, each)))
     return lines
+
+
+def _require_noted(told: Explained) -> None:
+    if not told.noting:
+        raise CapabilityError(
+            "this kind of backend is not changed by a script",
+            hint="apply the migrations: healthstore schema upgrade",
+        )
 
 
 def _request(step: Step) -> _Request:

@@ -93,6 +93,8 @@ async def test_what_is_half_done_is_not_completed_by_who_wants_back(
         await people.add(Person(name=name))
     with pytest.raises(MigrationError, match="raised ValueError"):
         await db.schema.upgrade(directory=folder, allow_loss=True)
+    first, second = await db.schema.history(folder)
+    assert (first.under_way, second.under_way, second.applied) == (False, True, None)
     store = await db.member(db.active)
     for back in (db.schema.downgrade(directory=folder), db.schema.upgrade(1, folder)):
         with pytest.raises(MigrationError, match="'0002_other' is under way"):
@@ -100,6 +102,7 @@ async def test_what_is_half_done_is_not_completed_by_who_wants_back(
     assert await _names(store) == ["a", "b", "bad"]
     write(tmp_path, SPLIT.replace('"bad"', '"none"'))
     assert await db.schema.upgrade(directory=folder, allow_loss=True) == ("0002_other",)
+    assert not any(each.under_way for each in await db.schema.history(folder))
 
 
 async def test_a_way_back_that_was_cut_short_is_completed_by_a_downgrade(

@@ -89,6 +89,10 @@ async def test_what_has_no_script_is_refused(tmp_path: Path) -> None:
     folder = releases.write(tmp_path)
     with pytest.raises(CapabilityError, match="not changed by a script"):
         await script(read_chain(folder), 0, 1, asking("mongodb"))
+    with pytest.raises(
+        CapabilityError, match="not changed by a script"
+    ):  # it begins with a function
+        await script(read_chain(folder), 2, 3, asking("mongodb"))
     with pytest.raises(ConfigurationError, match="use one of"):
         asking("oracle")
     async with DatabaseManager("memory://") as db:

@@ -17,6 +17,7 @@ from healthstore.errors import InvalidRequestError
 from healthstore.model.change import Change, RenameCollection, RenameField, changed, changes
 from healthstore.model.schema import Collection
 from healthstore.schema.files import read_chain
+from healthstore.schema.lint import REQUIRED, lint
 from healthstore.schema.renames import PossibleRename, possible_renames, rename_of
 from healthstore.schema.written import written
 
@@ -55,6 +56,9 @@ async def revise_files(
     for each in needed:
         output.show(f"{each.collection}: {each}")
     output.show(f"Wrote {path}. Look at it, and apply it with: healthstore schema upgrade")
+    for found in lint(folder, last):
+        if found.rule == REQUIRED:  # where rows are there, they refuse it
+            output.show(f"{found}: {found.rule.why}; {found.rule.instead}")
     return _told(output, "revise", path, needed)
 
 

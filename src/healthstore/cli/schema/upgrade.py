@@ -63,8 +63,12 @@ async def tell_history(output: Output, store: Store, folder: Path) -> int:
         each.id: None if each.applied is None else each.applied.isoformat(timespec="seconds")
         for each in found
     }
+    under_way = [each.id for each in found if each.under_way]
     if times:
-        rows = [(each, at or "not applied") for each, at in times.items()]
+        rows = [
+            (each, "under way" if each in under_way else at or "not applied")
+            for each, at in times.items()
+        ]
         output.table(("migration", "applied"), rows)
     else:
         output.show(_none(folder))
@@ -73,7 +77,10 @@ async def tell_history(output: Output, store: Store, folder: Path) -> int:
             "ok": True,
             "exit": int(Exit.OK),
             "command": "schema history",
-            "migrations": [{"id": each, "applied": at} for each, at in times.items()],
+            "migrations": [
+                {"id": each, "applied": at, "under_way": each in under_way}
+                for each, at in times.items()
+            ],
         }
     )
     return Exit.OK
