@@ -26,6 +26,7 @@ def rewritten(
     Raises MigrationError for what is no document, RefusedValueError for a value that its field
     cannot have.
     """
+    names = frozenset(step.rows.names)
     changed: list[Document] = []
     gone: list[Document] = []
     for document in page:
@@ -48,10 +49,10 @@ def rewritten(
                 hint="return row | {…}, or None to delete it",
                 entity=step.rows.entity,
             )
-        elif lacking := [name for name in step.rows.names if name not in made]:
+        elif not names <= made.keys():
+            lacking = ", ".join(name for name in step.rows.names if name not in made)
             raise MigrationError(
-                f"the function of a Transform returned the document {identity} without "
-                f"{', '.join(lacking)}",
+                f"the function of a Transform returned the document {identity} without {lacking}",
                 hint="return row | {…}: a document has every field",
                 entity=step.rows.entity,
             )
