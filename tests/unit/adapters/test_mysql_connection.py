@@ -102,29 +102,14 @@ async def test_each_statement_gets_its_own_answer(line: Scripted, connection: Co
     assert line.asked == ["BEGIN; SELECT 1", "DELETE FROM t; COMMIT"]
 
 
-async def test_a_part_of_a_transaction_begins_with_it(
-    line: Scripted, connection: Connection
-) -> None:
-    """Both go with the first statement, and its answer is none of theirs."""
-    await connection.begin("SAVEPOINT a")
-    assert await connection.execute("DELETE FROM t", ()) == 1
-    await connection.run("RELEASE SAVEPOINT a")
-    await connection.commit()
-    assert line.asked == [
-        "BEGIN; SAVEPOINT a; DELETE FROM t",
-        "RELEASE SAVEPOINT a",
-        "COMMIT",
-    ]
-
-
 async def test_what_has_no_last_write_is_committed_by_itself(
     line: Scripted, connection: Connection
 ) -> None:
     """And the next transaction, too: that one has committed is forgotten."""
     for last in (True, False):
+        await connection.begin("BEGIN")
         await connection.execute("DELETE FROM t", (), last=last)
         await connection.commit()
-        await connection.begin("BEGIN")
     assert line.asked == ["BEGIN; DELETE FROM t; COMMIT", "BEGIN; DELETE FROM t", "COMMIT"]
 
 

@@ -25,7 +25,7 @@ from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber
 from healthstore.adapters.sql.references import broken_reference
 from healthstore.adapters.sql.rename import rename
-from healthstore.adapters.sql.replaces import replaced_all, require_as_expected
+from healthstore.adapters.sql.replaces import replaced_guarded, require_as_expected
 from healthstore.adapters.sql.schema import create, names
 from healthstore.adapters.sql.session import Lent, SqlSession, begin
 from healthstore.adapters.sql.tables import drop_table, table_of
@@ -371,8 +371,9 @@ class SqlAdapter(Adapter[SqlSession]):
         names = [name for name in op.collection.names if name != "id"]
         if (len(ids) > 1 or op.same) and op.versions is not None:
             async with self._atomic(session, op.collection):
-                if await replaced_all(session, statements, op):
-                    return (True,) * len(ids)
+                return await replaced_guarded(
+                    session, statements, op, partial(self._by_id, session)
+                )
         one = len(ids) == 1 and not op.same
         if one and (self.dialect.detects_conflicts or not session.in_unit):
             compiled = statements.update(names, versioned=op.versions is not None)

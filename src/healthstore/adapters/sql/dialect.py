@@ -83,7 +83,7 @@ class Connection(Protocol):
         ...
 
     async def begin(self, sql: str) -> None:
-        """Begin a transaction, or a part of one, with a statement: now, or with the next one."""
+        """Begin a transaction with a statement: now, or together with the next one."""
         ...
 
     async def commit(self) -> None:

@@ -46,7 +46,7 @@ class _MySqlConnection:
         self._log_in = log_in
         self._open = True
         self._loads = False
-        self._begin: list[str] = []  # go with the next statement
+        self._begin = ""  # goes with the next statement
         self._committed = False
 
     async def prepare(self, statements: Iterable[str]) -> None:
@@ -116,12 +116,11 @@ class _MySqlConnection:
         await self._query(sql)
 
     async def begin(self, sql: str) -> None:
-        self._begin.append(sql)
-        self._committed = False
+        self._begin, self._committed = sql, False
 
     async def commit(self) -> None:
         begun, committed = not self._begin, self._committed
-        self._begin, self._committed = [], False
+        self._begin, self._committed = "", False
         if begun and not committed:
             await self._query("COMMIT")
 
@@ -183,8 +182,8 @@ class _MySqlConnection:
             # It is known before anything is sent: whatever it is, it was not applied.
             await self.discard()
             raise pymysql.err.InterfaceError("the server has closed the connection")
-        begin, self._begin = self._begin, []
-        texts = [text for text in (*begin, sql, "COMMIT" if last else "") if text]
+        begin, self._begin = self._begin, ""
+        texts = [text for text in (begin, sql, "COMMIT" if last else "") if text]
         in_transaction = line.in_transaction or bool(begin)
         try:
             answers = await line.ask("; ".join(texts).encode(), command, upload)
@@ -200,7 +199,7 @@ class _MySqlConnection:
                 raise CommitError(error) from None
             raise
         self._committed = last
-        return answers[len(begin) : len(answers) - last]
+        return answers[bool(begin) : len(answers) - last]
 
 
 def _kept(rows: Iterable[Row], kept: list[Row]) -> Iterator[Row]:
