@@ -34,7 +34,6 @@ from healthstore.model.ops import (
     Measure,
     Patch,
     Patches,
-    Replace,
 )
 from healthstore.model.query import And, Filter, Not, Operator, Order, OtherField, Test
 from healthstore.model.schema import Collection, Reference
@@ -46,7 +45,6 @@ __all__ = (
     "broken_check",
     "changed_by_id",
     "check_document",
-    "check_same",
     "check_version",
     "duplicate_key",
     "finish_aggregate",
@@ -210,18 +208,6 @@ def check_version(
             hint="read it again, then decide",
             entity=collection.entity,
         )
-
-
-def check_same(op: Replace, stored: Document, document: Document) -> None:
-    """Raise StaleVersionError unless the fields of ``op.same`` are stored as the document has them."""
-    for name in op.same:
-        if stored[name] != document[name]:
-            raise StaleVersionError(
-                f"document {document['id']!s} is another one than that which was read",
-                hint="read it again, then decide",
-                entity=op.collection.entity,
-                field=name,
-            )
 
 
 def check_document(collection: Collection, document: Document) -> None:

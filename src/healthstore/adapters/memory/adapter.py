@@ -27,6 +27,7 @@ from healthstore.errors import (
 from healthstore.model import evaluate
 from healthstore.model.catalog import references_led
 from healthstore.model.evaluate import duplicate_key
+from healthstore.model.guarded import check_same
 from healthstore.model.ops import CountDocuments, Delete, Effect, Find, Get, Insert, Patch, Replace
 from healthstore.model.query import ALL, Order
 from healthstore.model.schema import Collection, Field
@@ -350,7 +351,7 @@ class MemoryAdapter(Adapter[_Session]):
             replaced.append(stored is not None)
             if stored is not None:
                 evaluate.check_version(op.collection, stored, identity, version)
-                evaluate.check_same(op, stored, document)
+                check_same(op, stored, document)
                 # As in a table, a field that is not known here stays as it is.
                 self._store(session, op.collection, {**stored, **document})
                 self._require_parents(session, op.collection, document)

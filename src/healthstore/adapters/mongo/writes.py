@@ -34,6 +34,7 @@ from healthstore.errors import (
 )
 from healthstore.model import evaluate
 from healthstore.model.evaluate import duplicate_key
+from healthstore.model.guarded import replaced
 from healthstore.model.ops import Insert, Patch, Patches, Replace
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
@@ -212,16 +213,7 @@ async def replace_guarded(session: Session, codec: Codec, op: Replace) -> tuple[
         )
     if done.matched_count == len(writes):
         return (True,) * len(writes)
-    # The server says how many there were, not which. One that is there and is not as it was
-    # to be had another version.
-    stored = await by_id(session, codec, ids)
-    for identity, version, each in zip(ids, expected, documents, strict=True):
-        if stored.get(identity, each) != each:
-            evaluate.check_version(codec.collection, stored[identity], identity, version)
-            evaluate.check_same(op, stored[identity], each)
-    if done.matched_count != len(stored):
-        raise _overtaken()
-    return tuple(identity in stored for identity in ids)
+    return replaced(op, done.matched_count, await by_id(session, codec, ids))
 
 
 async def patch_one(session: Session, codec: Codec, op: Patch) -> Document | None:

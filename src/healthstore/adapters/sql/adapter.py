@@ -374,8 +374,7 @@ class SqlAdapter(Adapter[SqlSession]):
                 return await replaced_guarded(
                     session, statements, op, partial(self._by_id, session)
                 )
-        one = len(ids) == 1 and not op.same
-        if one and (self.dialect.detects_conflicts or not session.in_unit):
+        if len(ids) == 1 and (self.dialect.detects_conflicts or not session.in_unit):
             compiled = statements.update(names, versioned=op.versions is not None)
             (document,) = op.documents
             values = [statements.encode(name, document[name]) for name in (*names, "id")]

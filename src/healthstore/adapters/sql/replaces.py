@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TypeAlias, cast
 from uuid import UUID
 
+from healthstore.adapters.sql.compile import Statements
 from healthstore.adapters.sql.session import SqlSession
-from healthstore.errors import SerializationError
-from healthstore.model import evaluate
+from healthstore.model.evaluate import check_version
+from healthstore.model.guarded import replaced
 from healthstore.model.ops import Delete, Replace
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
-
-if TYPE_CHECKING:
-    from healthstore.adapters.sql.compile import Statements
 
 __all__ = ("replaced_guarded", "require_as_expected")
 
@@ -43,21 +41,8 @@ async def replaced_guarded(
     matched = await session.connection.update_rows(update, rows)
     if matched == len(rows):
         return (True,) * len(rows)
-    # The database says how many there were, not which. One that is there and is not as it was to
-    # be is another one than the expected, or becomes one: a snapshot may not show that yet.
     ids = [cast(UUID, each["id"]) for each in op.documents]
-    there = await by_id(op.collection, ids)
-    others = {
-        identity: there[identity]
-        for identity, each in zip(ids, op.documents, strict=True)
-        if there.get(identity, each) != each
-    }
-    require_as_expected(op, ids, others)
-    if others or matched != len(there):
-        raise SerializationError(
-            "a concurrent unit changed the same documents first", hint="repeat the whole unit"
-        )
-    return tuple(identity in there for identity in ids)
+    return replaced(op, matched, await by_id(op.collection, ids))
 
 
 def require_as_expected(
@@ -66,8 +51,4 @@ def require_as_expected(
     """Raise StaleVersionError for a document that is there and is not the expected one."""
     for identity, version in zip(ids, op.versions or (), strict=False):
         if identity in there:
-            evaluate.check_version(op.collection, there[identity], identity, version)
-    if isinstance(op, Replace):
-        for identity, document in zip(ids, op.documents, strict=True):
-            if identity in there:
-                evaluate.check_same(op, there[identity], document)
+            check_version(op.collection, there[identity], identity, version)

@@ -186,8 +186,8 @@ def _check_replace(op: Replace, store: Executor) -> Replace:
         if op.versions is None or op.collection.field(name).name in {"id", "version"}:
             raise invalid(
                 op.collection,
-                "is to be stored as it was read, but no version, or by itself",
-                "expect versions, and name fields that stay",
+                "cannot be what tells a document from another one of its id",
+                "expect versions as well, and name a field beside the id and the version",
                 name,
             )
     versions = checked_versions(op, len(documents))
