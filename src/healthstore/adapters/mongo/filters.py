@@ -1,29 +1,24 @@
-"""Normal-form filters, orders and aggregates as MongoDB queries."""
+"""Normal-form filters and orders as MongoDB queries."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, cast
-
-from bson.decimal128 import Decimal128
+from typing import Any, TypeAlias
 
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.errors import CapabilityError, InvalidRequestError
-from healthstore.model.ops import Aggregate, Find, Function, Group, Measure
+from healthstore.model.ops import Find
 from healthstore.model.query import MAX_PATTERN, And, Filter, Operator, Or, Order, OtherField, Test
-from healthstore.model.values import SORTED_TEXT, FieldType, Kind, Value
+from healthstore.model.values import SORTED_TEXT, FieldType, Kind
 
 __all__ = (
     "NOTHING",
     "computed_page",
-    "fields_of",
-    "group_rows",
-    "pipeline",
-    "projection",
+    "path_of",
     "query",
+    "require_order",
     "sort_keys",
-    "sums_floats",
 )
 
 NOTHING: Mapping[str, Any] = {"_id": {"$in": []}}
@@ -62,13 +57,13 @@ def _test(test: Test, codec: Codec) -> Stored:
     else:
         written = codec.write(name, operand)
     if kind.kind is Kind.JSON:
-        return {"$expr": _JSON_TESTS[operator](_path(name, codec), {"$literal": written})}
+        return {"$expr": _JSON_TESTS[operator](path_of(name, codec), {"$literal": written})}
     if operator in _ORDERED:
-        _require_order(kind, codec, name)
+        require_order(kind, codec, name)
     return _TESTS[operator](key_of(name), written)
 
 
-def _require_order(kind: FieldType, codec: Codec, name: str) -> None:
+def require_order(kind: FieldType, codec: Codec, name: str) -> None:
     """Raise CapabilityError for values that MongoDB orders in its own way."""
     if kind.kind is Kind.BYTES:
         raise CapabilityError(
@@ -175,7 +170,7 @@ _TESTS: dict[Operator, _Compile] = {
 }
 
 
-def _path(name: str, codec: Codec) -> Any:
+def path_of(name: str, codec: Codec) -> Any:
     """Return a field as an expression: null where a document lacks it."""
     path = f"${key_of(name)}"
     return {"$ifNull": [path, None]} if codec.collection.nullable(name) else path
@@ -186,7 +181,7 @@ def _pair(one: str, operator: Operator, other: str, codec: Codec) -> Stored:
 
     Only an expression looks at two fields, and to it null is a value, less than any other one.
     """
-    paths = [_path(one, codec), _path(other, codec)]
+    paths = [path_of(one, codec), path_of(other, codec)]
     given = [
         {"$ne": [path, None]}
         for name, path in zip((one, other), paths, strict=True)
@@ -226,7 +221,7 @@ _JSON_TESTS: dict[Operator, Callable[[Any, Stored], Stored]] = {
 def sort_keys(order: Sequence[Order], codec: Codec) -> list[tuple[str, int]]:
     """Return the driver's sort keys: null is smallest in MongoDB, too."""
     for each in order:
-        _require_order(codec.collection.field(each.field).type, codec, each.field)
+        require_order(codec.collection.field(each.field).type, codec, each.field)
     return [(key_of(each.field), -1 if each.descending else 1) for each in order]
 
 
@@ -240,7 +235,7 @@ def computed_page(op: Find, codec: Codec, *, whole: bool) -> list[Stored]:
     for place, (each, (key, direction)) in enumerate(
         zip(op.order, sort_keys(op.order, codec), strict=True)
     ):
-        null = {"$eq": [_path(each.field, codec), None]}
+        null = {"$eq": [path_of(each.field, codec), None]}
         if each.nulls is not None:
             made[f"_null{place}"] = {"$cond": [null, 0, 1] if each.nulls_first else [null, 1, 0]}
             sort[f"_null{place}"] = 1
@@ -252,79 +247,3 @@ def computed_page(op: Find, codec: Codec, *, whole: bool) -> list[Stored]:
         sort[f"_{place}"] = direction
     match = {"$match": query(op.where, codec)}
     return [match, {"$set": made}, {"$sort": sort}, {"$limit": op.limit}, {"$unset": [*made]}]
-
-
-def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:
-    """Return the aggregation pipeline of a planned aggregate, one row beyond its limit at most."""
-    group: Stored = {
-        "_id": {f"k{place}": _path(name, codec) for place, name in enumerate(op.group)} or None
-    }
-    for place, measure in enumerate(op.measures):
-        group[f"m{place}"] = _measure(measure, codec)
-    return [{"$match": query(op.where, codec)}, {"$group": group}, {"$limit": op.limit + 1}]
-
-
-def sums_floats(op: Aggregate) -> bool:
-    """Tell whether an aggregate sums floats: how a server rounds depends on the order of rows."""
-    return any(
-        each.function is Function.SUM
-        and op.collection.field(cast(str, each.field)).type.kind is Kind.FLOAT
-        for each in op.measures
-    )
-
-
-def fields_of(op: Aggregate) -> tuple[str, ...]:
-    """Return the names of the fields that an aggregate needs of a document."""
-    measured = {each.field for each in op.measures if each.field is not None}
-    return tuple(sorted({*op.group, *measured}))
-
-
-def projection(names: Sequence[str]) -> Mapping[str, bool]:
-    """Return what asks for fields of documents, and no others."""
-    return {"_id": False} | {key_of(name): True for name in names}
-
-
-def _measure(measure: Measure, codec: Codec) -> Stored:
-    if measure.field is None:
-        return {"$sum": 1}
-    path = f"${key_of(measure.field)}"  # sums and extremes pass over null, and what is not there
-    kind = codec.collection.field(measure.field).type
-    if measure.function is Function.COUNT:
-        return {"$sum": {"$cond": [{"$eq": [_path(measure.field, codec), None]}, 0, 1]}}
-    if measure.function is Function.SUM:
-        # A sum of int64 turns into a double when it overflows; Decimal128 keeps 34 digits.
-        exact = kind.kind in {Kind.INTEGER, Kind.DURATION}
-        return {"$sum": {"$toDecimal": path} if exact else path}
-    _require_order(kind, codec, measure.field)
-    return {f"${measure.function}": path}
-
-
-def group_rows(op: Aggregate, rows: Sequence[Stored], codec: Codec) -> tuple[Group, ...]:
-    """Return the rows of an aggregation as groups; without keys there is exactly one."""
-    if not rows and not op.group:
-        nothing = tuple(
-            0 if measure.function is Function.COUNT else None for measure in op.measures
-        )
-        return (Group((), nothing),)
-    return tuple(_group_row(op, row, codec) for row in rows)
-
-
-def _group_row(op: Aggregate, row: Stored, codec: Codec) -> Group:
-    keys = row["_id"]
-    key = tuple(codec.read(name, keys[f"k{place}"]) for place, name in enumerate(op.group))
-    values = tuple(
-        _read_measure(measure, row[f"m{place}"], codec) for place, measure in enumerate(op.measures)
-    )
-    return Group(key, values)
-
-
-def _read_measure(measure: Measure, value: Any, codec: Codec) -> Value:
-    if measure.field is None or measure.function is Function.COUNT:
-        return int(value)
-    if measure.function is Function.SUM:
-        kind = codec.collection.field(measure.field).type.kind
-        if kind in {Kind.INTEGER, Kind.DURATION}:
-            value = int(cast(Decimal128, value).to_decimal() if value else 0)
-        if kind is Kind.INTEGER:
-            return cast(int, value)
-    return codec.read(measure.field, value)

@@ -15,12 +15,14 @@ from pymongo.asynchronous.cursor import AsyncRawBatchCursor
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.filters import (
     computed_page,
+    query,
+    sort_keys,
+)
+from healthstore.adapters.mongo.groups import (
     fields_of,
     group_rows,
     pipeline,
     projection,
-    query,
-    sort_keys,
     sums_floats,
 )
 from healthstore.adapters.mongo.session import Session

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 from uuid import UUID
 
 from healthstore.abc.adapter import Adapter
@@ -21,6 +21,7 @@ from healthstore.adapters.sql.dialect import CommitError, Connection, Dialect, R
 from healthstore.adapters.sql.errors import Verdict, explain
 from healthstore.adapters.sql.explaining import explained
 from healthstore.adapters.sql.floats import UnevenError
+from healthstore.adapters.sql.groups import exact
 from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber
 from healthstore.adapters.sql.references import broken_reference
@@ -51,7 +52,7 @@ from healthstore.model.ops import (
     Replace,
 )
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, Value
+from healthstore.model.values import Document
 
 __all__ = ("SqlAdapter", "SqlSession")
 
@@ -274,38 +275,15 @@ class SqlAdapter(Adapter[SqlSession]):
 
     async def aggregate(self, session: SqlSession, op: Aggregate) -> tuple[Group, ...]:
         """Group and measure in the database, where it is exact; in memory otherwise."""
-        exact = all(
-            measure.function is not measure.function.SUM
-            or self.dialect.sums(op.collection.field(cast(str, measure.field)).type)
-            for measure in op.measures
-        )
-        if not exact:
+        if not exact(op, self.dialect):
             return await super().aggregate(session, op)
         statements = self.statements(op.collection)
         compiled, parameters = statements.aggregate(op)
         rows = await session.connection.fetch(compiled.sql, parameters)
-        widths = [len(statements.measure(measure)) for measure in op.measures]
         try:
-            return tuple(self._group(statements, op, row, widths) for row in rows)
+            return statements.groups(op, rows)
         except UnevenError:
             return await super().aggregate(session, op)
-
-    def _group(
-        self, statements: Statements, op: Aggregate, row: Sequence[Any], widths: Sequence[int]
-    ) -> Group:
-        key = tuple(
-            statements.decode(name, value) for name, value in zip(op.group, row, strict=False)
-        )
-        values: list[Value] = []
-        start = len(op.group)
-        for measure, width in zip(op.measures, widths, strict=True):
-            columns = row[start : start + width]
-            start += width
-            try:
-                values.append(statements.measured(measure, columns))
-            except OverflowError:
-                raise evaluate.out_of_range(op.collection, measure.field, "a sum") from None
-        return Group(key, tuple(values))
 
     async def _by_id(
         self,

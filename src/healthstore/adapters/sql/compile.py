@@ -43,9 +43,10 @@ from healthstore.adapters.sql.filters import (
     shape,
     where_clause,
 )
+from healthstore.adapters.sql.groups import grouped, groups_of
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
-from healthstore.model.ops import Aggregate, Function, Measure, Patch
+from healthstore.model.ops import Aggregate, Group, Patch
 from healthstore.model.query import Filter, Order, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
@@ -158,38 +159,20 @@ class Statements:
         return compiled, compiled.bind(self._values(where))
 
     def aggregate(self, op: Aggregate) -> tuple[Compiled, Sequence[Any]]:
-        """Select a group's key and the columns of its measures."""
+        """Select the groups of an aggregate, one row beyond its limit at most."""
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            key = [self._table.c[name] for name in op.group]
-            columns = [column for each in op.measures for column in self.measure(each)]
-            statement = select(*key, *columns).select_from(self._table).where(clause)
-            if not key:
-                return statement
-            return statement.group_by(*key).suffix_with(_limit(count))
+            statement = grouped(op, self._table, self._dialect, clause)
+            return statement.suffix_with(_limit(count)) if op.group else statement
 
         where = prepared(op.where, self._dialect.max_parameters)
         compiled = self._compile(("aggregate", shape(where), op.group, op.measures), build)
         return compiled, compiled.bind([*self._values(where), op.limit + 1])
 
-    def measure(self, measure: Measure) -> tuple[ColumnElement[Any], ...]:
-        """Return the columns from which a measure is computed."""
-        if measure.field is None:
-            return (func.count(),)
-        column = self._table.c[measure.field]
-        if measure.function is Function.SUM:
-            return self._dialect.sum_columns(column, self.collection.field(measure.field).type)
-        return (_FUNCTIONS[measure.function](column),)
-
-    def measured(self, measure: Measure, values: Sequence[Any]) -> Value:
-        """Return a measure from the values of its columns."""
-        if measure.field is None or measure.function is Function.COUNT:
-            return int(values[0])
-        kind = self.collection.field(measure.field).type
-        if measure.function is Function.SUM:
-            return cast(Value, self._dialect.sum_value(kind, values))
-        return self.decode(measure.field, values[0])
+    def groups(self, op: Aggregate, rows: Iterable[Row]) -> tuple[Group, ...]:
+        """Return the groups of an aggregate's rows."""
+        return groups_of(op, rows, self._table, self._dialect, self.decode)
 
     def decode(self, name: str, value: Any) -> Value:
         """Return the canonical value of one driver's value."""
@@ -384,13 +367,6 @@ def _converters(
     collection: Collection, table: Mapping[Kind, Callable[[FieldType], Converter | None]]
 ) -> dict[str, Converter | None]:
     return {each.name: table[each.type.kind](each.type) for each in collection.fields}
-
-
-_FUNCTIONS: dict[Function, Callable[[ColumnElement[Any]], ColumnElement[Any]]] = {
-    Function.COUNT: func.count,
-    Function.MIN: func.min,
-    Function.MAX: func.max,
-}
 
 
 def _limit(place: int) -> TextClause:

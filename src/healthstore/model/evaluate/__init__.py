@@ -1,0 +1,49 @@
+"""The reference meaning of operations, in plain Python over documents.
+
+The memory adapter is made of these functions, other adapters fall back on them, and the
+contract suite holds every backend against them.
+"""
+
+from __future__ import annotations
+
+from healthstore.model.evaluate.documents import (
+    broken_check,
+    changed_by_id,
+    check_document,
+    check_version,
+    duplicate_key,
+    missing_parent,
+    out_of_range,
+    patched,
+    patched_each,
+    still_referenced,
+)
+from healthstore.model.evaluate.filters import matches, sort_documents, sorted_whole
+from healthstore.model.evaluate.groups import (
+    aggregate,
+    aggregate_measure,
+    finish_aggregate,
+    group_order,
+    plan_aggregate,
+)
+
+__all__ = (
+    "aggregate",
+    "aggregate_measure",
+    "broken_check",
+    "changed_by_id",
+    "check_document",
+    "check_version",
+    "duplicate_key",
+    "finish_aggregate",
+    "group_order",
+    "matches",
+    "missing_parent",
+    "out_of_range",
+    "patched",
+    "patched_each",
+    "plan_aggregate",
+    "sort_documents",
+    "sorted_whole",
+    "still_referenced",
+)

@@ -1,0 +1,166 @@
+"""What an aggregate computes: groups, their measures, and what is left for the core to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from decimal import Decimal, localcontext
+from math import fsum, inf
+from typing import Any, cast
+
+from healthstore.errors import InvalidRequestError
+from healthstore.model.decimals import EXACT, of_units
+from healthstore.model.evaluate.documents import out_of_range
+from healthstore.model.ops import Aggregate, Function, Group, Measure
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document, FieldType, Kind, Value, canonicaliser
+
+__all__ = ("aggregate", "aggregate_measure", "finish_aggregate", "group_order", "plan_aggregate")
+
+_AVERAGE_PLACES = 6
+_FINEST = 2**1074  # every float is a multiple of 1 / _FINEST
+_MICROSECOND = timedelta(microseconds=1)
+# Beyond any stored duration: a sum of this size is reported as out of range.
+_LONGEST = timedelta.max // _MICROSECOND
+
+
+def plan_aggregate(op: Aggregate) -> Aggregate:
+    """Return the aggregate with each average replaced by a sum and a count of the field."""
+    primitive: list[Measure] = []
+    for measure in op.measures:
+        parts = (
+            (Measure(Function.SUM, measure.field), Measure(Function.COUNT, measure.field))
+            if measure.function is Function.AVG
+            else (measure,)
+        )
+        primitive.extend(part for part in parts if part not in primitive)
+    return Aggregate(op.collection, tuple(primitive), op.where, op.group, op.limit)
+
+
+def finish_aggregate(op: Aggregate, rows: Sequence[Group]) -> tuple[Group, ...]:
+    """Return the rows of the planned aggregate as the rows that ``op`` asked for.
+
+    A sum of nothing becomes 0 (backends give null), averages are computed, rows are ordered.
+    """
+    planned = plan_aggregate(op).measures
+    if len(rows) > op.limit:
+        raise InvalidRequestError(
+            f"the aggregate has more than {op.limit} groups",
+            hint="narrow the filter or group by fewer fields",
+            entity=op.collection.entity,
+        )
+    finished = []
+    for row in rows:
+        known = dict(zip(planned, row.values, strict=True))
+        for measure in planned:
+            known[measure] = _checked(op.collection, measure, known[measure])
+        values = tuple(_finish(op.collection, measure, known) for measure in op.measures)
+        finished.append(Group(row.key, values))
+    return tuple(sorted(finished, key=group_order))
+
+
+def group_order(row: Group) -> tuple[tuple[Any, ...], ...]:
+    """Return the sort key of an aggregate's row: by its key, None smallest."""
+    return tuple((0,) if value is None else (1, value) for value in row.key)
+
+
+def _checked(collection: Collection, measure: Measure, value: Value) -> Value:
+    """Return a measure that is no average, if it is a value of its field's type."""
+    if measure.field is None or measure.function is Function.COUNT:
+        return value
+    kind = collection.field(measure.field).type
+    summed = measure.function is Function.SUM
+    if value is None:
+        return _ZEROS[kind.kind](kind) if summed else None
+    # Decimal sums may have more digits; extremes are stored values, and only floats can be odd.
+    if kind.kind is Kind.FLOAT or (summed and kind.kind in {Kind.INTEGER, Kind.DURATION}):
+        try:
+            return canonicaliser(kind)(value)
+        except ValueError:
+            what = "a sum" if summed else f"a {measure.function}"
+            raise out_of_range(collection, measure.field, what) from None
+    return value
+
+
+_ZEROS: dict[Kind, Callable[[FieldType], Value]] = {
+    Kind.INTEGER: lambda _: 0,
+    Kind.FLOAT: lambda _: 0.0,
+    Kind.DECIMAL: lambda kind: of_units(0, kind.places),
+    Kind.DURATION: lambda _: timedelta(0),
+}
+
+
+def _finish(collection: Collection, measure: Measure, known: dict[Measure, Value]) -> Value:
+    if measure.function is not Function.AVG:
+        return known[measure]
+    total = known[Measure(Function.SUM, measure.field)]
+    count = cast(int, known[Measure(Function.COUNT, measure.field)])
+    if not count:
+        return None
+    return _AVERAGES[type(total)](total, count, collection.field(cast(str, measure.field)).type)
+
+
+def _average_decimal(total: Any, count: int, kind: FieldType) -> Value:
+    step = of_units(1, kind.places + _AVERAGE_PLACES)
+    return EXACT.divide(total, count).quantize(step, context=EXACT)
+
+
+_AVERAGES: dict[type, Callable[[Any, int, FieldType], Value]] = {
+    int: lambda total, count, _: total / count,
+    float: lambda total, count, _: total / count,
+    timedelta: lambda total, count, _: total / count,  # timedelta divides half-even
+    Decimal: _average_decimal,
+}
+
+
+def aggregate(op: Aggregate, documents: Iterable[Document]) -> tuple[Group, ...]:
+    """Compute a planned aggregate over the documents that satisfy its filter."""
+    groups: dict[tuple[Value, ...], list[Document]] = {} if op.group else {(): []}
+    for document in documents:
+        groups.setdefault(tuple(document[name] for name in op.group), []).append(document)
+    return tuple(
+        Group(key, tuple(aggregate_measure(measure, members) for measure in op.measures))
+        for key, members in groups.items()
+    )
+
+
+def aggregate_measure(measure: Measure, documents: Sequence[Document]) -> Value:
+    """Compute one measure, which is no average; a sum of nothing is None."""
+    if measure.field is None:
+        return len(documents)
+    values = [value for each in documents if (value := each[measure.field]) is not None]
+    return _MEASURES[measure.function](values)
+
+
+def _sum(values: list[Any]) -> Value:
+    if not values:
+        return None
+    if isinstance(values[0], float):
+        return _float_sum(values)
+    if isinstance(values[0], timedelta):
+        # In integers: a partial sum may leave timedelta's own range.
+        total = sum(value // _MICROSECOND for value in values)
+        return timedelta.max if abs(total) > _LONGEST else timedelta(microseconds=total)
+    with localcontext(EXACT):
+        return cast(Value, sum(values[1:], start=values[0]))
+
+
+def _float_sum(values: list[float]) -> float:
+    """Return the exact sum, rounded once; infinity if it is beyond the range of a float."""
+    try:
+        return fsum(values)
+    except (OverflowError, ValueError) as error:
+        del error  # a part of the sum is beyond that range; the whole need not be
+    try:
+        parts = map(float.as_integer_ratio, values)
+        return sum(number * (_FINEST // units) for number, units in parts) / _FINEST
+    except (OverflowError, ValueError):
+        return inf
+
+
+_MEASURES: dict[Function, Callable[[list[Any]], Value]] = {
+    Function.COUNT: len,
+    Function.SUM: _sum,
+    Function.MIN: lambda values: min(values, default=None),
+    Function.MAX: lambda values: max(values, default=None),
+}
