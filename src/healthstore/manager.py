@@ -246,7 +246,8 @@ class DatabaseManager:
 
         Without ``coalesce``, its requests are never sent together with those of other tasks.
         """
-        return Repository(entity, self._guarded if coalesce else Apart(self._guarded))
+        backend = self._guarded if coalesce else Apart(self._guarded)
+        return Repository(entity, backend, cursor_key=self._settings.signing_key)
 
     async def initialize(
         self, *entities: type[Entity], evolve: Evolve | str | None = None
@@ -290,7 +291,7 @@ class DatabaseManager:
         The unit stays on the member on which it began.
         """
         options = UnitOptions(isolation=isolation, read_only=read_only, deadline=deadline)
-        async with transaction(self._guarded, options) as unit:
+        async with transaction(self._guarded, options, self._settings.signing_key) as unit:
             yield unit
 
     # --- what is going on ------------------------------------------------------------------

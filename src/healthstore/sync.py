@@ -73,7 +73,7 @@ class Repository(Generic[M]):
     """The documents of one entity on one backend, or inside one unit of work.
 
     Names of fields are checked against the entity, and values against its types, before any
-    I/O. ``clock`` gives ``updated_at``.
+    I/O. ``clock`` gives ``updated_at``, and ``cursor_key`` signs positions.
 
     Made by :meth:`DatabaseManager.repository` and :meth:`Transaction.repository`.
     """

@@ -20,13 +20,14 @@ M = TypeVar("M", bound=Entity)
 class Transaction:
     """A unit of work with repositories: everything in it is kept together, or nothing is."""
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: Unit, cursor_key: bytes | None = None) -> None:
         self._unit = unit
+        self._cursor_key = cursor_key
 
     def repository(self, entity: type[M]) -> Repository[M]:
         """Return the entity's repository inside this transaction."""
         # After an error the unit only rolls back, so nothing can be attempted twice.
-        return Repository(entity, self._unit, attempts=1)
+        return Repository(entity, self._unit, attempts=1, cursor_key=self._cursor_key)
 
 
 MockFill = Callable[[Transaction], Awaitable[None]]
@@ -34,11 +35,16 @@ MockFill = Callable[[Transaction], Awaitable[None]]
 
 
 @asynccontextmanager
-async def transaction(backend: Backend, options: UnitOptions) -> AsyncGenerator[Transaction, None]:
-    """Run a block as one unit on a backend: commit at its end, roll back if it raises."""
+async def transaction(
+    backend: Backend, options: UnitOptions, cursor_key: bytes | None = None
+) -> AsyncGenerator[Transaction, None]:
+    """Run a block as one unit on a backend: commit at its end, roll back if it raises.
+
+    ``cursor_key`` signs the positions of pages.
+    """
     unit = await backend.begin(options)
     try:
-        yield Transaction(unit)
+        yield Transaction(unit, cursor_key)
         await unit.commit()
     finally:
         await unit.rollback()

@@ -164,6 +164,7 @@ async def test_what_init_comments_out_is_right_too(
     await ended(lambda output: init_config(output, path))
     path.write_text(uncommented(path.read_text("utf-8")), "utf-8")
     monkeypatch.setenv("DB_PASSWORD", "x")
+    monkeypatch.setenv("CURSOR_KEY", "x" * 16)
     monkeypatch.setenv("DATABASE_URL", "")
     settings = read_settings(file=path, dotenv=None).settings
     assert [each.name for each in settings.members] == ["main", "standby"]
@@ -182,6 +183,7 @@ async def test_the_schema_is_of_the_file_that_is_read(folder: Path) -> None:
         "coalesce",
         "evolve",
         "seed",
+        "cursor_key",
         "members",
         "pool",
         "failover",

@@ -15,7 +15,14 @@ from urllib.parse import quote
 from pydantic import Field, create_model
 
 from healthstore.config.origin import Fields, Given, Origin
-from healthstore.config.settings import Evolve, MemberOptions, Profile, Seed, Table
+from healthstore.config.settings import (
+    CursorKey,
+    Evolve,
+    MemberOptions,
+    Profile,
+    Seed,
+    Table,
+)
 from healthstore.config.variables import Variables
 from healthstore.errors import ConfigurationError
 from healthstore.routing.policy import FailoverPolicy, Mock, Probe
@@ -66,6 +73,7 @@ class General(Table):
     coalesce: bool = True
     evolve: Evolve = Evolve.OFF
     seed: Seed | None = None
+    cursor_key: CursorKey | None = None
 
 
 class Pool(Table):

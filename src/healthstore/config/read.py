@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -126,6 +126,7 @@ def masked(settings: Settings) -> dict[str, object]:
         "mock": policy.mock.value,
         "evolve": settings.evolve.value,
         "seed": settings.seed,
+        "cursor_key": None if settings.cursor_key is None else "***",
         **{f"failover.{name}": getattr(policy, name) for name in SECTIONS["failover"].model_fields},
         **{f"probe.{each.name}": getattr(policy.probe, each.name) for each in fields(Probe)},
     }
@@ -296,8 +297,10 @@ def _built(values: Mapping[str, Given], members: dict[str, dict[str, Given]]) ->
         policy=policy,
         evolve=general.evolve,
         seed=general.seed,
+        cursor_key=general.cursor_key,
     )
-    _require_secret(settings.profile, settings.members, members)
+    signing = [values["cursor_key"]] if "cursor_key" in values else []
+    _require_secret(settings.profile, [*signing, *_secrets(settings.members, members)])
     origins = {key: each.origin for key, each in values.items()} | {
         f"members.{name}.{key}": each.origin
         for name, given in members.items()
@@ -341,20 +344,23 @@ def _checked(table: type[Table], section: str, given: Mapping[str, Given]) -> Ta
         raise (told(wrong, given[name].origin) if name in given else wrong) from None
 
 
-def _require_secret(
-    profile: Profile, members: tuple[MemberSettings, ...], given: Mapping[str, Fields]
-) -> None:
-    """Refuse secrets in files that everybody can read, or warn of them outside of production."""
+def _secrets(members: tuple[MemberSettings, ...], given: Mapping[str, Fields]) -> Iterator[Given]:
+    """Yield what holds the password of a member."""
     for member in members:
         fields_of = given[member.name]
-        secrets = [fields_of[name] for name in ("password",) if name in fields_of]
+        if "password" in fields_of:
+            yield fields_of["password"]
         if parsed(member.url.get_secret_value()).password is not None:
-            secrets.append(fields_of["url"])
-        for each in secrets:
-            files = each.origin.files if profile is Profile.PRODUCTION else ()
-            for path in dict.fromkeys((*each.origin.secret_files, *files)):
-                if readable_by_all(path):
-                    _refuse_open(profile, path)
+            yield fields_of["url"]
+
+
+def _require_secret(profile: Profile, secrets: Iterable[Given]) -> None:
+    """Refuse secrets in files that everybody can read, or warn of them outside of production."""
+    for each in secrets:
+        files = each.origin.files if profile is Profile.PRODUCTION else ()
+        for path in dict.fromkeys((*each.origin.secret_files, *files)):
+            if readable_by_all(path):
+                _refuse_open(profile, path)
 
 
 def _refuse_open(profile: Profile, path: Path) -> None:

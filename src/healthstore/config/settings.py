@@ -29,6 +29,7 @@ from healthstore.routing.machine import MOCK
 from healthstore.routing.policy import FailoverMode, FailoverPolicy, Mock
 
 __all__ = (
+    "CursorKey",
     "Evolve",
     "MemberOptions",
     "MemberSettings",
@@ -78,6 +79,24 @@ def _named_function(text: str) -> str:
 
 Seed = Annotated[str, AfterValidator(_named_function)]
 """A function that fills a store, as ``module:function``."""
+
+
+_SHORTEST_KEY = 16  # characters
+
+
+def _long_key(key: SecretStr) -> SecretStr:
+    if len(key.get_secret_value()) < _SHORTEST_KEY:
+        raise ConfigurationError(
+            f"'cursor_key' is shorter than {_SHORTEST_KEY} characters",
+            hint="make one that nobody guesses: python -c 'import secrets; "
+            "print(secrets.token_urlsafe(32))'",
+            field="cursor_key",
+        )
+    return key
+
+
+CursorKey = Annotated[SecretStr, AfterValidator(_long_key)]
+"""A secret that signs the positions of pages."""
 
 
 class Table(BaseModel):
@@ -221,6 +240,12 @@ class Settings(Table):
     policy: FailoverPolicy = Field(default_factory=FailoverPolicy)
     evolve: Evolve = Evolve.OFF
     seed: Seed | None = None
+    cursor_key: CursorKey | None = None
+
+    @property
+    def signing_key(self) -> bytes | None:
+        """The bytes that sign positions; None where nothing does."""
+        return None if self.cursor_key is None else self.cursor_key.get_secret_value().encode()
 
     @model_validator(mode="after")
     def _check(self) -> Self:

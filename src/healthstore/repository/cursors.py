@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+import hmac
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -26,6 +27,8 @@ class Query:
     collection: Collection
     where: Filter
     orders: tuple[Order, ...]
+    key: bytes | None = field(default=None, repr=False)
+    """What signs its positions; None: a sum tells damage only."""
 
     @property
     def signature(self) -> str:
@@ -69,13 +72,14 @@ def write_position(query: Query, position: Position) -> str:
     place = [position.origin.member, position.origin.stale]
     way = [position.backwards, position.including]
     body = msgspec.json.encode([query.signature, values, place, way])
-    return base64.urlsafe_b64encode(_sum(body) + body).decode("ascii")
+    return base64.urlsafe_b64encode(_mark(query.key, body) + body).decode("ascii")
 
 
 def read_position(query: Query, token: str) -> Position:
     """Return the position of a text.
 
-    Raises InvalidRequestError for one of another query, and for what is damaged or made up.
+    Raises InvalidRequestError for one of another query, and for what is damaged or, where a key
+    signs positions, made up.
     """
     foreign = InvalidRequestError(
         "the position does not belong to this query",
@@ -84,8 +88,9 @@ def read_position(query: Query, token: str) -> Position:
     )
     try:
         whole = base64.urlsafe_b64decode(token)
-        body = whole[_SUM:]
-        if whole[:_SUM] != _sum(body):
+        size = _SUM if query.key is None else _SIGNATURE
+        body = whole[size:]
+        if not hmac.compare_digest(whole[:size], _mark(query.key, body)):
             raise foreign
         signature, values, place, way = msgspec.json.decode(body)
         member, stale = place
@@ -102,10 +107,14 @@ def read_position(query: Query, token: str) -> Position:
 
 
 _SUM = 6  # bytes: a text that was cut or changed is told as such
+_SIGNATURE = 16  # bytes: half of an HMAC-SHA-256 (https://www.rfc-editor.org/rfc/rfc2104#section-5)
 
 
-def _sum(body: bytes) -> bytes:
-    return hashlib.sha256(body).digest()[:_SUM]
+def _mark(key: bytes | None, body: bytes) -> bytes:
+    """Return what stands before a position: its signature or, without a key, its sum."""
+    if key is None:
+        return hashlib.sha256(body).digest()[:_SUM]
+    return hmac.digest(key, body, "sha256")[:_SIGNATURE]
 
 
 def _tagged(collection: Collection, name: str, value: Value) -> Json:

@@ -53,7 +53,7 @@ class Repository(Generic[M]):
     """The documents of one entity on one backend, or inside one unit of work.
 
     Names of fields are checked against the entity, and values against its types, before any
-    I/O. ``clock`` gives ``updated_at``.
+    I/O. ``clock`` gives ``updated_at``, and ``cursor_key`` signs positions.
     """
 
     def __init__(
@@ -63,8 +63,10 @@ class Repository(Generic[M]):
         *,
         attempts: int = _ATTEMPTS,
         clock: Callable[[], datetime] = utc_now,
+        cursor_key: bytes | None = None,
     ) -> None:
         self._entity = entity
+        self._cursor_key = cursor_key
         self._executor = executor
         self.collection = collection_of(entity)
         self._entity_of = reader_of(entity)
@@ -156,7 +158,7 @@ class Repository(Generic[M]):
             )
         page = await read_page(
             self._executor,
-            Query(self.collection, self._where(filters), parse_order(order)),
+            Query(self.collection, self._where(filters), parse_order(order), self._cursor_key),
             MAX_PAGE if limit is None else limit,
             self._entity_of,
             token=after,
