@@ -28,7 +28,7 @@ class MongoBench(Bench[Session]):
 
     async def call(self, session: Session, op: Op[Any]) -> Call:
         """Return the method that the adapter would call, and its arguments."""
-        collection = op.collection  # type: ignore[attr-defined]  # each of these has one
+        collection = op.collection  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # each of these has one
         return _CALLS[type(op)](session.collection(collection.name), Codec(collection), op)
 
 

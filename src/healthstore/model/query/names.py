@@ -44,10 +44,10 @@ class FieldName:
             given = cast(Value, operand)  # the guard refuses what is no value
         return Test(self.name, operator, given, self.owner)
 
-    def __eq__(self, value: object) -> Test:  # type: ignore[override]  # a filter, not a bool
+    def __eq__(self, value: object) -> Test:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a filter, not a bool
         return self._test(Operator.EQ, value)
 
-    def __ne__(self, value: object) -> Test:  # type: ignore[override]  # a filter, not a bool
+    def __ne__(self, value: object) -> Test:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a filter, not a bool
         return self._test(Operator.NE, value)
 
     def __lt__(self, value: Value | FieldName) -> Test:

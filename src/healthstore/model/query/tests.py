@@ -97,7 +97,7 @@ class _Combinable:
         return Or((*items_of(Or, self), *items_of(Or, other)))
 
     def __invert__(self) -> Filter:
-        return Not(self)  # type: ignore[arg-type]  # only Filter classes inherit from this one
+        return Not(self)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # only Filter classes inherit from this one
 
     def __bool__(self) -> bool:
         raise InvalidRequestError(

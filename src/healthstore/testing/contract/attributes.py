@@ -104,7 +104,7 @@ class TestAttributes(Contract):
         animals = await _animals(store)
         for each in (True, False, _Animal.wild, 1, "age > 1", None):
             with pytest.raises(InvalidRequestError) as error:
-                await animals.find(each)  # type: ignore[arg-type]  # that is what is tested
+                await animals.find(each)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # that is what is tested
             assert error.value.hint
         with pytest.raises(InvalidRequestError, match="no truth value"):
             bool(_Animal.wild)

@@ -283,7 +283,7 @@ class TestEntities(Contract):
             lambda: notes.update(kept.id, {"part": {"word": [_WORD]}}),
             lambda: notes.increment(kept.id, "count", -4),
             lambda: notes.increment(kept.id, "count", _WORD),
-            lambda: notes.increment(kept.id, {"count": _WORD}),  # type: ignore[arg-type]  # wrong
+            lambda: notes.increment(kept.id, {"count": _WORD}),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # wrong
             lambda: notes.add(_Note(email="b@x", data={f"{_WORD}\udfff": 1})),
             lambda: notes.add(_Note(email="b@x", data={"a": {_WORD}})),
             lambda: notes.add(kept.model_copy(update={"count": _WORD})),
@@ -307,7 +307,7 @@ class TestEntities(Contract):
         calls: tuple[Callable[[], Awaitable[object]], ...] = (
             lambda: notes.increment(kept.id, odd),
             lambda: notes.increment(kept.id, odd, 2),
-            lambda: notes.update(kept.id, {5: 1}),  # type: ignore[dict-item]  # wrong
+            lambda: notes.update(kept.id, {5: 1}),  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]  # wrong
             lambda: notes.upsert(kept, on=[odd]),
             lambda: notes.find(order=[odd]),
             lambda: notes.aggregate(group=[odd]),

@@ -125,7 +125,7 @@ class TestExplanations(Contract):
         with pytest.raises(InvalidRequestError, match="more than names"):
             await store.execute(Explain(Rename(made, wanted)))
         with pytest.raises(InvalidRequestError, match="changes no definition"):
-            await store.execute(Explain(Find(made)))  # type: ignore[arg-type]  # as who is mistaken
+            await store.execute(Explain(Find(made)))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as who is mistaken
 
     @needs_alterations
     @needs_transactions
@@ -136,7 +136,7 @@ class TestExplanations(Contract):
         wanted = replace(made, indexes=(Index("name"),))
         explain = Explain(Alter(made, wanted))
         with pytest.raises(InvalidRequestError, match="cannot be part of a batch"):
-            await store.execute(Batch((Get(made, (identity(1),)), explain)))  # type: ignore[arg-type]  # as above
+            await store.execute(Batch((Get(made, (identity(1),)), explain)))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # as above
         unit = await store.begin()
         try:
             assert await unit.execute(explain) == await store.execute(explain)

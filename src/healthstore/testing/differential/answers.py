@@ -67,7 +67,7 @@ class _ErrorPlace:
             return NotImplemented
         return self.value == other.value or None in {self.value, other.value}
 
-    __hash__ = None  # type: ignore[assignment]  # what is not known is equal to all
+    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # what is not known is equal to all
 
 
 def plain(value: object) -> object:
