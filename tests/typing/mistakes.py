@@ -32,7 +32,7 @@ async def wrong_names(db: DatabaseManager) -> None:
     patients = db.repository(Patient)
     await patients.find(Patient.emial == "x")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     await patients.add(Patient(email="x", aged=4))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    await patients.find(field(Patient.email).contians("x"))  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    await patients.find(field(Patient.email).contain_s("x"))  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     await patients.find(Patient.email.contains("x"))  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     # Not found: F knows no class, so that any name may be one.
     await patients.find(F.emial == "x")

@@ -248,6 +248,11 @@ def _seen(family: type, parse: Callable[[Any], object]) -> Callable[[Any], objec
     return lambda value: value if type(value) is family else parse(value)
 
 
+def _spelled_index(texts: Mapping[str, Writer], index: Index) -> Index:
+    where = index.where
+    return index if where is None else Index(*index.keys, where=spelled(texts, where))
+
+
 def _lookup(by_value: Mapping[object, Enum]) -> Callable[[Any], object]:
     return lambda value: by_value.get(value, value)
 
@@ -257,7 +262,11 @@ def _collection(
 ) -> Collection:
     noted = [(each.field.name, note) for each in declared for note in each.notes]
     uniques = [Unique(*(note.fields or (at,))) for at, note in noted if isinstance(note, Unique)]
-    indexes = [Index(*(note.keys or (at,))) for at, note in noted if isinstance(note, Index)]
+    indexes = [
+        Index(*(note.keys or (at,)), where=note.where)
+        for at, note in noted
+        if isinstance(note, Index)
+    ]
     references = [
         Reference(at, _target(note, name), note.on_delete)
         for at, note in noted
@@ -266,14 +275,14 @@ def _collection(
     uniques.extend(each for each in entity.__indexes__ if isinstance(each, Unique))
     indexes.extend(each for each in entity.__indexes__ if isinstance(each, Index))
     keys: tuple[Unique | Index, ...] = (*uniques, *indexes)
-    indexed = {key.fields[:1] for key in keys}
+    indexed = {key.fields[:1] for key in keys if isinstance(key, Unique) or key.where is None}
     # A reference without an index makes each deletion of its target read the whole collection.
     indexes.extend(Index(each.field) for each in references if (each.field,) not in indexed)
     return Collection(
         name=name,
         fields=tuple(each.field for each in declared),
         uniques=tuple(dict.fromkeys(uniques)),
-        indexes=tuple(dict.fromkeys(indexes)),
+        indexes=tuple(dict.fromkeys(_spelled_index(texts, each) for each in indexes)),
         references=tuple(references),
         checks=tuple(Check(each.name, spelled(texts, each.rule)) for each in entity.__checks__),
         entity=entity.__name__,

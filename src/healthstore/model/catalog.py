@@ -18,7 +18,7 @@ from healthstore.model.description import definition, described_field
 from healthstore.model.json import canonical_json
 from healthstore.model.query import And, Filter, Not, Operator, Or, OtherField, Test
 from healthstore.model.schema import Check, Collection, Field, Index, OnDelete, Reference, Unique
-from healthstore.model.shape import filter_shape
+from healthstore.model.shape import filter_shape, index_shape
 from healthstore.model.values import (
     Document,
     FieldType,
@@ -190,7 +190,7 @@ def from_definition(described: object) -> Collection:
             name=data["name"],
             fields=fields,
             uniques=tuple(Unique(*names) for names in data["uniques"]),
-            indexes=tuple(Index(*keys) for keys in data["indexes"]),
+            indexes=tuple(_read_index(each, types) for each in data["indexes"]),
             references=tuple(
                 Reference(each["field"], each["collection"], _on_delete(each["on_delete"]))
                 for each in data["references"]
@@ -217,6 +217,12 @@ def _read_field(described: dict[str, Any]) -> Field:
     )
     default = _read_operand(described.get("default"), kind)
     return Field(described["name"], kind, described.get("nullable", False), default)
+
+
+def _read_index(described: Any, types: dict[str, FieldType]) -> Index:
+    if isinstance(described, list):
+        return Index(*described)
+    return Index(*described["keys"], where=_read_rule(described["where"], types))
 
 
 def _on_delete(text: str) -> OnDelete:
@@ -282,7 +288,10 @@ def _part_differences(stored: Collection, wanted: Collection) -> Iterator[str]:
 def _parts(collection: Collection) -> dict[str, str]:
     """Return what unique keys, indexes and references are called, and what else they say."""
     parts = {f"unique key ({', '.join(each.fields)})": "" for each in collection.uniques}
-    parts |= {f"index ({', '.join(each.keys)})": "" for each in collection.indexes}
+    parts |= {
+        index_shape(each): "" if each.where is None else collection.index_name(each)
+        for each in collection.indexes
+    }
     parts |= {
         f"reference {each.field}": f"to {each.collection} with on_delete {each.on_delete}"
         for each in collection.references

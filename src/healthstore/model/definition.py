@@ -73,12 +73,18 @@ class Unique:
 
 @dataclass(frozen=True, init=False)
 class Index:
-    """An index over these fields, in this order; ``-name`` is descending."""
+    """An index over these fields, in this order; ``-name`` is descending.
+
+    ``where`` says which documents are worth it: what asks for others does not use the index.
+    Where a database has no index of a part, or not of this one, it holds all documents.
+    """
 
     keys: tuple[str, ...]
+    where: Filter | None = None
 
-    def __init__(self, *keys: str) -> None:
+    def __init__(self, *keys: str, where: Filter | None = None) -> None:
         object.__setattr__(self, "keys", keys)
+        object.__setattr__(self, "where", where)
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -7,12 +7,20 @@ from dataclasses import replace
 
 import msgspec
 
-from healthstore.model.definition import Check, Definition, Field
+from healthstore.model.definition import Check, Definition, Field, Index
 from healthstore.model.query import And, Filter, Not, OtherField, Test
 from healthstore.model.values import Json, Kind
 from healthstore.model.wire import to_tagged
 
-__all__ = ("checks_of", "definition", "described_field", "essence", "fingerprint", "form_of")
+__all__ = (
+    "checks_of",
+    "definition",
+    "described_field",
+    "essence",
+    "fingerprint",
+    "form_of",
+    "part_of",
+)
 
 
 def definition(collection: Definition) -> dict[str, Json]:
@@ -21,7 +29,7 @@ def definition(collection: Definition) -> dict[str, Json]:
         "name": collection.name,
         "fields": [described_field(each) for each in collection.fields],
         "uniques": [list(unique.fields) for unique in collection.uniques],
-        "indexes": [list(index.keys) for index in collection.indexes],
+        "indexes": [_described_index(each, collection) for each in collection.indexes],
         "references": [
             {"field": each.field, "collection": each.collection, "on_delete": each.on_delete}
             for each in collection.references
@@ -77,6 +85,18 @@ def described_field(each: Field) -> dict[str, Json]:
     if each.default is not None:
         described["default"] = to_tagged(each.type)(each.default)
     return described
+
+
+def _described_index(each: Index, collection: Definition) -> Json:
+    if each.where is None:
+        return list(each.keys)
+    # No list: a program that knows no part of an index refuses the definition.
+    return {"keys": list(each.keys), "where": _rule(each.where, collection)}
+
+
+def part_of(each: Index, collection: Definition) -> bytes:
+    """Return what tells of two indexes of the same keys which documents they hold."""
+    return b"" if each.where is None else _encoded(_rule(each.where, collection))
 
 
 def _described_check(each: Check, collection: Definition) -> Json:

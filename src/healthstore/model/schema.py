@@ -22,10 +22,12 @@ from healthstore.model.definition import (
     Reference,
     Unique,
 )
-from healthstore.model.description import essence, fingerprint
+from healthstore.model.description import essence, fingerprint, part_of
 from healthstore.model.filters import canonical_filter
 from healthstore.model.limits import require_keepable, require_short
 from healthstore.model.query import (
+    ALL,
+    NONE,
     And,
     Filter,
     Not,
@@ -64,6 +66,8 @@ class Collection(Definition):
             object.__setattr__(self, "entity", self.name)
         object.__setattr__(self, "fields", tuple(map(_canonical_field, self.fields)))
         require_keepable(self)
+        indexes = tuple(_canonical_index(each, self) for each in self.indexes)
+        object.__setattr__(self, "indexes", indexes)
         checks = tuple(_canonical_check(check, self) for check in self.checks)
         object.__setattr__(self, "checks", checks)
         require_short(self)
@@ -99,7 +103,10 @@ class Collection(Definition):
         """Return the database's name of a unique key or index: readable, and unique per schema."""
         keys = index.keys if isinstance(index, Index) else index.fields
         text = "__".join((self.name, *keys))
-        digest = hashlib.sha256(f"{type(index).__name__}:{text}".encode()).hexdigest()[:8]
+        of = f"{type(index).__name__}:{text}".encode()
+        if isinstance(index, Index):
+            of += part_of(index, self)
+        digest = hashlib.sha256(of).hexdigest()[:8]
         return f"{text.replace('-', '')[:44]}__{digest}"
 
     @cached_property
@@ -145,14 +152,33 @@ def _canonical_field(each: Field) -> Field:
     )
 
 
+def _canonical_index(index: Index, collection: Definition) -> Index:
+    if index.where is None:
+        return index
+    what = f"the part that an index of {', '.join(index.fields)} holds"
+    where = _kept_rule(index.where, what, collection)
+    if normalise(where, collection.nullable) in {ALL, NONE}:
+        raise ConfigurationError(
+            f"{what} is everything, or nothing",
+            hint="leave `where` out, or name a condition that some documents satisfy",
+            entity=collection.entity,
+        )
+    return Index(*index.keys, where=where)
+
+
 def _canonical_check(check: Check, collection: Definition) -> Check:
+    return Check(check.name, _kept_rule(check.rule, f"the check {check.name!r}", collection))
+
+
+def _kept_rule(rule: Filter, what: str, collection: Definition) -> Filter:
+    """Return a filter of a definition in its canonical form; raise ConfigurationError for none."""
     try:
-        return Check(check.name, _listed_in_order(canonical_filter(collection, check.rule)))
+        return _listed_in_order(canonical_filter(collection, rule))
     except UnknownFieldError:
         raise
     except InvalidRequestError as error:
         raise ConfigurationError(
-            f"the check {check.name!r} cannot be kept: {error.field or 'its rule'} {error.message}",
+            f"{what} cannot be kept: {error.field or 'its rule'} {error.message}",
             hint=error.hint,
             entity=collection.entity,
             field=error.field,

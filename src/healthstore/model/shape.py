@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from healthstore.model.definition import Index
 from healthstore.model.ops import (
     Aggregate,
     Alter,
@@ -30,7 +31,7 @@ from healthstore.model.ops import (
 )
 from healthstore.model.query import PLURAL, And, Filter, Not, Operator, OtherField, Test
 
-__all__ = ("MAX_SHAPE", "counted", "filter_shape", "shape")
+__all__ = ("MAX_SHAPE", "counted", "filter_shape", "index_shape", "shape")
 
 MAX_SHAPE = 500
 """The length of the longest shape, in code points."""
@@ -53,6 +54,12 @@ def shape(op: Op[Any]) -> str:
 def filter_shape(where: Filter) -> str:
     """Return a filter without its values, elided as :func:`shape` elides: ``(a > ? or b = ?)``."""
     return _shortened(_filter(where, 0))
+
+
+def index_shape(index: Index) -> str:
+    """Return an index in words, without values: ``index (status) where status = ?``."""
+    part = "" if index.where is None else f" where {filter_shape(index.where)}"
+    return f"index ({', '.join(index.keys)}){part}"
 
 
 def _shortened(pieces: _Pieces) -> str:

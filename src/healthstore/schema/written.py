@@ -95,8 +95,9 @@ class _Writer:
         match value:
             case FieldForm():
                 return self.form(value)
-            case Index(keys):
-                return self._call("Index", map(repr, keys))
+            case Index(keys, where):
+                part = [] if where is None else [f"where={self.rule(where)}"]
+                return self._call("Index", [*map(repr, keys), *part])
             case Unique(named):
                 return self._call("Unique", map(repr, named))
             case Reference(field, collection, on_delete):

@@ -128,3 +128,28 @@ def test_the_two_products_of_one_protocol_are_told_by_the_url() -> None:
     made = Collection("things", (Field("id", FieldType(Kind.UUID)), Field("version", _NUMBER)))
     texts = [closed(name).explain(Ensure((made,))).statements[0] for name in ("mysql", "mariadb")]
     assert ["0900" in each for each in texts] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("postgresql", "WHERE status = 'OPEN'"),
+        ("sqlite", "WHERE status = 'OPEN'"),
+        ("mongodb", "'partialFilterExpression': {'status': {'$eq': 'OPEN'}}"),
+        ("mysql", None),
+        ("mariadb", None),
+    ],
+)
+def test_an_index_of_a_part_is_one_where_the_database_can(name: str, said: str | None) -> None:
+    """Its condition stands in the statement; elsewhere the statement is that of a whole index."""
+    fields = (
+        Field("id", FieldType(Kind.UUID)),
+        Field("version", _NUMBER),
+        Field("status", FieldType(Kind.TEXT, max_length=20), nullable=True),
+        Field("due", _NUMBER),
+    )
+    before = Collection("tasks", fields)
+    after = replace(before, indexes=(Index("due", where=F.status == "OPEN"),))
+    statements = " ".join(closed(name).explain(Alter(before, after)).statements)
+    assert (said or "due") in statements.replace('"', "'" if name == "mongodb" else "")
+    assert said is not None or "OPEN" not in statements

@@ -93,12 +93,18 @@ def definitions(draw: st.DrawFn) -> Collection:
     refers = draw(st.booleans()) and any(each.name == "d" for each in fields)
     target = Reference("d", draw(st.sampled_from(["people", "teams"])))
     checked = [each.name for each in fields if draw(st.booleans())]
+    nullable = {each.name for each in fields if each.nullable}
     checks = [Check(f"has_{name}", ~F[name].in_([None])) for name in checked]
     checks += [Check("many", F.b > 1)] if "b" in checked else []
+    parts = [None, *(F[name].in_([None]) for name in checked if name in nullable)]
+    parts += [F.b > 1, F.b > 2] if "b" in checked else []
+    part = st.sampled_from(parts)
     return notes(
         *fields,
         uniques=tuple(Unique(*each) for each in keys[:1]),
-        indexes=tuple(Index(*(signs + name for name in each)) for each in keys[1:]),
+        indexes=tuple(
+            Index(*(signs + name for name in each), where=draw(part)) for each in keys[1:]
+        ),
         references=(target,) if refers else (),
         checks=tuple(checks),
     )

@@ -18,6 +18,7 @@ from pymongo import IndexModel
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.filters import query
 from healthstore.adapters.mongo.references import LOCK
+from healthstore.model.query import ORDERED, And, Filter, Operator, OtherField, Test, normalise
 from healthstore.model.schema import Collection, Field, Unique
 from healthstore.model.values import FieldType, Kind
 
@@ -158,8 +159,48 @@ def index_models(collection: Collection) -> list[IndexModel]:
                 (key_of(field), -1 if key.startswith("-") else 1)
                 for key, field in zip(index.keys, index.fields, strict=True)
             ]
-            models[name] = IndexModel(keys, name=name)
+            part = {} if index.where is None else _part(collection, index.where)
+            model = IndexModel(keys, name=name, **part)
+            if not any(_hold_the_same(model, each) for each in models.values()):
+                models[name] = model
     return list(models.values())
+
+
+def _hold_the_same(one: IndexModel, other: IndexModel) -> bool:
+    """Tell it of two indexes that a server takes for one: of the same keys and documents."""
+    return all(one.document.get(each) == other.document.get(each) for each in ("key", _PARTIAL))
+
+
+def _part(collection: Collection, where: Filter) -> Mapping[str, Any]:
+    """Return what lets an index hold those documents only; nothing where MongoDB cannot say it.
+
+    It says so by comparisons that are joined by ``and``, not by negations and alternatives
+    (https://www.mongodb.com/docs/manual/core/index-partial/).
+    """
+    codec = Codec(collection)
+    parts: list[Stored] = []
+    rule = normalise(where, collection.nullable)
+    for test in rule.items if isinstance(rule, And) else (rule,):
+        if not isinstance(test, Test) or isinstance(test.operand, OtherField):
+            return {}
+        if collection.field(test.field).type.kind in _UNSAYABLE:
+            return {}
+        if test.operator is Operator.NOT_NULL:
+            parts.append(_valued(collection, test.field))
+        elif test.operator in _IN_PARTS:
+            parts.append(query(test, codec))
+        else:
+            return {}
+    return {_PARTIAL: parts[0] if len(parts) == 1 else {"$and": parts}}
+
+
+_IN_PARTS = ORDERED | {Operator.EQ}
+_UNSAYABLE = frozenset({Kind.JSON, Kind.BYTES})  # an expression, and no order
+
+
+def _valued(collection: Collection, name: str) -> Stored:
+    """Return what holds where a field is not null: a range, see :func:`_partial`."""
+    return {key_of(name): {"$gte": _SMALLEST[_bson_type(collection.field(name).type)]}}
 
 
 def _partial(collection: Collection, unique: Unique) -> Mapping[str, Any]:
@@ -168,11 +209,10 @@ def _partial(collection: Collection, unique: Unique) -> Mapping[str, Any]:
     A range says so, not ``$type``: MongoDB's planner sees that ``email == "…"`` lies within the
     range and uses the index for it.
     """
-    values = {
-        key_of(name): {"$gte": _SMALLEST[_bson_type(collection.field(name).type)]}
-        for name in unique.fields
-        if collection.nullable(name)
-    }
+    values: Stored = {}
+    for name in unique.fields:
+        if collection.nullable(name):
+            values |= _valued(collection, name)
     return {_PARTIAL: values} if values else {}
 
 

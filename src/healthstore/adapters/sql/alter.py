@@ -210,7 +210,7 @@ class _Alteration:
             str(each.name)
             for each in self.after.indexes
             if str(each.name) not in self.indexes
-            and not each.unique
+            and not (each.unique or self.dialect.index_part in each.dialect_kwargs)
             and same.issuperset(each.columns.keys())
         }
         return {

@@ -264,6 +264,11 @@ class Dialect:
     """The query for the names of all tables."""
     existing_indexes: str
     """The query for the names of all indexes, and whether each one is whole."""
+    index_part: str
+    """What SQLAlchemy calls the clause of an index that holds a part of the rows.
+
+    Empty where there is none: then each index holds them all.
+    """
     aside: Aside | None
     """How indexes are built before an alteration; None where they are a part of it."""
     existing_references: str | None

@@ -31,7 +31,16 @@ from healthstore.errors import InvalidRequestError
 from healthstore.model.query import PLURAL, And, Filter, Not, Operator, OtherField, Test
 from healthstore.model.values import FieldType, Value
 
-__all__ = ("FIELD_TYPE", "Many", "listed", "operands", "prepared", "shape", "where_clause")
+__all__ = (
+    "FIELD_TYPE",
+    "Many",
+    "Operand",
+    "listed",
+    "operands",
+    "prepared",
+    "shape",
+    "where_clause",
+)
 
 Shape: TypeAlias = object
 # From a field's name and a value, a length (no name), or Many values, to what stands for it.

@@ -24,6 +24,7 @@ from healthstore.adapters.sql.schema import (
 )
 from healthstore.adapters.sql.tables import create_table, references_of, table_of
 from healthstore.model import schema
+from healthstore.model.change import with_names
 from healthstore.model.ops import Explained
 from healthstore.model.query import fields_in
 from healthstore.model.schema import Collection, Unique
@@ -163,7 +164,9 @@ class _Renaming:
             return Unique(*(self.fields[each] for each in key.fields))
         signs = ("-" if each.startswith("-") else "" for each in key.keys)
         fields = (self.fields[each] for each in key.fields)
-        return schema.Index(*(f"{sign}{each}" for sign, each in zip(signs, fields, strict=True)))
+        keys = (f"{sign}{each}" for sign, each in zip(signs, fields, strict=True))
+        where = None if key.where is None else with_names(key.where, self.fields)
+        return schema.Index(*keys, where=where)
 
     @property
     def rewrites(self) -> bool:

@@ -31,8 +31,9 @@ from sqlalchemy.schema import (
 
 from healthstore.adapters.sql.deletes import unguarded
 from healthstore.adapters.sql.dialect import Dialect
-from healthstore.adapters.sql.filters import FIELD_TYPE, Many, where_clause
+from healthstore.adapters.sql.filters import FIELD_TYPE, Many, Operand, where_clause
 from healthstore.model import schema
+from healthstore.model.query import normalise
 from healthstore.model.schema import Collection, Unique
 from healthstore.model.values import FieldType, Kind, Value
 
@@ -126,6 +127,7 @@ def _indexes(collection: Collection, dialect: Dialect) -> tuple[schema.Index, ..
 
 
 def _add_indexes(table: Table, collection: Collection, dialect: Dialect) -> None:
+    constant = _constants(table, collection, dialect)
     for index in _indexes(collection, dialect):
         keys: list[ColumnElement[Any]] = []
         for key in index.keys:
@@ -136,7 +138,11 @@ def _add_indexes(table: Table, collection: Collection, dialect: Dialect) -> None
             if dialect.rank_nulls and collection.nullable(name):
                 ordered = ordered.nulls_last() if descending else ordered.nulls_first()
             keys.append(ordered)
-        Index(collection.index_name(index), *keys, _table=table)
+        part: dict[str, Any] = {}
+        if dialect.index_part and index.where is not None:
+            where = normalise(index.where, collection.nullable)
+            part[dialect.index_part] = where_clause(where, table, dialect, constant)
+        Index(collection.index_name(index), *keys, _table=table, **part)
 
 
 def _add_checks(table: Table, collection: Collection, dialect: Dialect) -> None:
@@ -145,6 +151,14 @@ def _add_checks(table: Table, collection: Collection, dialect: Dialect) -> None:
         if rule is not None:
             name = collection.check_name(f"type_{each.name}")
             table.append_constraint(CheckConstraint(rule, name=name))
+    constant = _constants(table, collection, dialect)
+    for name, filter_ in collection.rules.items():
+        rule = where_clause(filter_, table, dialect, constant)
+        table.append_constraint(CheckConstraint(rule, name=collection.check_name(name)))
+
+
+def _constants(table: Table, collection: Collection, dialect: Dialect) -> Operand:
+    """Return what makes a constant of DDL of a value that a column is compared with."""
 
     def constant(name: str | None, value: Value | Many) -> ColumnElement[Any]:
         if name is None:
@@ -153,9 +167,7 @@ def _add_checks(table: Table, collection: Collection, dialect: Dialect) -> None:
         encode = dialect.encoders[kind.kind](kind)
         return dialect.constant(value if encode is None else encode(value), table.c[name])
 
-    for name, filter_ in collection.rules.items():
-        rule = where_clause(filter_, table, dialect, constant)
-        table.append_constraint(CheckConstraint(rule, name=collection.check_name(name)))
+    return constant
 
 
 @dataclass(frozen=True, slots=True)

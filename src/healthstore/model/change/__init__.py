@@ -21,7 +21,12 @@ from healthstore.model.change.keys import (
     DropReference,
     DropUnique,
 )
-from healthstore.model.change.renames import RenameCollection, RenameField, names_between
+from healthstore.model.change.renames import (
+    RenameCollection,
+    RenameField,
+    names_between,
+    with_names,
+)
 from healthstore.model.change.state import Change, ChangeEffect, State, changed, worst
 
 __all__ = (
@@ -51,5 +56,6 @@ __all__ = (
     "names_between",
     "require_at_most",
     "require_each_at_most",
+    "with_names",
     "worst",
 )

@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from healthstore.model.change.state import ChangeEffect, State, itself, with_item, without_item
 from healthstore.model.definition import Check, Index, Reference, Unique
-from healthstore.model.shape import filter_shape
+from healthstore.model.shape import filter_shape, index_shape
 
 __all__ = (
     "AddCheck",
@@ -38,7 +38,7 @@ class AddIndex:
         return ChangeEffect.ADDITIVE
 
     def __str__(self) -> str:
-        return f"add the index ({', '.join(self.index.keys)})"
+        return f"add the {index_shape(self.index)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class DropIndex:
         return ChangeEffect.ADDITIVE
 
     def __str__(self) -> str:
-        return f"drop the index ({', '.join(self.index.keys)})"
+        return f"drop the {index_shape(self.index)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from healthstore.model.definition import Check, Definition, Index, Reference, Un
 from healthstore.model.query import And, Filter, Not, Or, OtherField
 from healthstore.model.schema import Collection
 
-__all__ = ("RenameCollection", "RenameField", "names_between", "renamed")
+__all__ = ("RenameCollection", "RenameField", "names_between", "renamed", "with_names")
 
 _LIBRARY = "healthstore_"
 _OWN = frozenset({"id", "version"})
@@ -98,17 +98,24 @@ def renamed(given: Definition, names: Mapping[str, str]) -> Definition:
         given,
         fields=tuple(replace(each, name=of(each.name)) for each in given.fields),
         uniques=tuple(Unique(*map(of, each.fields)) for each in given.uniques),
-        indexes=tuple(Index(*map(key, each.keys)) for each in given.indexes),
+        indexes=tuple(
+            Index(
+                *map(key, each.keys),
+                where=None if each.where is None else with_names(each.where, names),
+            )
+            for each in given.indexes
+        ),
         references=tuple(replace(each, field=of(each.field)) for each in given.references),
-        checks=tuple(Check(each.name, _rule(each.rule, names)) for each in given.checks),
+        checks=tuple(Check(each.name, with_names(each.rule, names)) for each in given.checks),
     )
 
 
-def _rule(rule: Filter, names: Mapping[str, str]) -> Filter:
+def with_names(rule: Filter, names: Mapping[str, str]) -> Filter:
+    """Return a filter with other names of fields."""
     if isinstance(rule, And | Or):
-        return type(rule)(tuple(_rule(each, names) for each in rule.items))
+        return type(rule)(tuple(with_names(each, names) for each in rule.items))
     if isinstance(rule, Not):
-        return Not(_rule(rule.item, names))
+        return Not(with_names(rule.item, names))
     field, operand = names.get(rule.field, rule.field), rule.operand
     if isinstance(operand, OtherField):
         operand = OtherField(names.get(operand.name, operand.name))

@@ -46,6 +46,7 @@ from healthstore.testing.contract.limits import TestLimits
 from healthstore.testing.contract.long_texts import TestLongTexts
 from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.pages import TestPages
+from healthstore.testing.contract.partial_indexes import TestPartialIndexes
 from healthstore.testing.contract.patches import TestPatches
 from healthstore.testing.contract.probing import TestProbing
 from healthstore.testing.contract.references import TestReferences
@@ -87,6 +88,7 @@ __all__ = (
     "TestLongTexts",
     "TestOrderAndPages",
     "TestPages",
+    "TestPartialIndexes",
     "TestPatches",
     "TestProbing",
     "TestReferences",
@@ -129,6 +131,7 @@ class ContractTests(
     TestLongTexts,
     TestOrderAndPages,
     TestPages,
+    TestPartialIndexes,
     TestPatches,
     TestProbing,
     TestReferences,

@@ -360,6 +360,7 @@ def _dialect(
         existing="SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
         existing_indexes="SELECT DISTINCT index_name, 1 FROM information_schema.statistics "
         "WHERE table_schema = DATABASE()",
+        index_part="",
         aside=None,
         existing_references="SELECT constraint_name FROM information_schema.table_constraints "
         "WHERE constraint_schema = DATABASE() AND constraint_type = 'FOREIGN KEY'",

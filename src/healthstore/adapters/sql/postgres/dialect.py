@@ -344,6 +344,7 @@ POSTGRESQL = Dialect(
     existing_indexes="SELECT relname, indisvalid FROM pg_catalog.pg_index "
     "JOIN pg_catalog.pg_class ON pg_class.oid = indexrelid "
     "WHERE relnamespace = current_schema()::regnamespace",
+    index_part="postgresql_where",
     aside=_ASIDE,
     existing_references="SELECT conname FROM pg_catalog.pg_constraint "
     "WHERE contype = 'f' AND connamespace = current_schema()::regnamespace",
