@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Switched,
     )
     from healthstore.manager import DatabaseManager
-    from healthstore.model.ops import Avg, Count, Max, Measure, Min, Sum
+    from healthstore.model.measures import Avg, Count, CountDistinct, Max, Measure, Min, Sum
     from healthstore.model.query import Condition, F, Filter, Order, asc, desc, field
     from healthstore.model.schema import Check, Index, Unique
     from healthstore.repository import Page, Repository
@@ -58,6 +58,7 @@ __all__ = (
     "ConfigReloaded",
     "ConnectionLost",
     "Count",
+    "CountDistinct",
     "DatabaseManager",
     "Digits",
     "Entity",
@@ -134,7 +135,9 @@ _HOMES = {
     "DatabaseManager": "manager",
     "SwitchReport": "switching",
     "Transaction": "transaction",
-    **dict.fromkeys(("Avg", "Count", "Max", "Measure", "Min", "Sum"), "model.ops"),
+    **dict.fromkeys(
+        ("Avg", "Count", "CountDistinct", "Max", "Measure", "Min", "Sum"), "model.measures"
+    ),
     **dict.fromkeys(("Condition", "F", "Filter", "Order", "asc", "desc", "field"), "model.query"),
     **dict.fromkeys(("Check", "Index", "Unique"), "model.schema"),
     **dict.fromkeys(("Page", "Repository"), "repository"),

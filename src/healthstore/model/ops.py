@@ -16,6 +16,17 @@ from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 from healthstore.model.effect import ChangeEffect
+from healthstore.model.measures import (
+    Avg,
+    Count,
+    CountDistinct,
+    Function,
+    Group,
+    Max,
+    Measure,
+    Min,
+    Sum,
+)
 from healthstore.model.query import ALL, Filter, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
@@ -26,6 +37,7 @@ __all__ = (
     "Avg",
     "Batch",
     "Count",
+    "CountDistinct",
     "CountDocuments",
     "Delete",
     "Drop",
@@ -346,61 +358,6 @@ class CountDocuments(Op[int]):
     effect = Effect.READ
     collection: Collection
     where: Filter = ALL
-
-
-class Function(StrEnum):
-    """What a measure computes over the documents of a group."""
-
-    COUNT = "count"
-    SUM = "sum"
-    AVG = "avg"
-    MIN = "min"
-    MAX = "max"
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One computed column. ``field`` is None only for a count of documents.
-
-    A count of a field counts the values that are not null; a sum of nothing is 0; an average,
-    minimum or maximum of nothing is None.
-    """
-
-    function: Function
-    field: str | None = None
-
-
-def Count(field: str | None = None) -> Measure:  # noqa: N802 - reads as part of the query, as Avg
-    """Count documents, or the values of a field that are not null."""
-    return Measure(Function.COUNT, field)
-
-
-def Sum(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
-    """Sum a field exactly; a sum of integers beyond 64 bits raises OutOfRangeError."""
-    return Measure(Function.SUM, field)
-
-
-def Avg(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
-    """Average a field: a float for integers and floats, a Decimal with 6 more places."""
-    return Measure(Function.AVG, field)
-
-
-def Min(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
-    """Return the smallest value of a field."""
-    return Measure(Function.MIN, field)
-
-
-def Max(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
-    """Return the greatest value of a field."""
-    return Measure(Function.MAX, field)
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One row of an aggregate: the values of the group's fields, and of its measures."""
-
-    key: tuple[Value, ...]
-    values: tuple[Value, ...]
 
 
 @dataclass(frozen=True, slots=True)

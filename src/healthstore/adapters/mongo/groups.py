@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from bson.decimal128 import Decimal128
@@ -17,12 +17,17 @@ __all__ = ("fields_of", "group_rows", "pipeline", "projection", "sums_floats")
 
 def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:
     """Return the aggregation pipeline of a planned aggregate, one row beyond its limit at most."""
-    group: Stored = {
-        "_id": {f"k{place}": path_of(name, codec) for place, name in enumerate(op.group)} or None
-    }
+    keys = {f"k{place}": path_of(name, codec) for place, name in enumerate(op.group)}
+    group: Stored = {"_id": keys or None}
+    stages: list[Stored] = [{"$match": query(op.where, codec)}]
     for place, measure in enumerate(op.measures):
-        group[f"m{place}"] = _measure(measure, codec)
-    return [{"$match": query(op.where, codec)}, {"$group": group}, {"$limit": op.limit + 1}]
+        rank = _RANKS.get(measure.function)
+        if rank is None:
+            group[f"m{place}"] = _measure(measure, codec)
+        else:
+            stage, group[f"m{place}"] = rank(measure, codec, keys, f"_r{place}")
+            stages.append(stage)
+    return [*stages, {"$group": group}, {"$limit": op.limit + 1}]
 
 
 def sums_floats(op: Aggregate) -> bool:
@@ -60,12 +65,32 @@ def _measure(measure: Measure, codec: Codec) -> Stored:
     return {f"${measure.function}": path}
 
 
+def _distinct(measure: Measure, codec: Codec, keys: Stored, name: str) -> tuple[Stored, Stored]:
+    """Return the stage that numbers the documents of each value, and what counts the first ones.
+
+    No set of values is held in memory, and other measures are of the same pass.
+    """
+    path = path_of(cast(str, measure.field), codec)
+    stage = {
+        "$setWindowFields": {
+            "partitionBy": {**keys, "value": path},
+            "sortBy": {"_id": 1},
+            "output": {name: {"$documentNumber": {}}},
+        }
+    }
+    first = {"$and": [{"$eq": [f"${name}", 1]}, {"$ne": [path, None]}]}
+    return stage, {"$sum": {"$cond": [first, 1, 0]}}
+
+
+_RANKS: Mapping[Function, Callable[[Measure, Codec, Stored, str], tuple[Stored, Stored]]] = {
+    Function.COUNT_DISTINCT: _distinct,
+}
+
+
 def group_rows(op: Aggregate, rows: Sequence[Stored], codec: Codec) -> tuple[Group, ...]:
     """Return the rows of an aggregation as groups; without keys there is exactly one."""
     if not rows and not op.group:
-        nothing = tuple(
-            0 if measure.function is Function.COUNT else None for measure in op.measures
-        )
+        nothing = tuple(0 if measure.function.counts else None for measure in op.measures)
         return (Group((), nothing),)
     return tuple(_group_row(op, row, codec) for row in rows)
 
@@ -80,7 +105,7 @@ def _group_row(op: Aggregate, row: Stored, codec: Codec) -> Group:
 
 
 def _read_measure(measure: Measure, value: Any, codec: Codec) -> Value:
-    if measure.field is None or measure.function is Function.COUNT:
+    if measure.field is None or measure.function.counts:
         return int(value)
     if measure.function is Function.SUM:
         kind = codec.collection.field(measure.field).type.kind

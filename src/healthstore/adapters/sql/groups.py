@@ -61,6 +61,7 @@ def _columns(measure: Measure, table: Table, dialect: Dialect) -> tuple[ColumnEl
 
 _FUNCTIONS: dict[Function, Callable[[ColumnElement[Any]], ColumnElement[Any]]] = {
     Function.COUNT: func.count,
+    Function.COUNT_DISTINCT: lambda column: func.count(column.distinct()),
     Function.MIN: func.min,
     Function.MAX: func.max,
 }
@@ -85,7 +86,7 @@ def _group(
 def _measured(
     op: Aggregate, measure: Measure, columns: Sequence[Any], dialect: Dialect, decode: Decode
 ) -> Value:
-    if measure.field is None or measure.function is Function.COUNT:
+    if measure.field is None or measure.function.counts:
         return int(columns[0])
     if measure.function is Function.SUM:
         kind = op.collection.field(measure.field).type

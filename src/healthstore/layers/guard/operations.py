@@ -13,6 +13,7 @@ from healthstore.errors import (
     HealthstoreError,
     InvalidRequestError,
 )
+from healthstore.layers.guard.groups import check_aggregate
 from healthstore.layers.guard.values import (
     checked_documents,
     checked_ids,
@@ -32,10 +33,8 @@ from healthstore.model.ops import (
     Ensure,
     Explain,
     Find,
-    Function,
     Get,
     Insert,
-    Measure,
     Op,
     Operation,
     Patch,
@@ -47,7 +46,6 @@ from healthstore.model.query import And, after
 from healthstore.model.refusals import invalid
 from healthstore.model.schema import Collection, Field, require_distinct
 from healthstore.model.size import require_small
-from healthstore.model.values import Kind
 
 __all__ = ("MAX_LIMIT", "check")
 
@@ -299,46 +297,8 @@ def _check_count(op: CountDocuments, _: Executor) -> CountDocuments:
     return CountDocuments(op.collection, checked_filter(op.collection, op.where))
 
 
-def _check_aggregate(op: Aggregate, _: Executor) -> Aggregate:
-    collection = op.collection
-    if not op.measures:
-        raise invalid(collection, "an aggregate computes nothing", "name a measure: n=Count()")
-    for name in op.group:
-        if not collection.field(name).type.ordered or op.group.count(name) > 1:
-            raise invalid(
-                collection,
-                "cannot be grouped by, or is named twice",
-                "group by each field once, and by no JSON or bytes",
-                name,
-            )
-    for measure in op.measures:
-        _check_measure(collection, measure)
-    return replace(op, where=checked_filter(collection, op.where))
-
-
-def _check_measure(collection: Collection, measure: Measure) -> None:
-    name, function = measure.field, measure.function
-    if name is None:
-        if function is not Function.COUNT:
-            raise invalid(collection, f"{function} needs a field", "name the field to measure")
-        return
-    kind = collection.field(name).type
-    meaningless = (function in _SUMMING and not kind.numeric) or (
-        function in _RANKING and kind.kind in _UNRANKED
-    )
-    if meaningless:
-        raise invalid(
-            collection, f"{function} has no meaning for {kind.kind}", "measure another field", name
-        )
-
-
-_SUMMING = frozenset({Function.SUM, Function.AVG})
-_RANKING = frozenset({Function.MIN, Function.MAX})
-# MySQL, PostgreSQL and MongoDB do not agree on the minimum of these.
-_UNRANKED = frozenset({Kind.JSON, Kind.BYTES, Kind.BOOLEAN, Kind.UUID})
-
 _CHECKS: dict[type, Callable[[Any, Executor], Op[Any]]] = {
-    Aggregate: _check_aggregate,
+    Aggregate: check_aggregate,
     Alter: _check_alter,
     Batch: _check_batch,
     CountDocuments: _check_count,

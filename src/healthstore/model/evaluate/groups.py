@@ -66,7 +66,7 @@ def group_order(row: Group) -> tuple[tuple[Any, ...], ...]:
 
 def _checked(collection: Collection, measure: Measure, value: Value) -> Value:
     """Return a measure that is no average, if it is a value of its field's type."""
-    if measure.field is None or measure.function is Function.COUNT:
+    if measure.field is None or measure.function.counts:
         return value
     kind = collection.field(measure.field).type
     summed = measure.function is Function.SUM
@@ -160,6 +160,7 @@ def _float_sum(values: list[float]) -> float:
 
 _MEASURES: dict[Function, Callable[[list[Any]], Value]] = {
     Function.COUNT: len,
+    Function.COUNT_DISTINCT: lambda values: len(set(values)),
     Function.SUM: _sum,
     Function.MIN: lambda values: min(values, default=None),
     Function.MAX: lambda values: max(values, default=None),

@@ -35,6 +35,7 @@ from healthstore.testing.contract.concurrency import TestConcurrency
 from healthstore.testing.contract.decimals import TestDecimals
 from healthstore.testing.contract.definitions import TestDefinitions
 from healthstore.testing.contract.deletes import TestDeletes
+from healthstore.testing.contract.distinct import TestDistinct
 from healthstore.testing.contract.entities import TestEntities
 from healthstore.testing.contract.errors import TestErrors
 from healthstore.testing.contract.explanations import TestExplanations
@@ -77,6 +78,7 @@ __all__ = (
     "TestDecimals",
     "TestDefinitions",
     "TestDeletes",
+    "TestDistinct",
     "TestEntities",
     "TestErrors",
     "TestExplanations",
@@ -119,6 +121,7 @@ class ContractTests(
     TestConcurrency,
     TestDecimals,
     TestDefinitions,
+    TestDistinct,
     TestEntities,
     TestDeletes,
     TestErrors,

@@ -17,6 +17,7 @@ from healthstore.model.ops import (
     Aggregate,
     Avg,
     Count,
+    CountDistinct,
     CountDocuments,
     Ensure,
     Group,
@@ -82,6 +83,7 @@ _MEASURES = st.lists(
     st.one_of(
         st.just(Count()),
         st.sampled_from([*GROUPED, *NUMBERS]).map(Count),
+        st.sampled_from([*GROUPED, *NUMBERS]).map(CountDistinct),
         st.sampled_from(NUMBERS).map(Sum),
         st.sampled_from(NUMBERS).map(Avg),
         st.sampled_from(RANKED).map(Min),
