@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Switched,
     )
     from healthstore.manager import DatabaseManager
-    from healthstore.model.measures import Avg, Count, CountDistinct, Max, Measure, Min, Sum
+    from healthstore.model.measures import Avg, Bucket, Count, CountDistinct, Max, Measure, Min, Sum
     from healthstore.model.query import Condition, F, Filter, Order, asc, desc, field
     from healthstore.model.schema import Check, Index, Unique
     from healthstore.repository import Page, Repository
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "Avg",
+    "Bucket",
     "Check",
     "Condition",
     "ConfigReloaded",
@@ -136,7 +137,8 @@ _HOMES = {
     "SwitchReport": "switching",
     "Transaction": "transaction",
     **dict.fromkeys(
-        ("Avg", "Count", "CountDistinct", "Max", "Measure", "Min", "Sum"), "model.measures"
+        ("Avg", "Bucket", "Count", "CountDistinct", "Max", "Measure", "Min", "Sum"),
+        "model.measures",
     ),
     **dict.fromkeys(("Condition", "F", "Filter", "Order", "asc", "desc", "field"), "model.query"),
     **dict.fromkeys(("Check", "Index", "Unique"), "model.schema"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import field as attribute
 from enum import StrEnum
+from typing import TypeAlias
+from zoneinfo import ZoneInfo
 
 from healthstore.model.values import Value
 
 __all__ = (
     "Avg",
+    "Bucket",
     "Count",
     "CountDistinct",
     "Function",
@@ -16,8 +20,15 @@ __all__ = (
     "Max",
     "Measure",
     "Min",
+    "Offsets",
     "Sum",
+    "columns_of",
+    "grouped_field",
 )
+
+Offsets: TypeAlias = tuple[tuple[int, int | None], ...]
+"""The offsets of a zone, in seconds to the east of UTC, each with the second since 1970 from which
+on it holds; the first one holds before, too. None where it is not known, or of no use."""
 
 
 class Function(StrEnum):
@@ -82,8 +93,50 @@ def Max(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as C
 
 
 @dataclass(frozen=True, slots=True)
+class Bucket:
+    """A key of a group: the bucket of time that the value of a field is in.
+
+    Of an instant that is the local minute, hour, day, week, month, quarter or year in a zone, and
+    its value the aware datetime at which it begins there; see :mod:`healthstore.series`. Of a
+    date it is a day or longer, its value is the first day, and no zone is taken. None is a bucket
+    of its own.
+    """
+
+    field: str
+    unit: str
+    """``"minute"``, ``"hour"``, ``"day"``, ``"week"``, ``"month"``, ``"quarter"`` or ``"year"``."""
+    tz: str | ZoneInfo | None = None
+    """The zone, such as ``"Europe/Berlin"``: of an instant one must be given."""
+    week_start: int = attribute(default=0, kw_only=True)
+    """The day on which weeks begin, from 0 for Monday to 6 for Sunday."""
+    name: str | None = attribute(default=None, kw_only=True)
+    """What the column is named, if not as the field."""
+    offsets: Offsets = attribute(default=(), kw_only=True, repr=False)
+    """What the core gives to a database in place of the zone; empty for a date."""
+
+    @property
+    def column(self) -> str:
+        """What the column is named."""
+        return self.name or self.field
+
+
+def grouped_field(key: str | Bucket) -> str:
+    """Return the name of the field by which a key of a group groups."""
+    return key.field if isinstance(key, Bucket) else key
+
+
+def columns_of(group: tuple[str | Bucket, ...]) -> tuple[str, ...]:
+    """Return what the columns of a group are named."""
+    return tuple(each.column if isinstance(each, Bucket) else each for each in group)
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
-    """One row of an aggregate: the values of the group's fields, and of its measures."""
+    """One row of an aggregate: the values of the group's keys, and of its measures.
+
+    What an adapter returns holds for a bucket of instants the first local day or, of a unit below
+    a day, the second since 1970 at which it begins; the core makes the aware datetime of it.
+    """
 
     key: tuple[Value, ...]
     values: tuple[Value, ...]

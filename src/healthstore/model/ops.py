@@ -18,6 +18,7 @@ from uuid import UUID
 from healthstore.model.effect import ChangeEffect
 from healthstore.model.measures import (
     Avg,
+    Bucket,
     Count,
     CountDistinct,
     Function,
@@ -36,6 +37,7 @@ __all__ = (
     "Alter",
     "Avg",
     "Batch",
+    "Bucket",
     "Count",
     "CountDistinct",
     "CountDocuments",
@@ -372,7 +374,7 @@ class Aggregate(Op["tuple[Group, ...]"]):
     collection: Collection
     measures: tuple[Measure, ...]
     where: Filter = ALL
-    group: tuple[str, ...] = ()
+    group: tuple[str | Bucket, ...] = ()
     limit: int = 10_000
 
 

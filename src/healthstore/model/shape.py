@@ -14,6 +14,7 @@ from healthstore.model.ops import (
     Aggregate,
     Alter,
     Batch,
+    Bucket,
     CountDocuments,
     Delete,
     Drop,
@@ -147,7 +148,11 @@ def _aggregate(op: Aggregate) -> _Pieces:
     yield from _where(op.where)
     if op.group:
         yield " group "
-        yield from _listed(op.group)
+        yield from _listed(map(_key, op.group))
+
+
+def _key(key: str | Bucket) -> str:
+    return key if isinstance(key, str) else f"{key.unit}({key.field})"
 
 
 def _measure(measure: Measure) -> str:

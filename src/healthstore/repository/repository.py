@@ -23,8 +23,10 @@ from healthstore.entity import (
 )
 from healthstore.errors import HealthstoreError, InvalidRequestError
 from healthstore.model.arguments import listed
+from healthstore.model.measures import columns_of
 from healthstore.model.ops import (
     Aggregate,
+    Bucket,
     CountDocuments,
     Delete,
     Find,
@@ -45,6 +47,8 @@ M = TypeVar("M", bound=Entity)
 
 MAX_PAGE = 10_000
 _ATTEMPTS = 50
+# What an aggregate may be asked for besides its measures, which are named by other words.
+_OPTIONS = frozenset({"having", "order", "limit", "into", "unwind", "group"})
 # What the library keeps itself; a change through the repository would be lost or would lie.
 _OWN = frozenset({"id", "created_at", "updated_at", "version"})
 
@@ -280,24 +284,33 @@ class Repository(Generic[M]):
         return (await self._executor.execute(op))[0]
 
     async def aggregate(
-        self, *filters: Condition, group: Sequence[str] = (), **measures: Measure
+        self, *filters: Condition, group: Sequence[str | Bucket] = (), **measures: Measure
     ) -> list[dict[str, Value]]:
-        """Return one row for each group, ordered by its key: the group's fields and the measures.
+        """Return one row for each group, ordered by its key: the group's columns and the measures.
 
-        For example ``aggregate(F.type == "weight", group=["user_id"], mean=Avg("value"))``.
+        For example ``aggregate(F.type == "weight", group=["user_id"], mean=Avg("value"))``. A key
+        of the group is a field or a :class:`Bucket`, whose column has the field's name unless the
+        bucket has one.
         """
         keys = listed(group, "the group", 'group=["user_id"]')
+        columns = columns_of(keys)
         given: Mapping[str, object] = measures
         for name, measure in given.items():
-            if name in keys or not isinstance(measure, Measure):
+            if name in _OPTIONS:
                 raise InvalidRequestError(
-                    f"{name!r} is no measure, or also names a field of the group",
+                    f"{name!r} is the name of an option of aggregates, not of a measure",
+                    hint=f"give the measure another name, such as {name}_=Count()",
+                    entity=self.collection.entity,
+                )
+            if name in columns or not isinstance(measure, Measure):
+                raise InvalidRequestError(
+                    f"{name!r} is no measure, or also names a column of the group",
                     hint=f"write {name}=Count(), or another name",
                     entity=self.collection.entity,
                 )
         op = Aggregate(self.collection, tuple(measures.values()), self._where(filters), keys)
         rows = await self._executor.execute(op)
-        names = (*keys, *measures)
+        names = (*columns, *measures)
         return [dict(zip(names, (*row.key, *row.values), strict=True)) for row in rows]
 
     def _where(self, filters: tuple[Condition, ...]) -> Filter:

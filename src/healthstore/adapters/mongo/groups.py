@@ -7,9 +7,11 @@ from typing import Any, cast
 
 from bson.decimal128 import Decimal128
 
+from healthstore.adapters.mongo.buckets import bucket_key, read_bucket
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.filters import path_of, query, require_order
-from healthstore.model.ops import Aggregate, Function, Group, Measure
+from healthstore.model.measures import grouped_field
+from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
 from healthstore.model.values import Kind, Value
 
 __all__ = ("fields_of", "group_rows", "pipeline", "projection", "sums_floats")
@@ -17,7 +19,10 @@ __all__ = ("fields_of", "group_rows", "pipeline", "projection", "sums_floats")
 
 def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:
     """Return the aggregation pipeline of a planned aggregate, one row beyond its limit at most."""
-    keys = {f"k{place}": path_of(name, codec) for place, name in enumerate(op.group)}
+    keys = {
+        f"k{place}": bucket_key(key, codec) if isinstance(key, Bucket) else path_of(key, codec)
+        for place, key in enumerate(op.group)
+    }
     group: Stored = {"_id": keys or None}
     stages: list[Stored] = [{"$match": query(op.where, codec)}]
     for place, measure in enumerate(op.measures):
@@ -42,7 +47,7 @@ def sums_floats(op: Aggregate) -> bool:
 def fields_of(op: Aggregate) -> tuple[str, ...]:
     """Return the names of the fields that an aggregate needs of a document."""
     measured = {each.field for each in op.measures if each.field is not None}
-    return tuple(sorted({*op.group, *measured}))
+    return tuple(sorted({*map(grouped_field, op.group), *measured}))
 
 
 def projection(names: Sequence[str]) -> Mapping[str, bool]:
@@ -97,7 +102,12 @@ def group_rows(op: Aggregate, rows: Sequence[Stored], codec: Codec) -> tuple[Gro
 
 def _group_row(op: Aggregate, row: Stored, codec: Codec) -> Group:
     keys = row["_id"]
-    key = tuple(codec.read(name, keys[f"k{place}"]) for place, name in enumerate(op.group))
+    key = tuple(
+        read_bucket(each, keys[f"k{place}"])
+        if isinstance(each, Bucket)
+        else codec.read(each, keys[f"k{place}"])
+        for place, each in enumerate(op.group)
+    )
     values = tuple(
         _read_measure(measure, row[f"m{place}"], codec) for place, measure in enumerate(op.measures)
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Protocol, TypeAlias
 
 from sqlalchemy import ClauseElement, Column, ColumnElement, Constraint, Table
@@ -20,9 +21,11 @@ from healthstore.adapters.sql.errors import Failure
 from healthstore.model.columns import Converter
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind
+from healthstore.model.zones import Unit
 
 __all__ = (
     "Aside",
+    "Buckets",
     "BulkInsert",
     "BulkUpdate",
     "CommitError",
@@ -142,6 +145,24 @@ class BulkUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class Buckets:
+    """How a database cuts time, without a zone of its own."""
+
+    instant: Callable[[int], str]
+    """From a second since 1970 to what an instant's column is compared with."""
+    offset: Callable[[int], str]
+    """From the seconds of an offset to what is added to an instant."""
+    day: Callable[[date], str]
+    """From a day to what a date's column is compared with."""
+    of_instant: Callable[[ColumnElement[Any], ColumnElement[Any], Unit, int], ColumnElement[Any]]
+    """From an instant, its offset, a unit, and the day on which weeks begin, to the bucket."""
+    of_date: Callable[[ColumnElement[Any], Unit, int], ColumnElement[Any]]
+    """The same of a date, without an offset."""
+    read: Callable[[Any, Unit], date | int]
+    """From the driver's value to the first day, or to the second of a minute's or hour's begin."""
+
+
+@dataclass(frozen=True, slots=True)
 class Renames:
     """Statements that rename: their places are for the table, the old name and the new one.
 
@@ -252,6 +273,7 @@ class Dialect:
     sum_columns: Callable[[ColumnElement[Any], FieldType], tuple[ColumnElement[Any], ...]]
     sum_value: Callable[[FieldType, Sequence[Any]], Any]
     """From the values of ``sum_columns`` to the canonical sum, or None."""
+    buckets: Buckets
     joint_update: Callable[[Table, Sequence[str], Sequence[str]], ClauseElement] | None
     """The statement that sets columns of rows, found by others, from an array for each of both.
 

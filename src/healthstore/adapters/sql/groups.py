@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, cast
 
-from sqlalchemy import ColumnElement, Select, Table, func, select
+from sqlalchemy import ColumnElement, Select, Table, func, literal_column, select
 
+from healthstore.adapters.sql.buckets import bucket_column
 from healthstore.adapters.sql.dialect import Dialect, Row
 from healthstore.adapters.sql.filters import FIELD_TYPE
 from healthstore.model.evaluate import out_of_range
-from healthstore.model.ops import Aggregate, Function, Group, Measure
+from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
 from healthstore.model.values import Value
+from healthstore.model.zones import Unit
 
 __all__ = ("exact", "grouped", "groups_of")
 
@@ -32,10 +34,10 @@ def grouped(
     op: Aggregate, table: Table, dialect: Dialect, clause: ColumnElement[bool]
 ) -> Select[Any]:
     """Return the statement for each group's key and the columns of its measures."""
-    key = [table.c[name] for name in op.group]
+    keys = [_key(each, place, table, dialect) for place, each in enumerate(op.group)]
     columns = [column for each in op.measures for column in _columns(each, table, dialect)]
-    statement = select(*key, *columns).select_from(table).where(clause)
-    return statement.group_by(*key) if key else statement
+    statement = select(*(each for each, _ in keys), *columns).select_from(table).where(clause)
+    return statement.group_by(*(by for _, by in keys)) if keys else statement
 
 
 def groups_of(
@@ -47,6 +49,19 @@ def groups_of(
     """
     widths = [len(_columns(each, table, dialect)) for each in op.measures]
     return tuple([_group(op, row, widths, dialect, decode) for row in rows])
+
+
+def _key(
+    key: str | Bucket, place: int, table: Table, dialect: Dialect
+) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """Return the column of a key, and what the statement groups by."""
+    if isinstance(key, str):
+        return table.c[key], table.c[key]
+    column = table.c[key.field]
+    found = bucket_column(key, column, column.info[FIELD_TYPE], dialect.buckets)
+    # By its name, which no field has: the text of a bucket is long.
+    name = f"_k{place}"
+    return found.label(name), literal_column(name)
 
 
 def _columns(measure: Measure, table: Table, dialect: Dialect) -> tuple[ColumnElement[Any], ...]:
@@ -70,7 +85,10 @@ _FUNCTIONS: dict[Function, Callable[[ColumnElement[Any]], ColumnElement[Any]]] =
 def _group(
     op: Aggregate, row: Row, widths: Sequence[int], dialect: Dialect, decode: Decode
 ) -> Group:
-    key = tuple(decode(name, value) for name, value in zip(op.group, row, strict=False))
+    key = tuple(
+        decode(each, value) if isinstance(each, str) else _begin(each, value, dialect)
+        for each, value in zip(op.group, row, strict=False)
+    )
     values: list[Value] = []
     start = len(op.group)
     for measure, width in zip(op.measures, widths, strict=True):
@@ -81,6 +99,10 @@ def _group(
         except OverflowError:
             raise out_of_range(op.collection, measure.field, "a sum") from None
     return Group(key, tuple(values))
+
+
+def _begin(bucket: Bucket, value: Any, dialect: Dialect) -> Value:
+    return None if value is None else dialect.buckets.read(value, Unit(bucket.unit))
 
 
 def _measured(

@@ -1,17 +1,52 @@
-"""The check of an aggregate: its group and its measures."""
+"""An aggregate: the check of its group and its measures, and what the core completes of it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 from healthstore.abc.backend import Executor
+from healthstore.errors import InvalidRequestError
+from healthstore.model.evaluate import (
+    BELOW_A_DAY,
+    asked_years,
+    beyond_time,
+    finish_aggregate,
+    plan_aggregate,
+    unknown_buckets,
+    years_between,
+)
+from healthstore.model.evaluate.buckets import Years
 from healthstore.model.filters import checked_filter
-from healthstore.model.ops import Aggregate, Function, Measure
+from healthstore.model.measures import columns_of, grouped_field
+from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
 from healthstore.model.refusals import invalid
 from healthstore.model.schema import Collection
 from healthstore.model.values import Kind
+from healthstore.model.zones import Unit, unit_of, week_start_of, zone_of
 
-__all__ = ("check_aggregate",)
+__all__ = ("check_aggregate", "completed_aggregate")
+
+
+async def completed_aggregate(op: Aggregate, store: Executor) -> tuple[Group, ...]:
+    """Run a checked aggregate, and finish what adapters leave to the core.
+
+    A bucket whose instants are not all in the years that were expected takes two requests more:
+    for the years in which there are rows, and for the groups. Outside of a unit others may write
+    in between; what they add in years that were not known is asked for once more.
+    """
+    years: dict[str, Years] = {}
+    while True:
+        planned = plan_aggregate(op, years)
+        rows = await store.execute(planned)
+        unknown = unknown_buckets(planned, rows)
+        if not unknown:
+            return finish_aggregate(op, rows, planned)
+        for field in unknown:
+            found = years_between(await store.execute(asked_years(op, field)))
+            if op.collection.field(field).type.kind is Kind.DATE or found == years.get(field):
+                raise beyond_time(op, field)
+            years[field] = found
 
 
 def check_aggregate(op: Aggregate, _: Executor) -> Aggregate:
@@ -19,17 +54,80 @@ def check_aggregate(op: Aggregate, _: Executor) -> Aggregate:
     collection = op.collection
     if not op.measures:
         raise invalid(collection, "an aggregate computes nothing", "name a measure: n=Count()")
-    for name in op.group:
-        if not collection.field(name).type.ordered or op.group.count(name) > 1:
+    group = tuple([_checked_key(collection, key) for key in op.group])
+    columns = columns_of(group)
+    for column, key in zip(columns, group, strict=True):
+        if columns.count(column) > 1:
             raise invalid(
                 collection,
-                "cannot be grouped by, or is named twice",
-                "group by each field once, and by no JSON or bytes",
-                name,
+                "is named twice in the group",
+                "group by each field once, or give a bucket another name",
+                grouped_field(key),
             )
     for measure in op.measures:
         _check_measure(collection, measure)
-    return replace(op, where=checked_filter(collection, op.where))
+    return replace(op, where=checked_filter(collection, op.where), group=group)
+
+
+def _checked_key(collection: Collection, key: object) -> str | Bucket:
+    """Return a key of a group in canonical form."""
+    if isinstance(key, Bucket):
+        return _checked_bucket(collection, key)
+    if not isinstance(key, str):
+        raise invalid(
+            collection,
+            f"a group is by a {type(key).__name__}",
+            'name a field, or give a bucket: group=["user_id", Bucket("at", "day", tz="UTC")]',
+        )
+    if not collection.field(key).type.ordered:
+        raise invalid(collection, "cannot be grouped by", "group by no JSON or bytes", key)
+    return key
+
+
+def _checked_bucket(collection: Collection, bucket: Bucket) -> Bucket:
+    """Return a bucket with its unit as such, and a beginning of weeks only where it counts."""
+    name, kind = bucket.field, collection.field(bucket.field).type.kind
+    try:
+        unit = unit_of(bucket.unit)
+        week_start = week_start_of(bucket.week_start)
+        zone = None if bucket.tz is None else zone_of(bucket.tz)
+    except InvalidRequestError as error:
+        raise error.at(entity=collection.entity, field=name) from None
+    if kind not in _TIMES:
+        raise invalid(
+            collection, f"{kind} is no time", "take buckets of an instant or of a date", name
+        )
+    if bucket.name is not None and (type(bucket.name) is not str or not bucket.name):
+        raise invalid(collection, "the name of a bucket is no text", 'write name="day"', name)
+    _require_zone(collection, name, kind, unit, zone)
+    return Bucket(
+        name,
+        unit,
+        bucket.tz,
+        week_start=week_start if unit is Unit.WEEK else 0,
+        name=bucket.name,
+    )
+
+
+def _require_zone(
+    collection: Collection, name: str, kind: Kind, unit: Unit, zone: ZoneInfo | None
+) -> None:
+    if kind is Kind.DATETIME:
+        if zone is None:
+            raise invalid(
+                collection,
+                "the local time of an instant needs a zone",
+                'give tz="Europe/Berlin", or tz="UTC"',
+                name,
+            )
+        return
+    if unit in BELOW_A_DAY:
+        raise invalid(collection, f"a date has no {unit}", 'give a unit of "day" or longer', name)
+    if zone is not None:
+        raise invalid(collection, "a date is in no zone", "leave out tz", name)
+
+
+_TIMES = frozenset({Kind.DATETIME, Kind.DATE})
 
 
 def _check_measure(collection: Collection, measure: Measure) -> None:

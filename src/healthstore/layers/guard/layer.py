@@ -9,9 +9,9 @@ from healthstore.abc.backend import Isolation, Unit, UnitOptions
 from healthstore.abc.layer import Layer
 from healthstore.errors import HealthstoreError, IntegrityError, InvalidRequestError
 from healthstore.layers.guard.blame import refused_index
+from healthstore.layers.guard.groups import completed_aggregate
 from healthstore.layers.guard.operations import check
 from healthstore.model.documents import copied_document
-from healthstore.model.evaluate import finish_aggregate, plan_aggregate
 from healthstore.model.ops import Aggregate, Get, Insert, Op
 from healthstore.model.values import Document
 
@@ -29,9 +29,8 @@ class GuardLayer(Layer):
         """Check the operation, run it below, and finish what adapters leave to the core."""
         checked = check(op, self)
         if isinstance(op, Aggregate) and isinstance(checked, Aggregate):
-            rows = await self.inner.execute(plan_aggregate(checked))
             try:
-                return cast(R, finish_aggregate(checked, rows))
+                return cast(R, await completed_aggregate(checked, self.inner))
             except HealthstoreError as error:
                 raise error.at(backend=self.name) from None
         if isinstance(checked, Get) and len(checked.ids) > 1:

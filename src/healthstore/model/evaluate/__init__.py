@@ -6,6 +6,14 @@ contract suite holds every backend against them.
 
 from __future__ import annotations
 
+from healthstore.model.evaluate.buckets import (
+    BELOW_A_DAY,
+    asked_years,
+    beyond_time,
+    first_covered_day,
+    unknown_buckets,
+    years_between,
+)
 from healthstore.model.evaluate.documents import (
     broken_check,
     changed_by_id,
@@ -28,14 +36,18 @@ from healthstore.model.evaluate.groups import (
 )
 
 __all__ = (
+    "BELOW_A_DAY",
     "aggregate",
     "aggregate_measure",
+    "asked_years",
+    "beyond_time",
     "broken_check",
     "changed_by_id",
     "check_document",
     "check_version",
     "duplicate_key",
     "finish_aggregate",
+    "first_covered_day",
     "group_order",
     "matches",
     "missing_parent",
@@ -46,4 +58,6 @@ __all__ = (
     "sort_documents",
     "sorted_whole",
     "still_referenced",
+    "unknown_buckets",
+    "years_between",
 )

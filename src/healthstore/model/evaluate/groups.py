@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal, localcontext
 from math import fsum, inf
@@ -10,13 +11,21 @@ from typing import Any, cast
 
 from healthstore.errors import InvalidRequestError
 from healthstore.model.decimals import EXACT, of_units
+from healthstore.model.evaluate.buckets import (
+    Years,
+    key_reader,
+    key_writer,
+    partial,
+    planned_bucket,
+)
 from healthstore.model.evaluate.documents import out_of_range
-from healthstore.model.ops import Aggregate, Function, Group, Measure
+from healthstore.model.ops import Aggregate, Bucket, Count, Function, Group, Measure
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, FieldType, Kind, Value, canonicaliser
 
 __all__ = ("aggregate", "aggregate_measure", "finish_aggregate", "group_order", "plan_aggregate")
 
+_NO_YEARS: Mapping[str, Years] = {}
 _AVERAGE_PLACES = 6
 _FINEST = 2**1074  # every float is a multiple of 1 / _FINEST
 _MICROSECOND = timedelta(microseconds=1)
@@ -24,8 +33,13 @@ _MICROSECOND = timedelta(microseconds=1)
 _LONGEST = timedelta.max // _MICROSECOND
 
 
-def plan_aggregate(op: Aggregate) -> Aggregate:
-    """Return the aggregate with each average replaced by a sum and a count of the field."""
+def plan_aggregate(op: Aggregate, years: Mapping[str, Years] = _NO_YEARS) -> Aggregate:
+    """Return the aggregate as a backend computes it.
+
+    Each average is replaced by a sum and a count of the field. Each bucket of instants has the
+    offsets of its zone, and where not all may be known, the values of its field are counted, too:
+    see :func:`unknown_buckets`. ``years`` are those in which there are rows, as far as known.
+    """
     primitive: list[Measure] = []
     for measure in op.measures:
         parts = (
@@ -34,28 +48,43 @@ def plan_aggregate(op: Aggregate) -> Aggregate:
             else (measure,)
         )
         primitive.extend(part for part in parts if part not in primitive)
-    return Aggregate(op.collection, tuple(primitive), op.where, op.group, op.limit)
+    group: list[str | Bucket] = []
+    for key in op.group:
+        if isinstance(key, Bucket):
+            planned = planned_bucket(op.collection, key, op.where, years)
+            counted = Count(key.field)
+            if partial(op.collection, planned) and counted not in primitive:
+                primitive.append(counted)
+            group.append(planned)
+        else:
+            group.append(key)
+    return replace(op, measures=tuple(primitive), group=tuple(group))
 
 
-def finish_aggregate(op: Aggregate, rows: Sequence[Group]) -> tuple[Group, ...]:
+def finish_aggregate(
+    op: Aggregate, rows: Sequence[Group], planned: Aggregate | None = None
+) -> tuple[Group, ...]:
     """Return the rows of the planned aggregate as the rows that ``op`` asked for.
 
-    A sum of nothing becomes 0 (backends give null), averages are computed, rows are ordered.
+    A sum of nothing becomes 0 (backends give null), averages are computed, buckets begin at an
+    instant, rows are ordered.
     """
-    planned = plan_aggregate(op).measures
+    computed = (planned or plan_aggregate(op)).measures
     if len(rows) > op.limit:
         raise InvalidRequestError(
             f"the aggregate has more than {op.limit} groups",
             hint="narrow the filter or group by fewer fields",
             entity=op.collection.entity,
         )
+    writers = [key_writer(op.collection, key) for key in op.group]
     finished = []
     for row in rows:
-        known = dict(zip(planned, row.values, strict=True))
-        for measure in planned:
+        known = dict(zip(computed, row.values, strict=True))
+        for measure in computed:
             known[measure] = _checked(op.collection, measure, known[measure])
+        key = tuple([write(value) for write, value in zip(writers, row.key, strict=True)])
         values = tuple(_finish(op.collection, measure, known) for measure in op.measures)
-        finished.append(Group(row.key, values))
+        finished.append(Group(key, values))
     return tuple(sorted(finished, key=group_order))
 
 
@@ -116,8 +145,9 @@ _AVERAGES: dict[type, Callable[[Any, int, FieldType], Value]] = {
 def aggregate(op: Aggregate, documents: Iterable[Document]) -> tuple[Group, ...]:
     """Compute a planned aggregate over the documents that satisfy its filter."""
     groups: dict[tuple[Value, ...], list[Document]] = {} if op.group else {(): []}
+    readers = [key_reader(op.collection, key) for key in op.group]
     for document in documents:
-        groups.setdefault(tuple(document[name] for name in op.group), []).append(document)
+        groups.setdefault(tuple([read(document) for read in readers]), []).append(document)
     return tuple(
         Group(key, tuple(aggregate_measure(measure, members) for measure in op.measures))
         for key, members in groups.items()

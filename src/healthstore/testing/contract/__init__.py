@@ -28,6 +28,7 @@ from healthstore.testing.contract.alterations import TestAlterations
 from healthstore.testing.contract.altering import TestAltering
 from healthstore.testing.contract.annotations import TestAnnotations
 from healthstore.testing.contract.attributes import TestAttributes
+from healthstore.testing.contract.buckets import TestBuckets
 from healthstore.testing.contract.catalog import TestCatalog
 from healthstore.testing.contract.changes import TestChanges
 from healthstore.testing.contract.checks import TestChecks
@@ -71,6 +72,7 @@ __all__ = (
     "TestAltering",
     "TestAnnotations",
     "TestAttributes",
+    "TestBuckets",
     "TestCatalog",
     "TestChanges",
     "TestChecks",
@@ -115,6 +117,7 @@ class ContractTests(
     TestAltering,
     TestAnnotations,
     TestAttributes,
+    TestBuckets,
     TestCatalog,
     TestChanges,
     TestChecks,

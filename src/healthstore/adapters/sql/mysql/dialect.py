@@ -38,6 +38,7 @@ from healthstore.adapters.sql.convert import (
 from healthstore.adapters.sql.dialect import Converter, Dialect, Rates, Renames, Rewrites
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
+from healthstore.adapters.sql.mysql.buckets import BUCKETS
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, uuid_of
 
@@ -354,6 +355,7 @@ def _dialect(
         sums=lambda field: field.numeric,
         sum_columns=_sum_columns,
         sum_value=_sum_value,
+        buckets=BUCKETS,
         joint_update=None,
         max_parameters=60_000,
         bulk_rows=5_000,

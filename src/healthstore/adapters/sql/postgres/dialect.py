@@ -33,6 +33,7 @@ from healthstore.adapters.sql.convert import constant, enum_check, same
 from healthstore.adapters.sql.dialect import Aside, Converter, Dialect, Rates, Renames, Rewrites
 from healthstore.adapters.sql.errors import Failure, Verdict, clearest
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
+from healthstore.adapters.sql.postgres.buckets import BUCKETS
 from healthstore.adapters.sql.postgres.joint import element_of, joint_update
 from healthstore.model.json import sorted_json
 from healthstore.model.schema import Collection
@@ -336,6 +337,7 @@ POSTGRESQL = Dialect(
     sums=lambda field: field.numeric,
     sum_columns=_sum_columns,
     sum_value=_sum_value,
+    buckets=BUCKETS,
     joint_update=joint_update,
     max_parameters=32_000,
     bulk_rows=5_000,

@@ -27,6 +27,7 @@ from healthstore.adapters.sql.dialect import Converter, Dialect, Rates, Renames,
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.sqlite.driver import READ_BLOB, READ_FLOAT, code_of
+from healthstore.adapters.sql.sqlite.buckets import BUCKETS
 from healthstore.model.decimals import of_units, to_units
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, from_microseconds, to_microseconds, uuid_of
@@ -382,6 +383,7 @@ SQLITE = Dialect(
     sums=lambda field: field.kind is Kind.FLOAT or _adds(field),
     sum_columns=_sum_columns,
     sum_value=_sum_value,
+    buckets=BUCKETS,
     joint_update=None,
     max_parameters=32_000,
     bulk_rows=5_000,
