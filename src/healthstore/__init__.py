@@ -34,7 +34,19 @@ if TYPE_CHECKING:
         Switched,
     )
     from healthstore.manager import DatabaseManager
-    from healthstore.model.measures import Avg, Bucket, Count, CountDistinct, Max, Measure, Min, Sum
+    from healthstore.model.measures import (
+        Avg,
+        Bucket,
+        Count,
+        CountDistinct,
+        First,
+        Last,
+        Max,
+        Measure,
+        Min,
+        Percentile,
+        Sum,
+    )
     from healthstore.model.query import Condition, F, Filter, Order, asc, desc, field
     from healthstore.model.schema import Check, Index, Unique
     from healthstore.repository import Page, Repository
@@ -71,10 +83,12 @@ __all__ = (
     "FailoverMode",
     "FailoverPolicy",
     "Filter",
+    "First",
     "Health",
     "HealthstoreError",
     "Index",
     "Isolation",
+    "Last",
     "Max",
     "MaxLength",
     "Measure",
@@ -92,6 +106,7 @@ __all__ = (
     "Order",
     "Outcome",
     "Page",
+    "Percentile",
     "Probe",
     "Profile",
     "Recovered",
@@ -137,7 +152,10 @@ _HOMES = {
     "SwitchReport": "switching",
     "Transaction": "transaction",
     **dict.fromkeys(
-        ("Avg", "Bucket", "Count", "CountDistinct", "Max", "Measure", "Min", "Sum"),
+        (
+            *("Avg", "Bucket", "Count", "CountDistinct", "First", "Last", "Max", "Measure", "Min"),
+            *("Percentile", "Sum"),
+        ),
         "model.measures",
     ),
     **dict.fromkeys(("Condition", "F", "Filter", "Order", "asc", "desc", "field"), "model.query"),

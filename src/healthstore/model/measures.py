@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from dataclasses import field as attribute
+from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
@@ -11,20 +12,28 @@ from zoneinfo import ZoneInfo
 from healthstore.model.values import Value
 
 __all__ = (
+    "PARTS",
     "Avg",
     "Bucket",
     "Count",
     "CountDistinct",
+    "First",
     "Function",
     "Group",
+    "Last",
     "Max",
     "Measure",
     "Min",
     "Offsets",
+    "Percentile",
     "Sum",
     "columns_of",
     "grouped_field",
+    "nearest_rank",
 )
+
+PARTS = 10_000
+"""Of so many parts the share of a percentile is a whole number: it has at most four places."""
 
 Offsets: TypeAlias = tuple[tuple[int, int | None], ...]
 """The offsets of a zone, in seconds to the east of UTC, each with the second since 1970 from which
@@ -40,6 +49,9 @@ class Function(StrEnum):
     AVG = "avg"
     MIN = "min"
     MAX = "max"
+    PERCENTILE = "percentile"
+    FIRST = "first"
+    LAST = "last"
 
     @property
     def counts(self) -> bool:
@@ -55,11 +67,20 @@ class Measure:
     """One computed column. ``field`` is None only for a count of documents.
 
     A count of a field counts the values that are not null; a sum of nothing is 0; an average,
-    minimum or maximum of nothing is None.
+    minimum, maximum or percentile of nothing is None.
     """
 
     function: Function
     field: str | None = None
+    by: str | None = None
+    """The field whose smallest or greatest value tells the first or the last document."""
+    share: Decimal | float | None = None
+    """The share of a percentile; a Decimal of at most four places behind the guard."""
+
+    @property
+    def parts(self) -> int:
+        """The share of a checked percentile in parts of 10,000."""
+        return int((self.share or 0) * PARTS)
 
 
 def Count(field: str | None = None) -> Measure:  # noqa: N802 - reads as part of the query, as Avg
@@ -90,6 +111,37 @@ def Min(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as C
 def Max(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Return the greatest value of a field."""
     return Measure(Function.MAX, field)
+
+
+def Percentile(field: str, share: Decimal | float) -> Measure:  # noqa: N802 - as Count
+    """Return the value of a field that a share of the values, 0 to 1, does not exceed.
+
+    It is the nearest rank: of n values in order that of number ``max(1, ceil(share * n))``, so a
+    stored value of the field's own type, never one between two. None does not count. The share
+    is the decimal that is written, of at most four places: 0.07 of 100 values is the seventh.
+    """
+    return Measure(Function.PERCENTILE, field, share=share)
+
+
+def First(field: str, by: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+    """Return the value of a field, or its None, in the document whose ``by`` is smallest.
+
+    Of documents with an equal ``by`` the one with the smallest id counts; None is smallest.
+    """
+    return Measure(Function.FIRST, field, by)
+
+
+def Last(field: str, by: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+    """Return the value of a field, or its None, in the document whose ``by`` is greatest.
+
+    Of documents with an equal ``by`` the one with the greatest id counts; None is smallest.
+    """
+    return Measure(Function.LAST, field, by)
+
+
+def nearest_rank(parts: int, count: int) -> int:
+    """Return the number of the value, from 1 on, that so many parts of 10,000 do not exceed."""
+    return max(1, -(-parts * count // PARTS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,8 @@ def _key(key: str | Bucket) -> str:
 
 
 def _measure(measure: Measure) -> str:
-    return f"{measure.function}({measure.field or '*'})"
+    by = f" by {measure.by}" if measure.by else ""
+    return f"{measure.function}({measure.field or '*'}{by})"
 
 
 def _patches(op: Patches) -> _Pieces:

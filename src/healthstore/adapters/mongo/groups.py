@@ -10,7 +10,7 @@ from bson.decimal128 import Decimal128
 from healthstore.adapters.mongo.buckets import bucket_key, read_bucket
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.filters import path_of, query, require_order
-from healthstore.model.measures import grouped_field
+from healthstore.model.measures import PARTS, grouped_field
 from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
 from healthstore.model.values import Kind, Value
 
@@ -46,8 +46,9 @@ def sums_floats(op: Aggregate) -> bool:
 
 def fields_of(op: Aggregate) -> tuple[str, ...]:
     """Return the names of the fields that an aggregate needs of a document."""
-    measured = {each.field for each in op.measures if each.field is not None}
-    return tuple(sorted({*map(grouped_field, op.group), *measured}))
+    measured = {name for each in op.measures for name in (each.field, each.by) if name is not None}
+    own = {"id"} if any(each.by is not None for each in op.measures) else set[str]()
+    return tuple(sorted({*map(grouped_field, op.group), *measured, *own}))
 
 
 def projection(names: Sequence[str]) -> Mapping[str, bool]:
@@ -58,6 +59,8 @@ def projection(names: Sequence[str]) -> Mapping[str, bool]:
 def _measure(measure: Measure, codec: Codec) -> Stored:
     if measure.field is None:
         return {"$sum": 1}
+    if measure.by is not None:
+        return _picked(measure, measure.by, codec)
     path = f"${key_of(measure.field)}"  # sums and extremes pass over null, and what is not there
     kind = codec.collection.field(measure.field).type
     if measure.function is Function.COUNT:
@@ -68,6 +71,33 @@ def _measure(measure: Measure, codec: Codec) -> Stored:
         return {"$sum": {"$toDecimal": path} if exact else path}
     require_order(kind, codec, measure.field)
     return {f"${measure.function}": path}
+
+
+def _picked(measure: Measure, by: str, codec: Codec) -> Stored:
+    """Return what picks one document: null is smallest to the server, too."""
+    direction = 1 if measure.function is Function.FIRST else -1
+    order = {key_of(by): direction} | ({} if by == "id" else {"_id": direction})
+    output = path_of(cast(str, measure.field), codec)
+    return {"$topN": {"n": 1, "sortBy": order, "output": output}}
+
+
+def _ranked(measure: Measure, codec: Codec, keys: Stored, name: str) -> tuple[Stored, Stored]:
+    """Return the stage that numbers values in order, and what takes the one of nearest rank."""
+    path = path_of(cast(str, measure.field), codec)
+    count = f"{name}n"
+    stage = {
+        "$setWindowFields": {
+            "partitionBy": {**keys, "null": {"$eq": [path, None]}},
+            "sortBy": {key_of(cast(str, measure.field)): 1},
+            "output": {
+                name: {"$documentNumber": {}},
+                count: {"$sum": 1, "window": {"documents": ["unbounded", "unbounded"]}},
+            },
+        }
+    }
+    share = {"$divide": [{"$multiply": [f"${count}", measure.parts]}, PARTS]}
+    rank = {"$max": [1, {"$ceil": share}]}
+    return stage, {"$max": {"$cond": [{"$eq": [f"${name}", rank]}, path, None]}}
 
 
 def _distinct(measure: Measure, codec: Codec, keys: Stored, name: str) -> tuple[Stored, Stored]:
@@ -89,6 +119,7 @@ def _distinct(measure: Measure, codec: Codec, keys: Stored, name: str) -> tuple[
 
 _RANKS: Mapping[Function, Callable[[Measure, Codec, Stored, str], tuple[Stored, Stored]]] = {
     Function.COUNT_DISTINCT: _distinct,
+    Function.PERCENTILE: _ranked,
 }
 
 
@@ -117,6 +148,8 @@ def _group_row(op: Aggregate, row: Stored, codec: Codec) -> Group:
 def _read_measure(measure: Measure, value: Any, codec: Codec) -> Value:
     if measure.field is None or measure.function.counts:
         return int(value)
+    if measure.by is not None:
+        (value,) = value or (None,)
     if measure.function is Function.SUM:
         kind = codec.collection.field(measure.field).type.kind
         if kind in {Kind.INTEGER, Kind.DURATION}:

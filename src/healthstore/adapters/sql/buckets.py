@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import ColumnElement, case, literal_column, null
 from sqlalchemy.ext.compiler import compiles
@@ -78,7 +78,7 @@ def _offset(
     at, _ = bucket.offsets[middle]
     return case(
         (
-            cast("ColumnElement[bool]", column < literal_column(buckets.instant(at))),
+            column < literal_column(buckets.instant(at)),
             _offset(bucket, column, buckets, low, middle),
         ),
         else_=_offset(bucket, column, buckets, middle, high),

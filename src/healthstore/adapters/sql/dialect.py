@@ -32,6 +32,7 @@ __all__ = (
     "Connection",
     "Converter",
     "Dialect",
+    "Ranks",
     "Rates",
     "Renames",
     "Rewrites",
@@ -163,6 +164,23 @@ class Buckets:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranks:
+    """How a database finds a value by its rank."""
+
+    percentile: Callable[[ColumnElement[Any], int], ColumnElement[Any]] | None = None
+    """From a column and a share in parts of 10,000 to its nearest rank.
+
+    None where no aggregate of its own is exact.
+    """
+    picked: (
+        Callable[[ColumnElement[Any], Sequence[ColumnElement[Any]]], ColumnElement[Any]] | None
+    ) = None
+    """From a column and an order to the value of the first row; None where rows are numbered."""
+    nearest: str = ""
+    """The greater one of 1 and a whole quotient; its places are for the dividend and the divisor."""
+
+
+@dataclass(frozen=True, slots=True)
 class Renames:
     """Statements that rename: their places are for the table, the old name and the new one.
 
@@ -274,6 +292,7 @@ class Dialect:
     sum_value: Callable[[FieldType, Sequence[Any]], Any]
     """From the values of ``sum_columns`` to the canonical sum, or None."""
     buckets: Buckets
+    ranks: Ranks
     joint_update: Callable[[Table, Sequence[str], Sequence[str]], ClauseElement] | None
     """The statement that sets columns of rows, found by others, from an array for each of both.
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, cast
 
 from sqlalchemy import ColumnElement, Select, Table, func, literal_column, select
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from healthstore.adapters.sql.buckets import bucket_column
 from healthstore.adapters.sql.dialect import Dialect, Row
 from healthstore.adapters.sql.filters import FIELD_TYPE
+from healthstore.adapters.sql.ranks import numbered, ordered_measure, ranked_measure
 from healthstore.model.evaluate import out_of_range
 from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
 from healthstore.model.values import Value
@@ -34,10 +36,64 @@ def grouped(
     op: Aggregate, table: Table, dialect: Dialect, clause: ColumnElement[bool]
 ) -> Select[Any]:
     """Return the statement for each group's key and the columns of its measures."""
+    ranked = [each for each in op.measures if _is_ranked(each, table, dialect)]
+    if ranked:
+        return _of_numbered(op, table, dialect, clause, ranked)
     keys = [_key(each, place, table, dialect) for place, each in enumerate(op.group)]
-    columns = [column for each in op.measures for column in _columns(each, table, dialect)]
+    columns = [column for each in op.measures for column in _columns(op, each, table.c, dialect)]
     statement = select(*(each for each, _ in keys), *columns).select_from(table).where(clause)
     return statement.group_by(*(by for _, by in keys)) if keys else statement
+
+
+def _is_ranked(measure: Measure, table: Table, dialect: Dialect) -> bool:
+    """Tell whether rows are numbered for a measure."""
+    if measure.function not in _ORDERED:
+        return False
+    return ordered_measure(measure, table.c.__getitem__, dialect.ranks) is None
+
+
+def _of_numbered(
+    op: Aggregate,
+    table: Table,
+    dialect: Dialect,
+    clause: ColumnElement[bool],
+    ranked: Sequence[Measure],
+) -> Select[Any]:
+    """Return the statement over rows that are numbered for these measures.
+
+    Keys are computed once, in the innermost query: the text of a bucket is long.
+    """
+    names = dict.fromkeys(
+        name for each in op.measures for name in (each.field, each.by) if name is not None
+    )
+    own = ["id"] if "id" not in names else []
+    keys = [_key(each, place, table, dialect)[0] for place, each in enumerate(op.group)]
+    labels = [f"_k{place}" for place in range(len(keys))]
+    rows = (
+        select(
+            *(key.label(label) for key, label in zip(keys, labels, strict=True)),
+            *(table.c[name] for name in (*names, *own)),
+        )
+        .where(clause)
+        .subquery("_rows")
+    )
+    by = [rows.c[label] for label in labels]
+    numbers = [
+        column
+        for place, each in enumerate(ranked)
+        for column in numbered(each, f"_r{place}", by, rows.c.__getitem__)
+    ]
+    counted = select(*rows.c, *numbers).subquery("_numbered")
+    columns: list[ColumnElement[Any]] = []
+    for each in op.measures:
+        if each in ranked:
+            name = f"_r{ranked.index(each)}"
+            columns.append(ranked_measure(each, name, counted.c.__getitem__, dialect.ranks))
+        else:
+            columns.extend(_columns(op, each, counted.c, dialect))
+    grouping = [counted.c[label] for label in labels]
+    statement = select(*grouping, *columns)
+    return statement.group_by(*grouping) if grouping else statement.select_from(counted)
 
 
 def groups_of(
@@ -47,7 +103,7 @@ def groups_of(
 
     Raises OutOfRangeError for a sum that leaves the range of its type.
     """
-    widths = [len(_columns(each, table, dialect)) for each in op.measures]
+    widths = [_width(op, each, table, dialect) for each in op.measures]
     return tuple([_group(op, row, widths, dialect, decode) for row in rows])
 
 
@@ -64,16 +120,32 @@ def _key(
     return found.label(name), literal_column(name)
 
 
-def _columns(measure: Measure, table: Table, dialect: Dialect) -> tuple[ColumnElement[Any], ...]:
+def _columns(
+    op: Aggregate,
+    measure: Measure,
+    columns: ReadOnlyColumnCollection[str, Any],
+    dialect: Dialect,
+) -> tuple[ColumnElement[Any], ...]:
     """Return the columns from which a measure is computed."""
     if measure.field is None:
         return (func.count(),)
-    column = table.c[measure.field]
+    column = columns[measure.field]
     if measure.function is Function.SUM:
-        return dialect.sum_columns(column, column.info[FIELD_TYPE])
+        return dialect.sum_columns(column, op.collection.field(measure.field).type)
+    if measure.function in _ORDERED:
+        found = ordered_measure(measure, columns.__getitem__, dialect.ranks)
+        assert found is not None
+        return (found,)
     return (_FUNCTIONS[measure.function](column),)
 
 
+def _width(op: Aggregate, measure: Measure, table: Table, dialect: Dialect) -> int:
+    """Return from how many columns a measure is computed."""
+    summed = measure.function is Function.SUM
+    return len(_columns(op, measure, table.c, dialect)) if summed else 1
+
+
+_ORDERED = frozenset({Function.PERCENTILE, Function.FIRST, Function.LAST})
 _FUNCTIONS: dict[Function, Callable[[ColumnElement[Any]], ColumnElement[Any]]] = {
     Function.COUNT: func.count,
     Function.COUNT_DISTINCT: lambda column: func.count(column.distinct()),

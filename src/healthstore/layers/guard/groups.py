@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
+from typing import cast
 from zoneinfo import ZoneInfo
 
 from healthstore.abc.backend import Executor
@@ -18,11 +20,11 @@ from healthstore.model.evaluate import (
 )
 from healthstore.model.evaluate.buckets import Years
 from healthstore.model.filters import checked_filter
-from healthstore.model.measures import columns_of, grouped_field
+from healthstore.model.measures import PARTS, columns_of, grouped_field
 from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
 from healthstore.model.refusals import invalid
 from healthstore.model.schema import Collection
-from healthstore.model.values import Kind
+from healthstore.model.values import SORTED_TEXT, Kind
 from healthstore.model.zones import Unit, unit_of, week_start_of, zone_of
 
 __all__ = ("check_aggregate", "completed_aggregate")
@@ -64,9 +66,9 @@ def check_aggregate(op: Aggregate, _: Executor) -> Aggregate:
                 "group by each field once, or give a bucket another name",
                 grouped_field(key),
             )
-    for measure in op.measures:
-        _check_measure(collection, measure)
-    return replace(op, where=checked_filter(collection, op.where), group=group)
+    measures = tuple([_checked_measure(collection, measure) for measure in op.measures])
+    where = checked_filter(collection, op.where)
+    return replace(op, measures=measures, where=where, group=group)
 
 
 def _checked_key(collection: Collection, key: object) -> str | Bucket:
@@ -130,12 +132,13 @@ def _require_zone(
 _TIMES = frozenset({Kind.DATETIME, Kind.DATE})
 
 
-def _check_measure(collection: Collection, measure: Measure) -> None:
+def _checked_measure(collection: Collection, measure: Measure) -> Measure:
+    """Return a measure in canonical form."""
     name, function = measure.field, measure.function
     if name is None:
         if function is not Function.COUNT:
             raise invalid(collection, f"{function} needs a field", "name the field to measure")
-        return
+        return measure
     kind = collection.field(name).type
     meaningless = (
         (function in _SUMMING and not kind.numeric)
@@ -146,9 +149,42 @@ def _check_measure(collection: Collection, measure: Measure) -> None:
         raise invalid(
             collection, f"{function} has no meaning for {kind.kind}", "measure another field", name
         )
+    if function in _PICKING:
+        _require_order(collection, cast(str, measure.by))
+    if function is not Function.PERCENTILE:
+        return measure
+    _require_order(collection, name)
+    return replace(measure, share=_checked_share(collection, name, measure.share))
+
+
+def _require_order(collection: Collection, name: str) -> None:
+    """Raise InvalidRequestError for a field by whose whole values no database orders."""
+    kind = collection.field(name).type
+    if not kind.ordered or kind.sorted_by_head:
+        raise invalid(
+            collection,
+            "has no order, or is a text that is not ordered by all of its length",
+            f"take another field, or give the text a length of at most {SORTED_TEXT}",
+            name,
+        )
+
+
+def _checked_share(collection: Collection, name: str, share: object) -> Decimal:
+    """Return the share as the decimal that is written."""
+    if isinstance(share, int | float | Decimal) and not isinstance(share, bool):
+        written = Decimal(str(share))
+        if written.is_finite() and 0 <= written <= 1 and not written * PARTS % 1:
+            return written
+    raise invalid(
+        collection,
+        "a percentile is of no share from 0 to 1 with at most four places",
+        'write Percentile("ms", 0.95)',
+        name,
+    )
 
 
 _SUMMING = frozenset({Function.SUM, Function.AVG})
-_RANKING = frozenset({Function.MIN, Function.MAX})
+_RANKING = frozenset({Function.MIN, Function.MAX, Function.PERCENTILE})
+_PICKING = frozenset({Function.FIRST, Function.LAST})
 # MySQL, PostgreSQL and MongoDB do not agree on the minimum of these.
 _UNRANKED = frozenset({Kind.JSON, Kind.BYTES, Kind.BOOLEAN, Kind.UUID})

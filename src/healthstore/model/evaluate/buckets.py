@@ -161,8 +161,7 @@ def _usual(first: int | None, last: int | None) -> tuple[Years, bool, bool]:
         low = min(low, high)
     if high - low > _WIDEST:
         low, high = max(low, start), min(high, end)
-    if low > high:  # no row is there
-        low = high
+    low = min(low, high)  # or no row is there
     return (
         ((low, high),),
         first is not None and low <= first,
@@ -185,7 +184,7 @@ def _listed(
     found: _Changes = []
     for first, last in spans:
         end = datetime.max.replace(tzinfo=UTC) if last == _LAST else _begin(last + 1)
-        changes = [(_seconds(at), by) for at, by in offsets(_begin(first), end, zone)]
+        changes: _Changes = [(_seconds(at), by) for at, by in offsets(_begin(first), end, zone)]
         before = not first_known or bool(found)
         if before and first > _FIRST:
             found.append((_seconds(_begin(first - 1)), None))

@@ -19,6 +19,7 @@ from healthstore.model.evaluate.buckets import (
     planned_bucket,
 )
 from healthstore.model.evaluate.documents import out_of_range
+from healthstore.model.measures import nearest_rank
 from healthstore.model.ops import Aggregate, Bucket, Count, Function, Group, Measure
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, FieldType, Kind, Value, canonicaliser
@@ -158,8 +159,24 @@ def aggregate_measure(measure: Measure, documents: Sequence[Document]) -> Value:
     """Compute one measure, which is no average; a sum of nothing is None."""
     if measure.field is None:
         return len(documents)
-    values = [value for each in documents if (value := each[measure.field]) is not None]
+    if measure.by is not None:
+        return _picked(measure, measure.by, documents)
+    values: list[Any] = [each[measure.field] for each in documents]
+    values = [value for value in values if value is not None]
+    if measure.function is Function.PERCENTILE:
+        return sorted(values)[nearest_rank(measure.parts, len(values)) - 1] if values else None
     return _MEASURES[measure.function](values)
+
+
+def _picked(measure: Measure, by: str, documents: Sequence[Document]) -> Value:
+    """Return the field's value in the document that is first, or last, by another field."""
+
+    def place(document: Document) -> Any:
+        value = document[by]
+        return value is not None, 0 if value is None else value, document["id"]
+
+    pick = min if measure.function is Function.FIRST else max
+    return pick(documents, key=place)[cast(str, measure.field)] if documents else None
 
 
 def _sum(values: list[Any]) -> Value:

@@ -51,6 +51,7 @@ from healthstore.testing.contract.pages import TestPages
 from healthstore.testing.contract.partial_indexes import TestPartialIndexes
 from healthstore.testing.contract.patches import TestPatches
 from healthstore.testing.contract.probing import TestProbing
+from healthstore.testing.contract.ranks import TestRanks
 from healthstore.testing.contract.references import TestReferences
 from healthstore.testing.contract.renames import TestRenames
 from healthstore.testing.contract.replacements import TestReplacements
@@ -95,6 +96,7 @@ __all__ = (
     "TestPartialIndexes",
     "TestPatches",
     "TestProbing",
+    "TestRanks",
     "TestReferences",
     "TestRenames",
     "TestReplacements",
@@ -140,6 +142,7 @@ class ContractTests(
     TestPartialIndexes,
     TestPatches,
     TestProbing,
+    TestRanks,
     TestReferences,
     TestRenames,
     TestReplacements,

@@ -35,7 +35,7 @@ from healthstore.adapters.sql.convert import (
     enum_check,
     same,
 )
-from healthstore.adapters.sql.dialect import Converter, Dialect, Rates, Renames, Rewrites
+from healthstore.adapters.sql.dialect import Converter, Dialect, Ranks, Rates, Renames, Rewrites
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.mysql.buckets import BUCKETS
@@ -356,6 +356,7 @@ def _dialect(
         sum_columns=_sum_columns,
         sum_value=_sum_value,
         buckets=BUCKETS,
+        ranks=Ranks(nearest="GREATEST(1, {0} DIV {1})"),
         joint_update=None,
         max_parameters=60_000,
         bulk_rows=5_000,

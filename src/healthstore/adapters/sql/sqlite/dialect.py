@@ -23,11 +23,11 @@ from healthstore.adapters.sql.convert import (
     enum_check,
     same,
 )
-from healthstore.adapters.sql.dialect import Converter, Dialect, Rates, Renames, Rewrites
+from healthstore.adapters.sql.dialect import Converter, Dialect, Ranks, Rates, Renames, Rewrites
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
-from healthstore.adapters.sql.sqlite.driver import READ_BLOB, READ_FLOAT, code_of
 from healthstore.adapters.sql.sqlite.buckets import BUCKETS
+from healthstore.adapters.sql.sqlite.driver import READ_BLOB, READ_FLOAT, code_of
 from healthstore.model.decimals import of_units, to_units
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, from_microseconds, to_microseconds, uuid_of
@@ -384,6 +384,7 @@ SQLITE = Dialect(
     sum_columns=_sum_columns,
     sum_value=_sum_value,
     buckets=BUCKETS,
+    ranks=Ranks(nearest="max(1, {0} / {1})"),
     joint_update=None,
     max_parameters=32_000,
     bulk_rows=5_000,
