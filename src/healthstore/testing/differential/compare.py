@@ -12,6 +12,7 @@ from pathlib import Path
 from pprint import pformat
 
 from healthstore.errors import CapabilityError
+from healthstore.model.ops import Bucket
 from healthstore.model.query import OtherField, Test, walk
 from healthstore.testing.differential import programs
 from healthstore.testing.differential.answers import (
@@ -241,3 +242,6 @@ def _note_step(verdict: Verdict, step: Step) -> None:
         if isinstance(step, programs.Aggregate):
             for measure in step.measures:
                 verdict.reached[f"measure {measure.function}"] += 1
+            for key in step.group:
+                if isinstance(key, Bucket):
+                    verdict.reached[f"bucket {key.unit}"] += 1

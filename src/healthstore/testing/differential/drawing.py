@@ -11,7 +11,6 @@ from uuid import UUID
 
 from healthstore.entity import collection_of
 from healthstore.errors import ConfigurationError
-from healthstore.model.ops import Function, Measure
 from healthstore.model.query import (
     ALL,
     And,
@@ -27,6 +26,7 @@ from healthstore.model.query import (
 from healthstore.model.schema import OnDelete
 from healthstore.model.values import FieldType, Kind
 from healthstore.testing.differential import programs
+from healthstore.testing.differential.aggregates import draw_keys, draw_measures
 from healthstore.testing.differential.programs import Program, Row, Step
 from healthstore.testing.differential.schemas import Attribute, Member, Rule, Schema, Span, declare
 from healthstore.testing.differential.values import (
@@ -369,20 +369,10 @@ class _Author:
         return programs.Count(schema.name, self._where(schema))
 
     def _aggregate(self, schema: Schema) -> Step:
-        some = self._random.choices((*schema.attributes, *_OWN[1:]), k=3)
-        measures = (Measure(Function.COUNT), *(self._measure(each) for each in some))
-        group = self._names(schema, lambda kind: kind.ordered, 2)
-        return programs.Aggregate(
-            schema.name, tuple(dict.fromkeys(measures)), self._where(schema), tuple(group)
-        )
-
-    def _measure(self, each: Attribute) -> Measure:
-        kinds = [Function.COUNT]
-        if each.type.numeric:
-            kinds += [Function.SUM, Function.AVG]
-        if each.type.kind not in {Kind.JSON, Kind.BYTES, Kind.BOOLEAN, Kind.UUID}:
-            kinds += [Function.MIN, Function.MAX]
-        return Measure(self._random.choice(kinds), each.name)
+        known = (*schema.attributes, *_OWN)
+        measures = draw_measures(self._random, known)
+        group = draw_keys(self._random, known)
+        return programs.Aggregate(schema.name, measures, self._where(schema), group)
 
     def _changes(self, schema: Schema) -> Row:
         some = self._random.sample(

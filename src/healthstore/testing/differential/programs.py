@@ -13,7 +13,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from healthstore.errors import ConfigurationError
-from healthstore.model.ops import Function, Measure
+from healthstore.model.ops import Bucket, Function, Measure
 from healthstore.model.query import ALL, And, Filter, Not, Operator, Or, Order, OtherField, Test
 from healthstore.model.values import FieldType, Kind
 from healthstore.testing.differential.schemas import Attribute, Member, Rule, Schema, Span
@@ -100,7 +100,7 @@ class Aggregate:
     schema: str
     measures: tuple[Measure, ...]
     where: Filter = ALL
-    group: tuple[str, ...] = ()
+    group: tuple[str | Bucket, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +266,7 @@ def without_references(program: Program) -> Program:
 _CLASSES: Mapping[str, type] = {
     each.__name__: each
     for each in (
-        *(Program, Schema, Attribute, Rule, Member, Span, FieldType, Measure, Order),
+        *(Program, Schema, Attribute, Rule, Member, Span, FieldType, Measure, Bucket, Order),
         *(Test, OtherField, And, Or, Not),
         *(Add, AddMany, Get, Find, Count, Aggregate, Update, Increment, Upsert, Replace, Patch),
         *(Delete, Batch, Unit, Initialize, Stale, Reopen, Transfer),
