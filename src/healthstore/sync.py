@@ -36,7 +36,7 @@ from healthstore.entity import Entity
 from healthstore.events import ConfigReloaded, Event
 from healthstore.events import EventStream as AsyncEventStream
 from healthstore.manager import DatabaseManager as AsyncDatabaseManager
-from healthstore.model.ops import Ensured, Measure
+from healthstore.model.ops import Bucket, Ensured, Measure
 from healthstore.model.query import Condition, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
@@ -221,11 +221,13 @@ class Repository(Generic[M]):
         return self._portal.call(self._inner.delete(identity, version=version))
 
     def aggregate(
-        self, *filters: Condition, group: Sequence[str] = (), **measures: Measure
+        self, *filters: Condition, group: Sequence[str | Bucket] = (), **measures: Measure
     ) -> list[dict[str, Value]]:
-        """Return one row for each group, ordered by its key: the group's fields and the measures.
+        """Return one row for each group, ordered by its key: the group's columns and the measures.
 
-        For example ``aggregate(F.type == "weight", group=["user_id"], mean=Avg("value"))``.
+        For example ``aggregate(F.type == "weight", group=["user_id"], mean=Avg("value"))``. A key
+        of the group is a field or a :class:`Bucket`, whose column has the field's name unless the
+        bucket has one.
         """
         return self._portal.call(self._inner.aggregate(*filters, group=group, **measures))
 

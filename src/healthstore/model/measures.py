@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dataclasses import field as attribute
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -80,7 +81,7 @@ class Measure:
     @property
     def parts(self) -> int:
         """The share of a checked percentile in parts of 10,000."""
-        return int((self.share or 0) * PARTS)
+        return int(Fraction(self.share or 0) * PARTS)  # exact in any decimal context
 
 
 def Count(field: str | None = None) -> Measure:  # noqa: N802 - reads as part of the query, as Avg

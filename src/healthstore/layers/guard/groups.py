@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 from typing import cast
 from zoneinfo import ZoneInfo
 
@@ -173,7 +174,8 @@ def _checked_share(collection: Collection, name: str, share: object) -> Decimal:
     """Return the share as the decimal that is written."""
     if isinstance(share, int | float | Decimal) and not isinstance(share, bool):
         written = Decimal(str(share))
-        if written.is_finite() and 0 <= written <= 1 and not written * PARTS % 1:
+        # As a fraction: a program's own decimal context may round, or refuse to.
+        if written.is_finite() and 0 <= written <= 1 and not Fraction(written) * PARTS % 1:
             return written
     raise invalid(
         collection,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -225,15 +225,14 @@ class TestRanks(Contract):
         measures = [pick("id", name) for pick in (First, Last) for name in orders]
         (row,) = await store.execute(Aggregate(EVERYTHING, tuple(measures)))
 
-        def place(name: str, at: int) -> tuple[bool, object, Value]:
-            value = rows[at][name]
-            return value is not None, 0 if value is None else value, rows[at]["id"]
+        def place(name: str) -> Callable[[int], tuple[bool, Any, Value]]:
+            def of(at: int) -> tuple[bool, Any, Value]:
+                value = rows[at][name]
+                return value is not None, 0 if value is None else value, rows[at]["id"]
 
-        picked = [
-            pick(range(len(rows)), key=lambda at, name=name: place(name, at))
-            for pick in (min, max)
-            for name in orders
-        ]
+            return of
+
+        picked = [pick(range(len(rows)), key=place(name)) for pick in (min, max) for name in orders]
         assert row.values == tuple(rows[at]["id"] for at in picked)
 
     async def test_a_rank_without_meaning_is_refused(self, store: Backend) -> None:
@@ -252,7 +251,7 @@ class TestRanks(Contract):
             assert type(error.value) is InvalidRequestError
             assert (error.value.entity, error.value.field) == ("Everything", field)
             assert (error.value.backend, bool(error.value.hint)) == (store.name, True)
-        for unknown in (First("nmber", "id"), Last("number", "idd"), Percentile("nmber", 0.5)):
+        for unknown in (First("amounts", "id"), Last("number", "idd"), Percentile("amounts", 0.5)):
             with pytest.raises(UnknownFieldError):
                 await store.execute(Aggregate(missing, (unknown,)))
 
