@@ -72,24 +72,7 @@ def key_reader(collection: Collection, key: str | Bucket) -> Callable[[Document]
     """Return what computes a planned key of a document; it raises RefusedValueError as zones do."""
     if isinstance(key, str):
         return lambda document: document[key]
-    name, unit, start = key.field, Unit(key.unit), key.week_start
-    cut: Callable[[Value], Value]
-    if collection.field(name).type.kind is Kind.DATE:
-
-        def cut(value: Value) -> Value:
-            return first_day(cast(date, value), unit, start)
-
-    elif unit in BELOW_A_DAY:
-        zone = zone_of(cast(str, key.tz))
-
-        def cut(value: Value) -> Value:
-            return (bucket_of(cast(datetime, value), unit, zone, start) - _EPOCH) // _SECOND
-
-    else:
-        zone = zone_of(cast(str, key.tz))
-
-        def cut(value: Value) -> Value:
-            return first_day(local_time(cast(datetime, value), zone).date(), unit, start)
+    name, cut = key.field, _cut(collection, key)
 
     def read(document: Document) -> Value:
         value = document[name]
@@ -99,6 +82,17 @@ def key_reader(collection: Collection, key: str | Bucket) -> Callable[[Document]
             raise error.at(entity=collection.entity, field=name) from None
 
     return read
+
+
+def _cut(collection: Collection, key: Bucket) -> Callable[[Value], Value]:
+    """Return what makes a planned key of a value that is not None."""
+    unit, start = Unit(key.unit), key.week_start
+    if collection.field(key.field).type.kind is Kind.DATE:
+        return lambda value: first_day(cast(date, value), unit, start)
+    zone = zone_of(cast(str, key.tz))
+    if unit in BELOW_A_DAY:
+        return lambda value: (bucket_of(cast(datetime, value), unit, zone) - _EPOCH) // _SECOND
+    return lambda value: first_day(local_time(cast(datetime, value), zone).date(), unit, start)
 
 
 def key_writer(collection: Collection, key: str | Bucket) -> Callable[[Value], Value]:

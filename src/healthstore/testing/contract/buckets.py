@@ -61,18 +61,18 @@ TICK = timedelta(microseconds=1)
 FAR = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, 23, 59, 59, 999_999, tzinfo=UTC))
 
 
-def cut(instant: datetime, unit: Unit, zone: ZoneInfo, week_start: int = 0) -> datetime:
+def _cut(instant: datetime, unit: Unit, zone: ZoneInfo, week_start: int = 0) -> datetime:
     """Return where a bucket begins, by nothing but ``zoneinfo``."""
     local = instant.astimezone(zone)
     if unit in {Unit.MINUTE, Unit.HOUR}:
         minute = local.minute if unit is Unit.MINUTE else 0
         begun = local.replace(minute=minute, second=0, microsecond=0, tzinfo=UTC)
         return begun - cast(timedelta, local.utcoffset())
-    begin = datetime.combine(cut_day(local.date(), unit, week_start), time(), zone)
+    begin = datetime.combine(_cut_day(local.date(), unit, week_start), time(), zone)
     return begin.replace(tzinfo=timezone(cast(timedelta, begin.utcoffset())))
 
 
-def cut_day(day: date, unit: Unit, week_start: int = 0) -> date:
+def _cut_day(day: date, unit: Unit, week_start: int = 0) -> date:
     """Return the first day of the bucket of a day."""
     if unit is Unit.WEEK:
         return day - timedelta((day.weekday() - week_start) % 7)
@@ -80,7 +80,7 @@ def cut_day(day: date, unit: Unit, week_start: int = 0) -> date:
     return day if unit is Unit.DAY else date(day.year, month, 1)
 
 
-def around_changes(first: int, last: int) -> Iterator[datetime]:
+def _around_changes(first: int, last: int) -> Iterator[datetime]:
     """Yield instants within a microsecond of what changes the clocks of the zones."""
     for name in ZONES:
         begin, end = datetime(first, 1, 1, tzinfo=UTC), datetime(last, 1, 1, tzinfo=UTC)
@@ -89,7 +89,7 @@ def around_changes(first: int, last: int) -> Iterator[datetime]:
             yield from (at - TICK, at, at + timedelta(minutes=59, seconds=59, microseconds=999_999))
 
 
-NEAR = sorted(set(around_changes(1900, 2100)))
+NEAR = sorted(set(_around_changes(1900, 2100)))
 HOSTILE = (
     *FAR,
     datetime(1, 1, 8, 0, 0, 0, 1, tzinfo=UTC),
@@ -181,7 +181,7 @@ class TestBuckets(Contract):
         """At every kind of change of clocks, each unit begins where ``zoneinfo`` says."""
         await add(store, READINGS, *_taken(NEAR))
         for name, unit in product(ZONES, Unit):
-            wanted = Counter(cut(each, unit, ZoneInfo(name)) for each in NEAR)
+            wanted = Counter(_cut(each, unit, ZoneInfo(name)) for each in NEAR)
             assert await _counts(store, Bucket("taken", unit, name)) == wanted, (name, unit)
 
     async def test_buckets_of_years_that_nobody_expects(self, store: Backend) -> None:
@@ -190,7 +190,7 @@ class TestBuckets(Contract):
         for name, unit in product(ZONES[::3], Unit):
             zone = ZoneInfo(name)
             wanted: Counter[object] = Counter([None])
-            wanted.update(cut(each, unit, zone) for each in (*HOSTILE, NEAR[0], NEAR[-1]))
+            wanted.update(_cut(each, unit, zone) for each in (*HOSTILE, NEAR[0], NEAR[-1]))
             assert await _counts(store, Bucket("taken", unit, name)) == wanted, (name, unit)
 
     async def test_a_filter_says_which_years_there_are(self, store: Backend) -> None:
@@ -205,7 +205,7 @@ class TestBuckets(Contract):
             for where in (inside, either, F.taken <= high, F.taken > low, ~inside):
                 holds = matches(where)
                 chosen = [at for at in (*known, None) if holds({**reading(), "taken": at})]
-                wanted = Counter(at and cut(at, Unit.DAY, BERLIN) for at in chosen)
+                wanted = Counter(at and _cut(at, Unit.DAY, BERLIN) for at in chosen)
                 assert await _counts(store, day, where) == wanted
 
     async def test_the_first_week_of_time(self, store: Backend) -> None:
@@ -220,7 +220,7 @@ class TestBuckets(Contract):
             for start, where in ((0, ALL), (6, F.taken > FAR[0])):
                 bucket = Bucket("taken", "week", zone, week_start=start)
                 chosen = [FAR[0], monday, NEAR[0]][1 if start else 0 :]
-                wanted = {cut(at, Unit.WEEK, ZoneInfo(zone), start) for at in chosen}
+                wanted = {_cut(at, Unit.WEEK, ZoneInfo(zone), start) for at in chosen}
                 assert set(await _counts(store, bucket, where)) == wanted
 
     async def test_hour_buckets_keep_both(self, store: Backend) -> None:
@@ -241,7 +241,7 @@ class TestBuckets(Contract):
         found = await _counts(
             store, Bucket("taken", "day", "Europe/Berlin"), F.taken < begin + timedelta(days=364)
         )
-        lengths = Counter(cast("list[int]", list(found.values()))[1:-1])
+        lengths = Counter(list(found.values())[1:-1])
         assert lengths == {23: 1, 24: 361, 25: 1}
 
     async def test_quarter_across_dst(self, store: Backend) -> None:
@@ -257,7 +257,7 @@ class TestBuckets(Contract):
         await add(store, READINGS, *_taken([at]))
         for unit in Unit:
             assert await _counts(store, Bucket("taken", unit, "UTC")) == {
-                cut(at, unit, ZoneInfo("UTC")): 1
+                _cut(at, unit, ZoneInfo("UTC")): 1
             }
 
     async def test_week_of_a_sunday(self, store: Backend) -> None:
@@ -279,7 +279,7 @@ class TestBuckets(Contract):
         await add(store, READINGS, *_taken([at]))
         await add(store, EVERYTHING, everything(moment_ms=at.replace(microsecond=999_000)))
         for unit in Unit:
-            wanted = cut(at, unit, BERLIN)
+            wanted = _cut(at, unit, BERLIN)
             assert await _counts(store, Bucket("taken", unit, "Europe/Berlin")) == {wanted: 1}
             op = Aggregate(
                 EVERYTHING, (Count(),), group=(Bucket("moment_ms", unit, "Europe/Berlin"),)
@@ -292,7 +292,7 @@ class TestBuckets(Contract):
         at = datetime(2026, 6, 30, 23, 30, tzinfo=UTC)
         await add(store, READINGS, *_taken([at]))
         for name in (*ZONES, *reversed(ZONES)):
-            wanted = cut(at, Unit.DAY, ZoneInfo(name))
+            wanted = _cut(at, Unit.DAY, ZoneInfo(name))
             assert await _counts(store, Bucket("taken", "day", name)) == {wanted: 1}
 
     async def test_bucket_key_is_local_start(self, store: Backend) -> None:
@@ -321,13 +321,13 @@ class TestBuckets(Contract):
         await add(store, READINGS, *rows)
         for unit in DAYS:
             wanted: Counter[object] = Counter([None])
-            wanted.update(cut_day(day, unit) for day in days)
+            wanted.update(_cut_day(day, unit) for day in days)
             assert await _counts(store, Bucket("day", unit)) == wanted
         with pytest.raises(RefusedValueError) as error:
             await _counts(store, Bucket("day", "week", week_start=6))
         assert (error.value.entity, error.value.field) == ("Reading", "day")
         sundays = await _counts(store, Bucket("day", "week", week_start=6), F.day > days[0])
-        assert sundays == Counter(cut_day(day, Unit.WEEK, 6) for day in days[1:])
+        assert sundays == Counter(_cut_day(day, Unit.WEEK, 6) for day in days[1:])
 
     async def test_group_ignores_order(self, store: Backend) -> None:
         """However documents were added, rows come by their keys, None first, in order of time."""
@@ -346,7 +346,7 @@ class TestBuckets(Contract):
         month = Bucket("taken", "month", "UTC", name="month")
         rows = await store.execute(Aggregate(READINGS, (Count(),), group=(month, day)))
         utc = ZoneInfo("UTC")
-        wanted = {(cut(at, Unit.MONTH, utc), cut(at, Unit.DAY, utc)) for at in NEAR[:30]}
+        wanted = {(_cut(at, Unit.MONTH, utc), _cut(at, Unit.DAY, utc)) for at in NEAR[:30]}
         assert {cast("tuple[datetime, datetime]", row.key) for row in rows} == wanted
 
     async def test_the_parts_of_an_aggregate_combine_to_the_whole(self, store: Backend) -> None:

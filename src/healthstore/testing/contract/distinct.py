@@ -19,6 +19,7 @@ from healthstore.testing.contract._samples import (
     every_row,
     everything,
     reading,
+    typed,
 )
 
 __all__ = ("TestDistinct",)
@@ -36,7 +37,7 @@ class TestDistinct(Contract):
         await add(store, EVERYTHING, *rows)
         (row,) = await store.execute(Aggregate(EVERYTHING, tuple(map(CountDistinct, COUNTED))))
         assert row.values == tuple(
-            len({each[name] for each in rows if each[name] is not None}) for name in COUNTED
+            len({typed(each[name]) for each in rows if each[name] is not None}) for name in COUNTED
         )
 
     async def test_none_is_not_counted(self, store: Backend) -> None:
