@@ -42,6 +42,7 @@ from healthstore.model.schema import Collection
 from healthstore.model.values import Value
 from healthstore.repository.pages import Page
 from healthstore.repository.repository import Repository as AsyncRepository
+from healthstore.repository.subqueries import Subquery
 from healthstore.routing.policy import FailoverPolicy
 from healthstore.routing.report import Health
 from healthstore.schema import Schema as AsyncSchema
@@ -73,7 +74,8 @@ class Repository(Generic[M]):
     """The documents of one entity on one backend, or inside one unit of work.
 
     Names of fields are checked against the entity, and values against its types, before any
-    I/O. ``clock`` gives ``updated_at``, and ``cursor_key`` signs positions.
+    I/O. ``clock`` gives ``updated_at``, and ``cursor_key`` signs positions. Queries of
+    repositories of one ``source``, by default the executor, may stand in each other's filters.
 
     Made by :meth:`DatabaseManager.repository` and :meth:`Transaction.repository`.
     """
@@ -149,6 +151,14 @@ class Repository(Generic[M]):
                 *filters, order=order, limit=limit, after=after, include=include, stale=stale
             )
         )
+
+    def query(self, *filters: Condition) -> Subquery[M]:
+        """Return the entities that satisfy all filters, to look something up in; nothing is read.
+
+        ``links.query(F.doctor_id == me).field("user_id")`` are values for ``in_()`` and
+        ``not_in()`` in the filters of other repositories of the same manager.
+        """
+        return self._portal.run(lambda: self._inner.query(*filters))
 
     def first(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""

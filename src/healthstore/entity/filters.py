@@ -7,7 +7,16 @@ from typing import cast
 
 from healthstore.entity.fields import Writer
 from healthstore.errors import InvalidRequestError
-from healthstore.model.query import And, Filter, Not, Or, OtherField, Test, require_moderate
+from healthstore.model.query import (
+    And,
+    Filter,
+    Lookup,
+    Not,
+    Or,
+    OtherField,
+    Test,
+    require_moderate,
+)
 from healthstore.model.query.tests import below
 from healthstore.model.values import Value
 
@@ -53,7 +62,7 @@ def _spelled(texts: Mapping[str, Writer], node: Filter) -> Filter:
     if not isinstance(given, Test) or given.field not in texts:
         return node
     write, operand = texts[given.field], given.operand
-    if isinstance(operand, OtherField):
+    if isinstance(operand, OtherField | Lookup):
         return node
     if isinstance(operand, tuple):
         return Test(given.field, given.operator, tuple(_text(write, each) for each in operand))

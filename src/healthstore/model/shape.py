@@ -29,7 +29,7 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
-from healthstore.model.query import PLURAL, And, Filter, Not, Operator, OtherField, Test
+from healthstore.model.query import PLURAL, And, Filter, Lookup, Not, Operator, OtherField, Test
 
 __all__ = ("MAX_SHAPE", "counted", "filter_shape", "index_shape", "shape")
 
@@ -203,7 +203,10 @@ def _where(node: Filter) -> _Pieces:
 
 def _filter(node: Filter, depth: int) -> _Pieces:
     if isinstance(node, Test):
-        yield _test(node)
+        if isinstance(node.operand, Lookup):
+            yield from _looked_up(node, node.operand, depth)
+        else:
+            yield _test(node)
     elif depth == _MAX_DEPTH:
         yield _MORE
     elif isinstance(node, Not):
@@ -217,6 +220,14 @@ def _filter(node: Filter, depth: int) -> _Pieces:
             yield word if number else "("
             yield from _filter(item, depth + 1)
         yield ")"
+
+
+def _looked_up(test: Test, lookup: Lookup, depth: int) -> _Pieces:
+    yield f"{test.field} {test.operator} ({lookup.field} of {lookup.collection.name}"
+    if lookup.where != And(()):
+        yield " where "
+        yield from _filter(lookup.where, depth + 1)
+    yield ")"
 
 
 def _test(test: Test) -> str:

@@ -37,6 +37,7 @@ from healthstore.model.values import Document, Value
 from healthstore.repository.cursors import Query
 from healthstore.repository.pages import Page, read_page
 from healthstore.repository.related import read_related, relations
+from healthstore.repository.subqueries import Subquery, require_same_source
 from healthstore.repository.writes import Writes
 
 __all__ = ("MAX_PAGE", "Repository")
@@ -53,7 +54,8 @@ class Repository(Generic[M]):
     """The documents of one entity on one backend, or inside one unit of work.
 
     Names of fields are checked against the entity, and values against its types, before any
-    I/O. ``clock`` gives ``updated_at``, and ``cursor_key`` signs positions.
+    I/O. ``clock`` gives ``updated_at``, and ``cursor_key`` signs positions. Queries of
+    repositories of one ``source``, by default the executor, may stand in each other's filters.
     """
 
     def __init__(
@@ -64,10 +66,12 @@ class Repository(Generic[M]):
         attempts: int = _ATTEMPTS,
         clock: Callable[[], datetime] = utc_now,
         cursor_key: bytes | None = None,
+        source: object = None,
     ) -> None:
         self._entity = entity
         self._cursor_key = cursor_key
         self._executor = executor
+        self._source = executor if source is None else source
         self.collection = collection_of(entity)
         self._entity_of = reader_of(entity)
         self._writes = Writes(entity, executor, self.collection, attempts, clock)
@@ -174,6 +178,14 @@ class Repository(Generic[M]):
             found = await read_related(self._executor, page, followed)
             page = replace(page, included=found)
         return page
+
+    def query(self, *filters: Condition) -> Subquery[M]:
+        """Return the entities that satisfy all filters, to look something up in; nothing is read.
+
+        ``links.query(F.doctor_id == me).field("user_id")`` are values for ``in_()`` and
+        ``not_in()`` in the filters of other repositories of the same manager.
+        """
+        return Subquery(self._entity, self._where(filters), self._source)
 
     async def first(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
@@ -302,7 +314,9 @@ class Repository(Generic[M]):
 
     def _where(self, filters: tuple[Condition, ...]) -> Filter:
         given = cast("tuple[Filter, ...]", filters)  # the guard refuses a real bool
-        return stored_filter(self._entity, And(given))
+        where = And(given)
+        require_same_source(self._entity, where, self._source)
+        return stored_filter(self._entity, where)
 
     def _document_of(self, entity: M) -> Document:
         self._require(entity)

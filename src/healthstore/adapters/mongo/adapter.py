@@ -63,8 +63,9 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
+from healthstore.model.query import Lookup
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document
+from healthstore.model.values import Document, Value
 
 __all__ = ("MongoAdapter",)
 
@@ -387,6 +388,11 @@ class MongoAdapter(Adapter[Session]):
         """Group on the server, which sums integers and decimals exactly, and floats here."""
         codec = await self._codec(session, op.collection)
         return await reads.aggregate(session, codec, op, self._milliseconds)
+
+    async def looked_up(self, session: Session, lookup: Lookup) -> list[Value]:
+        """Return the distinct values that a query finds."""
+        codec = await self._codec(session, lookup.collection)
+        return await reads.looked_up(session, codec, lookup, self._milliseconds)
 
     # --- writing ---------------------------------------------------------------------------
 

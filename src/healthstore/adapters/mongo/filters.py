@@ -9,7 +9,17 @@ from typing import Any, TypeAlias
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.errors import CapabilityError, InvalidRequestError
 from healthstore.model.ops import Find
-from healthstore.model.query import MAX_PATTERN, And, Filter, Operator, Or, Order, OtherField, Test
+from healthstore.model.query import (
+    MAX_PATTERN,
+    And,
+    Filter,
+    Lookup,
+    Operator,
+    Or,
+    Order,
+    OtherField,
+    Test,
+)
 from healthstore.model.values import SORTED_TEXT, FieldType, Kind
 
 __all__ = (
@@ -52,6 +62,7 @@ def _test(test: Test, codec: Codec) -> Stored:
     kind = codec.collection.field(name).type
     if isinstance(operand, OtherField):
         return _pair(name, operator, operand.name, codec)
+    assert not isinstance(operand, Lookup), "what it finds is read before"
     if isinstance(operand, tuple):
         written: Any = [codec.write(name, value) for value in operand]
     else:

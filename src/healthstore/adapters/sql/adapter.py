@@ -242,7 +242,7 @@ class SqlAdapter(Adapter[SqlSession]):
         found = self._statements.get(collection)
         if found is None:
             table = table_of(collection, self.dialect)
-            found = Statements(collection, table, self.dialect)
+            found = Statements(collection, table, self.dialect, self.statements)
             self._statements[collection] = found
         return found
 

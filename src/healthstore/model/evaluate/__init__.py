@@ -26,10 +26,12 @@ from healthstore.model.evaluate.groups import (
     group_order,
     plan_aggregate,
 )
+from healthstore.model.evaluate.lookups import answered, require_few
 
 __all__ = (
     "aggregate",
     "aggregate_measure",
+    "answered",
     "broken_check",
     "changed_by_id",
     "check_document",
@@ -43,6 +45,7 @@ __all__ = (
     "patched",
     "patched_each",
     "plan_aggregate",
+    "require_few",
     "sort_documents",
     "sorted_whole",
     "still_referenced",

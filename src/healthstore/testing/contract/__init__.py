@@ -40,6 +40,7 @@ from healthstore.testing.contract.errors import TestErrors
 from healthstore.testing.contract.explanations import TestExplanations
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
+from healthstore.testing.contract.joins import TestJoins
 from healthstore.testing.contract.lacking import TestLacking
 from healthstore.testing.contract.lifecycle import TestLifecycle
 from healthstore.testing.contract.limits import TestLimits
@@ -82,6 +83,7 @@ __all__ = (
     "TestExplanations",
     "TestFilters",
     "TestFloatSums",
+    "TestJoins",
     "TestLacking",
     "TestLifecycle",
     "TestLimits",
@@ -125,6 +127,7 @@ class ContractTests(
     TestExplanations,
     TestFilters,
     TestFloatSums,
+    TestJoins,
     TestLacking,
     TestLifecycle,
     TestLimits,
