@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from healthstore.model.ops import Avg, Count, Max, Measure, Min, Sum
     from healthstore.model.query import Condition, F, Filter, Order, asc, desc, field
     from healthstore.model.schema import Check, Index, Unique
-    from healthstore.repository import Page, Repository
+    from healthstore.repository import Children, Page, Repository
     from healthstore.routing.policy import (
         Failback,
         FailoverMode,
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = (
     "Avg",
     "Check",
+    "Children",
     "Condition",
     "ConfigReloaded",
     "ConnectionLost",
@@ -137,7 +138,7 @@ _HOMES = {
     **dict.fromkeys(("Avg", "Count", "Max", "Measure", "Min", "Sum"), "model.ops"),
     **dict.fromkeys(("Condition", "F", "Filter", "Order", "asc", "desc", "field"), "model.query"),
     **dict.fromkeys(("Check", "Index", "Unique"), "model.schema"),
-    **dict.fromkeys(("Page", "Repository"), "repository"),
+    **dict.fromkeys(("Children", "Page", "Repository"), "repository"),
     **dict.fromkeys(
         ("Failback", "FailoverMode", "FailoverPolicy", "Mock", "Probe", "Startup"), "routing.policy"
     ),

@@ -41,6 +41,7 @@ from healthstore.model.query import Condition, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
 from healthstore.repository.pages import Page
+from healthstore.repository.related import Include
 from healthstore.repository.repository import Repository as AsyncRepository
 from healthstore.repository.subqueries import Subquery
 from healthstore.routing.policy import FailoverPolicy
@@ -123,7 +124,7 @@ class Repository(Generic[M]):
         order: Iterable[str | Order] = (),
         limit: int | None = 100,
         after: str | None = None,
-        include: Iterable[str] | Mapping[str, type[Entity]] = (),
+        include: Include = (),
         stale: bool = False,
     ) -> Page[M]:
         """Return at most ``limit`` entities that satisfy all filters.
@@ -139,9 +140,10 @@ class Repository(Generic[M]):
         are more.
 
         ``include`` names references whose entities are read, too: ``page.related(User)`` has them
-        by id. That is one more request for each class; outside of a transaction others may have
-        written in between. Where a Ref names a collection only, the class is given:
-        ``{"user_id": User}``.
+        by id; and ``Children(Comment, "post_id")`` those that refer to each result:
+        ``page.related(Comment)`` has a list for its id. That is one more request for each class or
+        relation; outside of a transaction others may have written in between. Where a Ref names
+        a collection only, the class is given: ``{"user_id": User}``.
 
         A page comes from the member that the page before came from, or UnavailableError is
         raised: then begin again. With ``stale`` it may come from another one, which may lag.

@@ -3,7 +3,7 @@
 An author writes the connection (``connect``, ``disconnect``, ``ping``), sessions (``session``,
 ``begin_session``, ``commit_session``, ``rollback_session``), ``translate`` for errors, and the
 operations ``existing``, ``create``, ``get``, ``insert``, ``replace``, ``delete`` and ``find``.
-``patch``, ``patches``, ``count``, ``aggregate`` and ``looked_up`` have plain versions here, which a
+``patch``, ``patches``, ``count``, ``aggregate``, ``leading`` and ``looked_up`` have plain versions here, which a
 database can do better, and ``alter`` and ``drop`` are refused until they are written; ``prober`` and ``pool``
 have modest ones. An optional ``part(session)``, an asynchronous context that undoes what failed in it (a savepoint), lets tests roll back on this backend.
 """
@@ -56,6 +56,7 @@ from healthstore.model.ops import (
     Get,
     Group,
     Insert,
+    Leading,
     Op,
     Patch,
     Patches,
@@ -218,6 +219,10 @@ class Adapter(ABC, Generic[S]):
         """Compute in memory by reading."""
         documents = await self.scan(session, op.collection, op.where)
         return evaluate.aggregate(op, documents)
+
+    async def leading(self, session: S, op: Leading) -> tuple[Document, ...]:
+        """Compute in memory by reading."""
+        return evaluate.leading(op, await self.scan(session, op.collection, op.where))
 
     async def looked_up(self, session: S, lookup: Lookup) -> Several[Value]:
         """Return the distinct values that a query finds, and if there are too many some more."""
@@ -457,6 +462,7 @@ class Adapter(ABC, Generic[S]):
         Patches: lambda self, session, op: self.patches(session, op),
         Delete: lambda self, session, op: self.delete(session, op),
         Find: lambda self, session, op: self.find(session, op),
+        Leading: lambda self, session, op: self.leading(session, op),
         CountDocuments: lambda self, session, op: self.count(session, op),
         Aggregate: lambda self, session, op: self.aggregate(session, op),
     }

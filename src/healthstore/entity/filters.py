@@ -9,6 +9,7 @@ from healthstore.entity.fields import Writer
 from healthstore.errors import InvalidRequestError
 from healthstore.model.query import (
     And,
+    FieldName,
     Filter,
     Lookup,
     Not,
@@ -20,7 +21,7 @@ from healthstore.model.query import (
 from healthstore.model.query.tests import below
 from healthstore.model.values import Value
 
-__all__ = ("require_own", "spelled")
+__all__ = ("field_name", "require_own", "spelled")
 
 
 def require_own(entity: type, where: Filter) -> None:
@@ -43,6 +44,24 @@ def require_own(entity: type, where: Filter) -> None:
                     hint=f"write {entity.__name__}.{name}, or F.{name}",
                     entity=entity.__name__,
                 )
+
+
+def field_name(entity: type, of: object) -> str:
+    """Return the name of a field that a text names, ``F.name``, or an attribute of the class.
+
+    Raises InvalidRequestError for a field that the class of another entity names, and for what
+    names none.
+    """
+    if isinstance(of, FieldName):
+        require_own(entity, of.not_null())
+        return of.name
+    if not isinstance(of, str):
+        raise InvalidRequestError(
+            f"a field is named by a text, not by a {type(of).__name__}",
+            hint=f'write its name, as in "id", or {entity.__name__}.id',
+            entity=entity.__name__,
+        )
+    return of
 
 
 def spelled(texts: Mapping[str, Writer], where: Filter) -> Filter:

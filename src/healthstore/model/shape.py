@@ -22,6 +22,7 @@ from healthstore.model.ops import (
     Find,
     Get,
     Insert,
+    Leading,
     Measure,
     Op,
     Patch,
@@ -136,6 +137,15 @@ def _find(op: Find) -> _Pieces:
     yield f" limit {op.limit}"
 
 
+def _leading(op: Leading) -> _Pieces:
+    yield f"first {op.first} of {op.collection.name} per {op.per}"
+    yield from _where(op.where)
+    if op.order:
+        yield " order "
+        yield from _listed(map(str, op.order))
+    yield f" limit {op.limit}"
+
+
 def _count(op: CountDocuments) -> _Pieces:
     yield f"count {op.collection.name}"
     yield from _where(op.where)
@@ -178,6 +188,7 @@ _WRITERS: Mapping[type[Op[Any]], Callable[[Any], _Pieces]] = {
     Find: _find,
     Get: _get,
     Insert: _insert,
+    Leading: _leading,
     Patch: _patch,
     Patches: _patches,
     Rename: _rename,

@@ -36,7 +36,7 @@ from healthstore.model.query import And, Condition, Filter, Order, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.repository.cursors import Query
 from healthstore.repository.pages import Page, read_page
-from healthstore.repository.related import read_related, relations
+from healthstore.repository.related import Include, read_related, relations
 from healthstore.repository.subqueries import Subquery, require_same_source
 from healthstore.repository.writes import Writes
 
@@ -58,7 +58,7 @@ class Repository(Generic[M]):
     repositories of one ``source``, by default the executor, may stand in each other's filters.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name where it is made
         self,
         entity: type[M],
         executor: Executor,
@@ -130,7 +130,7 @@ class Repository(Generic[M]):
         order: Iterable[str | Order] = (),
         limit: int | None = 100,
         after: str | None = None,
-        include: Iterable[str] | Mapping[str, type[Entity]] = (),
+        include: Include = (),
         stale: bool = False,
     ) -> Page[M]:
         """Return at most ``limit`` entities that satisfy all filters.
@@ -146,9 +146,10 @@ class Repository(Generic[M]):
         are more.
 
         ``include`` names references whose entities are read, too: ``page.related(User)`` has them
-        by id. That is one more request for each class; outside of a transaction others may have
-        written in between. Where a Ref names a collection only, the class is given:
-        ``{"user_id": User}``.
+        by id; and ``Children(Comment, "post_id")`` those that refer to each result:
+        ``page.related(Comment)`` has a list for its id. That is one more request for each class or
+        relation; outside of a transaction others may have written in between. Where a Ref names
+        a collection only, the class is given: ``{"user_id": User}``.
 
         A page comes from the member that the page before came from, or UnavailableError is
         raised: then begin again. With ``stale`` it may come from another one, which may lag.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
-from healthstore.entity import Entity, collection_of
+from healthstore.entity import Entity, collection_of, field_name
 from healthstore.errors import InvalidRequestError
-from healthstore.model.query import FieldName, Filter, Lookup, lookups
+from healthstore.model.query import Filter, Lookup, lookups
 
 __all__ = ("Subquery", "require_same_source")
 
@@ -31,15 +31,7 @@ class Subquery(Generic[M]):
         Raises UnknownFieldError, and InvalidRequestError for a field of another entity.
         """
         collection = collection_of(self.entity)
-        name: object = of.name if isinstance(of, FieldName) else of
-        owner = of.owner if isinstance(of, FieldName) else None
-        if owner is not None and not issubclass(self.entity, owner):
-            raise InvalidRequestError(
-                f"{of!r} names a field of another entity",
-                hint=f"write {self.entity.__name__}.{cast(str, name)}",
-                entity=self.entity.__name__,
-            )
-        known = collection.field(cast(str, name))  # which refuses what is no name
+        known = collection.field(field_name(self.entity, of))
         return Lookup(collection, self.where, known.name, source=self.source)
 
 

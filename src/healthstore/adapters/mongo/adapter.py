@@ -57,6 +57,7 @@ from healthstore.model.ops import (
     Get,
     Group,
     Insert,
+    Leading,
     Op,
     Patch,
     Patches,
@@ -388,6 +389,11 @@ class MongoAdapter(Adapter[Session]):
         """Group on the server, which sums integers and decimals exactly, and floats here."""
         codec = await self._codec(session, op.collection)
         return await reads.aggregate(session, codec, op, self._milliseconds)
+
+    async def leading(self, session: Session, op: Leading) -> tuple[Document, ...]:
+        """Read the first documents of each group."""
+        codec = await self._codec(session, op.collection)
+        return await reads.leading(session, codec, op, self._milliseconds)
 
     async def looked_up(self, session: Session, lookup: Lookup) -> list[Value]:
         """Return the distinct values that a query finds."""

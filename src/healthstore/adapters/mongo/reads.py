@@ -12,6 +12,7 @@ from uuid import UUID
 from pymongo.asynchronous.command_cursor import AsyncRawBatchCommandCursor
 from pymongo.asynchronous.cursor import AsyncRawBatchCursor
 
+from healthstore.adapters.mongo import filters
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.filters import (
     computed_page,
@@ -28,11 +29,11 @@ from healthstore.adapters.mongo.groups import (
 )
 from healthstore.adapters.mongo.session import Session
 from healthstore.model import evaluate
-from healthstore.model.ops import Aggregate, CountDocuments, Find, Group
+from healthstore.model.ops import Aggregate, CountDocuments, Find, Group, Leading
 from healthstore.model.query import MAX_VALUES, Lookup
 from healthstore.model.values import Document, Value
 
-__all__ = ("aggregate", "by_id", "count", "find", "looked_up")
+__all__ = ("aggregate", "by_id", "count", "find", "leading", "looked_up")
 
 _BATCH = 10_000  # documents of an answer, where each is a few fields
 
@@ -90,6 +91,20 @@ async def _computed_page(
         batchSize=op.limit,
     )
     return await _batches(cursor)
+
+
+async def leading(
+    session: Session, codec: Codec, op: Leading, milliseconds: int
+) -> tuple[Document, ...]:
+    """Return the first documents of each group."""
+    cursor = await session.collection(op.collection.name).aggregate_raw_batches(
+        filters.leading(op, codec),
+        session=session.transaction,
+        allowDiskUse=True,
+        maxTimeMS=milliseconds,
+        batchSize=op.limit,
+    )
+    return codec.decode_batches(await _batches(cursor))
 
 
 async def _batches(

@@ -49,7 +49,7 @@ from healthstore.adapters.sql.filters import (
 from healthstore.adapters.sql.groups import grouped, groups_of
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
-from healthstore.model.ops import Aggregate, Group, Patch
+from healthstore.model.ops import Aggregate, Group, Leading, Patch
 from healthstore.model.query import Filter, Order, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
@@ -164,6 +164,27 @@ class Statements:
         where = self._prepared(where)
         compiled = self._compile(("find", shape(where), tuple(order), whole), build)
         return compiled, compiled.bind([*self._values(where), limit])
+
+    def leading(self, op: Leading) -> tuple[Compiled, Sequence[Any]]:
+        """Select the first documents of each group, in order."""
+
+        def build() -> ClauseElement:
+            clause, count = self._where(where)
+            per = self._table.c[op.per]
+            keys = [part for each in op.order for part in self._keys(each, whole=False)]
+            place = func.row_number().over(partition_by=per, order_by=keys).label("_place")
+            ranked = select(*self._table.c, place).where(clause).subquery("_ranked")
+            most = bindparam(str(count), type_=_INTEGER)
+            statement = (
+                select(*(ranked.c[name] for name in self.collection.names))
+                .where(ranked.c["_place"] <= most)
+                .order_by(ranked.c[op.per], ranked.c["_place"])
+            )
+            return statement.suffix_with(_limit(count + 1))
+
+        where = self._prepared(op.where)
+        compiled = self._compile(("leading", shape(where), op.per, op.order), build)
+        return compiled, compiled.bind([*self._values(where), op.first, op.limit])
 
     def count(self, where: Filter) -> tuple[Compiled, Sequence[Any]]:
         """Count the documents that satisfy a filter."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from healthstore.abc.backend import Executor
 from healthstore.errors import Outcome, StaleVersionError
-from healthstore.model.ops import Batch, Find, Get, Insert, Op, Patch, Patches, Replace
+from healthstore.model.ops import Batch, Find, Get, Insert, Leading, Op, Patch, Patches, Replace
 from healthstore.model.query import Filter, Lookup, Test, lookups, substituted
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
@@ -146,6 +146,7 @@ def _each_patched(
 _SHOWN: Mapping[type, Callable[[Served, Any], object]] = {
     Find: _each,
     Get: _each,
+    Leading: _each,
     Patch: _each,
     Patches: _each_patched,
 }

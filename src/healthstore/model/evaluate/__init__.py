@@ -26,6 +26,7 @@ from healthstore.model.evaluate.groups import (
     group_order,
     plan_aggregate,
 )
+from healthstore.model.evaluate.leading import leading
 from healthstore.model.evaluate.lookups import answered, require_few
 
 __all__ = (
@@ -39,6 +40,7 @@ __all__ = (
     "duplicate_key",
     "finish_aggregate",
     "group_order",
+    "leading",
     "matches",
     "missing_parent",
     "out_of_range",

@@ -31,6 +31,7 @@ from healthstore.testing.contract.attributes import TestAttributes
 from healthstore.testing.contract.catalog import TestCatalog
 from healthstore.testing.contract.changes import TestChanges
 from healthstore.testing.contract.checks import TestChecks
+from healthstore.testing.contract.children import TestChildren
 from healthstore.testing.contract.concurrency import TestConcurrency
 from healthstore.testing.contract.decimals import TestDecimals
 from healthstore.testing.contract.definitions import TestDefinitions
@@ -74,6 +75,7 @@ __all__ = (
     "TestCatalog",
     "TestChanges",
     "TestChecks",
+    "TestChildren",
     "TestConcurrency",
     "TestDecimals",
     "TestDefinitions",
@@ -118,6 +120,7 @@ class ContractTests(
     TestCatalog,
     TestChanges,
     TestChecks,
+    TestChildren,
     TestConcurrency,
     TestDecimals,
     TestDefinitions,
