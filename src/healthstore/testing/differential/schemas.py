@@ -68,6 +68,15 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """The values of an attribute in what a filter finds, as the operand of a test."""
+
+    schema: str
+    where: Filter
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class Schema:
     """One entity.
 
