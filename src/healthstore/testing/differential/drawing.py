@@ -340,7 +340,7 @@ class _Author:
             return Not(self._where(schema, levels - 1))
         if chance > 0.95:
             return ALL
-        if levels and chance > 0.88:
+        if levels and chance > 0.91:
             return self._lookup(schema, levels - 1)
         known = (*schema.attributes, *_OWN)
         each = self._random.choice((*schema.attributes, *known))

@@ -24,7 +24,17 @@ from healthstore.model.query import And, Filter, Not, Operator, Or, Test
 from healthstore.model.schema import Check, Index, OnDelete, Unique
 from healthstore.model.values import FieldType, Kind
 
-__all__ = ("Attribute", "Member", "Rule", "Schema", "Span", "altered", "declare", "spelled")
+__all__ = (
+    "Attribute",
+    "Looked",
+    "Member",
+    "Rule",
+    "Schema",
+    "Span",
+    "altered",
+    "declare",
+    "spelled",
+)
 
 
 @dataclass(frozen=True, slots=True)
