@@ -51,7 +51,7 @@ async def a_repository_knows_its_entity(db: DatabaseManager) -> None:
     links = users.query(F.first_name == "Ann").field("id")
     assert_type(links, Lookup)
     await users.find(F.id.in_(links), ~field(User.id).not_in(links))
-    Children("users", "email")  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    Children("users", "email")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(await users.last(order=[asc("email", nulls="last")]), User | None)
     async for user in users.stream(F.first_name == "Ann"):
         assert_type(user, User)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from typing import TypeAlias
+from typing import TypeAlias, cast
 from uuid import UUID
 
 from healthstore.abc.backend import Executor
@@ -85,7 +85,8 @@ def relations(entity: type[Entity], include: Include) -> Relations:
     reference names a collection only, a class of another collection, and what is named twice.
     """
     if isinstance(include, Mapping):
-        return Relations({name: target_of(entity, name, given) for name, given in include.items()})
+        given = cast("Mapping[str, type[Entity]]", include)
+        return Relations({name: target_of(entity, name, each) for name, each in given.items()})
     names = listed(include, "what is to be included", 'include=["user_id"]')
     children = tuple([each for each in names if isinstance(each, Children)])
     for each in children:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 from types import MappingProxyType
 from typing import cast
 from uuid import UUID
@@ -339,7 +340,7 @@ class MemoryAdapter(Adapter[_Session]):
     def _found(self, session: _Session, lookup: Lookup) -> AbstractSet[Value]:
         where = self._answered(session, lookup.collection, lookup.where)
         rows = filter(evaluate.matches(where), session.table(lookup.collection).rows.values())
-        return {each[lookup.field] for each in rows}
+        return set(map(itemgetter(lookup.field), rows))
 
     async def insert(self, session: _Session, op: Insert) -> int:
         """Add documents."""

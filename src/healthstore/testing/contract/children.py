@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
 from typing import Annotated, Any, TypeVar, cast
@@ -185,8 +185,11 @@ class TestChildren(Contract):
         """All of them in order, or the first of each; an empty list where there is none."""
         posts, (a, b, c), comments = await _blog(store)
         of_a, of_b = comments[:5], comments[5:]
-        keys: list[list[str | Order]] = [["-number"], ["text"], ["-text"], ["text", "-number"]]
-        keys += [[asc("text", nulls="last")], [desc("text", nulls="first"), "number"]]
+        keys: list[Sequence[str | Order]] = [
+            *(["-number"], ["text"], ["-text"], ["text", "-number"]),
+            [asc("text", nulls="last")],
+            [desc("text", nulls="first"), "number"],
+        ]
         for order in keys:
             whole = Children(_Comment, "post_id", order=order)
             page = await posts.find(order=["title"], include=[whole])
@@ -272,7 +275,7 @@ class TestChildren(Contract):
             await Repository(_Likes, store).find(include=[Children(_Comment, "post_id")])
         for limit in (0, -1, 10_001, True, 1.0):
             with pytest.raises(InvalidRequestError, match="limit of children"):
-                Children(_Comment, "post_id", limit=limit)  # type: ignore[arg-type]  # one is no int
+                Children(_Comment, "post_id", limit=cast(int, limit))
         with pytest.raises(InvalidRequestError, match="no entity"):
             Children(cast("type[Entity]", "comments"), "post_id")
         with pytest.raises(UnknownFieldError, match="numbr"):
