@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     )
     from healthstore.model.query import Condition, F, Filter, Order, asc, desc, field
     from healthstore.model.schema import Check, Index, Unique
-    from healthstore.repository import Page, Repository
+    from healthstore.repository import Children, Page, Repository
     from healthstore.routing.policy import (
         Failback,
         FailoverMode,
@@ -67,6 +67,7 @@ __all__ = (
     "Avg",
     "Bucket",
     "Check",
+    "Children",
     "Condition",
     "ConfigReloaded",
     "ConnectionLost",
@@ -160,7 +161,7 @@ _HOMES = {
     ),
     **dict.fromkeys(("Condition", "F", "Filter", "Order", "asc", "desc", "field"), "model.query"),
     **dict.fromkeys(("Check", "Index", "Unique"), "model.schema"),
-    **dict.fromkeys(("Page", "Repository"), "repository"),
+    **dict.fromkeys(("Children", "Page", "Repository"), "repository"),
     **dict.fromkeys(
         ("Failback", "FailoverMode", "FailoverPolicy", "Mock", "Probe", "Startup"), "routing.policy"
     ),

@@ -247,7 +247,8 @@ class DatabaseManager:
         Without ``coalesce``, its requests are never sent together with those of other tasks.
         """
         backend = self._guarded if coalesce else Apart(self._guarded)
-        return Repository(entity, backend, cursor_key=self._settings.signing_key)
+        key = self._settings.signing_key
+        return Repository(entity, backend, cursor_key=key, source=self._guarded)
 
     async def initialize(
         self, *entities: type[Entity], evolve: Evolve | str | None = None

@@ -41,7 +41,9 @@ from healthstore.model.query import Condition, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
 from healthstore.repository.pages import Page
+from healthstore.repository.related import Include
 from healthstore.repository.repository import Repository as AsyncRepository
+from healthstore.repository.subqueries import Subquery
 from healthstore.routing.policy import FailoverPolicy
 from healthstore.routing.report import Health
 from healthstore.schema import Schema as AsyncSchema
@@ -73,7 +75,8 @@ class Repository(Generic[M]):
     """The documents of one entity on one backend, or inside one unit of work.
 
     Names of fields are checked against the entity, and values against its types, before any
-    I/O. ``clock`` gives ``updated_at``, and ``cursor_key`` signs positions.
+    I/O. ``clock`` gives ``updated_at``, and ``cursor_key`` signs positions. Queries of
+    repositories of one ``source``, by default the executor, may stand in each other's filters.
 
     Made by :meth:`DatabaseManager.repository` and :meth:`Transaction.repository`.
     """
@@ -121,7 +124,7 @@ class Repository(Generic[M]):
         order: Iterable[str | Order] = (),
         limit: int | None = 100,
         after: str | None = None,
-        include: Iterable[str] | Mapping[str, type[Entity]] = (),
+        include: Include = (),
         stale: bool = False,
     ) -> Page[M]:
         """Return at most ``limit`` entities that satisfy all filters.
@@ -137,9 +140,10 @@ class Repository(Generic[M]):
         are more.
 
         ``include`` names references whose entities are read, too: ``page.related(User)`` has them
-        by id. That is one more request for each class; outside of a transaction others may have
-        written in between. Where a Ref names a collection only, the class is given:
-        ``{"user_id": User}``.
+        by id; and ``Children(Comment, "post_id")`` those that refer to each result:
+        ``page.related(Comment)`` has a list for its id. That is one more request for each class or
+        relation; outside of a transaction others may have written in between. Where a Ref names
+        a collection only, the class is given: ``{"user_id": User}``.
 
         A page comes from the member that the page before came from, or UnavailableError is
         raised: then begin again. With ``stale`` it may come from another one, which may lag.
@@ -149,6 +153,14 @@ class Repository(Generic[M]):
                 *filters, order=order, limit=limit, after=after, include=include, stale=stale
             )
         )
+
+    def query(self, *filters: Condition) -> Subquery[M]:
+        """Return the entities that satisfy all filters, to look something up in; nothing is read.
+
+        ``links.query(F.doctor_id == me).field("user_id")`` are values for ``in_()`` and
+        ``not_in()`` in the filters of other repositories of the same manager.
+        """
+        return self._portal.run(lambda: self._inner.query(*filters))
 
     def first(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""

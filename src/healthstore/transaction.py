@@ -20,14 +20,17 @@ M = TypeVar("M", bound=Entity)
 class Transaction:
     """A unit of work with repositories: everything in it is kept together, or nothing is."""
 
-    def __init__(self, unit: Unit, cursor_key: bytes | None = None) -> None:
+    def __init__(self, unit: Unit, cursor_key: bytes | None = None, source: object = None) -> None:
         self._unit = unit
         self._cursor_key = cursor_key
+        self._source = source
 
     def repository(self, entity: type[M]) -> Repository[M]:
         """Return the entity's repository inside this transaction."""
         # After an error the unit only rolls back, so nothing can be attempted twice.
-        return Repository(entity, self._unit, attempts=1, cursor_key=self._cursor_key)
+        return Repository(
+            entity, self._unit, attempts=1, cursor_key=self._cursor_key, source=self._source
+        )
 
 
 MockFill = Callable[[Transaction], Awaitable[None]]
@@ -44,7 +47,7 @@ async def transaction(
     """
     unit = await backend.begin(options)
     try:
-        yield Transaction(unit, cursor_key)
+        yield Transaction(unit, cursor_key, backend)
         await unit.commit()
     finally:
         await unit.rollback()

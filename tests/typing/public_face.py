@@ -8,9 +8,10 @@ from uuid import UUID
 import alembic.op
 from sqlalchemy import Connection, MetaData
 
-from healthstore import DatabaseManager, Entity, F, MaxLength, Unique, asc, desc, field
+from healthstore import Children, DatabaseManager, Entity, F, MaxLength, Unique, asc, desc, field
 from healthstore.alembic import metadata, stamp
 from healthstore.filters import parse
+from healthstore.model.query import Lookup
 from healthstore.model.values import Value
 from healthstore.repository import Repository
 from healthstore.schema import Text, collection
@@ -42,6 +43,15 @@ async def a_repository_knows_its_entity(db: DatabaseManager) -> None:
     for user in page:
         assert_type(user, User)
     assert_type(page.related(User), Mapping[UUID, User])
+    newest = Children(User, "email", order=[desc("created_at")], limit=3)
+    assert_type(newest, Children[User])
+    assert_type((await users.find(include=["email", newest])).related(newest)[ann.id], list[User])
+    for child in page.related(User, "email")[ann.id]:
+        assert child.email
+    links = users.query(F.first_name == "Ann").field("id")
+    assert_type(links, Lookup)
+    await users.find(F.id.in_(links), ~field(User.id).not_in(links))
+    Children("users", "email")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(await users.last(order=[asc("email", nulls="last")]), User | None)
     async for user in users.stream(F.first_name == "Ann"):
         assert_type(user, User)

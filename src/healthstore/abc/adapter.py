@@ -3,8 +3,8 @@
 An author writes the connection (``connect``, ``disconnect``, ``ping``), sessions (``session``,
 ``begin_session``, ``commit_session``, ``rollback_session``), ``translate`` for errors, and the
 operations ``existing``, ``create``, ``get``, ``insert``, ``replace``, ``delete`` and ``find``.
-``patch``, ``patches``, ``count`` and ``aggregate`` have plain versions here, which a database can
-do better, and ``alter`` and ``drop`` are refused until they are written; ``prober`` and ``pool``
+``patch``, ``patches``, ``count``, ``aggregate``, ``leading`` and ``looked_up`` have plain versions here, which a
+database can do better, and ``alter`` and ``drop`` are refused until they are written; ``prober`` and ``pool``
 have modest ones. An optional ``part(session)``, an asynchronous context that undoes what failed in it (a savepoint), lets tests roll back on this backend.
 """
 
@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Collection as Several
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
@@ -22,7 +23,9 @@ from healthstore.abc import definitions
 from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
 from healthstore.abc.causes import is_defect, place_of
 from healthstore.abc.farewell import farewell
-from healthstore.abc.prober import Figures, PoolFigures, Prober, Vitals
+from healthstore.abc.lookups import answered, looks_up
+from healthstore.abc.pinging import PingProber
+from healthstore.abc.prober import PoolFigures, Prober
 from healthstore.abc.unit import (
     AdapterUnit,
     Phase,
@@ -38,11 +41,6 @@ from healthstore.errors import (
     Outcome,
 )
 from healthstore.model import evaluate
-from healthstore.model.catalog import (
-    CATALOG,
-    from_definition,
-)
-from healthstore.model.filling import collections_only
 from healthstore.model.ops import (
     Aggregate,
     Alter,
@@ -58,15 +56,16 @@ from healthstore.model.ops import (
     Get,
     Group,
     Insert,
+    Leading,
     Op,
     Patch,
     Patches,
     Rename,
     Replace,
 )
-from healthstore.model.query import Filter, Operator, Test, normalise
+from healthstore.model.query import MAX_VALUES, Filter, Lookup, Operator, Test, normalise
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document
+from healthstore.model.values import Document, Value
 
 __all__ = ("Adapter", "silence_values")
 
@@ -170,7 +169,7 @@ class Adapter(ABC, Generic[S]):
 
     def prober(self) -> Prober:
         """Return a prober that pings through this adapter; a server deserves one of its own."""
-        return _PingProber(self)
+        return PingProber(self)
 
     def pool(self) -> PoolFigures | None:
         """Return None: there is no pool."""
@@ -221,15 +220,36 @@ class Adapter(ABC, Generic[S]):
         documents = await self.scan(session, op.collection, op.where)
         return evaluate.aggregate(op, documents)
 
+    async def leading(self, session: S, op: Leading) -> tuple[Document, ...]:
+        """Compute in memory by reading."""
+        return evaluate.leading(op, await self.scan(session, op.collection, op.where))
+
+    async def looked_up(self, session: S, lookup: Lookup) -> Several[Value]:
+        """Return the distinct values that a query finds, and if there are too many some more."""
+        found = set[Value]()
+        collection, where, name = lookup.collection, lookup.where, lookup.field
+        async for page in self._pages(session, collection, where):
+            found.update(each[name] for each in page)
+            if len(found) > MAX_VALUES:
+                break
+        return found
+
     async def scan(self, session: S, collection: Collection, where: Filter) -> list[Document]:
         """Return every document that satisfies a filter, page by page."""
         found: list[Document] = []
+        async for page in self._pages(session, collection, where):
+            found.extend(page)
+        return found
+
+    async def _pages(
+        self, session: S, collection: Collection, where: Filter
+    ) -> AsyncIterator[tuple[Document, ...]]:
         page_filter = where
         while True:
             page = await self.find(session, Find(collection, page_filter, limit=_SCAN_PAGE))
-            found.extend(page)
+            yield page
             if len(page) < _SCAN_PAGE:
-                return found
+                return
             beyond = Test("id", Operator.GT, page[-1]["id"])
             page_filter = normalise(where & beyond, collection.nullable)
 
@@ -374,10 +394,15 @@ class Adapter(ABC, Generic[S]):
         return AdapterUnit(self, session, options)
 
     def run(self, session: S, op: Op[R]) -> Coroutine[Any, Any, R]:
-        """Run one operation in a session."""
+        """Run one operation in a session; what it looks up is read first if it has to be."""
+        if not self.capabilities.semi_joins and looks_up(op):
+            return self._run_in_steps(session, op)
         handler = self._handlers[type(op)]
         # The table pairs each operation with its method; the type checker cannot see that.
         return cast("Coroutine[Any, Any, R]", handler(self, session, op))
+
+    async def _run_in_steps(self, session: S, op: Op[R]) -> R:
+        return await self.run(session, await answered(self, session, op))
 
     def _require_open(self) -> None:
         if not self._opened:
@@ -437,50 +462,10 @@ class Adapter(ABC, Generic[S]):
         Patches: lambda self, session, op: self.patches(session, op),
         Delete: lambda self, session, op: self.delete(session, op),
         Find: lambda self, session, op: self.find(session, op),
+        Leading: lambda self, session, op: self.leading(session, op),
         CountDocuments: lambda self, session, op: self.count(session, op),
         Aggregate: lambda self, session, op: self.aggregate(session, op),
     }
-
-
-class _PingProber:
-    """A prober without a connection of its own; it opens nothing and closes nothing."""
-
-    def __init__(self, adapter: Adapter[Any]) -> None:
-        self._adapter = adapter
-
-    async def connect(self) -> None:
-        """Open the adapter if it is not open."""
-        await self._adapter.open()
-
-    async def check(self) -> Vitals:
-        """Ping."""
-        await self._adapter.ping()
-        return Vitals()
-
-    async def write(self) -> None:
-        """Ping: what it may write to is not known here."""
-        await self._adapter.ping()
-
-    async def measure(self) -> Figures:
-        """Count the collections of the catalog."""
-        adapter = self._adapter
-        async with adapter.session(Effect.READ) as session:
-            there = await adapter.existing(session)
-            rows = (
-                await adapter.find(session, Find(CATALOG, limit=_SCAN_PAGE))
-                if CATALOG.name in there
-                else ()
-            )
-            known = [from_definition(row["definition"]) for row in collections_only(rows)]
-            counts = {
-                each.name: await adapter.count(session, CountDocuments(each))
-                for each in known
-                if each.name in there
-            }
-        return Figures(type(adapter).__name__, documents=counts)
-
-    async def close(self) -> None:
-        """Do nothing: the adapter is closed by whoever opened it."""
 
 
 def _defect(error: Exception, phase: Phase) -> BackendError:

@@ -37,6 +37,12 @@ class Capabilities:
     """Units can run at ``Isolation.SERIALIZABLE``; ``SNAPSHOT`` comes with transactions."""
     alters: bool = True
     """A collection's definition can be changed where it is; see :class:`~healthstore.model.ops.Alter`."""
+    semi_joins: bool = False
+    """A field is looked up in what another query finds at one moment, however much that is.
+
+    Without it the values are read first, at most ``MAX_VALUES``: outside of a unit these are two
+    reads.
+    """
     max_document_bytes: int = MOST_BYTES
     """Bytes of the largest document; ``healthstore.model.size`` says what counts."""
     coalesced: frozenset[type[Op[Any]]] = frozenset()

@@ -7,11 +7,21 @@ from typing import cast
 
 from healthstore.entity.fields import Writer
 from healthstore.errors import InvalidRequestError
-from healthstore.model.query import And, Filter, Not, Or, OtherField, Test, require_moderate
+from healthstore.model.query import (
+    And,
+    FieldName,
+    Filter,
+    Lookup,
+    Not,
+    Or,
+    OtherField,
+    Test,
+    require_moderate,
+)
 from healthstore.model.query.tests import below
 from healthstore.model.values import Value
 
-__all__ = ("require_own", "spelled")
+__all__ = ("field_name", "require_own", "spelled")
 
 
 def require_own(entity: type, where: Filter) -> None:
@@ -36,6 +46,24 @@ def require_own(entity: type, where: Filter) -> None:
                 )
 
 
+def field_name(entity: type, of: object) -> str:
+    """Return the name of a field that a text names, ``F.name``, or an attribute of the class.
+
+    Raises InvalidRequestError for a field that the class of another entity names, and for what
+    names none.
+    """
+    if isinstance(of, FieldName):
+        require_own(entity, of.not_null())
+        return of.name
+    if not isinstance(of, str):
+        raise InvalidRequestError(
+            f"a field is named by a text, not by a {type(of).__name__}",
+            hint=f'write its name, as in "id", or {entity.__name__}.id',
+            entity=entity.__name__,
+        )
+    return of
+
+
 def spelled(texts: Mapping[str, Writer], where: Filter) -> Filter:
     """Return the filter with what a field keeps as text, an address say, written as text."""
     if not texts:
@@ -53,7 +81,7 @@ def _spelled(texts: Mapping[str, Writer], node: Filter) -> Filter:
     if not isinstance(given, Test) or given.field not in texts:
         return node
     write, operand = texts[given.field], given.operand
-    if isinstance(operand, OtherField):
+    if isinstance(operand, OtherField | Lookup):
         return node
     if isinstance(operand, tuple):
         return Test(given.field, given.operator, tuple(_text(write, each) for each in operand))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 
 from healthstore.model.definition import Check, Definition, Field, Index
-from healthstore.model.query import And, Filter, Not, OtherField, Test
+from healthstore.model.query import And, Filter, Lookup, Not, OtherField, Test
 from healthstore.model.values import Json, Kind
 from healthstore.model.wire import to_tagged
 
@@ -111,6 +111,7 @@ def _rule(filter_: Filter, collection: Definition) -> Json:
             return {**test, "other": filter_.operand.name}
         write = to_tagged(collection.field(filter_.field).type)
         operand = filter_.operand
+        assert not isinstance(operand, Lookup), "a check looks nothing up"
         wired: Json
         if isinstance(operand, tuple):
             wired = [None if value is None else write(value) for value in operand]

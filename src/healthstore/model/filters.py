@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import cast
 
 from healthstore.errors import InvalidRequestError
@@ -20,12 +21,14 @@ from healthstore.model.query import (
     TEXTUAL,
     And,
     Filter,
+    Lookup,
     Not,
     Operator,
     Or,
     Order,
     OtherField,
     Test,
+    lookups,
     normalise,
     require_moderate,
     walk,
@@ -82,7 +85,7 @@ def canonical_filter(collection: Definition, where: Filter) -> Filter:
     """
     require_moderate(where)
     canonical = _canonical(collection, where)
-    if sum(_size(collection, test) for test in walk(canonical)) > MAX_OPERAND_BYTES:
+    if _whole_size(collection, canonical) > MAX_OPERAND_BYTES:
         raise InvalidRequestError(
             f"the texts and bytes of the filter take more than {MAX_OPERAND_BYTES} bytes",
             hint="ask in several requests, each with a part of the values",
@@ -91,11 +94,18 @@ def canonical_filter(collection: Definition, where: Filter) -> Filter:
     return canonical
 
 
+def _whole_size(collection: Definition, where: Filter) -> int:
+    """Return how many bytes the texts and bytes of a filter take, and of the queries inside."""
+    return sum(_size(collection, test) for test in walk(where)) + sum(
+        _whole_size(each.collection, each.where) for each in lookups(where)
+    )
+
+
 def _size(collection: Definition, test: Test) -> int:
     """Return how many bytes the texts or bytes of a test take, at the least if they are few."""
     if collection.field(test.field).type.kind not in _SIZED:
         return 0
-    if isinstance(test.operand, OtherField):
+    if isinstance(test.operand, OtherField | Lookup):
         return 0
     values = test.operand if isinstance(test.operand, tuple) else (test.operand,)
     given = cast("list[str | bytes]", [value for value in values if value is not None])
@@ -131,6 +141,8 @@ def _canonical_test(collection: Definition, test: Test) -> Test:
         return Test(field.name, operator)
     if isinstance(operand, OtherField):
         return _canonical_pair(collection, field, operator, operand)
+    if isinstance(operand, Lookup):
+        return _canonical_lookup(collection, field, operator, operand)
     _require_meaning(collection, field, operator, operand)
     if operator in PLURAL:
         if not isinstance(operand, tuple):
@@ -182,6 +194,32 @@ def _canonical_pair(
             field.name,
         )
     return Test(field.name, operator, OtherField(other.name))
+
+
+def _canonical_lookup(
+    collection: Definition, field: Field, operator: Operator, operand: Lookup
+) -> Test:
+    """Return the test of a field among the values of another one, in what a query finds."""
+    inner = operand.collection
+    other = inner.field(operand.field)
+    if operator not in PLURAL:
+        raise invalid(
+            collection,
+            f"is held against {inner.entity}.{other.name} of a query: {operator} needs a value",
+            "look the field up with in_() or not_in()",
+            field.name,
+        )
+    if not field.type.comparable_with(other.type):
+        raise invalid(
+            collection,
+            f"cannot be looked up in {inner.entity}.{other.name}: {_told(field)} and "
+            f"{_told(other)}",
+            "both fields need the same kind, but JSON, and the same places of a Decimal, members "
+            "of an enum, or Milliseconds",
+            field.name,
+        )
+    where = _canonical(inner, operand.where)
+    return Test(field.name, operator, replace(operand, where=where, source=None))
 
 
 def _told(field: Field) -> str:

@@ -8,7 +8,7 @@ from typing import get_args
 
 from healthstore.errors import ConfigurationError
 from healthstore.model.definition import Definition, Field, Index, OnDelete, Reference, Unique
-from healthstore.model.query import Operator, OtherField, Test, walk
+from healthstore.model.query import Lookup, Operator, OtherField, Test, walk
 from healthstore.model.values import MAX_DIGITS, FieldType, Kind, Value, canonicaliser
 
 __all__ = ("require_keepable", "require_short")
@@ -113,6 +113,7 @@ def require_short(collection: Definition) -> None:
 def _test_bytes(test: Test) -> int:
     if isinstance(test.operand, OtherField):
         return 3 * (len(test.field) + len(test.operand.name) + _AROUND)  # and each test of null
+    assert not isinstance(test.operand, Lookup), "a check looks nothing up"
     values = test.operand if isinstance(test.operand, tuple) else (test.operand,)
     size = sum(map(_literal, values))
     twice = test.operator in {Operator.STARTS, Operator.NOT_STARTS}  # once for an index to be used

@@ -59,6 +59,7 @@ __all__ = (
     "Group",
     "Insert",
     "Last",
+    "Leading",
     "Max",
     "Measure",
     "Min",
@@ -360,6 +361,23 @@ class Find(Op["tuple[Document, ...]"]):
 
 
 @dataclass(frozen=True, slots=True)
+class Leading(Op["tuple[Document, ...]"]):
+    """Return the ``first`` documents of each group in an order, one group after the other.
+
+    A group is what has the same value in the field ``per``; null makes none. Groups come in order
+    of that value, and at most ``limit`` documents in all.
+    """
+
+    effect = Effect.READ
+    collection: Collection
+    per: str
+    first: int
+    where: Filter = ALL
+    order: tuple[Order, ...] = (Order("id"),)
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class CountDocuments(Op[int]):
     """Return the exact number of documents that satisfy a filter."""
 
@@ -404,6 +422,7 @@ Operation: TypeAlias = (
     | Patches
     | Delete
     | Find
+    | Leading
     | CountDocuments
     | Aggregate
     | Batch

@@ -35,8 +35,10 @@ from healthstore.model.query import (
     Or,
     Test,
     fields_in,
+    lookups,
     normalise,
 )
+from healthstore.model.refusals import invalid
 
 __all__ = (
     "Check",
@@ -173,7 +175,14 @@ def _canonical_check(check: Check, collection: Definition) -> Check:
 def _kept_rule(rule: Filter, what: str, collection: Definition) -> Filter:
     """Return a filter of a definition in its canonical form; raise ConfigurationError for none."""
     try:
-        return _listed_in_order(canonical_filter(collection, rule))
+        canonical = canonical_filter(collection, rule)
+        for each in lookups(canonical):
+            raise invalid(
+                collection,
+                f"looks something up in {each.collection.entity}",
+                "test the fields of the document itself, or let one refer to the other: Ref",
+            )
+        return _listed_in_order(canonical)
     except UnknownFieldError:
         raise
     except InvalidRequestError as error:

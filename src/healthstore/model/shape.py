@@ -23,6 +23,7 @@ from healthstore.model.ops import (
     Find,
     Get,
     Insert,
+    Leading,
     Measure,
     Op,
     Patch,
@@ -30,7 +31,7 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
-from healthstore.model.query import PLURAL, And, Filter, Not, Operator, OtherField, Test
+from healthstore.model.query import PLURAL, And, Filter, Lookup, Not, Operator, OtherField, Test
 
 __all__ = ("MAX_SHAPE", "counted", "filter_shape", "index_shape", "shape")
 
@@ -137,6 +138,15 @@ def _find(op: Find) -> _Pieces:
     yield f" limit {op.limit}"
 
 
+def _leading(op: Leading) -> _Pieces:
+    yield f"first {op.first} of {op.collection.name} per {op.per}"
+    yield from _where(op.where)
+    if op.order:
+        yield " order "
+        yield from _listed(map(str, op.order))
+    yield f" limit {op.limit}"
+
+
 def _count(op: CountDocuments) -> _Pieces:
     yield f"count {op.collection.name}"
     yield from _where(op.where)
@@ -184,6 +194,7 @@ _WRITERS: Mapping[type[Op[Any]], Callable[[Any], _Pieces]] = {
     Find: _find,
     Get: _get,
     Insert: _insert,
+    Leading: _leading,
     Patch: _patch,
     Patches: _patches,
     Rename: _rename,
@@ -209,7 +220,10 @@ def _where(node: Filter) -> _Pieces:
 
 def _filter(node: Filter, depth: int) -> _Pieces:
     if isinstance(node, Test):
-        yield _test(node)
+        if isinstance(node.operand, Lookup):
+            yield from _looked_up(node, node.operand, depth)
+        else:
+            yield _test(node)
     elif depth == _MAX_DEPTH:
         yield _MORE
     elif isinstance(node, Not):
@@ -223,6 +237,14 @@ def _filter(node: Filter, depth: int) -> _Pieces:
             yield word if number else "("
             yield from _filter(item, depth + 1)
         yield ")"
+
+
+def _looked_up(test: Test, lookup: Lookup, depth: int) -> _Pieces:
+    yield f"{test.field} {test.operator} ({lookup.field} of {lookup.collection.name}"
+    if lookup.where != And(()):
+        yield " where "
+        yield from _filter(lookup.where, depth + 1)
+    yield ")"
 
 
 def _test(test: Test) -> str:

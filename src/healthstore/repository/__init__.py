@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from healthstore.repository.children import Children
 from healthstore.repository.pages import Page
 from healthstore.repository.repository import MAX_PAGE, Repository
+from healthstore.repository.subqueries import Subquery
 
-__all__ = ("MAX_PAGE", "Page", "Repository")
+__all__ = ("MAX_PAGE", "Children", "Page", "Repository", "Subquery")

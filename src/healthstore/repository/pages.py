@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, overload
 from uuid import UUID
 
 from healthstore.abc.backend import Executor
@@ -14,8 +14,9 @@ from healthstore.model.ops import Find, Found, Origin
 from healthstore.model.query import And, Filter, Not
 from healthstore.model.query import after as behind
 from healthstore.model.values import Document
+from healthstore.repository.children import Children
 from healthstore.repository.cursors import Position, Query, read_position, write_position
-from healthstore.repository.related import Related, not_included
+from healthstore.repository.related import Related
 
 __all__ = ("Page", "read_page")
 
@@ -37,17 +38,30 @@ class Page(Generic[T]):
     next: str | None
     source: str
     previous: str | None = None
-    included: Related = field(default_factory=dict, repr=False)
+    included: Related = field(default_factory=Related, repr=False)
     """The entities that were read with them; see :meth:`related`."""
 
-    def related(self, entity: type[E]) -> Mapping[UUID, E]:
-        """Return the entities of a class to which the results refer, by id.
+    @overload
+    def related(self, entity: type[E]) -> Mapping[UUID, E]: ...
 
-        Those are there that ``include`` named. Raises InvalidRequestError for another class.
+    @overload
+    def related(self, entity: type[E], name: str) -> Mapping[UUID, Any]: ...
+
+    @overload
+    def related(self, entity: Children[E]) -> Mapping[UUID, list[E]]: ...
+
+    def related(self, entity: type[E] | Children[E], name: str | None = None) -> Mapping[UUID, Any]:
+        """Return what was read with the results by ``include``, for one relation.
+
+        That is the entities of a class to which they refer, by id; or of ``Children`` a list for
+        the id of each result, in order. ``name`` is the field that refers; it may be left out where
+        there is one relation of that class. A type checker knows of a name only at run time what
+        it finds: given the value of ``Children`` itself, it knows the lists. Raises
+        InvalidRequestError for what was not included.
         """
-        if entity not in self.included:
-            raise not_included(entity, self.included)
-        return cast("Mapping[UUID, E]", self.included[entity])
+        if isinstance(entity, Children):
+            return self.included.of(entity.entity, entity.field)
+        return self.included.of(entity, name)
 
     def __iter__(self) -> Iterator[T]:
         """Yield the results in order."""

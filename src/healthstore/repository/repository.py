@@ -38,7 +38,8 @@ from healthstore.model.query import And, Condition, Filter, Order, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.repository.cursors import Query
 from healthstore.repository.pages import Page, read_page
-from healthstore.repository.related import read_related, relations
+from healthstore.repository.related import Include, read_related, relations
+from healthstore.repository.subqueries import Subquery, require_same_source
 from healthstore.repository.writes import Writes
 
 __all__ = ("MAX_PAGE", "Repository")
@@ -57,10 +58,11 @@ class Repository(Generic[M]):
     """The documents of one entity on one backend, or inside one unit of work.
 
     Names of fields are checked against the entity, and values against its types, before any
-    I/O. ``clock`` gives ``updated_at``, and ``cursor_key`` signs positions.
+    I/O. ``clock`` gives ``updated_at``, and ``cursor_key`` signs positions. Queries of
+    repositories of one ``source``, by default the executor, may stand in each other's filters.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a name where it is made
         self,
         entity: type[M],
         executor: Executor,
@@ -68,10 +70,12 @@ class Repository(Generic[M]):
         attempts: int = _ATTEMPTS,
         clock: Callable[[], datetime] = utc_now,
         cursor_key: bytes | None = None,
+        source: object = None,
     ) -> None:
         self._entity = entity
         self._cursor_key = cursor_key
         self._executor = executor
+        self._source = executor if source is None else source
         self.collection = collection_of(entity)
         self._entity_of = reader_of(entity)
         self._writes = Writes(entity, executor, self.collection, attempts, clock)
@@ -130,7 +134,7 @@ class Repository(Generic[M]):
         order: Iterable[str | Order] = (),
         limit: int | None = 100,
         after: str | None = None,
-        include: Iterable[str] | Mapping[str, type[Entity]] = (),
+        include: Include = (),
         stale: bool = False,
     ) -> Page[M]:
         """Return at most ``limit`` entities that satisfy all filters.
@@ -146,9 +150,10 @@ class Repository(Generic[M]):
         are more.
 
         ``include`` names references whose entities are read, too: ``page.related(User)`` has them
-        by id. That is one more request for each class; outside of a transaction others may have
-        written in between. Where a Ref names a collection only, the class is given:
-        ``{"user_id": User}``.
+        by id; and ``Children(Comment, "post_id")`` those that refer to each result:
+        ``page.related(Comment)`` has a list for its id. That is one more request for each class or
+        relation; outside of a transaction others may have written in between. Where a Ref names
+        a collection only, the class is given: ``{"user_id": User}``.
 
         A page comes from the member that the page before came from, or UnavailableError is
         raised: then begin again. With ``stale`` it may come from another one, which may lag.
@@ -178,6 +183,14 @@ class Repository(Generic[M]):
             found = await read_related(self._executor, page, followed)
             page = replace(page, included=found)
         return page
+
+    def query(self, *filters: Condition) -> Subquery[M]:
+        """Return the entities that satisfy all filters, to look something up in; nothing is read.
+
+        ``links.query(F.doctor_id == me).field("user_id")`` are values for ``in_()`` and
+        ``not_in()`` in the filters of other repositories of the same manager.
+        """
+        return Subquery(self._entity, self._where(filters), self._source)
 
     async def first(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
@@ -315,7 +328,9 @@ class Repository(Generic[M]):
 
     def _where(self, filters: tuple[Condition, ...]) -> Filter:
         given = cast("tuple[Filter, ...]", filters)  # the guard refuses a real bool
-        return stored_filter(self._entity, And(given))
+        where = And(given)
+        require_same_source(self._entity, where, self._source)
+        return stored_filter(self._entity, where)
 
     def _document_of(self, entity: M) -> Document:
         self._require(entity)

@@ -24,7 +24,8 @@ from healthstore.adapters.mongo.definition import (
     validator,
     values_of_new,
 )
-from healthstore.adapters.mongo.filters import computed_page, pipeline, query, sort_keys
+from healthstore.adapters.mongo.filters import computed_page, query, sort_keys
+from healthstore.adapters.mongo.groups import pipeline
 from healthstore.adapters.mongo.updates import guards, update
 from healthstore.errors import CapabilityError, InvalidRequestError
 from healthstore.model.ops import Aggregate, Count, Find, Min, Patch, Sum

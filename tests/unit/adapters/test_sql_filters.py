@@ -12,7 +12,7 @@ from healthstore.adapters.sql.mysql.dialect import MARIADB, MYSQL
 from healthstore.adapters.sql.postgres.dialect import POSTGRESQL
 from healthstore.adapters.sql.sqlite.dialect import SQLITE
 from healthstore.adapters.sql.tables import table_of
-from healthstore.model.query import F, Or
+from healthstore.model.query import And, F, Lookup, Or
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import FieldType, Kind
 
@@ -66,3 +66,23 @@ def test_two_fields_are_a_statement_of_their_own(dialect: Dialect) -> None:
     made = {where.operand: statements.count(where) for where in (F.n < F.version, F.n < F.n)}
     assert len({compiled.sql for compiled, _ in made.values()}) == 2
     assert not any(values for _, values in made.values())
+
+
+@pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL, MYSQL, MARIADB])
+def test_a_lookup_is_one_statement_for_all_values(dialect: Dialect) -> None:
+    """IN with a SELECT, or NOT EXISTS, which no null spoils; never NOT IN."""
+    statements = _statements(dialect)
+    made: set[str] = set()
+    for value in (1, 2):
+        where = And((F.n > value, F.n.in_(Lookup(THINGS, F.version == value, "n"))))
+        compiled, values = statements.count(where)
+        assert list(values) == [value, value]
+        made.add(compiled.sql)
+    (found,) = made
+    assert "IN (SELECT" in found
+    compiled, values = statements.count(F.n.not_in(Lookup(THINGS, F.version == 1, "n")))
+    assert "NOT (EXISTS (SELECT" in compiled.sql
+    assert "NOT IN" not in compiled.sql
+    assert list(values) == [1]
+    other, _ = statements.count(F.n.not_in(Lookup(THINGS, F.version == 1, "version")))
+    assert other.sql != compiled.sql

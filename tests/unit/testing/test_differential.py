@@ -166,7 +166,7 @@ async def first_difference(place: Place) -> tuple[Program, Difference]:
 @pytest.mark.parametrize(
     ("fault", "kinds"),
     [
-        (DropsARow, {"find", "contents", "unit", "batch"}),
+        (DropsARow, {"find", "contents", "unit", "batch", "count"}),
         (RoundsDecimals, {"find", "contents", "get", "aggregate", "add", "transfer by migrate"}),
         (RaisesAnotherError, {"add", "addmany", "upsert", "update", "replace", "patch", "unit"}),
         (IgnoresChecks, {"add", "addmany", "upsert", "update", "replace", "patch", "unit"}),
@@ -192,6 +192,7 @@ async def test_programs_reach_everything_and_find_nothing_where_all_is_well() ->
     wanted |= {f"reference {each}" for each in ("restrict", "cascade", "set_null")}
     wanted |= {f"step {each}" for each in ("unit", "batch", "transfer", "upsert", "stale")}
     wanted |= {f"operator {each} of two fields" for each in ("==", "!=", "<", "<=", ">", ">=")}
+    wanted |= {f"operator {each} what another query finds" for each in ("in", "not in")}
     assert sorted(wanted - reached.keys()) == []
 
 

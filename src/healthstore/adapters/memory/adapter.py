@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from functools import partial
 from itertools import islice
+from operator import itemgetter
 from types import MappingProxyType
 from typing import cast
 from uuid import UUID
@@ -29,7 +32,7 @@ from healthstore.model.catalog import references_led
 from healthstore.model.evaluate import duplicate_key
 from healthstore.model.guarded import check_same
 from healthstore.model.ops import CountDocuments, Delete, Effect, Find, Get, Insert, Patch, Replace
-from healthstore.model.query import ALL, Order
+from healthstore.model.query import ALL, Filter, Lookup, Order
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, Value, canonicaliser
 
@@ -190,7 +193,7 @@ class _Single:
 class MemoryAdapter(Adapter[_Session]):
     """A store in the memory of this process. Closing it keeps the data until it is dropped."""
 
-    capabilities = Capabilities(durable=False)
+    capabilities = Capabilities(durable=False, semi_joins=True)
 
     def __init__(self, name: str = "memory") -> None:
         super().__init__(name)
@@ -313,11 +316,12 @@ class MemoryAdapter(Adapter[_Session]):
 
     async def find(self, session: _Session, op: Find) -> tuple[Document, ...]:
         """Return copies of the documents that satisfy a filter, in order."""
-        holds = evaluate.matches(op.where)
+        where = self._answered(session, op.collection, op.where)
+        holds = evaluate.matches(where)
         table = session.table(op.collection)
         if op.order == _BY_ID:  # a page of a walk over the collection: no reason to sort it all
-            few = table.referring(op.where, op.limit)
-            rows = table.by_id(op.where) if few is None else iter(few)
+            few = table.referring(where, op.limit)
+            rows = table.by_id(where) if few is None else iter(few)
             found = list(islice(filter(holds, rows), op.limit))
         else:
             found = evaluate.sort_documents(filter(holds, table.rows.values()), op.order)
@@ -326,9 +330,17 @@ class MemoryAdapter(Adapter[_Session]):
     async def count(self, session: _Session, op: CountDocuments) -> int:
         """Count the documents that satisfy a filter."""
         rows = session.table(op.collection).rows
-        if op.where == ALL:
-            return len(rows)
-        return sum(map(evaluate.matches(op.where), rows.values()))
+        where = self._answered(session, op.collection, op.where)
+        return len(rows) if where == ALL else sum(map(evaluate.matches(where), rows.values()))
+
+    def _answered(self, session: _Session, collection: Collection, where: Filter) -> Filter:
+        """Return a filter with lists of what queries inside of it find."""
+        return evaluate.answered(where, partial(self._found, session), collection.nullable)
+
+    def _found(self, session: _Session, lookup: Lookup) -> AbstractSet[Value]:
+        where = self._answered(session, lookup.collection, lookup.where)
+        rows = filter(evaluate.matches(where), session.table(lookup.collection).rows.values())
+        return set(map(itemgetter(lookup.field), rows))
 
     async def insert(self, session: _Session, op: Insert) -> int:
         """Add documents."""

@@ -57,14 +57,16 @@ from healthstore.model.ops import (
     Get,
     Group,
     Insert,
+    Leading,
     Op,
     Patch,
     Patches,
     Rename,
     Replace,
 )
+from healthstore.model.query import Lookup
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document
+from healthstore.model.values import Document, Value
 
 __all__ = ("MongoAdapter",)
 
@@ -387,6 +389,16 @@ class MongoAdapter(Adapter[Session]):
         """Group on the server, which sums integers and decimals exactly, and floats here."""
         codec = await self._codec(session, op.collection)
         return await reads.aggregate(session, codec, op, self._milliseconds)
+
+    async def leading(self, session: Session, op: Leading) -> tuple[Document, ...]:
+        """Read the first documents of each group."""
+        codec = await self._codec(session, op.collection)
+        return await reads.leading(session, codec, op, self._milliseconds)
+
+    async def looked_up(self, session: Session, lookup: Lookup) -> list[Value]:
+        """Return the distinct values that a query finds."""
+        codec = await self._codec(session, lookup.collection)
+        return await reads.looked_up(session, codec, lookup, self._milliseconds)
 
     # --- writing ---------------------------------------------------------------------------
 

@@ -8,13 +8,24 @@ from typing import Any, TypeAlias
 
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.errors import CapabilityError, InvalidRequestError
-from healthstore.model.ops import Find
-from healthstore.model.query import MAX_PATTERN, And, Filter, Operator, Or, Order, OtherField, Test
+from healthstore.model.ops import Find, Leading
+from healthstore.model.query import (
+    MAX_PATTERN,
+    And,
+    Filter,
+    Lookup,
+    Operator,
+    Or,
+    Order,
+    OtherField,
+    Test,
+)
 from healthstore.model.values import SORTED_TEXT, FieldType, Kind
 
 __all__ = (
     "NOTHING",
     "computed_page",
+    "leading",
     "path_of",
     "query",
     "require_order",
@@ -52,6 +63,7 @@ def _test(test: Test, codec: Codec) -> Stored:
     kind = codec.collection.field(name).type
     if isinstance(operand, OtherField):
         return _pair(name, operator, operand.name, codec)
+    assert not isinstance(operand, Lookup), "what it finds is read before"
     if isinstance(operand, tuple):
         written: Any = [codec.write(name, value) for value in operand]
     else:
@@ -230,10 +242,34 @@ def computed_page(op: Find, codec: Codec, *, whole: bool) -> list[Stored]:
 
     That is where null stands, if it is not smallest, and the heads of texts unless ``whole``.
     """
+    made, sort = _sorting(op.order, codec, whole=whole)
+    match = {"$match": query(op.where, codec)}
+    return [match, {"$set": made}, {"$sort": sort}, {"$limit": op.limit}, {"$unset": [*made]}]
+
+
+def leading(op: Leading, codec: Codec) -> list[Stored]:
+    """Return the pipeline for the first documents of each group."""
+    made, sort = _sorting(op.order, codec, whole=False)
+    first = {"$topN": {"n": op.first, "sortBy": sort, "output": "$$ROOT"}}
+    computed = ([{"$set": made}], [{"$unset": [*made]}]) if made else ([], [])
+    return [
+        {"$match": query(op.where, codec)},
+        *computed[0],
+        {"$group": {"_id": f"${key_of(op.per)}", "first": first}},
+        {"$sort": {"_id": 1}},
+        {"$unwind": "$first"},
+        {"$replaceRoot": {"newRoot": "$first"}},
+        {"$limit": op.limit},
+        *computed[1],
+    ]
+
+
+def _sorting(order: Sequence[Order], codec: Codec, *, whole: bool) -> tuple[Stored, Stored]:
+    """Return what is computed of a document, under names of its own, and the keys to sort by."""
     made: Stored = {}  # names of fields begin with a letter, so that none of these is one
     sort: Stored = {}
     for place, (each, (key, direction)) in enumerate(
-        zip(op.order, sort_keys(op.order, codec), strict=True)
+        zip(order, sort_keys(order, codec), strict=True)
     ):
         null = {"$eq": [path_of(each.field, codec), None]}
         if each.nulls is not None:
@@ -245,5 +281,4 @@ def computed_page(op: Find, codec: Codec, *, whole: bool) -> list[Stored]:
         head = {"$substrCP": [f"${key}", 0, SORTED_TEXT]}
         made[f"_{place}"] = {"$cond": [null, None, head]}
         sort[f"_{place}"] = direction
-    match = {"$match": query(op.where, codec)}
-    return [match, {"$set": made}, {"$sort": sort}, {"$limit": op.limit}, {"$unset": [*made]}]
+    return made, sort

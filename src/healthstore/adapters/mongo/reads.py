@@ -12,9 +12,11 @@ from uuid import UUID
 from pymongo.asynchronous.command_cursor import AsyncRawBatchCommandCursor
 from pymongo.asynchronous.cursor import AsyncRawBatchCursor
 
+from healthstore.adapters.mongo import filters
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.filters import (
     computed_page,
+    path_of,
     query,
     sort_keys,
 )
@@ -27,10 +29,11 @@ from healthstore.adapters.mongo.groups import (
 )
 from healthstore.adapters.mongo.session import Session
 from healthstore.model import evaluate
-from healthstore.model.ops import Aggregate, CountDocuments, Find, Group
-from healthstore.model.values import Document
+from healthstore.model.ops import Aggregate, CountDocuments, Find, Group, Leading
+from healthstore.model.query import MAX_VALUES, Lookup
+from healthstore.model.values import Document, Value
 
-__all__ = ("aggregate", "by_id", "count", "find")
+__all__ = ("aggregate", "by_id", "count", "find", "leading", "looked_up")
 
 _BATCH = 10_000  # documents of an answer, where each is a few fields
 
@@ -90,6 +93,20 @@ async def _computed_page(
     return await _batches(cursor)
 
 
+async def leading(
+    session: Session, codec: Codec, op: Leading, milliseconds: int
+) -> tuple[Document, ...]:
+    """Return the first documents of each group."""
+    cursor = await session.collection(op.collection.name).aggregate_raw_batches(
+        filters.leading(op, codec),
+        session=session.transaction,
+        allowDiskUse=True,
+        maxTimeMS=milliseconds,
+        batchSize=op.limit,
+    )
+    return codec.decode_batches(await _batches(cursor))
+
+
 async def _batches(
     cursor: AsyncRawBatchCursor[Stored] | AsyncRawBatchCommandCursor[Stored],
 ) -> list[bytes]:
@@ -103,6 +120,25 @@ async def count(session: Session, codec: Codec, op: CountDocuments, milliseconds
     return await driver.count_documents(
         query(op.where, codec), session=session.transaction, maxTimeMS=milliseconds
     )
+
+
+async def looked_up(
+    session: Session, codec: Codec, lookup: Lookup, milliseconds: int
+) -> list[Value]:
+    """Return the distinct values that a query finds, one beyond the most that are asked for."""
+    path = path_of(lookup.field, codec)
+    cursor = await session.collection(codec.collection.name).aggregate(
+        [
+            {"$match": query(lookup.where, codec)},
+            {"$group": {"_id": path}},
+            {"$limit": MAX_VALUES + 1},
+        ],
+        session=session.transaction,
+        allowDiskUse=True,
+        maxTimeMS=milliseconds,
+        batchSize=MAX_VALUES + 1,
+    )
+    return [codec.read(lookup.field, row["_id"]) for row in await cursor.to_list()]
 
 
 async def aggregate(

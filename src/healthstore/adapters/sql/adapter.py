@@ -45,6 +45,7 @@ from healthstore.model.ops import (
     Get,
     Group,
     Insert,
+    Leading,
     Op,
     Patch,
     Patches,
@@ -242,7 +243,7 @@ class SqlAdapter(Adapter[SqlSession]):
         found = self._statements.get(collection)
         if found is None:
             table = table_of(collection, self.dialect)
-            found = Statements(collection, table, self.dialect)
+            found = Statements(collection, table, self.dialect, self.statements)
             self._statements[collection] = found
         return found
 
@@ -266,6 +267,12 @@ class SqlAdapter(Adapter[SqlSession]):
         compiled, parameters = statements.find(op.where, op.order, op.limit, whole=whole)
         rows = await session.connection.fetch(compiled.sql, parameters)
         return statements.documents(rows)
+
+    async def leading(self, session: SqlSession, op: Leading) -> tuple[Document, ...]:
+        """Select the first rows of each group."""
+        statements = self.statements(op.collection)
+        compiled, parameters = statements.leading(op)
+        return statements.documents(await session.connection.fetch(compiled.sql, parameters))
 
     async def count(self, session: SqlSession, op: CountDocuments) -> int:
         """Count rows."""

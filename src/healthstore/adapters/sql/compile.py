@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from operator import itemgetter
 from typing import Any, cast
 from uuid import UUID
@@ -16,6 +17,7 @@ from uuid import UUID
 from sqlalchemy import (
     ClauseElement,
     ColumnElement,
+    FromClause,
     Integer,
     Table,
     TextClause,
@@ -36,6 +38,7 @@ from sqlalchemy.types import NULLTYPE, TypeEngine
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Converter, Dialect, Row
 from healthstore.adapters.sql.filters import (
     Many,
+    Operand,
     Shape,
     listed,
     operands,
@@ -46,7 +49,7 @@ from healthstore.adapters.sql.filters import (
 from healthstore.adapters.sql.groups import grouped, groups_of
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
-from healthstore.model.ops import Aggregate, Group, Patch
+from healthstore.model.ops import Aggregate, Group, Leading, Patch
 from healthstore.model.query import Filter, Order, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
@@ -79,10 +82,20 @@ class Compiled:
 
 
 class Statements:
-    """The statements of one collection on one dialect, each compiled at first use."""
+    """The statements of one collection on one dialect, each compiled at first use.
 
-    def __init__(self, collection: Collection, table: Table, dialect: Dialect) -> None:
+    ``others`` returns those of a collection into which a query inside a filter looks.
+    """
+
+    def __init__(
+        self,
+        collection: Collection,
+        table: Table,
+        dialect: Dialect,
+        others: Callable[[Collection], Statements] | None = None,
+    ) -> None:
         self.collection = collection
+        self._others = others
         self._table = table
         self._dialect = dialect
         self._compiled: dict[Shape, Compiled] = {}
@@ -92,6 +105,11 @@ class Statements:
         self._decoding = at_places(self._decoders.values())
         self._values_of = itemgetter(*collection.names)
         self.bulk = self._bulk()
+
+    @property
+    def table(self) -> Table:
+        """The table of the collection."""
+        return self._table
 
     # --- rows ------------------------------------------------------------------------------
 
@@ -143,9 +161,30 @@ class Statements:
             statement = select(*self._table.c).where(clause).order_by(*keys)
             return statement.suffix_with(_limit(count))
 
-        where = prepared(where, self._dialect.max_parameters)
+        where = self._prepared(where)
         compiled = self._compile(("find", shape(where), tuple(order), whole), build)
         return compiled, compiled.bind([*self._values(where), limit])
+
+    def leading(self, op: Leading) -> tuple[Compiled, Sequence[Any]]:
+        """Select the first documents of each group, in order."""
+
+        def build() -> ClauseElement:
+            clause, count = self._where(where)
+            per = self._table.c[op.per]
+            keys = [part for each in op.order for part in self._keys(each, whole=False)]
+            place = func.row_number().over(partition_by=per, order_by=keys).label("_place")
+            ranked = select(*self._table.c, place).where(clause).subquery("_ranked")
+            most = bindparam(str(count), type_=_INTEGER)
+            statement = (
+                select(*(ranked.c[name] for name in self.collection.names))
+                .where(ranked.c["_place"] <= most)
+                .order_by(ranked.c[op.per], ranked.c["_place"])
+            )
+            return statement.suffix_with(_limit(count + 1))
+
+        where = self._prepared(op.where)
+        compiled = self._compile(("leading", shape(where), op.per, op.order), build)
+        return compiled, compiled.bind([*self._values(where), op.first, op.limit])
 
     def count(self, where: Filter) -> tuple[Compiled, Sequence[Any]]:
         """Count the documents that satisfy a filter."""
@@ -154,7 +193,7 @@ class Statements:
             clause, _ = self._where(where)
             return select(func.count()).select_from(self._table).where(clause)
 
-        where = prepared(where, self._dialect.max_parameters)
+        where = self._prepared(where)
         compiled = self._compile(("count", shape(where)), build)
         return compiled, compiled.bind(self._values(where))
 
@@ -166,7 +205,7 @@ class Statements:
             statement = grouped(op, self._table, self._dialect, clause)
             return statement.suffix_with(_limit(count)) if op.group else statement
 
-        where = prepared(op.where, self._dialect.max_parameters)
+        where = self._prepared(op.where)
         compiled = self._compile(("aggregate", shape(where), op.group, op.measures), build)
         return compiled, compiled.bind([*self._values(where), op.limit + 1])
 
@@ -317,32 +356,52 @@ class Statements:
 
     def _where(self, where: Filter) -> tuple[ColumnElement[bool], int]:
         """Return the clause of a filter and how many values it binds."""
-        count = 0
+        count = tables = 0
 
-        def parameter(name: str | None, value: Value | Many) -> ColumnElement[Any]:
+        def parameter(table: Table, name: str | None, value: Value | Many) -> ColumnElement[Any]:
             nonlocal count
-            kind: TypeEngine[Any] = _INTEGER if name is None else self._table.c[name].type
+            kind: TypeEngine[Any] = _INTEGER if name is None else table.c[name].type
             if isinstance(value, Many):
                 kind = NULLTYPE
             bound: ColumnElement[Any] = bindparam(str(count), type_=kind)
             count += 1
             return bound
 
-        return where_clause(where, self._table, self._dialect, parameter), count
+        def inside(collection: Collection) -> tuple[FromClause, Operand]:
+            nonlocal tables
+            tables += 1
+            # A name of its own: it may be the table in which the row is that is looked for.
+            table = self._of(collection).table
+            return table.alias(f"_inside{tables}"), partial(parameter, table)
+
+        own = partial(parameter, self._table)
+        return where_clause(where, self._table, self._dialect, own, inside), count
+
+    def _of(self, collection: Collection) -> Statements:
+        if collection is self.collection or self._others is None:
+            return self
+        return self._others(collection)
+
+    def _prepared(self, where: Filter) -> Filter:
+        return prepared(where, self.collection, self._dialect.max_parameters)
 
     def _values(self, where: Filter) -> list[Any]:
         """Return the values of a filter, encoded, in the order in which it binds them."""
-        return [self._operand(name, value) for name, value in operands(where)]
+        return [
+            self._of(collection).operand(name, value)
+            for collection, name, value in operands(where, self.collection)
+        ]
 
     def _listed(self, field: str, ids: Sequence[UUID]) -> tuple[Test, Shape, list[Any]]:
         """Return the test that a field has one of these ids, its shape and its values."""
         test = listed(field, ids)
         kept = cast("tuple[UUID, ...]", test.operand)
         if isinstance(kept, Many):
-            return test, Many, [self._operand(field, kept)]
+            return test, Many, [self.operand(field, kept)]
         return test, len(kept), [self.encode(field, each) for each in kept]
 
-    def _operand(self, name: str | None, value: Value | Many) -> Any:
+    def operand(self, name: str | None, value: Value | Many) -> Any:
+        """Return one value of a filter as the driver takes it, or many as one."""
         if name is None:
             return value
         if not isinstance(value, Many):

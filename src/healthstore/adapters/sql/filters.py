@@ -8,6 +8,7 @@ length, and no database's limit of parameters is met.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any, TypeAlias, cast
 
@@ -15,20 +16,23 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
-    Table,
+    FromClause,
     and_,
+    exists,
     false,
     func,
     literal_column,
     not_,
     or_,
+    select,
     true,
 )
 from sqlalchemy.ext.compiler import compiles
 
 from healthstore.adapters.sql.dialect import Dialect
 from healthstore.errors import InvalidRequestError
-from healthstore.model.query import PLURAL, And, Filter, Not, Operator, OtherField, Test
+from healthstore.model.query import PLURAL, And, Filter, Lookup, Not, Operator, OtherField, Test
+from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Value
 
 __all__ = (
@@ -45,6 +49,9 @@ __all__ = (
 Shape: TypeAlias = object
 # From a field's name and a value, a length (no name), or Many values, to what stands for it.
 Operand: TypeAlias = Callable[["str | None", "Value | Many"], ColumnElement[Any]]
+# From the collection of a query inside the filter to its table, under a name of its own, and what
+# stands for the values of its fields.
+Inside: TypeAlias = Callable[[Collection], "tuple[FromClause, Operand]"]
 
 FIELD_TYPE = "field type"
 """What a column's ``info`` has its field's type under."""
@@ -60,18 +67,27 @@ class Many(tuple[Value, ...]):
 
 
 def where_clause(
-    where: Filter, table: Table, dialect: Dialect, operand: Operand
+    where: Filter,
+    table: FromClause,
+    dialect: Dialect,
+    operand: Operand,
+    inside: Inside | None = None,
 ) -> ColumnElement[bool]:
     """Return the clause of a filter in normal form.
 
-    ``operand`` is asked for each value in the order of :func:`operands`. The filter has no
+    ``operand`` is asked for each value in the order of :func:`operands`, and ``inside`` for each
+    query inside the filter: without it there is none. The filter has no
     negation and its tests hold for no null, so SQL's unknown counts as false throughout.
     """
     if isinstance(where, Test):
-        return _TESTS[where.operator](table.c[where.field], where, dialect, operand)
+        column = cast("Column[Any]", table.c[where.field])
+        if isinstance(where.operand, Lookup):
+            assert inside is not None, "a check looks nothing up"
+            return _looked_up(column, where, where.operand, dialect, inside)
+        return _TESTS[where.operator](column, where, dialect, operand)
     if isinstance(where, Not):
         raise InvalidRequestError("the filter is not in normal form", hint="use the guard")
-    parts = [where_clause(item, table, dialect, operand) for item in where.items]
+    parts = [where_clause(item, table, dialect, operand, inside) for item in where.items]
     combine, empty = (and_, true()) if isinstance(where, And) else (or_, false())
     return _combined(combine, empty, parts)
 
@@ -119,14 +135,38 @@ def _comparison(compare: Callable[[Any, Any], Any]) -> _Build:
     return build
 
 
+def _looked_up(
+    column: Column[Any], test: Test, lookup: Lookup, dialect: Dialect, inside: Inside
+) -> ColumnElement[bool]:
+    """Return the clause for a field among what another query finds, which is no null.
+
+    Never NOT IN: what stands there may be looked for in an index, row by row.
+    """
+    other, operand = inside(lookup.collection)
+    clause = where_clause(lookup.where, other, dialect, operand, inside)
+    if not lookup.nulls:
+        chosen = cast("Column[Any]", other.c[lookup.field])
+        mine, theirs = _alike(column, chosen, dialect)
+        if test.operator is Operator.IN:
+            return mine.in_(select(theirs).select_from(other).where(clause))
+        clause = and_(mine == theirs, clause)
+    found = exists(literal_column("1")).select_from(other).where(clause).correlate(column.table)
+    return found if test.operator is Operator.IN else not_(found)
+
+
 def _alike(
     one: Column[Any], other: Column[Any], dialect: Dialect
 ) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """Return the values of two columns in one form: decimals of other digits may have another."""
-    first: FieldType = one.info[FIELD_TYPE]
-    second: FieldType = other.info[FIELD_TYPE]
+    first, second = _type_of(one), _type_of(other)
     digits = max(first.digits, second.digits)
     return dialect.widened(one, first, digits), dialect.widened(other, second, digits)
+
+
+def _type_of(column: Column[Any]) -> FieldType:
+    """Return the type of a column's field; only the table itself knows it, not its other names."""
+    (base,) = column.base_columns
+    return cast(FieldType, cast("Column[Any]", base).info[FIELD_TYPE])
 
 
 def _membership(
@@ -192,24 +232,28 @@ _STARTS = frozenset({Operator.STARTS, Operator.NOT_STARTS})
 _ENDS = frozenset({Operator.ENDS, Operator.NOT_ENDS})
 
 
-def operands(where: Filter) -> Iterator[tuple[str | None, Value | Many]]:
-    """Yield the values that a filter binds, with their fields (None: a length), in order."""
+def operands(
+    where: Filter, collection: Collection
+) -> Iterator[tuple[Collection, str | None, Value | Many]]:
+    """Yield the values that a filter binds, with whose fields they are (None: a length), in order."""
     if not isinstance(where, Test):
         for item in () if isinstance(where, Not) else where.items:
-            yield from operands(item)
+            yield from operands(item, collection)
+    elif isinstance(where.operand, Lookup):
+        yield from operands(where.operand.where, where.operand.collection)
     elif isinstance(where.operand, Many):
-        yield where.field, where.operand
+        yield collection, where.field, where.operand
     elif where.operator in PLURAL:
         for value in cast("tuple[Value, ...]", where.operand):
-            yield where.field, value
+            yield collection, where.field, value
     elif where.operator not in _WITHOUT_OPERAND and not isinstance(where.operand, OtherField):
         value = cast(Value, where.operand)
-        yield where.field, value
+        yield collection, where.field, value
         if where.operator in _STARTS:
-            yield None, len(cast(str, value))
-            yield where.field, value
+            yield collection, None, len(cast(str, value))
+            yield collection, where.field, value
         elif where.operator in _ENDS:
-            yield None, len(cast(str, value))
+            yield collection, None, len(cast(str, value))
 
 
 def shape(where: Filter) -> Shape:
@@ -219,11 +263,17 @@ def shape(where: Filter) -> Shape:
             return (where.field, where.operator, Many)
         if isinstance(where.operand, OtherField):
             return (where.field, where.operator, where.operand)
+        if isinstance(where.operand, Lookup):
+            return (where.field, where.operator, *_lookup_shape(where.operand))
         size = len(cast("tuple[Value, ...]", where.operand)) if where.operator in PLURAL else 0
         return (where.field, where.operator, size)
     if isinstance(where, Not):
         return (Not, shape(where.item))
     return (type(where), *(shape(item) for item in where.items))
+
+
+def _lookup_shape(lookup: Lookup) -> tuple[object, ...]:
+    return (lookup.collection, lookup.field, lookup.nulls, shape(lookup.where))
 
 
 def listed(field: str, values: Sequence[Value]) -> Test:
@@ -232,13 +282,13 @@ def listed(field: str, values: Sequence[Value]) -> Test:
     return Test(field, Operator.IN, kept)
 
 
-def prepared(where: Filter, max_parameters: int) -> Filter:
+def prepared(where: Filter, collection: Collection, max_parameters: int) -> Filter:
     """Return the filter with short lists of values padded, and long ones as :class:`Many`.
 
     Of many lists, which together are more than ``max_parameters``, short ones are Many, too.
     """
     ready = _prepared(where, _LISTED)
-    few = sum(1 for _ in operands(ready)) <= max_parameters
+    few = sum(1 for _ in operands(ready, collection)) <= max_parameters
     return ready if few else _prepared(where, 1)
 
 
@@ -246,6 +296,9 @@ def _prepared(where: Filter, most: int) -> Filter:
     if isinstance(where, Test):
         if where.operator not in PLURAL:
             return where
+        if isinstance(where.operand, Lookup):
+            inner = replace(where.operand, where=_prepared(where.operand.where, most))
+            return Test(where.field, where.operator, inner)
         values = cast("tuple[Value, ...]", where.operand)
         kept = _pad(values) if len(values) <= most else Many(values)
         return Test(where.field, where.operator, kept)

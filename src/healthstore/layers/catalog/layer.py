@@ -40,6 +40,7 @@ from healthstore.model.filling import FILLING_ID, Filling
 from healthstore.model.lease import LEASE_SECONDS
 from healthstore.model.ledger import LEDGER_ID, Book
 from healthstore.model.ops import Batch, Effect, Ensure, Ensured, Find, Get, Op
+from healthstore.model.query import Filter, lookups
 from healthstore.model.release import Release
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
@@ -114,7 +115,11 @@ class CatalogLayer(Layer):
             self.forget()
             self._known.until = monotonic() + LEASE_SECONDS
         collection: Collection | None = getattr(op, "collection", None)
-        if collection is not None and self._known.agreed.get(collection.name) is collection:
+        if (
+            collection is not None
+            and self._known.agreed.get(collection.name) is collection
+            and all(self._known.agreed.get(each.name) is each for each in _looked_up(op))
+        ):
             return self._execute(op, self.inner.execute(op))
         if op.effect is Effect.ADMIN:
             return self._execute_change(op)
@@ -416,3 +421,14 @@ def _named(op: Op[Any]) -> Iterator[Collection]:
             yield from _named(each)
     elif (collection := getattr(op, "collection", None)) is not None:
         yield collection
+        yield from _looked_up(op)
+
+
+def _looked_up(op: Op[Any]) -> Iterator[Collection]:
+    """Yield the collections of queries inside an operation's filter."""
+    where: Filter | None = getattr(op, "where", None)
+    waiting = [] if where is None else [where]
+    while waiting:
+        for each in lookups(waiting.pop()):
+            yield each.collection
+            waiting.append(each.where)

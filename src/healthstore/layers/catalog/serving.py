@@ -14,7 +14,8 @@ from typing import Any, TypeVar, cast
 
 from healthstore.abc.backend import Executor
 from healthstore.errors import Outcome, StaleVersionError
-from healthstore.model.ops import Batch, Find, Get, Insert, Op, Patch, Patches, Replace
+from healthstore.model.ops import Batch, Find, Get, Insert, Leading, Op, Patch, Patches, Replace
+from healthstore.model.query import Filter, Lookup, Test, lookups, substituted
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 
@@ -79,6 +80,9 @@ async def _translated(
         parts = [await _translated(inner, each, served) for each in op.operations]
         made = Batch(tuple(cast(Any, each) for each, _ in parts))
         return cast("Op[R]", made), any(unguarded for _, unguarded in parts)
+    where: Filter | None = getattr(op, "where", None)
+    if where is not None and next(lookups(where), None) is not None:
+        op = cast("Op[R]", replace(cast(Find, op), where=_looked_up(where, served)))
     collection: Collection | None = getattr(op, "collection", None)
     by = None if collection is None else served_by(served, collection)
     if by is None:
@@ -92,6 +96,18 @@ async def _translated(
         patches = tuple(replace(each, collection=by.stored) for each in op.patches)
         return cast("Op[R]", replace(op, collection=by.stored, patches=patches)), False
     return cast("Op[R]", replace(cast(Any, op), collection=by.stored)), False
+
+
+def _looked_up(where: Filter, served: Mapping[str, Sequence[Served]]) -> Filter:
+    """Return a filter whose queries look into what is stored."""
+
+    def change(test: Test, lookup: Lookup) -> Filter:
+        by = served_by(served, lookup.collection)
+        stored = lookup.collection if by is None else by.stored
+        inner = _looked_up(lookup.where, served)
+        return Test(test.field, test.operator, replace(lookup, collection=stored, where=inner))
+
+    return substituted(where, change)
 
 
 async def _replacing(inner: Executor, op: Replace, by: Served) -> tuple[Replace, bool]:
@@ -130,6 +146,7 @@ def _each_patched(
 _SHOWN: Mapping[type, Callable[[Served, Any], object]] = {
     Find: _each,
     Get: _each,
+    Leading: _each,
     Patch: _each,
     Patches: _each_patched,
 }

@@ -35,6 +35,7 @@ from healthstore.model.ops import (
     Find,
     Get,
     Insert,
+    Leading,
     Op,
     Operation,
     Patch,
@@ -42,7 +43,7 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
-from healthstore.model.query import And, after
+from healthstore.model.query import And, Operator, Order, Test, after
 from healthstore.model.refusals import invalid
 from healthstore.model.schema import Collection, Field, require_distinct
 from healthstore.model.size import require_small
@@ -293,6 +294,28 @@ def _check_find(op: Find, _: Executor) -> Find:
     return Find(collection, where, order, op.limit, origin=op.origin)
 
 
+def _check_leading(op: Leading, _: Executor) -> Leading:
+    collection = op.collection
+    for asked in (op.first, op.limit):
+        if type(asked) is not int or not 1 <= asked <= MAX_LIMIT:
+            raise invalid(
+                collection,
+                f"the first of each group, and the limit, must be from 1 to {MAX_LIMIT - 1}",
+                "ask for some, or leave the limit away",
+            )
+    checked_order(collection, (Order(op.per),))
+    if collection.field(op.per).type.sorted_by_head:
+        raise invalid(
+            collection,
+            "is no field to group by: its texts may be long",
+            "group by a reference, a number or a short text",
+            op.per,
+        )
+    given = Test(op.per, Operator.NOT_NULL)
+    where = checked_filter(collection, And((op.where, given)))
+    return replace(op, where=where, order=checked_order(collection, op.order))
+
+
 def _check_count(op: CountDocuments, _: Executor) -> CountDocuments:
     return CountDocuments(op.collection, checked_filter(op.collection, op.where))
 
@@ -309,6 +332,7 @@ _CHECKS: dict[type, Callable[[Any, Executor], Op[Any]]] = {
     Find: _check_find,
     Get: _check_get,
     Insert: _check_insert,
+    Leading: _check_leading,
     Patch: _check_patch,
     Patches: _check_patches,
     Rename: _check_rename,

@@ -34,11 +34,14 @@ from healthstore.model.evaluate.groups import (
     group_order,
     plan_aggregate,
 )
+from healthstore.model.evaluate.leading import leading
+from healthstore.model.evaluate.lookups import answered, require_few
 
 __all__ = (
     "BELOW_A_DAY",
     "aggregate",
     "aggregate_measure",
+    "answered",
     "asked_years",
     "beyond_time",
     "broken_check",
@@ -49,12 +52,14 @@ __all__ = (
     "finish_aggregate",
     "first_covered_day",
     "group_order",
+    "leading",
     "matches",
     "missing_parent",
     "out_of_range",
     "patched",
     "patched_each",
     "plan_aggregate",
+    "require_few",
     "sort_documents",
     "sorted_whole",
     "still_referenced",

@@ -7,7 +7,7 @@ from operator import ge, gt, le, lt
 from typing import Any, TypeAlias, cast
 
 from healthstore.model.ops import Find
-from healthstore.model.query import And, Filter, Not, Operator, Order, OtherField, Test
+from healthstore.model.query import And, Filter, Lookup, Not, Operator, Order, OtherField, Test
 from healthstore.model.values import SORTED_TEXT, Document, Value
 
 __all__ = ("matches", "sort_documents", "sorted_whole")
@@ -16,7 +16,10 @@ Predicate: TypeAlias = Callable[[Document], bool]
 
 
 def matches(filter_: Filter) -> Predicate:
-    """Return the function that tells whether a document satisfies a filter in any form."""
+    """Return the function that tells whether a document satisfies a filter in any form.
+
+    A query inside of it is answered before: :func:`healthstore.model.evaluate.answered`.
+    """
     if isinstance(filter_, Test):
         return _TESTS[filter_.operator](filter_.field, filter_.operand)
     if isinstance(filter_, Not):
@@ -28,7 +31,7 @@ def matches(filter_: Filter) -> Predicate:
     return lambda document: any(part(document) for part in parts)
 
 
-_Operand: TypeAlias = "Value | tuple[Value, ...] | OtherField"
+_Operand: TypeAlias = "Value | tuple[Value, ...] | OtherField | Lookup"
 
 
 def _equal(field: str, operand: _Operand) -> Predicate:

@@ -7,6 +7,8 @@ are compared as a field and a value: both ``None`` is equal, and an ordered comp
 no ``None``. ``None`` sorts before every other value. Text is compared by code point, and sorted
 by its first ``SORTED_TEXT`` ones: no database sorts texts of any length at a bearable price.
 
+A field looked up in what another query finds is one looked up in a list of those values.
+
 :func:`normalise` turns any filter into one that needs no null logic below the seam: negations
 are moved to the tests, and a test in the result never holds for a field that is null (except
 ``IS_NULL``). SQL's third truth value and MongoDB's ``$ne`` then give the same answer.
@@ -16,12 +18,14 @@ from __future__ import annotations
 
 from healthstore.model.query.bounds import (
     MAX_DEPTH,
+    MAX_LOOKUPS,
     MAX_NODES,
     MAX_OPERAND_BYTES,
     MAX_PATTERN,
     MAX_VALUES,
     require_moderate,
 )
+from healthstore.model.query.lookups import lookups, substituted
 from healthstore.model.query.names import F, FieldName, field
 from healthstore.model.query.normal import normalise
 from healthstore.model.query.order import Nulls, Order, after, asc, desc, parse_order
@@ -35,6 +39,7 @@ from healthstore.model.query.tests import (
     And,
     Condition,
     Filter,
+    Lookup,
     Not,
     Operator,
     Or,
@@ -47,6 +52,7 @@ from healthstore.model.query.tests import (
 __all__ = (
     "ALL",
     "MAX_DEPTH",
+    "MAX_LOOKUPS",
     "MAX_NODES",
     "MAX_OPERAND_BYTES",
     "MAX_PATTERN",
@@ -61,6 +67,7 @@ __all__ = (
     "F",
     "FieldName",
     "Filter",
+    "Lookup",
     "Not",
     "Nulls",
     "Operator",
@@ -73,8 +80,10 @@ __all__ = (
     "desc",
     "field",
     "fields_in",
+    "lookups",
     "normalise",
     "parse_order",
     "require_moderate",
+    "substituted",
     "walk",
 )

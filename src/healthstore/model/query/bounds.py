@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from healthstore.errors import InvalidRequestError
-from healthstore.model.query.tests import Filter, Test, below
+from healthstore.model.query.lookups import lookups, parts_of
+from healthstore.model.query.tests import Filter, Test
 
 __all__ = (
     "MAX_DEPTH",
+    "MAX_LOOKUPS",
     "MAX_NODES",
     "MAX_OPERAND_BYTES",
     "MAX_PATTERN",
@@ -28,6 +30,8 @@ MAX_PATTERN = 16_000
 
 MongoDB refuses patterns of more than 32,764 bytes.
 """
+MAX_LOOKUPS = 3
+"""The most queries inside each other, from a filter to what it looks up, and so on."""
 
 
 def require_moderate(filter_: Filter) -> None:
@@ -48,7 +52,16 @@ def require_moderate(filter_: Filter) -> None:
                 f"the filter has more than {MAX_NODES} parts or {MAX_DEPTH} levels",
                 hint="use in_() for many values, or several queries",
             )
-        level = [item for node in level for item in below(node)]
+        level = [item for node in level for item in parts_of(node)]
+    if _nested(filter_) > MAX_LOOKUPS:
+        raise InvalidRequestError(
+            f"more than {MAX_LOOKUPS} queries are inside each other",
+            hint="read what the innermost ones find, and pass it to in_() as a list",
+        )
+
+
+def _nested(filter_: Filter) -> int:
+    return max((1 + _nested(each.where) for each in lookups(filter_)), default=0)
 
 
 def _listed(node: Filter) -> int:

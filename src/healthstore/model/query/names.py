@@ -7,7 +7,7 @@ from typing import cast
 
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
-from healthstore.model.query.tests import And, Filter, Operator, OtherField, Test
+from healthstore.model.query.tests import And, Filter, Lookup, Operator, OtherField, Test
 from healthstore.model.values import Value
 
 __all__ = ("F", "FieldName", "field")
@@ -37,7 +37,7 @@ class FieldName:
         )
 
     def _test(self, operator: Operator, operand: object = None) -> Test:
-        given: Value | tuple[Value, ...] | OtherField
+        given: Value | tuple[Value, ...] | OtherField | Lookup
         if isinstance(operand, FieldName):
             given = OtherField(operand.name, operand.owner)
         else:
@@ -62,15 +62,20 @@ class FieldName:
     def __ge__(self, value: Value | FieldName) -> Test:
         return self._test(Operator.GE, value)
 
-    def in_(self, values: Iterable[Value]) -> Test:
-        """Hold for any of these values; for none if there are none."""
+    def in_(self, values: Iterable[Value] | Lookup) -> Test:
+        """Hold for any of these values; for none if there are none.
+
+        They may be those that another query finds: ``links.query(F.doctor_id == me).field("id")``.
+        """
         return self._test(Operator.IN, self._listed(values))
 
-    def not_in(self, values: Iterable[Value]) -> Test:
+    def not_in(self, values: Iterable[Value] | Lookup) -> Test:
         """Hold for every other value, ``None`` included unless it is listed."""
         return self._test(Operator.NOT_IN, self._listed(values))
 
-    def _listed(self, values: Iterable[Value]) -> tuple[Value, ...]:
+    def _listed(self, values: Iterable[Value] | Lookup) -> tuple[Value, ...] | Lookup:
+        if isinstance(values, Lookup):
+            return values
         return listed(values, f"what {self.name} is looked up in", "F.name.in_([first, second])")
 
     def between(self, low: Value | FieldName, high: Value | FieldName) -> Filter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from healthstore.model.query.tests import (
     ALL,
@@ -14,6 +15,7 @@ from healthstore.model.query.tests import (
     TEXTUAL,
     And,
     Filter,
+    Lookup,
     Not,
     Operator,
     Or,
@@ -40,6 +42,8 @@ def _normal(node: Filter, nullable: Callable[[str], bool], *, negate: bool) -> F
     if isinstance(node, Test):
         if isinstance(node.operand, OtherField):
             return _normal_pair(node, node.operand, nullable, negate=negate)
+        if isinstance(node.operand, Lookup):
+            return _normal_lookup(node, node.operand, nullable, negate=negate)
         return _normal_test(node, nullable(node.field), negate=negate)
     items = tuple(_normal(item, nullable, negate=negate) for item in node.items)
     conjunction = isinstance(node, And) is not negate  # De Morgan
@@ -82,6 +86,38 @@ def _normal_pair(
         return _disjunction((only_one, only_two, plain))
     # A negated order holds with any null: what it denies did not.
     return _disjunction((null(one), null(two), plain)) if negate else plain
+
+
+def _normal_lookup(
+    test: Test, lookup: Lookup, nullable: Callable[[str], bool], *, negate: bool
+) -> Filter:
+    """Return the test of a field that is not null, and in words where it holds for one that is.
+
+    The query is in normal form then, too, and finds values only; or, where it is asked whether a
+    null is among them, nulls only.
+    """
+    operator = NEGATED[test.operator] if negate else test.operator
+    if lookup.nulls or (lookup.nulls is False and not negate):
+        return Test(test.field, operator, lookup)  # it is in normal form already
+
+    def among(null: Operator) -> Filter:
+        where = normalise(And((lookup.where, Test(lookup.field, null))), lookup.collection.nullable)
+        if where == NONE:
+            return NONE if operator is Operator.IN else ALL
+        chosen = replace(lookup, where=where, nulls=null is Operator.IS_NULL)
+        return Test(test.field, operator, chosen)
+
+    values = among(Operator.NOT_NULL)
+    if not nullable(test.field):
+        return values
+    nulls = among(Operator.IS_NULL)
+    if values == nulls == ALL:
+        return ALL
+    with_null = _conjunction((Test(test.field, Operator.IS_NULL), nulls))
+    if operator is Operator.NOT_IN:
+        # The evaluator holds a negative test of null for true: rule it out in words.
+        values = _conjunction((Test(test.field, Operator.NOT_NULL), values))
+    return _disjunction((values, with_null))
 
 
 def _normal_test(test: Test, nullable: bool, *, negate: bool) -> Filter:  # noqa: FBT001 - internal

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from healthstore.errors import InvalidRequestError
 from healthstore.model.values import Value
+
+if TYPE_CHECKING:  # a definition has checks, which are filters
+    from healthstore.model.schema import Collection
 
 __all__ = (
     "ALL",
@@ -22,6 +25,7 @@ __all__ = (
     "And",
     "Condition",
     "Filter",
+    "Lookup",
     "Not",
     "Operator",
     "Or",
@@ -118,14 +122,34 @@ class OtherField:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """The values of a field in what another query finds, as the operand of IN and NOT_IN.
+
+    They are those of the moment at which the whole request is answered. A null among them counts
+    as a listed None does.
+    """
+
+    collection: Collection
+    where: Filter
+    field: str
+    nulls: bool | None = None
+    """In the normal form: whether the test holds, for any row, if the query finds anything.
+
+    What it finds are nulls then, and otherwise values. None: as it is written.
+    """
+    source: object = dataclass_field(default=None, compare=False, repr=False)
+    """Where the query was made; None if nothing is known of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Test(_Combinable):
-    """One field held against an operand: a value, a tuple of values, another field, or nothing."""
+    """One field held against an operand: a value, values, another field, a query, or nothing."""
 
     __test__ = False  # pytest collects classes called Test*
 
     field: str
     operator: Operator
-    operand: Value | tuple[Value, ...] | OtherField = None
+    operand: Value | tuple[Value, ...] | OtherField | Lookup = None
     owner: type | None = dataclass_field(default=None, compare=False, repr=False)
     """The entity's class whose attribute named the field; None if the name alone did."""
 

@@ -32,6 +32,7 @@ from healthstore.testing.contract.buckets import TestBuckets
 from healthstore.testing.contract.catalog import TestCatalog
 from healthstore.testing.contract.changes import TestChanges
 from healthstore.testing.contract.checks import TestChecks
+from healthstore.testing.contract.children import TestChildren
 from healthstore.testing.contract.concurrency import TestConcurrency
 from healthstore.testing.contract.decimals import TestDecimals
 from healthstore.testing.contract.definitions import TestDefinitions
@@ -42,6 +43,7 @@ from healthstore.testing.contract.errors import TestErrors
 from healthstore.testing.contract.explanations import TestExplanations
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
+from healthstore.testing.contract.joins import TestJoins
 from healthstore.testing.contract.lacking import TestLacking
 from healthstore.testing.contract.lifecycle import TestLifecycle
 from healthstore.testing.contract.limits import TestLimits
@@ -77,6 +79,7 @@ __all__ = (
     "TestCatalog",
     "TestChanges",
     "TestChecks",
+    "TestChildren",
     "TestConcurrency",
     "TestDecimals",
     "TestDefinitions",
@@ -87,6 +90,7 @@ __all__ = (
     "TestExplanations",
     "TestFilters",
     "TestFloatSums",
+    "TestJoins",
     "TestLacking",
     "TestLifecycle",
     "TestLimits",
@@ -123,6 +127,7 @@ class ContractTests(
     TestCatalog,
     TestChanges,
     TestChecks,
+    TestChildren,
     TestConcurrency,
     TestDecimals,
     TestDefinitions,
@@ -133,6 +138,7 @@ class ContractTests(
     TestExplanations,
     TestFilters,
     TestFloatSums,
+    TestJoins,
     TestLacking,
     TestLifecycle,
     TestLimits,

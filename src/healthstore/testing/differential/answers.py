@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from healthstore.abc.backend import Executor, Isolation, UnitOptions
-from healthstore.entity import Entity, collection_of, parse_fields, to_document
+from healthstore.entity import Entity, collection_of, parse_fields, stored_filter, to_document
 from healthstore.errors import (
     BackendError,
     DuplicateKeyError,
@@ -19,7 +19,16 @@ from healthstore.errors import (
 )
 from healthstore.model import ops
 from healthstore.model.ops import Op
-from healthstore.model.query import And, Operator, Test, parse_order
+from healthstore.model.query import (
+    And,
+    Filter,
+    Lookup,
+    Operator,
+    Test,
+    lookups,
+    parse_order,
+    substituted,
+)
 from healthstore.model.serve import serves
 from healthstore.model.values import Value
 from healthstore.repository import Repository
@@ -240,7 +249,25 @@ async def _count(seat: _Seat, step: programs.Count) -> object:
     result = [holds, fails, await repository.exists(where)]
     if holds + fails != everything:
         raise _BrokenLawError("a filter and its negation do not share out all documents", result)
+    if next(lookups(where), None) is not None and await _count_in_a_loop(seat, step) != holds:
+        raise _BrokenLawError("a lookup is not a list of what its query finds", result)
     return result
+
+
+async def _count_in_a_loop(seat: _Seat, step: programs.Count) -> int:
+    """Return how many satisfy the filter with lists in it, which are read before."""
+    kind = seat.declared.classes[step.schema]
+    where = stored_filter(kind, seat.declared.where(step.schema, step.where))
+    values: dict[int, tuple[Any, ...]] = {}  # an operand as it is written may have no hash
+    for each in lookups(where):
+        read = ops.Find(each.collection, each.where, limit=10_000)
+        values[id(each)] = tuple(row[each.field] for row in await seat.executor.execute(read))
+
+    def listed(test: Test, lookup: Lookup) -> Filter:
+        return Test(test.field, test.operator, values[id(lookup)])
+
+    asked = ops.CountDocuments(collection_of(kind), substituted(where, listed))
+    return await seat.executor.execute(asked)
 
 
 async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:

@@ -23,6 +23,7 @@ from healthstore.testing.differential.answers import (
 from healthstore.testing.differential.claims import REFUSALS, refusals
 from healthstore.testing.differential.declared import Declared, declare_all
 from healthstore.testing.differential.programs import Program, Step, without_references
+from healthstore.testing.differential.schemas import Looked
 from healthstore.testing.differential.stores import MEMORY, Place, Store, new_store
 from healthstore.transfer import backup, migrate, restore, verify
 
@@ -228,7 +229,10 @@ def _note_schemas(verdict: Verdict, program: Program) -> None:
 
 
 def _words(test: Test) -> str:
-    return f"{test.operator}{' of two fields' if isinstance(test.operand, OtherField) else ''}"
+    operand: object = test.operand
+    if isinstance(operand, Looked):
+        return f"{test.operator} what another query finds"
+    return f"{test.operator}{' of two fields' if isinstance(operand, OtherField) else ''}"
 
 
 def _note_step(verdict: Verdict, step: Step) -> None:

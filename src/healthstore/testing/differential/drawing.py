@@ -28,7 +28,15 @@ from healthstore.model.values import FieldType, Kind
 from healthstore.testing.differential import programs
 from healthstore.testing.differential.aggregates import draw_keys, draw_measures
 from healthstore.testing.differential.programs import Program, Row, Step
-from healthstore.testing.differential.schemas import Attribute, Member, Rule, Schema, Span, declare
+from healthstore.testing.differential.schemas import (
+    Attribute,
+    Looked,
+    Member,
+    Rule,
+    Schema,
+    Span,
+    declare,
+)
 from healthstore.testing.differential.values import (
     draw_id,
     draw_part,
@@ -332,12 +340,28 @@ class _Author:
             return Not(self._where(schema, levels - 1))
         if chance > 0.95:
             return ALL
+        if levels and chance > 0.91:
+            return self._lookup(schema, levels - 1)
         known = (*schema.attributes, *_OWN)
         each = self._random.choice((*schema.attributes, *known))
         if each.type.kind is Kind.INTEGER and self._random.random() < 0.01:
             span = Span(self._random.choice((0, -40_000)), self._random.choice((20_000, 40_000)))
             return Test(each.name, self._random.choice(_LISTED), cast(Any, span))
         return _draw_test(self._random, each, self._operand(schema), known)
+
+    def _lookup(self, schema: Schema, levels: int) -> Filter:
+        """Return a test of an attribute among what a query of some entity finds of a like one."""
+        other = self._random.choice(self._schemas)
+        mine, theirs = self._random.choice(
+            [
+                (one.name, another.name)
+                for one in (*schema.attributes, *_OWN)
+                for another in (*other.attributes, *_OWN)
+                if one.type.comparable_with(another.type)
+            ]
+        )
+        inner = Looked(other.name, self._where(other, levels), theirs)
+        return Test(mine, self._random.choice(_LISTED), cast(Any, inner))
 
     def _names(self, schema: Schema, wanted: Callable[[FieldType], bool], most: int) -> list[str]:
         names = [each.name for each in (*schema.attributes, *_OWN) if wanted(each.type)]

@@ -16,7 +16,7 @@ from healthstore.errors import ConfigurationError
 from healthstore.model.ops import Bucket, Function, Measure
 from healthstore.model.query import ALL, And, Filter, Not, Operator, Or, Order, OtherField, Test
 from healthstore.model.values import FieldType, Kind
-from healthstore.testing.differential.schemas import Attribute, Member, Rule, Schema, Span
+from healthstore.testing.differential.schemas import Attribute, Looked, Member, Rule, Schema, Span
 
 __all__ = (
     "Add",
@@ -266,7 +266,8 @@ def without_references(program: Program) -> Program:
 _CLASSES: Mapping[str, type] = {
     each.__name__: each
     for each in (
-        *(Program, Schema, Attribute, Rule, Member, Span, FieldType, Measure, Bucket, Order),
+        *(Program, Schema, Attribute, Rule, Looked, Member, Span, FieldType, Measure, Bucket),
+        Order,
         *(Test, OtherField, And, Or, Not),
         *(Add, AddMany, Get, Find, Count, Aggregate, Update, Increment, Upsert, Replace, Patch),
         *(Delete, Batch, Unit, Initialize, Stale, Reopen, Transfer),

@@ -24,7 +24,17 @@ from healthstore.model.query import And, Filter, Not, Operator, Or, Test
 from healthstore.model.schema import Check, Index, OnDelete, Unique
 from healthstore.model.values import FieldType, Kind
 
-__all__ = ("Attribute", "Member", "Rule", "Schema", "Span", "altered", "declare", "spelled")
+__all__ = (
+    "Attribute",
+    "Looked",
+    "Member",
+    "Rule",
+    "Schema",
+    "Span",
+    "altered",
+    "declare",
+    "spelled",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,15 @@ class Rule:
 
     name: str
     where: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The values of an attribute in what a filter finds, as the operand of a test."""
+
+    schema: str
+    where: Filter
+    field: str
 
 
 @dataclass(frozen=True, slots=True)

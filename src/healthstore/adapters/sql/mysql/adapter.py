@@ -89,7 +89,7 @@ def _utf8mb4(text: str) -> str:
 class MySqlAdapter(SqlAdapter):
     """A MySQL or MariaDB database behind a pool of connections."""
 
-    capabilities = Capabilities(coalesced=frozenset({Delete, Get, Insert, Patch}))
+    capabilities = Capabilities(semi_joins=True, coalesced=frozenset({Delete, Get, Insert, Patch}))
 
     def __init__(
         self, name: str, url: BackendURL, options: Mapping[str, Any], log_in: _Open

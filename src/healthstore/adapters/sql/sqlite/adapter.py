@@ -88,7 +88,7 @@ class SqliteAdapter(SqlAdapter):
     is opened anew: its write-ahead log may belong to the first.
     """
 
-    capabilities = Capabilities(coalesced=frozenset({Delete, Get, Insert, Patch}))
+    capabilities = Capabilities(semi_joins=True, coalesced=frozenset({Delete, Get, Insert, Patch}))
 
     def __init__(
         self,
