@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -44,7 +44,7 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
-from healthstore.model.query import And, Operator, Order, Test, after
+from healthstore.model.query import And, Filter, Lookup, Operator, Order, Test, after, walk
 from healthstore.model.refusals import invalid
 from healthstore.model.schema import Collection, Field, require_distinct
 from healthstore.model.size import require_small
@@ -274,7 +274,7 @@ def _check_delete(op: Delete, store: Executor) -> Delete:
     return replace(op, ids=ids, versions=checked_versions(op, len(ids)))
 
 
-def _check_find(op: Find, _: Executor) -> Find:
+def _check_find(op: Find, store: Executor) -> Find:
     collection = op.collection
     if type(op.limit) is not int or not 1 <= op.limit <= MAX_LIMIT:
         raise invalid(
@@ -292,11 +292,11 @@ def _check_find(op: Find, _: Executor) -> Find:
                 "use the page's own `next`, with the same order",
             )
         where = And((where, after(order, op.after)))
-    where = checked_filter(collection, where)
+    where = _checked_where(collection, where, store)
     return Find(collection, where, order, op.limit, origin=op.origin)
 
 
-def _check_leading(op: Leading, _: Executor) -> Leading:
+def _check_leading(op: Leading, store: Executor) -> Leading:
     collection = op.collection
     for asked in (op.first, op.limit):
         if type(asked) is not int or not 1 <= asked <= MAX_LIMIT:
@@ -314,15 +314,39 @@ def _check_leading(op: Leading, _: Executor) -> Leading:
             op.per,
         )
     given = Test(op.per, Operator.NOT_NULL)
-    where = checked_filter(collection, And((op.where, given)))
+    where = _checked_where(collection, And((op.where, given)), store)
     return replace(op, where=where, order=checked_order(collection, op.order))
 
 
-def _check_count(op: CountDocuments, _: Executor) -> CountDocuments:
-    return CountDocuments(op.collection, checked_filter(op.collection, op.where))
+def _every_test(where: Filter) -> Iterator[Test]:
+    """Yield the tests of a filter, and of the queries inside of it."""
+    for test in walk(where):
+        yield test
+        if isinstance(test.operand, Lookup):
+            yield from _every_test(test.operand.where)
 
 
-def _check_aggregate(op: Aggregate, _: Executor) -> Aggregate:
+def _checked_where(collection: Collection, where: Filter, store: Executor) -> Filter:
+    checked = checked_filter(collection, where)
+    if not store.capabilities.hyphen_keys:
+        for test in _every_test(checked):
+            steps = () if test.part is None else test.part.steps
+            if any(isinstance(step, str) and step.startswith("-") for step in steps):
+                raise CapabilityError(
+                    "this backend finds no key that begins with a hyphen: it does not have the "
+                    "capability `hyphen_keys`",
+                    hint="store the part under another key",
+                    entity=collection.entity,
+                    field=test.field,
+                )
+    return checked
+
+
+def _check_count(op: CountDocuments, store: Executor) -> CountDocuments:
+    return CountDocuments(op.collection, _checked_where(op.collection, op.where, store))
+
+
+def _check_aggregate(op: Aggregate, store: Executor) -> Aggregate:
     collection = op.collection
     if not op.measures:
         raise invalid(collection, "an aggregate computes nothing", "name a measure: n=Count()")
@@ -336,7 +360,7 @@ def _check_aggregate(op: Aggregate, _: Executor) -> Aggregate:
             )
     for measure in op.measures:
         _check_measure(collection, measure)
-    return replace(op, where=checked_filter(collection, op.where))
+    return replace(op, where=_checked_where(collection, op.where, store))
 
 
 def _check_measure(collection: Collection, measure: Measure) -> None:

@@ -28,8 +28,10 @@ from healthstore.model.evaluate.groups import (
 )
 from healthstore.model.evaluate.leading import leading
 from healthstore.model.evaluate.lookups import answered, require_few
+from healthstore.model.evaluate.parts import MISSING, equal_json, part_of
 
 __all__ = (
+    "MISSING",
     "aggregate",
     "aggregate_measure",
     "answered",
@@ -38,12 +40,14 @@ __all__ = (
     "check_document",
     "check_version",
     "duplicate_key",
+    "equal_json",
     "finish_aggregate",
     "group_order",
     "leading",
     "matches",
     "missing_parent",
     "out_of_range",
+    "part_of",
     "patched",
     "patched_each",
     "plan_aggregate",
