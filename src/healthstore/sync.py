@@ -136,8 +136,8 @@ class Repository(Generic[M]):
         Other values in the same filters are not, so that they may move with the clock: the
         position is a place in the order, and the next page is what satisfies them behind.
 
-        Without a limit (None) all are returned, up to 10,000; InvalidRequestError says that there
-        are more.
+        ``limit`` is at most 10,000. Without one (None) all are returned, read in pages, up to
+        100,000; InvalidRequestError says that there are more, and :meth:`stream` reads them.
 
         ``include`` names references whose entities are read, too: ``page.related(User)`` has them
         by id; and ``Children(Comment, "post_id")`` those that refer to each result:

@@ -35,16 +35,15 @@ from healthstore.model.ops import (
 from healthstore.model.query import And, Condition, Filter, Order, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.repository.cursors import Query
-from healthstore.repository.pages import Page, read_page
+from healthstore.repository.pages import MAX_PAGE, Page, read_all, read_page
 from healthstore.repository.related import Include, read_related, relations
 from healthstore.repository.subqueries import Subquery, require_same_source
 from healthstore.repository.writes import Writes
 
-__all__ = ("MAX_PAGE", "Repository")
+__all__ = ("Repository",)
 
 M = TypeVar("M", bound=Entity)
 
-MAX_PAGE = 10_000
 _ATTEMPTS = 50
 # What the library keeps itself; a change through the repository would be lost or would lie.
 _OWN = frozenset({"id", "created_at", "updated_at", "version"})
@@ -142,8 +141,8 @@ class Repository(Generic[M]):
         Other values in the same filters are not, so that they may move with the clock: the
         position is a place in the order, and the next page is what satisfies them behind.
 
-        Without a limit (None) all are returned, up to 10,000; InvalidRequestError says that there
-        are more.
+        ``limit`` is at most 10,000. Without one (None) all are returned, read in pages, up to
+        100,000; InvalidRequestError says that there are more, and :meth:`stream` reads them.
 
         ``include`` names references whose entities are read, too: ``page.related(User)`` has them
         by id; and ``Children(Comment, "post_id")`` those that refer to each result:
@@ -161,20 +160,12 @@ class Repository(Generic[M]):
                 hint="use stream() for everything",
                 entity=self.collection.entity,
             )
-        page = await read_page(
-            self._executor,
-            Query(self.collection, self._where(filters), parse_order(order), self._cursor_key),
-            MAX_PAGE if limit is None else limit,
-            self._entity_of,
-            token=after,
-            stale=stale,
-        )
-        if limit is None and page.next is not None:
-            raise InvalidRequestError(
-                f"more than {MAX_PAGE} entities satisfy the filters",
-                hint="use stream(), or pages with a limit",
-                entity=self.collection.entity,
-            )
+        query = Query(self.collection, self._where(filters), parse_order(order), self._cursor_key)
+        read, source = self._entity_of, self._executor
+        if limit is None:
+            page = await read_all(source, query, read, token=after, stale=stale)
+        else:
+            page = await read_page(source, query, limit, read, token=after, stale=stale)
         if followed:
             found = await read_related(self._executor, page, followed)
             page = replace(page, included=found)
