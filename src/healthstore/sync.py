@@ -25,7 +25,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, cast, overload
 from uuid import UUID
 
 from healthstore._portal import Portal
@@ -37,7 +37,7 @@ from healthstore.events import ConfigReloaded, Event
 from healthstore.events import EventStream as AsyncEventStream
 from healthstore.manager import DatabaseManager as AsyncDatabaseManager
 from healthstore.model.ops import Ensured, Measure
-from healthstore.model.query import Condition, Order
+from healthstore.model.query import ALL, Condition, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
 from healthstore.repository.pages import Page
@@ -69,6 +69,7 @@ __all__ = ("DatabaseManager", "EventStream", "Repository", "Schema", "Transactio
 
 E = TypeVar("E", bound="Event")
 M = TypeVar("M", bound=Entity)
+R = TypeVar("R")
 
 
 class Repository(Generic[M]):
@@ -161,6 +162,65 @@ class Repository(Generic[M]):
         ``not_in()`` in the filters of other repositories of the same manager.
         """
         return self._portal.run(lambda: self._inner.query(*filters))
+
+    @overload
+    def select(
+        self,
+        *columns: object,
+        where: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = 100,
+        distinct: bool = False,
+        into: None = None,
+        **named: object,
+    ) -> list[dict[str, object]]: ...
+
+    @overload
+    def select(
+        self,
+        *columns: object,
+        where: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = 100,
+        distinct: bool = False,
+        into: type[R],
+        **named: object,
+    ) -> list[R]: ...
+
+    def select(
+        self,
+        *columns: object,
+        where: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = 100,
+        distinct: bool = False,
+        into: type[R] | None = None,
+        **named: object,
+    ) -> list[R] | list[dict[str, object]]:
+        """Return some columns of the entities that satisfy a filter; only these are read.
+
+        A column is the name of a field, ``F.name`` or ``User.name``; ``named`` ones are called
+        otherwise in the rows: ``kilos="weight"``. Values are those of the entity's attributes. A
+        row is a dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple.
+        ``order`` and ``limit`` are as in :meth:`find`.
+
+        With ``distinct`` equal rows are one. They are sorted by selected columns only, and by
+        each of these at last; JSON, bytes and floats are refused.
+        """
+        return cast(
+            "list[R] | list[dict[str, object]]",
+            self._portal.call(
+                self._inner.select(
+                    *columns,
+                    where=where,
+                    order=order,
+                    limit=limit,
+                    distinct=distinct,
+                    into=into,
+                    **named,
+                )
+            ),
+        )
 
     def first(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""

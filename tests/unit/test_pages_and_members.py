@@ -168,6 +168,8 @@ async def test_a_damaged_position_is_refused(tmp_path: Path, place: str) -> None
         whole = base64.urlsafe_b64decode(first.next)
         signature, values, _, way = json.loads(whole[cursors._SUM :])
         body = json.dumps([signature, values, json.loads(place), way]).encode()
-        token = base64.urlsafe_b64encode(cursors._mark(None, body) + body).decode()  # made up with care
+        token = base64.urlsafe_b64encode(
+            cursors._mark(None, body) + body
+        ).decode()  # made up with care
         with pytest.raises(InvalidRequestError, match="does not belong to this query"):
             await db.repository(Note).find(after=token)

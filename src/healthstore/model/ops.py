@@ -329,6 +329,10 @@ class Find(Op["tuple[Document, ...]"]):
     ``after`` holds the values of the sort keys of the last document of the page before, and
     ``origin`` says who returned it: a group of stores answers from there or not at all, and
     returns :class:`Found`. A store by itself is the only origin, and need not look.
+
+    With ``columns`` a document has these fields only, in this order. With ``distinct`` documents
+    that are equal in them are one; then they are sorted by columns only, at last by each of
+    them as a whole, and there is no ``after``.
     """
 
     effect = Effect.READ
@@ -338,6 +342,8 @@ class Find(Op["tuple[Document, ...]"]):
     limit: int = 100
     after: tuple[Value, ...] | None = None
     origin: Origin | None = None
+    columns: tuple[str, ...] | None = None
+    distinct: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,10 @@ def _delete(op: Delete) -> _Pieces:
 
 def _find(op: Find) -> _Pieces:
     yield f"find {op.collection.name}"
+    if op.columns is not None:
+        yield " distinct (" if op.distinct else " ("
+        yield from _listed(op.columns)
+        yield ")"
     yield from _where(op.where)
     if op.after is not None:
         yield " after ?"

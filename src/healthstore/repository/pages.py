@@ -103,7 +103,7 @@ async def read_page(  # noqa: PLR0913 - each has a name where it is called
         opposite = tuple(each.reversed() for each in orders)
         where, position = And((where, Not(behind(opposite, at.keys)))), None
     origin = None if at is None or stale else at.origin
-    op = Find(query.collection, where, orders, limit + 1, position, origin)
+    op = Find(query.collection, where, orders, limit + 1, position, origin, query.columns)
     found = await executor.execute(op)
     here = found.origin if isinstance(found, Found) else Origin(executor.name)
     more, rows = len(found) > limit, found[:limit]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast, overload
 from uuid import UUID
 
 from healthstore.abc.backend import Executor
@@ -32,17 +32,19 @@ from healthstore.model.ops import (
     Insert,
     Measure,
 )
-from healthstore.model.query import And, Condition, Filter, Order, parse_order
+from healthstore.model.query import ALL, And, Condition, Filter, Order, parse_keys, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.repository.cursors import Query
 from healthstore.repository.pages import MAX_PAGE, Page, read_all, read_page
 from healthstore.repository.related import Include, read_related, relations
+from healthstore.repository.selections import select, selection
 from healthstore.repository.subqueries import Subquery, require_same_source
 from healthstore.repository.writes import Writes
 
 __all__ = ("Repository",)
 
 M = TypeVar("M", bound=Entity)
+R = TypeVar("R")
 
 _ATTEMPTS = 50
 # What the library keeps itself; a change through the repository would be lost or would lie.
@@ -178,6 +180,56 @@ class Repository(Generic[M]):
         ``not_in()`` in the filters of other repositories of the same manager.
         """
         return Subquery(self._entity, self._where(filters), self._source)
+
+    @overload
+    async def select(
+        self,
+        *columns: object,
+        where: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = 100,
+        distinct: bool = False,
+        into: None = None,
+        **named: object,
+    ) -> list[dict[str, object]]: ...
+
+    @overload
+    async def select(
+        self,
+        *columns: object,
+        where: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = 100,
+        distinct: bool = False,
+        into: type[R],
+        **named: object,
+    ) -> list[R]: ...
+
+    async def select(
+        self,
+        *columns: object,
+        where: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = 100,
+        distinct: bool = False,
+        into: type[R] | None = None,
+        **named: object,
+    ) -> list[R] | list[dict[str, object]]:
+        """Return some columns of the entities that satisfy a filter; only these are read.
+
+        A column is the name of a field, ``F.name`` or ``User.name``; ``named`` ones are called
+        otherwise in the rows: ``kilos="weight"``. Values are those of the entity's attributes. A
+        row is a dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple.
+        ``order`` and ``limit`` are as in :meth:`find`.
+
+        With ``distinct`` equal rows are one. They are sorted by selected columns only, and by
+        each of these at last; JSON, bytes and floats are refused.
+        """
+        chosen = selection(self._entity, columns, named, into)
+        orders = parse_keys(order) if distinct else parse_order(order)
+        query = Query(self.collection, self._where((where,)), orders)
+        rows = await select(self._executor, query, chosen, limit=limit, distinct=distinct)
+        return cast("list[R] | list[dict[str, object]]", rows)
 
     async def first(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""

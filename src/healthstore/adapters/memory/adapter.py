@@ -315,7 +315,7 @@ class MemoryAdapter(Adapter[_Session]):
         return tuple([None if each is None else read(each) for each in rows])
 
     async def find(self, session: _Session, op: Find) -> tuple[Document, ...]:
-        """Return copies of the documents that satisfy a filter, in order."""
+        """Return copies of the documents that satisfy a filter, in order, or of columns."""
         where = self._answered(session, op.collection, op.where)
         holds = evaluate.matches(where)
         table = session.table(op.collection)
@@ -325,7 +325,15 @@ class MemoryAdapter(Adapter[_Session]):
             found = list(islice(filter(holds, rows), op.limit))
         else:
             found = evaluate.sort_documents(filter(holds, table.rows.values()), op.order)
-        return tuple(map(table.reader(op.collection), found[: op.limit]))
+        return tuple(map(table.reader(op.collection, op.columns), found[: op.limit]))
+
+    async def select(self, session: _Session, op: Find) -> tuple[Document, ...]:
+        """Return columns of documents, each row once if that is asked for."""
+        if not op.distinct:
+            return await self.find(session, op)
+        where = self._answered(session, op.collection, op.where)
+        rows = session.table(op.collection).rows.values()
+        return evaluate.selected(op, filter(evaluate.matches(where), rows))
 
     async def count(self, session: _Session, op: CountDocuments) -> int:
         """Count the documents that satisfy a filter."""

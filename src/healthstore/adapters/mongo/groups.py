@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from bson.decimal128 import Decimal128
@@ -12,7 +12,7 @@ from healthstore.adapters.mongo.filters import path_of, query, require_order
 from healthstore.model.ops import Aggregate, Function, Group, Measure
 from healthstore.model.values import Kind, Value
 
-__all__ = ("fields_of", "group_rows", "pipeline", "projection", "sums_floats")
+__all__ = ("fields_of", "group_rows", "pipeline", "sums_floats")
 
 
 def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:
@@ -38,11 +38,6 @@ def fields_of(op: Aggregate) -> tuple[str, ...]:
     """Return the names of the fields that an aggregate needs of a document."""
     measured = {each.field for each in op.measures if each.field is not None}
     return tuple(sorted({*op.group, *measured}))
-
-
-def projection(names: Sequence[str]) -> Mapping[str, bool]:
-    """Return what asks for fields of documents, and no others."""
-    return {"_id": False} | {key_of(name): True for name in names}
 
 
 def _measure(measure: Measure, codec: Codec) -> Stored:

@@ -49,7 +49,7 @@ from healthstore.adapters.sql.filters import (
 from healthstore.adapters.sql.groups import grouped, groups_of
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
-from healthstore.model.ops import Aggregate, Group, Leading, Patch
+from healthstore.model.ops import Aggregate, Find, Group, Leading, Patch
 from healthstore.model.query import Filter, Order, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
@@ -123,11 +123,15 @@ class Statements:
         for start in range(0, len(documents), _IN_TURN):
             yield from self.rows(documents[start : start + _IN_TURN])
 
-    def documents(self, rows: Sequence[Row]) -> tuple[Document, ...]:
-        """Return the documents of a driver's rows."""
-        names = self.collection.names
+    def documents(
+        self, rows: Sequence[Row], columns: tuple[str, ...] | None = None
+    ) -> tuple[Document, ...]:
+        """Return the documents of a driver's rows, which hold these columns, or all."""
+        names, decoding = self.collection.names, self._decoding
+        if columns is not None:
+            names, decoding = columns, at_places(map(self._decoders.__getitem__, columns))
         with collector_paused():
-            values = converted(rows, self._decoding)
+            values = converted(rows, decoding)
             return tuple([dict(zip(names, row, strict=True)) for row in values])
 
     def encode(self, name: str, value: Value) -> Any:
@@ -150,20 +154,22 @@ class Statements:
         compiled = self._compile(("get", size, lock), build)
         return compiled, compiled.bind(values)
 
-    def find(
-        self, where: Filter, order: Sequence[Order], limit: int, *, whole: bool
-    ) -> tuple[Compiled, Sequence[Any]]:
-        """Select documents by a filter, in order: by ``whole`` texts, or by their heads."""
+    def find(self, op: Find, *, whole: bool) -> tuple[Compiled, Sequence[Any]]:
+        """Select documents, or columns, in order: by ``whole`` texts, or by their heads."""
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            keys = [part for each in order for part in self._keys(each, whole=whole)]
-            statement = select(*self._table.c).where(clause).order_by(*keys)
-            return statement.suffix_with(_limit(count))
+            columns = [self._table.c[name] for name in op.columns or self.collection.names]
+            statement = select(*columns).where(clause)
+            if op.distinct:  # not DISTINCT: with that, some sort by no part of a column
+                statement = statement.group_by(*columns)
+            keys = [part for each in op.order for part in self._keys(each, whole=whole)]
+            return statement.order_by(*keys).suffix_with(_limit(count))
 
-        where = self._prepared(where)
-        compiled = self._compile(("find", shape(where), tuple(order), whole), build)
-        return compiled, compiled.bind([*self._values(where), limit])
+        where = self._prepared(op.where)
+        key = ("find", shape(where), tuple(op.order), whole, op.columns, op.distinct)
+        compiled = self._compile(key, build)
+        return compiled, compiled.bind([*self._values(where), op.limit])
 
     def leading(self, op: Leading) -> tuple[Compiled, Sequence[Any]]:
         """Select the first documents of each group, in order."""

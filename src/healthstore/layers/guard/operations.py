@@ -13,6 +13,7 @@ from healthstore.errors import (
     HealthstoreError,
     InvalidRequestError,
 )
+from healthstore.layers.guard.selections import MAX_DISTINCT, checked_columns, distinct_order
 from healthstore.layers.guard.values import (
     checked_documents,
     checked_ids,
@@ -276,13 +277,15 @@ def _check_delete(op: Delete, store: Executor) -> Delete:
 
 def _check_find(op: Find, _: Executor) -> Find:
     collection = op.collection
-    if type(op.limit) is not int or not 1 <= op.limit <= MAX_LIMIT:
+    columns = checked_columns(op)
+    most = MAX_DISTINCT if op.distinct else MAX_LIMIT
+    if type(op.limit) is not int or not 1 <= op.limit <= most:
         raise invalid(
             collection,
-            f"the limit must be from 1 to {MAX_LIMIT - 1}",
+            f"the limit must be from 1 to {most - 1}",
             "read on with the next page, or use stream()",
         )
-    order = checked_order(collection, op.order)
+    order = distinct_order(op) if op.distinct else checked_order(collection, op.order)
     where = op.where
     if op.after is not None:
         if len(op.after) != len(order):
@@ -293,7 +296,7 @@ def _check_find(op: Find, _: Executor) -> Find:
             )
         where = And((where, after(order, op.after)))
     where = checked_filter(collection, where)
-    return Find(collection, where, order, op.limit, origin=op.origin)
+    return replace(op, where=where, order=order, after=None, columns=columns)
 
 
 def _check_leading(op: Leading, _: Executor) -> Leading:

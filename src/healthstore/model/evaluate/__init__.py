@@ -18,7 +18,12 @@ from healthstore.model.evaluate.documents import (
     patched_each,
     still_referenced,
 )
-from healthstore.model.evaluate.filters import matches, sort_documents, sorted_whole
+from healthstore.model.evaluate.filters import (
+    matches,
+    shows_order,
+    sort_documents,
+    sorted_whole,
+)
 from healthstore.model.evaluate.groups import (
     aggregate,
     aggregate_measure,
@@ -28,6 +33,7 @@ from healthstore.model.evaluate.groups import (
 )
 from healthstore.model.evaluate.leading import leading
 from healthstore.model.evaluate.lookups import answered, require_few
+from healthstore.model.evaluate.selections import picked, selected
 
 __all__ = (
     "aggregate",
@@ -46,8 +52,11 @@ __all__ = (
     "out_of_range",
     "patched",
     "patched_each",
+    "picked",
     "plan_aggregate",
     "require_few",
+    "selected",
+    "shows_order",
     "sort_documents",
     "sorted_whole",
     "still_referenced",

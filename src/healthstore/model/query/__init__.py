@@ -28,7 +28,7 @@ from healthstore.model.query.bounds import (
 from healthstore.model.query.lookups import lookups, substituted
 from healthstore.model.query.names import F, FieldName, field
 from healthstore.model.query.normal import normalise
-from healthstore.model.query.order import Nulls, Order, after, asc, desc, parse_order
+from healthstore.model.query.order import Nulls, Order, after, asc, desc, parse_keys, parse_order
 from healthstore.model.query.tests import (
     ALL,
     NEGATED,
@@ -82,6 +82,7 @@ __all__ = (
     "fields_in",
     "lookups",
     "normalise",
+    "parse_keys",
     "parse_order",
     "require_moderate",
     "substituted",

@@ -55,6 +55,7 @@ from healthstore.testing.contract.references import TestReferences
 from healthstore.testing.contract.renames import TestRenames
 from healthstore.testing.contract.replacements import TestReplacements
 from healthstore.testing.contract.schema import TestSchema
+from healthstore.testing.contract.selections import TestSelections
 from healthstore.testing.contract.serving import TestServing
 from healthstore.testing.contract.sizes import TestSizes
 from healthstore.testing.contract.two_fields import TestTwoFields
@@ -99,6 +100,7 @@ __all__ = (
     "TestRenames",
     "TestReplacements",
     "TestSchema",
+    "TestSelections",
     "TestServing",
     "TestSizes",
     "TestTwoFields",
@@ -144,6 +146,7 @@ class ContractTests(
     TestRenames,
     TestReplacements,
     TestSchema,
+    TestSelections,
     TestServing,
     TestSizes,
     TestTwoFields,
