@@ -230,6 +230,16 @@ class Repository(Generic[M]):
         """Return the last entity in this order that satisfies all filters, or None."""
         return self._portal.call(self._inner.last(*filters, order=order))
 
+    def latest(self, *filters: Condition, per: Iterable[object], by: object, n: int = 1) -> list[M]:
+        """Return the last ``n`` entities of each group as ``by`` has them, the newest first.
+
+        For example ``latest(per=["user_id", "type"], by="recorded_at")``. A group has the same
+        values in the fields ``per``, in whose order the groups come; None is one. Of equal ``by``
+        the greatest id is the last, and None is older than all others. It is one request. At most
+        10,000 entities are returned; InvalidRequestError says that there are more.
+        """
+        return self._portal.call(self._inner.latest(*filters, per=per, by=by, n=n))
+
     def exists(self, *filters: Condition) -> bool:
         """Return whether any entity satisfies all filters."""
         return self._portal.call(self._inner.exists(*filters))

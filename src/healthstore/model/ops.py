@@ -350,13 +350,13 @@ class Find(Op["tuple[Document, ...]"]):
 class Leading(Op["tuple[Document, ...]"]):
     """Return the ``first`` documents of each group in an order, one group after the other.
 
-    A group is what has the same value in the field ``per``; null makes none. Groups come in order
-    of that value, and at most ``limit`` documents in all.
+    A group is what has the same values in the fields ``per``; null is one of its own. Groups come
+    in order of these values, whole texts among them, and at most ``limit`` documents in all.
     """
 
     effect = Effect.READ
     collection: Collection
-    per: str
+    per: tuple[str, ...]
     first: int
     where: Filter = ALL
     order: tuple[Order, ...] = (Order("id"),)

@@ -142,7 +142,8 @@ def _find(op: Find) -> _Pieces:
 
 
 def _leading(op: Leading) -> _Pieces:
-    yield f"first {op.first} of {op.collection.name} per {op.per}"
+    yield f"first {op.first} of {op.collection.name} per "
+    yield from _listed(op.per)
     yield from _where(op.where)
     if op.order:
         yield " order "

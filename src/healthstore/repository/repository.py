@@ -35,6 +35,7 @@ from healthstore.model.ops import (
 from healthstore.model.query import ALL, And, Condition, Filter, Order, parse_keys, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.repository.cursors import Query
+from healthstore.repository.latest import latest_of, require_few
 from healthstore.repository.pages import MAX_PAGE, Page, read_all, read_page
 from healthstore.repository.related import Include, read_related, relations
 from healthstore.repository.selections import select, selection
@@ -244,6 +245,21 @@ class Repository(Generic[M]):
             Find(self.collection, self._where(filters), orders, limit=1)
         )
         return self._entity_of(found[0]) if found else None
+
+    async def latest(
+        self, *filters: Condition, per: Iterable[object], by: object, n: int = 1
+    ) -> list[M]:
+        """Return the last ``n`` entities of each group as ``by`` has them, the newest first.
+
+        For example ``latest(per=["user_id", "type"], by="recorded_at")``. A group has the same
+        values in the fields ``per``, in whose order the groups come; None is one. Of equal ``by``
+        the greatest id is the last, and None is older than all others. It is one request. At most
+        10,000 entities are returned; InvalidRequestError says that there are more.
+        """
+        op = latest_of(self._entity, self._where(filters), per, by, n)
+        found = await self._executor.execute(op)
+        require_few(op, found)
+        return [self._entity_of(each) for each in found]
 
     async def exists(self, *filters: Condition) -> bool:
         """Return whether any entity satisfies all filters."""

@@ -31,7 +31,17 @@ from healthstore.model import evaluate
 from healthstore.model.catalog import references_led
 from healthstore.model.evaluate import duplicate_key
 from healthstore.model.guarded import check_same
-from healthstore.model.ops import CountDocuments, Delete, Effect, Find, Get, Insert, Patch, Replace
+from healthstore.model.ops import (
+    CountDocuments,
+    Delete,
+    Effect,
+    Find,
+    Get,
+    Insert,
+    Leading,
+    Patch,
+    Replace,
+)
 from healthstore.model.query import ALL, Filter, Lookup, Order
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, Value, canonicaliser
@@ -334,6 +344,13 @@ class MemoryAdapter(Adapter[_Session]):
         where = self._answered(session, op.collection, op.where)
         rows = session.table(op.collection).rows.values()
         return evaluate.selected(op, filter(evaluate.matches(where), rows))
+
+    async def leading(self, session: _Session, op: Leading) -> tuple[Document, ...]:
+        """Return copies of the first documents of each group."""
+        where = self._answered(session, op.collection, op.where)
+        table = session.table(op.collection)
+        found = evaluate.leading(op, filter(evaluate.matches(where), table.rows.values()))
+        return tuple(map(table.reader(op.collection), found))
 
     async def count(self, session: _Session, op: CountDocuments) -> int:
         """Count the documents that satisfy a filter."""

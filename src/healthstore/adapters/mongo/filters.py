@@ -278,11 +278,12 @@ def leading(op: Leading, codec: Codec) -> list[Stored]:
     made, sort = _sorting(op.order, codec, whole=False)
     first = {"$topN": {"n": op.first, "sortBy": sort, "output": "$$ROOT"}}
     computed = ([{"$set": made}], [{"$unset": [*made]}]) if made else ([], [])
+    group = {f"k{place}": path_of(name, codec) for place, name in enumerate(op.per)}
     return [
         {"$match": query(op.where, codec)},
         *computed[0],
-        {"$group": {"_id": f"${key_of(op.per)}", "first": first}},
-        {"$sort": {"_id": 1}},
+        {"$group": {"_id": group, "first": first}},
+        {"$sort": {f"_id.{key}": 1 for key in group}},
         {"$unwind": "$first"},
         {"$replaceRoot": {"newRoot": "$first"}},
         {"$limit": op.limit},

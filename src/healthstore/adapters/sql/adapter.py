@@ -280,7 +280,10 @@ class SqlAdapter(Adapter[SqlSession]):
         """Select the first rows of each group."""
         statements = self.statements(op.collection)
         compiled, parameters = statements.leading(op)
-        return statements.documents(await session.connection.fetch(compiled.sql, parameters))
+        found = statements.documents(await session.connection.fetch(compiled.sql, parameters))
+        if not self.dialect.sorts_whole and evaluate.begin_alike(op, found):
+            return await super().leading(session, op)  # a window tells groups apart by sorting
+        return found
 
     async def count(self, session: SqlSession, op: CountDocuments) -> int:
         """Count rows."""

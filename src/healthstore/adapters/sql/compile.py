@@ -33,6 +33,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.types import NULLTYPE, TypeEngine
 
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Converter, Dialect, Row
@@ -176,15 +177,20 @@ class Statements:
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            per = self._table.c[op.per]
+            per = [self._table.c[name] for name in op.per]
             keys = [part for each in op.order for part in self._keys(each, whole=False)]
             place = func.row_number().over(partition_by=per, order_by=keys).label("_place")
             ranked = select(*self._table.c, place).where(clause).subquery("_ranked")
             most = bindparam(str(count), type_=_INTEGER)
+            groups = [
+                part
+                for name in op.per
+                for part in self._keys(Order(name), whole=True, rows=ranked.c)
+            ]
             statement = (
                 select(*(ranked.c[name] for name in self.collection.names))
                 .where(ranked.c["_place"] <= most)
-                .order_by(ranked.c[op.per], ranked.c["_place"])
+                .order_by(*groups, ranked.c["_place"])
             )
             return statement.suffix_with(_limit(count + 1))
 
@@ -416,8 +422,14 @@ class Statements:
         encoded = tuple(value if encode is None else map(encode, value))
         return self._dialect.many(self.collection.field(name).type, encoded)
 
-    def _keys(self, order: Order, *, whole: bool) -> Iterator[ColumnElement[Any]]:
-        column: ColumnElement[Any] = self._table.c[order.field]
+    def _keys(
+        self,
+        order: Order,
+        *,
+        whole: bool,
+        rows: ReadOnlyColumnCollection[str, ColumnElement[Any]] | None = None,
+    ) -> Iterator[ColumnElement[Any]]:
+        column: ColumnElement[Any] = (self._table.c if rows is None else rows)[order.field]
         if order.nulls is not None:
             yield column.is_not(None) if order.nulls_first else column.is_(None)
         if not whole and self.collection.field(order.field).type.sorted_by_head:

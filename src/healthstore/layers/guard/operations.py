@@ -22,7 +22,7 @@ from healthstore.layers.guard.values import (
 )
 from healthstore.model.catalog import CATALOG
 from healthstore.model.change import names_between, require_at_most
-from healthstore.model.filters import checked_filter, checked_operand, checked_order
+from healthstore.model.filters import checked_filter, checked_operand, checked_order, plain_order
 from healthstore.model.ops import (
     Aggregate,
     Alter,
@@ -45,7 +45,7 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
-from healthstore.model.query import And, Operator, Order, Test, after
+from healthstore.model.query import And, Order, after
 from healthstore.model.refusals import invalid
 from healthstore.model.schema import Collection, Field, require_distinct
 from healthstore.model.size import require_small
@@ -308,16 +308,14 @@ def _check_leading(op: Leading, _: Executor) -> Leading:
                 f"the first of each group, and the limit, must be from 1 to {MAX_LIMIT - 1}",
                 "ask for some, or leave the limit away",
             )
-    checked_order(collection, (Order(op.per),))
-    if collection.field(op.per).type.sorted_by_head:
+    if not op.per:
         raise invalid(
             collection,
-            "is no field to group by: its texts may be long",
-            "group by a reference, a number or a short text",
-            op.per,
+            "the first of no group are asked for",
+            "name a field of the groups, or find with an order and a limit",
         )
-    given = Test(op.per, Operator.NOT_NULL)
-    where = checked_filter(collection, And((op.where, given)))
+    plain_order(collection, [Order(name) for name in op.per])
+    where = checked_filter(collection, op.where)
     return replace(op, where=where, order=checked_order(collection, op.order))
 
 

@@ -31,7 +31,7 @@ from healthstore.model.evaluate.groups import (
     group_order,
     plan_aggregate,
 )
-from healthstore.model.evaluate.leading import leading
+from healthstore.model.evaluate.leading import begin_alike, leading
 from healthstore.model.evaluate.lookups import answered, require_few
 from healthstore.model.evaluate.selections import picked, selected
 
@@ -39,6 +39,7 @@ __all__ = (
     "aggregate",
     "aggregate_measure",
     "answered",
+    "begin_alike",
     "broken_check",
     "changed_by_id",
     "check_document",

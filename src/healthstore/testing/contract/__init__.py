@@ -43,6 +43,7 @@ from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
 from healthstore.testing.contract.joins import TestJoins
 from healthstore.testing.contract.lacking import TestLacking
+from healthstore.testing.contract.latest import TestLatest
 from healthstore.testing.contract.lifecycle import TestLifecycle
 from healthstore.testing.contract.limits import TestLimits
 from healthstore.testing.contract.long_texts import TestLongTexts
@@ -88,6 +89,7 @@ __all__ = (
     "TestFloatSums",
     "TestJoins",
     "TestLacking",
+    "TestLatest",
     "TestLifecycle",
     "TestLimits",
     "TestLongTexts",
@@ -134,6 +136,7 @@ class ContractTests(
     TestFloatSums,
     TestJoins,
     TestLacking,
+    TestLatest,
     TestLifecycle,
     TestLimits,
     TestLongTexts,

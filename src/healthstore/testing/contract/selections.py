@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum, StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 from uuid import UUID
 
 import pytest
@@ -320,7 +320,7 @@ class TestSelections(Contract):
     async def test_a_selection_without_meaning_is_refused(self, store: Backend) -> None:
         """No column, one twice, an unknown one, another class's, rows that cannot be made: before any I/O."""
         nowhere = Repository(_Nowhere, store)  # its collection is not there: who asked would say so
-        select: Callable[..., Coroutine[Any, Any, Any]] = nowhere.select
+        select = cast("Callable[..., Coroutine[Any, Any, Any]]", nowhere.select)
         wrong: tuple[tuple[tuple[object, ...], dict[str, object], str], ...] = (
             ((), {}, "no column"),
             (("name", "name"), {}, "the name 'name'"),
