@@ -25,7 +25,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, cast, overload
 from uuid import UUID
 
 from healthstore._portal import Portal
@@ -37,7 +37,7 @@ from healthstore.events import ConfigReloaded, Event
 from healthstore.events import EventStream as AsyncEventStream
 from healthstore.manager import DatabaseManager as AsyncDatabaseManager
 from healthstore.model.ops import Bucket, Ensured, Measure
-from healthstore.model.query import Condition, Order
+from healthstore.model.query import ALL, Condition, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
 from healthstore.repository.pages import Page
@@ -69,6 +69,7 @@ __all__ = ("DatabaseManager", "EventStream", "Repository", "Schema", "Transactio
 
 E = TypeVar("E", bound="Event")
 M = TypeVar("M", bound=Entity)
+R = TypeVar("R")
 
 
 class Repository(Generic[M]):
@@ -136,8 +137,8 @@ class Repository(Generic[M]):
         Other values in the same filters are not, so that they may move with the clock: the
         position is a place in the order, and the next page is what satisfies them behind.
 
-        Without a limit (None) all are returned, up to 10,000; InvalidRequestError says that there
-        are more.
+        ``limit`` is at most 10,000. Without one (None) all are returned, read in pages, up to
+        100,000; InvalidRequestError says that there are more, and :meth:`stream` reads them.
 
         ``include`` names references whose entities are read, too: ``page.related(User)`` has them
         by id; and ``Children(Comment, "post_id")`` those that refer to each result:
@@ -162,6 +163,65 @@ class Repository(Generic[M]):
         """
         return self._portal.run(lambda: self._inner.query(*filters))
 
+    @overload
+    def select(
+        self,
+        *columns: object,
+        where: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = 100,
+        distinct: bool = False,
+        into: None = None,
+        **named: object,
+    ) -> list[dict[str, object]]: ...
+
+    @overload
+    def select(
+        self,
+        *columns: object,
+        where: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = 100,
+        distinct: bool = False,
+        into: type[R],
+        **named: object,
+    ) -> list[R]: ...
+
+    def select(
+        self,
+        *columns: object,
+        where: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = 100,
+        distinct: bool = False,
+        into: type[R] | None = None,
+        **named: object,
+    ) -> list[R] | list[dict[str, object]]:
+        """Return some columns of the entities that satisfy a filter; only these are read.
+
+        A column is the name of a field, ``F.name`` or ``User.name``; ``named`` ones are called
+        otherwise in the rows: ``kilos="weight"``. Values are those of the entity's attributes. A
+        row is a dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple.
+        ``order`` and ``limit`` are as in :meth:`find`.
+
+        With ``distinct`` equal rows are one. They are sorted by selected columns only, and by
+        each of these at last; JSON, bytes and floats are refused.
+        """
+        return cast(
+            "list[R] | list[dict[str, object]]",
+            self._portal.call(
+                self._inner.select(
+                    *columns,
+                    where=where,
+                    order=order,
+                    limit=limit,
+                    distinct=distinct,
+                    into=into,
+                    **named,
+                )
+            ),
+        )
+
     def first(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
         return self._portal.call(self._inner.first(*filters, order=order))
@@ -169,6 +229,16 @@ class Repository(Generic[M]):
     def last(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
         """Return the last entity in this order that satisfies all filters, or None."""
         return self._portal.call(self._inner.last(*filters, order=order))
+
+    def latest(self, *filters: Condition, per: Iterable[object], by: object, n: int = 1) -> list[M]:
+        """Return the last ``n`` entities of each group as ``by`` has them, the newest first.
+
+        For example ``latest(per=["user_id", "type"], by="recorded_at")``. A group has the same
+        values in the fields ``per``, in whose order the groups come; None is one. Of equal ``by``
+        the greatest id is the last, and None is older than all others. It is one request. At most
+        10,000 entities are returned; InvalidRequestError says that there are more.
+        """
+        return self._portal.call(self._inner.latest(*filters, per=per, by=by, n=n))
 
     def exists(self, *filters: Condition) -> bool:
         """Return whether any entity satisfies all filters."""

@@ -1,8 +1,9 @@
 """What mypy and pyright must infer for a user's code; it is checked, never run."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Annotated, assert_type
+from typing import Annotated, NamedTuple, assert_type
 from uuid import UUID
 
 import alembic.op
@@ -23,6 +24,19 @@ class User(Entity, collection="users"):
 
     email: Annotated[str, Unique(), MaxLength(255)]
     first_name: str | None = None
+
+
+@dataclass
+class Row:
+    """A row of a selection as a user writes it."""
+
+    email: str
+
+
+class Named(NamedTuple):
+    """Another one."""
+
+    email: str
 
 
 async def a_repository_knows_its_entity(db: DatabaseManager) -> None:
@@ -59,6 +73,11 @@ async def a_repository_knows_its_entity(db: DatabaseManager) -> None:
     await users.find(User.version >= 2, order=[desc(User.email)])
     await users.find(User.emial == "x")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     await users.find(User.version >= "2")  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue]
+
+    assert_type(await users.select("id", User.email), list[dict[str, object]])
+    assert_type(await users.select("email", into=Row), list[Row])
+    assert_type(await users.select("email", distinct=True, into=Named, limit=None), list[Named])
+    await users.select("email", into="Row")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
     async with db.transaction() as unit:
         assert_type(unit.repository(User), Repository[User])

@@ -3,8 +3,8 @@
 An author writes the connection (``connect``, ``disconnect``, ``ping``), sessions (``session``,
 ``begin_session``, ``commit_session``, ``rollback_session``), ``translate`` for errors, and the
 operations ``existing``, ``create``, ``get``, ``insert``, ``replace``, ``delete`` and ``find``.
-``patch``, ``patches``, ``count``, ``aggregate``, ``leading`` and ``looked_up`` have plain versions here, which a
-database can do better, and ``alter`` and ``drop`` are refused until they are written; ``prober`` and ``pool``
+``patch``, ``patches``, ``select``, ``count``, ``aggregate``, ``leading`` and ``looked_up`` have plain versions
+here, which a database can do better, and ``alter`` and ``drop`` are refused until they are written; ``prober`` and ``pool``
 have modest ones. An optional ``part(session)``, an asynchronous context that undoes what failed in it (a savepoint), lets tests roll back on this backend.
 """
 
@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine
 from collections.abc import Collection as Several
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
 
@@ -163,7 +164,7 @@ class Adapter(ABC, Generic[S]):
 
     @abstractmethod
     async def find(self, session: S, op: Find) -> tuple[Document, ...]:
-        """See :class:`~healthstore.model.ops.Find`."""
+        """See :class:`~healthstore.model.ops.Find`; all columns are asked for, see :meth:`select`."""
 
     # --- how it is looked at -----------------------------------------------------------------
 
@@ -211,6 +212,14 @@ class Adapter(ABC, Generic[S]):
             await self.replace(session, Replace(op.collection, tuple(last.values()), versions))
         return results
 
+    async def select(self, session: S, op: Find) -> tuple[Document, ...]:
+        """Find columns of documents, by reading the whole of each; see :meth:`find`."""
+        if not op.distinct:
+            found = await self.find(session, replace(op, columns=None))
+            return evaluate.picked(op, found)
+        documents = await self.scan(session, op.collection, op.where, op.columns)
+        return evaluate.selected(op, documents)
+
     async def count(self, session: S, op: CountDocuments) -> int:
         """Count by reading."""
         return len(await self.scan(session, op.collection, op.where))
@@ -228,25 +237,38 @@ class Adapter(ABC, Generic[S]):
         """Return the distinct values that a query finds, and if there are too many some more."""
         found = set[Value]()
         collection, where, name = lookup.collection, lookup.where, lookup.field
-        async for page in self._pages(session, collection, where):
+        async for page in self._pages(session, collection, where, (name,)):
             found.update(each[name] for each in page)
             if len(found) > MAX_VALUES:
                 break
         return found
 
-    async def scan(self, session: S, collection: Collection, where: Filter) -> list[Document]:
-        """Return every document that satisfies a filter, page by page."""
+    async def scan(
+        self,
+        session: S,
+        collection: Collection,
+        where: Filter,
+        columns: tuple[str, ...] | None = None,
+    ) -> list[Document]:
+        """Return every document that satisfies a filter, or columns and the id, page by page."""
         found: list[Document] = []
-        async for page in self._pages(session, collection, where):
+        async for page in self._pages(session, collection, where, columns):
             found.extend(page)
         return found
 
     async def _pages(
-        self, session: S, collection: Collection, where: Filter
+        self,
+        session: S,
+        collection: Collection,
+        where: Filter,
+        columns: tuple[str, ...] | None,
     ) -> AsyncIterator[tuple[Document, ...]]:
         page_filter = where
+        kept = None if columns is None else tuple(dict.fromkeys((*columns, "id")))
+        read = self.find if columns is None else self.select
         while True:
-            page = await self.find(session, Find(collection, page_filter, limit=_SCAN_PAGE))
+            op = Find(collection, page_filter, limit=_SCAN_PAGE, columns=kept)
+            page = await read(session, op)
             yield page
             if len(page) < _SCAN_PAGE:
                 return
@@ -461,7 +483,9 @@ class Adapter(ABC, Generic[S]):
         Patch: lambda self, session, op: self.patch(session, op),
         Patches: lambda self, session, op: self.patches(session, op),
         Delete: lambda self, session, op: self.delete(session, op),
-        Find: lambda self, session, op: self.find(session, op),
+        Find: lambda self, session, op: (
+            self.find(session, op) if op.columns is None else self.select(session, op)
+        ),
         Leading: lambda self, session, op: self.leading(session, op),
         CountDocuments: lambda self, session, op: self.count(session, op),
         Aggregate: lambda self, session, op: self.aggregate(session, op),

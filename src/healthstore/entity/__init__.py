@@ -31,9 +31,12 @@ from healthstore.entity.filters import field_name
 from healthstore.entity.operands import parse_test
 from healthstore.entity.reading import (
     as_stored,
+    column_reader,
     from_document,
     from_written,
+    place,
     reader_of,
+    reason,
     require_valid,
 )
 from healthstore.entity.writing import to_document, to_documents
@@ -47,13 +50,16 @@ __all__ = (
     "as_stored",
     "canonical_value",
     "collection_of",
+    "column_reader",
     "field_name",
     "from_document",
     "from_written",
     "is_validated",
     "parse_fields",
     "parse_test",
+    "place",
     "reader_of",
+    "reason",
     "require_valid",
     "stored_filter",
     "target_of",

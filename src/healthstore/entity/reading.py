@@ -15,10 +15,11 @@ from healthstore.entity.derive import derive
 from healthstore.errors import RefusedValueError, SchemaMismatchError
 from healthstore.model.documents import canonical_document
 from healthstore.model.json import in_itself, too_deep
-from healthstore.model.values import Document
+from healthstore.model.values import Document, Value
 
 __all__ = (
     "as_stored",
+    "column_reader",
     "from_document",
     "from_written",
     "place",
@@ -88,6 +89,39 @@ def _reader(entity: type[M]) -> Callable[[Document], M]:
         return made
 
     return trusted
+
+
+def column_reader(entity: type[Entity], name: str) -> Callable[[Value], object] | None:
+    """Return what makes of a field's stored value, not None, that of the attribute; None: it is that.
+
+    It raises SchemaMismatchError for a value that the field's type does not read.
+    """
+    derived = derive(entity)
+    read = dict(derived.readers).get(name)
+    if read is None:
+        return None
+    if entity.model_config.get("use_enum_values"):
+        listed: Mapping[object, Enum] = derived.members.get(name, {})
+        parse = derived.parsers[name].validate_python
+
+        def as_value(value: Value) -> object:
+            return parse(_member(listed, value), strict=False, by_alias=False, by_name=True)
+
+        read = as_value
+
+    def reader(value: Value) -> object:
+        try:
+            return read(value)
+        except ValidationError as error:
+            problems = error.error_count()
+        raise SchemaMismatchError(
+            f"a stored value does not fit the entity ({problems} problems)",
+            hint="the field's type is stricter than the data that was stored",
+            entity=entity.__name__,
+            field=name,
+        )
+
+    return reader
 
 
 def _read(entity: type[M], document: Mapping[str, object]) -> M:

@@ -38,7 +38,7 @@ from healthstore.model.query import (
 from healthstore.model.refusals import invalid, refused
 from healthstore.model.values import Kind, Value
 
-__all__ = ("canonical_filter", "checked_filter", "checked_operand", "checked_order")
+__all__ = ("canonical_filter", "checked_filter", "checked_operand", "checked_order", "plain_order")
 
 _SIZED = frozenset({Kind.TEXT, Kind.BYTES})
 # Of so few bytes all the tests that a filter may have together stay below its limit.
@@ -51,7 +51,13 @@ _PATTERNS = TEXTUAL - {Operator.STARTS, Operator.NOT_STARTS}
 
 
 def checked_order(collection: Definition, order: Iterable[Order]) -> tuple[Order, ...]:
-    """Return the order with the id as its last key, so that it is total.
+    """Return the order with the id as its last key, so that it is total; see :func:`plain_order`."""
+    checked = plain_order(collection, order)
+    return checked if "id" in [key.field for key in checked] else (*checked, Order("id"))
+
+
+def plain_order(collection: Definition, order: Iterable[Order]) -> tuple[Order, ...]:
+    """Return the order as it is: of fields that have one, each named once.
 
     Only a key that places null otherwise than the databases do says where.
     """
@@ -65,7 +71,7 @@ def checked_order(collection: Definition, order: Iterable[Order]) -> tuple[Order
                 "sort by each field once, and by no JSON or bytes",
                 name,
             )
-    return checked if "id" in names else (*checked, Order("id"))
+    return checked
 
 
 def _plain(collection: Definition, key: Order) -> Order:

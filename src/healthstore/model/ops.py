@@ -349,6 +349,10 @@ class Find(Op["tuple[Document, ...]"]):
     ``after`` holds the values of the sort keys of the last document of the page before, and
     ``origin`` says who returned it: a group of stores answers from there or not at all, and
     returns :class:`Found`. A store by itself is the only origin, and need not look.
+
+    With ``columns`` a document has these fields only, in this order. With ``distinct`` documents
+    that are equal in them are one; then they are sorted by columns only, at last by each of
+    them as a whole, and there is no ``after``.
     """
 
     effect = Effect.READ
@@ -358,19 +362,21 @@ class Find(Op["tuple[Document, ...]"]):
     limit: int = 100
     after: tuple[Value, ...] | None = None
     origin: Origin | None = None
+    columns: tuple[str, ...] | None = None
+    distinct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Leading(Op["tuple[Document, ...]"]):
     """Return the ``first`` documents of each group in an order, one group after the other.
 
-    A group is what has the same value in the field ``per``; null makes none. Groups come in order
-    of that value, and at most ``limit`` documents in all.
+    A group is what has the same values in the fields ``per``; null is one of its own. Groups come
+    in order of these values, whole texts among them, and at most ``limit`` documents in all.
     """
 
     effect = Effect.READ
     collection: Collection
-    per: str
+    per: tuple[str, ...]
     first: int
     where: Filter = ALL
     order: tuple[Order, ...] = (Order("id"),)

@@ -130,6 +130,10 @@ def _delete(op: Delete) -> _Pieces:
 
 def _find(op: Find) -> _Pieces:
     yield f"find {op.collection.name}"
+    if op.columns is not None:
+        yield " distinct (" if op.distinct else " ("
+        yield from _listed(op.columns)
+        yield ")"
     yield from _where(op.where)
     if op.after is not None:
         yield " after ?"
@@ -140,7 +144,8 @@ def _find(op: Find) -> _Pieces:
 
 
 def _leading(op: Leading) -> _Pieces:
-    yield f"first {op.first} of {op.collection.name} per {op.per}"
+    yield f"first {op.first} of {op.collection.name} per "
+    yield from _listed(op.per)
     yield from _where(op.where)
     if op.order:
         yield " order "

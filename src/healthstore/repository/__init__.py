@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from healthstore.repository.children import Children
-from healthstore.repository.pages import Page
-from healthstore.repository.repository import MAX_PAGE, Repository
+from healthstore.repository.pages import MAX_PAGE, Page
+from healthstore.repository.repository import Repository
 from healthstore.repository.subqueries import Subquery
 
 __all__ = ("MAX_PAGE", "Children", "Page", "Repository", "Subquery")

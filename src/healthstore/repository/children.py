@@ -81,7 +81,7 @@ async def read_children(
     if of.limit is None:
         documents = await executor.execute(Find(collection, where, of.order, most))
     else:
-        leading = Leading(collection, of.field, of.limit, where, of.order, most)
+        leading = Leading(collection, (of.field,), of.limit, where, of.order, most)
         documents = await executor.execute(leading)
     if len(documents) == most:
         raise InvalidRequestError(

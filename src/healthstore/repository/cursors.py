@@ -29,6 +29,8 @@ class Query:
     orders: tuple[Order, ...]
     key: bytes | None = field(default=None, repr=False)
     """What signs its positions; None: a sum tells damage only."""
+    columns: tuple[str, ...] | None = None
+    """The fields of each that are read, the sort keys among them; None: all."""
 
     @property
     def signature(self) -> str:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Generic, TypeVar, overload
 from uuid import UUID
 
 from healthstore.abc.backend import Executor
 from healthstore.entity import Entity
+from healthstore.errors import InvalidRequestError
 from healthstore.model.collector import collector_paused
 from healthstore.model.ops import Find, Found, Origin
 from healthstore.model.query import And, Filter, Not
 from healthstore.model.query import after as behind
+from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 from healthstore.repository.children import Children
 from healthstore.repository.cursors import Position, Query, read_position, write_position
 from healthstore.repository.related import Related
 
-__all__ = ("Page", "read_page")
+__all__ = ("MAX_ALL", "MAX_PAGE", "Page", "read_all", "read_page", "too_many")
+
+MAX_PAGE = 10_000
+"""The most results of one page."""
+MAX_ALL = 100_000
+"""The most results that are returned at once where no limit is given."""
 
 E = TypeVar("E", bound=Entity)
 T = TypeVar("T")
@@ -95,7 +103,7 @@ async def read_page(  # noqa: PLR0913 - each has a name where it is called
         opposite = tuple(each.reversed() for each in orders)
         where, position = And((where, Not(behind(opposite, at.keys)))), None
     origin = None if at is None or stale else at.origin
-    op = Find(query.collection, where, orders, limit + 1, position, origin)
+    op = Find(query.collection, where, orders, limit + 1, position, origin, query.columns)
     found = await executor.execute(op)
     here = found.origin if isinstance(found, Found) else Origin(executor.name)
     more, rows = len(found) > limit, found[:limit]
@@ -110,6 +118,47 @@ async def read_page(  # noqa: PLR0913 - each has a name where it is called
         None if following is None else write_position(query, following),
         here.member,
         None if before is None else write_position(query, before),
+    )
+
+
+async def read_all(  # noqa: PLR0913 - each has a name where it is called
+    executor: Executor,
+    query: Query,
+    read: Callable[[Document], T],
+    *,
+    token: str | None = None,
+    stale: bool = False,
+    size: int = MAX_PAGE,
+    most: int = MAX_ALL,
+) -> Page[T]:
+    """Return all that lies behind a position, or before it, as one page, read ``size`` at a time.
+
+    Raises InvalidRequestError when it is more than ``most``.
+    """
+    backwards = token is not None and read_position(query, token).backwards
+    pages: list[Page[T]] = []
+    left = most
+    while True:
+        limit = min(size, left)
+        page = await read_page(executor, query, limit, read, token=token, stale=stale)
+        pages.append(page)
+        left -= len(page)
+        token = page.previous if backwards else page.next
+        if token is None:
+            break
+        if not left:
+            raise too_many(query.collection, most)
+    ordered = pages[::-1] if backwards else pages
+    items = tuple(chain.from_iterable(each.items for each in ordered))
+    return Page(items, ordered[-1].next, page.source, ordered[0].previous)
+
+
+def too_many(collection: Collection, most: int) -> InvalidRequestError:
+    """Return the error for more results than are returned at once."""
+    return InvalidRequestError(
+        f"more than {most} entities satisfy the filters",
+        hint="use stream(), which reads any number, or pages with a limit",
+        entity=collection.entity,
     )
 
 

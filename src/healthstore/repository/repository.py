@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast, overload
 from uuid import UUID
 
 from healthstore.abc.backend import Executor
@@ -34,19 +34,21 @@ from healthstore.model.ops import (
     Insert,
     Measure,
 )
-from healthstore.model.query import And, Condition, Filter, Order, parse_order
+from healthstore.model.query import ALL, And, Condition, Filter, Order, parse_keys, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.repository.cursors import Query
-from healthstore.repository.pages import Page, read_page
+from healthstore.repository.latest import latest_of, require_few
+from healthstore.repository.pages import MAX_PAGE, Page, read_all, read_page
 from healthstore.repository.related import Include, read_related, relations
+from healthstore.repository.selections import select, selection
 from healthstore.repository.subqueries import Subquery, require_same_source
 from healthstore.repository.writes import Writes
 
-__all__ = ("MAX_PAGE", "Repository")
+__all__ = ("Repository",)
 
 M = TypeVar("M", bound=Entity)
+R = TypeVar("R")
 
-MAX_PAGE = 10_000
 _ATTEMPTS = 50
 # What an aggregate may be asked for besides its measures, which are named by other words.
 _OPTIONS = frozenset({"having", "order", "limit", "into", "unwind", "group"})
@@ -146,8 +148,8 @@ class Repository(Generic[M]):
         Other values in the same filters are not, so that they may move with the clock: the
         position is a place in the order, and the next page is what satisfies them behind.
 
-        Without a limit (None) all are returned, up to 10,000; InvalidRequestError says that there
-        are more.
+        ``limit`` is at most 10,000. Without one (None) all are returned, read in pages, up to
+        100,000; InvalidRequestError says that there are more, and :meth:`stream` reads them.
 
         ``include`` names references whose entities are read, too: ``page.related(User)`` has them
         by id; and ``Children(Comment, "post_id")`` those that refer to each result:
@@ -165,20 +167,12 @@ class Repository(Generic[M]):
                 hint="use stream() for everything",
                 entity=self.collection.entity,
             )
-        page = await read_page(
-            self._executor,
-            Query(self.collection, self._where(filters), parse_order(order), self._cursor_key),
-            MAX_PAGE if limit is None else limit,
-            self._entity_of,
-            token=after,
-            stale=stale,
-        )
-        if limit is None and page.next is not None:
-            raise InvalidRequestError(
-                f"more than {MAX_PAGE} entities satisfy the filters",
-                hint="use stream(), or pages with a limit",
-                entity=self.collection.entity,
-            )
+        query = Query(self.collection, self._where(filters), parse_order(order), self._cursor_key)
+        read, source = self._entity_of, self._executor
+        if limit is None:
+            page = await read_all(source, query, read, token=after, stale=stale)
+        else:
+            page = await read_page(source, query, limit, read, token=after, stale=stale)
         if followed:
             found = await read_related(self._executor, page, followed)
             page = replace(page, included=found)
@@ -191,6 +185,56 @@ class Repository(Generic[M]):
         ``not_in()`` in the filters of other repositories of the same manager.
         """
         return Subquery(self._entity, self._where(filters), self._source)
+
+    @overload
+    async def select(
+        self,
+        *columns: object,
+        where: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = 100,
+        distinct: bool = False,
+        into: None = None,
+        **named: object,
+    ) -> list[dict[str, object]]: ...
+
+    @overload
+    async def select(
+        self,
+        *columns: object,
+        where: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = 100,
+        distinct: bool = False,
+        into: type[R],
+        **named: object,
+    ) -> list[R]: ...
+
+    async def select(
+        self,
+        *columns: object,
+        where: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = 100,
+        distinct: bool = False,
+        into: type[R] | None = None,
+        **named: object,
+    ) -> list[R] | list[dict[str, object]]:
+        """Return some columns of the entities that satisfy a filter; only these are read.
+
+        A column is the name of a field, ``F.name`` or ``User.name``; ``named`` ones are called
+        otherwise in the rows: ``kilos="weight"``. Values are those of the entity's attributes. A
+        row is a dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple.
+        ``order`` and ``limit`` are as in :meth:`find`.
+
+        With ``distinct`` equal rows are one. They are sorted by selected columns only, and by
+        each of these at last; JSON, bytes and floats are refused.
+        """
+        chosen = selection(self._entity, columns, named, into)
+        orders = parse_keys(order) if distinct else parse_order(order)
+        query = Query(self.collection, self._where((where,)), orders)
+        rows = await select(self._executor, query, chosen, limit=limit, distinct=distinct)
+        return cast("list[R] | list[dict[str, object]]", rows)
 
     async def first(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
@@ -205,6 +249,21 @@ class Repository(Generic[M]):
             Find(self.collection, self._where(filters), orders, limit=1)
         )
         return self._entity_of(found[0]) if found else None
+
+    async def latest(
+        self, *filters: Condition, per: Iterable[object], by: object, n: int = 1
+    ) -> list[M]:
+        """Return the last ``n`` entities of each group as ``by`` has them, the newest first.
+
+        For example ``latest(per=["user_id", "type"], by="recorded_at")``. A group has the same
+        values in the fields ``per``, in whose order the groups come; None is one. Of equal ``by``
+        the greatest id is the last, and None is older than all others. It is one request. At most
+        10,000 entities are returned; InvalidRequestError says that there are more.
+        """
+        op = latest_of(self._entity, self._where(filters), per, by, n)
+        found = await self._executor.execute(op)
+        require_few(op, found)
+        return [self._entity_of(each) for each in found]
 
     async def exists(self, *filters: Condition) -> bool:
         """Return whether any entity satisfies all filters."""

@@ -140,6 +140,14 @@ def test_a_shape_is_bounded_and_holds_no_value(op: Op[Any]) -> None:
             "find contract_people where (email = ? and visits >= ?) order -visits, id limit 50",
         ),
         (Find(PEOPLE), "find contract_people order id limit 100"),
+        (
+            Find(PEOPLE, columns=("id", "email"), limit=3),
+            "find contract_people (id, email) order id limit 3",
+        ),
+        (
+            Find(PEOPLE, order=(), columns=("team",), distinct=True),
+            "find contract_people distinct (team) limit 100",
+        ),
         (Find(PEOPLE, after=(IDS[0],)), "find contract_people after ? order id limit 100"),
         (CountDocuments(PEOPLE), "count contract_people"),
         (

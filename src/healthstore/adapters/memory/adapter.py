@@ -31,7 +31,17 @@ from healthstore.model import evaluate
 from healthstore.model.catalog import references_led
 from healthstore.model.evaluate import duplicate_key
 from healthstore.model.guarded import check_same
-from healthstore.model.ops import CountDocuments, Delete, Effect, Find, Get, Insert, Patch, Replace
+from healthstore.model.ops import (
+    CountDocuments,
+    Delete,
+    Effect,
+    Find,
+    Get,
+    Insert,
+    Leading,
+    Patch,
+    Replace,
+)
 from healthstore.model.query import ALL, Filter, Lookup, Order
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, Value, canonicaliser
@@ -315,7 +325,7 @@ class MemoryAdapter(Adapter[_Session]):
         return tuple([None if each is None else read(each) for each in rows])
 
     async def find(self, session: _Session, op: Find) -> tuple[Document, ...]:
-        """Return copies of the documents that satisfy a filter, in order."""
+        """Return copies of the documents that satisfy a filter, in order, or of columns."""
         where = self._answered(session, op.collection, op.where)
         holds = matcher(where)
         table = session.table(op.collection)
@@ -325,7 +335,22 @@ class MemoryAdapter(Adapter[_Session]):
             found = list(islice(filter(holds, rows), op.limit))
         else:
             found = evaluate.sort_documents(filter(holds, table.rows.values()), op.order)
-        return tuple(map(table.reader(op.collection), found[: op.limit]))
+        return tuple(map(table.reader(op.collection, op.columns), found[: op.limit]))
+
+    async def select(self, session: _Session, op: Find) -> tuple[Document, ...]:
+        """Return columns of documents, each row once if that is asked for."""
+        if not op.distinct:
+            return await self.find(session, op)
+        where = self._answered(session, op.collection, op.where)
+        rows = session.table(op.collection).rows.values()
+        return evaluate.selected(op, filter(evaluate.matches(where), rows))
+
+    async def leading(self, session: _Session, op: Leading) -> tuple[Document, ...]:
+        """Return copies of the first documents of each group."""
+        where = self._answered(session, op.collection, op.where)
+        table = session.table(op.collection)
+        found = evaluate.leading(op, filter(evaluate.matches(where), table.rows.values()))
+        return tuple(map(table.reader(op.collection), found))
 
     async def count(self, session: _Session, op: CountDocuments) -> int:
         """Count the documents that satisfy a filter."""

@@ -46,8 +46,15 @@ class Table:
         row = self.rows.get(identity)
         return None if row is None else unpacked(self.collection, row)
 
-    def reader(self, known: Collection) -> Callable[[Document], Document]:
-        """Return what makes of a document that is kept a copy, with the fields in known order."""
+    def reader(
+        self, known: Collection, columns: tuple[str, ...] | None = None
+    ) -> Callable[[Document], Document]:
+        """Return what makes of a document that is kept a copy, with the fields in known order.
+
+        With ``columns`` the copy has these only.
+        """
+        if columns is not None:
+            return partial(_part, columns, frozenset(self.collection.mutable))
         if known is self.collection:
             return partial(unpacked, known)
         names = known.names
@@ -171,6 +178,17 @@ def _key(document: Document, fields: tuple[str, ...]) -> tuple[Value, ...] | Non
     """Return the values of a unique key, or None if one of them is null: it never collides."""
     key = tuple(document[name] for name in fields)
     return None if None in key else key
+
+
+def _part(columns: tuple[str, ...], mutable: frozenset[str], row: Document) -> Document:
+    """Return a copy of columns of what is kept to give away."""
+    part: Document = {}
+    for name in columns:
+        value = row[name]
+        if name in mutable and value is not None:
+            value = unpacked_json(cast(bytes, value))
+        part[name] = value
+    return part
 
 
 def packed(collection: Collection, document: Document) -> Document:

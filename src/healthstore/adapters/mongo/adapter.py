@@ -380,6 +380,14 @@ class MongoAdapter(Adapter[Session]):
         codec = await self._codec(session, op.collection)
         return await reads.find(session, codec, op, self._milliseconds)
 
+    async def select(self, session: Session, op: Find) -> tuple[Document, ...]:
+        """Read columns, each row once if that is asked for."""
+        if not op.distinct:
+            return await self.find(session, op)
+        codec = await self._codec(session, op.collection)
+        found = await reads.distinct(session, codec, op, self._milliseconds)
+        return await super().select(session, op) if found is None else found
+
     async def count(self, session: Session, op: CountDocuments) -> int:
         """Count exactly."""
         codec = await self._codec(session, op.collection)

@@ -226,7 +226,7 @@ _CONVERTERS: dict[Kind, tuple[Callable[[FieldType], Converter | None], ...]] = {
 
 
 class Codec:
-    """Writes and reads the documents of one collection."""
+    """Writes and reads the documents of one collection, or some of their fields."""
 
     __slots__ = (
         "_keys",
@@ -242,27 +242,25 @@ class Codec:
         "collection",
     )
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Collection, names: tuple[str, ...] | None = None) -> None:
         self.collection = collection
-        self._names = collection.names
+        self._names = collection.names if names is None else names
+        fields = tuple(map(collection.field, self._names))
         self._keys = tuple(map(key_of, self._names))
-        self._pick: Callable[[Document], tuple[Value, ...]] = itemgetter(*self._names)
-        self._pull: Callable[[Stored], tuple[Any, ...]] = itemgetter(*self._keys)
+        self._pick: Callable[[Document], tuple[Value, ...]] = _getter(self._names)
+        self._pull: Callable[[Stored], tuple[Any, ...]] = _getter(self._keys)
         self._writers: dict[str, Converter | None] = {}
         self._readers: dict[str, Converter | None] = {}
-        for each in collection.fields:
+        for each in fields:
             write, read = _CONVERTERS.get(each.type.kind, _AS_IS)
             self._writers[each.name] = write(each.type)
             self._readers[each.name] = read(each.type)
         self._writing = at_places(self._writers.values())
         self._reading = at_places(self._readers.values())
         self._reading_binaries = at_places(
-            uuid_of if each.type.kind is Kind.UUID else self._readers[each.name]
-            for each in collection.fields
+            uuid_of if each.type.kind is Kind.UUID else self._readers[each.name] for each in fields
         )
-        self._nulls: Stored = {
-            key_of(each.name): None for each in collection.fields if each.nullable
-        }
+        self._nulls: Stored = {key_of(each.name): None for each in fields if each.nullable}
 
     def encode(self, document: Document) -> Stored:
         """Return a canonical document as it is stored."""
@@ -338,6 +336,13 @@ class Codec:
         """Return the canonical value of one field, or of a sum, minimum or maximum of it."""
         read = self._readers[name]
         return cast(Value, stored if stored is None or read is None else read(stored))
+
+
+def _getter(keys: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what takes the values of these keys; for one key `itemgetter` gives no tuple."""
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    return lambda row: tuple([row[key] for key in keys])
 
 
 _AS_IS: tuple[Callable[[FieldType], Converter | None], ...] = (lambda _: None, lambda _: None)

@@ -25,8 +25,10 @@ from healthstore.model.values import SORTED_TEXT, FieldType, Kind
 __all__ = (
     "NOTHING",
     "computed_page",
+    "distinct_page",
     "leading",
     "path_of",
+    "projection",
     "query",
     "require_order",
     "sort_keys",
@@ -216,14 +218,38 @@ def sort_keys(order: Sequence[Order], codec: Codec) -> list[tuple[str, int]]:
     return [(key_of(each.field), -1 if each.descending else 1) for each in order]
 
 
+def projection(names: Sequence[str]) -> Mapping[str, bool]:
+    """Return what asks for fields of documents, and no others."""
+    return {"_id": False} | {key_of(name): True for name in names}
+
+
 def computed_page(op: Find, codec: Codec, *, whole: bool) -> list[Stored]:
     """Return the pipeline for a page that is sorted by what `find` cannot sort by.
 
     That is where null stands, if it is not smallest, and the heads of texts unless ``whole``.
     """
+    kept = [] if op.columns is None else [{"$project": projection(op.columns)}]
+    return [{"$match": query(op.where, codec)}, *_sorted(op, codec, whole=whole), *kept]
+
+
+def distinct_page(op: Find, codec: Codec) -> list[Stored]:
+    """Return the pipeline for distinct rows, sorted by whole texts."""
+    columns = op.columns or ()
+    key = {f"k{place}": path_of(name, codec) for place, name in enumerate(columns)}
+    row = {key_of(name): f"$_id.k{place}" for place, name in enumerate(columns)}
+    told_apart = [{"$group": {"_id": key}}, {"$replaceRoot": {"newRoot": row}}]
+    return [
+        {"$match": query(op.where, codec)},
+        *told_apart,
+        *_sorted(op, codec, whole=True),
+    ]
+
+
+def _sorted(op: Find, codec: Codec, *, whole: bool) -> list[Stored]:
+    """Return the stages that sort and limit what is found."""
     made, sort = _sorting(op.order, codec, whole=whole)
-    match = {"$match": query(op.where, codec)}
-    return [match, {"$set": made}, {"$sort": sort}, {"$limit": op.limit}, {"$unset": [*made]}]
+    page: list[Stored] = [{"$sort": sort}, {"$limit": op.limit}]
+    return [{"$set": made}, *page, {"$unset": [*made]}] if made else page
 
 
 def leading(op: Leading, codec: Codec) -> list[Stored]:
@@ -231,11 +257,12 @@ def leading(op: Leading, codec: Codec) -> list[Stored]:
     made, sort = _sorting(op.order, codec, whole=False)
     first = {"$topN": {"n": op.first, "sortBy": sort, "output": "$$ROOT"}}
     computed = ([{"$set": made}], [{"$unset": [*made]}]) if made else ([], [])
+    group = {f"k{place}": path_of(name, codec) for place, name in enumerate(op.per)}
     return [
         {"$match": query(op.where, codec)},
         *computed[0],
-        {"$group": {"_id": f"${key_of(op.per)}", "first": first}},
-        {"$sort": {"_id": 1}},
+        {"$group": {"_id": group, "first": first}},
+        {"$sort": {f"_id.{key}": 1 for key in group}},
         {"$unwind": "$first"},
         {"$replaceRoot": {"newRoot": "$first"}},
         {"$limit": op.limit},

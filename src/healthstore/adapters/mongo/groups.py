@@ -14,7 +14,7 @@ from healthstore.model.measures import PARTS, grouped_field
 from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
 from healthstore.model.values import Kind, Value
 
-__all__ = ("fields_of", "group_rows", "pipeline", "projection", "sums_floats")
+__all__ = ("fields_of", "group_rows", "pipeline", "sums_floats")
 
 
 def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:
@@ -49,11 +49,6 @@ def fields_of(op: Aggregate) -> tuple[str, ...]:
     measured = {name for each in op.measures for name in (each.field, each.by) if name is not None}
     own = {"id"} if any(each.by is not None for each in op.measures) else set[str]()
     return tuple(sorted({*map(grouped_field, op.group), *measured, *own}))
-
-
-def projection(names: Sequence[str]) -> Mapping[str, bool]:
-    """Return what asks for fields of documents, and no others."""
-    return {"_id": False} | {key_of(name): True for name in names}
 
 
 def _measure(measure: Measure, codec: Codec) -> Stored:

@@ -16,7 +16,9 @@ from healthstore.adapters.mongo import filters
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.filters import (
     computed_page,
+    distinct_page,
     path_of,
+    projection,
     query,
     sort_keys,
 )
@@ -24,7 +26,6 @@ from healthstore.adapters.mongo.groups import (
     fields_of,
     group_rows,
     pipeline,
-    projection,
     sums_floats,
 )
 from healthstore.adapters.mongo.session import Session
@@ -33,7 +34,7 @@ from healthstore.model.ops import Aggregate, CountDocuments, Find, Group, Leadin
 from healthstore.model.query import MAX_VALUES, Lookup
 from healthstore.model.values import Document, Value
 
-__all__ = ("aggregate", "by_id", "count", "find", "leading", "looked_up")
+__all__ = ("aggregate", "by_id", "count", "distinct", "find", "leading", "looked_up")
 
 _BATCH = 10_000  # documents of an answer, where each is a few fields
 
@@ -55,21 +56,35 @@ async def find(session: Session, codec: Codec, op: Find, milliseconds: int) -> t
     """Return one page, read in one batch if it fits in 16 MB."""
     if op.limit < 1:
         return ()  # to MongoDB, 0 means no limit
-    computed = any(each.nulls is not None for each in op.order)
-    if computed:
-        batches = await _computed_page(session, codec, op, milliseconds, whole=True)
-    else:
-        batches = await _page(session, codec, op, milliseconds)
-    found = codec.decode_batches(batches)
-    if evaluate.sorted_whole(op, found):
-        return found
-    batches = await _computed_page(session, codec, op, milliseconds, whole=False)
-    return codec.decode_batches(batches)
+    reader = codec if op.columns is None else Codec(op.collection, op.columns)
+    if evaluate.shows_order(op):
+        if any(each.nulls is not None for each in op.order):
+            stages = computed_page(op, codec, whole=True)
+            batches = await _computed_page(session, op, stages, milliseconds)
+        else:
+            batches = await _page(session, codec, op, milliseconds)
+        found = reader.decode_batches(batches)
+        if evaluate.sorted_whole(op, found):
+            return found
+    stages = computed_page(op, codec, whole=False)
+    return reader.decode_batches(await _computed_page(session, op, stages, milliseconds))
+
+
+async def distinct(
+    session: Session, codec: Codec, op: Find, milliseconds: int
+) -> tuple[Document, ...] | None:
+    """Return distinct rows; None where some of them begin alike, which the server cannot sort."""
+    if op.limit < 1:
+        return ()
+    batches = await _computed_page(session, op, distinct_page(op, codec), milliseconds)
+    found = Codec(op.collection, op.columns).decode_batches(batches)
+    return found if evaluate.sorted_whole(op, found) else None
 
 
 async def _page(session: Session, codec: Codec, op: Find, milliseconds: int) -> list[bytes]:
     cursor = session.collection(op.collection.name).find_raw_batches(
         query(op.where, codec),
+        None if op.columns is None else projection(op.columns),
         sort=sort_keys(op.order, codec),
         limit=op.limit,
         batch_size=op.limit,
@@ -81,10 +96,10 @@ async def _page(session: Session, codec: Codec, op: Find, milliseconds: int) -> 
 
 
 async def _computed_page(
-    session: Session, codec: Codec, op: Find, milliseconds: int, *, whole: bool
+    session: Session, op: Find, stages: list[Stored], milliseconds: int
 ) -> list[bytes]:
     cursor = await session.collection(op.collection.name).aggregate_raw_batches(
-        computed_page(op, codec, whole=whole),
+        stages,
         session=session.transaction,
         allowDiskUse=True,
         maxTimeMS=milliseconds,

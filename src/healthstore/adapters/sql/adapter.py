@@ -256,23 +256,34 @@ class SqlAdapter(Adapter[SqlSession]):
 
     async def find(self, session: SqlSession, op: Find) -> tuple[Document, ...]:
         """Select a page."""
-        whole = self.dialect.sorts_whole
+        whole = self.dialect.sorts_whole and evaluate.shows_order(op)
         found = await self._find(session, op, whole=whole)
         if whole and not evaluate.sorted_whole(op, found):
             return await self._find(session, op, whole=False)
         return found
 
+    async def select(self, session: SqlSession, op: Find) -> tuple[Document, ...]:
+        """Select columns, each row once if that is asked for."""
+        if not op.distinct:
+            return await self.find(session, op)
+        found = await self._find(session, op, whole=self.dialect.sorts_whole)
+        # Texts that begin alike have no id that would decide.
+        return found if evaluate.sorted_whole(op, found) else await super().select(session, op)
+
     async def _find(self, session: SqlSession, op: Find, *, whole: bool) -> tuple[Document, ...]:
         statements = self.statements(op.collection)
-        compiled, parameters = statements.find(op.where, op.order, op.limit, whole=whole)
+        compiled, parameters = statements.find(op, whole=whole)
         rows = await session.connection.fetch(compiled.sql, parameters)
-        return statements.documents(rows)
+        return statements.documents(rows, op.columns)
 
     async def leading(self, session: SqlSession, op: Leading) -> tuple[Document, ...]:
         """Select the first rows of each group."""
         statements = self.statements(op.collection)
         compiled, parameters = statements.leading(op)
-        return statements.documents(await session.connection.fetch(compiled.sql, parameters))
+        found = statements.documents(await session.connection.fetch(compiled.sql, parameters))
+        if not self.dialect.sorts_whole and evaluate.begin_alike(op, found):
+            return await super().leading(session, op)  # a window tells groups apart by sorting
+        return found
 
     async def count(self, session: SqlSession, op: CountDocuments) -> int:
         """Count rows."""

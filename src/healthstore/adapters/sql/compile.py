@@ -33,6 +33,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.types import NULLTYPE, TypeEngine
 
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Converter, Dialect, Row
@@ -50,7 +51,7 @@ from healthstore.adapters.sql.groups import grouped, groups_of
 from healthstore.adapters.sql.paths import Bound
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
-from healthstore.model.ops import Aggregate, Group, Leading, Patch
+from healthstore.model.ops import Aggregate, Find, Group, Leading, Patch
 from healthstore.model.query import Filter, Order, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
@@ -124,11 +125,15 @@ class Statements:
         for start in range(0, len(documents), _IN_TURN):
             yield from self.rows(documents[start : start + _IN_TURN])
 
-    def documents(self, rows: Sequence[Row]) -> tuple[Document, ...]:
-        """Return the documents of a driver's rows."""
-        names = self.collection.names
+    def documents(
+        self, rows: Sequence[Row], columns: tuple[str, ...] | None = None
+    ) -> tuple[Document, ...]:
+        """Return the documents of a driver's rows, which hold these columns, or all."""
+        names, decoding = self.collection.names, self._decoding
+        if columns is not None:
+            names, decoding = columns, at_places(map(self._decoders.__getitem__, columns))
         with collector_paused():
-            values = converted(rows, self._decoding)
+            values = converted(rows, decoding)
             return tuple([dict(zip(names, row, strict=True)) for row in values])
 
     def encode(self, name: str, value: Value) -> Any:
@@ -151,35 +156,42 @@ class Statements:
         compiled = self._compile(("get", size, lock), build)
         return compiled, compiled.bind(values)
 
-    def find(
-        self, where: Filter, order: Sequence[Order], limit: int, *, whole: bool
-    ) -> tuple[Compiled, Sequence[Any]]:
-        """Select documents by a filter, in order: by ``whole`` texts, or by their heads."""
+    def find(self, op: Find, *, whole: bool) -> tuple[Compiled, Sequence[Any]]:
+        """Select documents, or columns, in order: by ``whole`` texts, or by their heads."""
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            keys = [part for each in order for part in self._keys(each, whole=whole)]
-            statement = select(*self._table.c).where(clause).order_by(*keys)
-            return statement.suffix_with(_limit(count))
+            columns = [self._table.c[name] for name in op.columns or self.collection.names]
+            statement = select(*columns).where(clause)
+            if op.distinct:  # not DISTINCT: with that, some sort by no part of a column
+                statement = statement.group_by(*columns)
+            keys = [part for each in op.order for part in self._keys(each, whole=whole)]
+            return statement.order_by(*keys).suffix_with(_limit(count))
 
-        where = self._prepared(where)
-        compiled = self._compile(("find", shape(where), tuple(order), whole), build)
-        return compiled, compiled.bind([*self._values(where), limit])
+        where = self._prepared(op.where)
+        key = ("find", shape(where), tuple(op.order), whole, op.columns, op.distinct)
+        compiled = self._compile(key, build)
+        return compiled, compiled.bind([*self._values(where), op.limit])
 
     def leading(self, op: Leading) -> tuple[Compiled, Sequence[Any]]:
         """Select the first documents of each group, in order."""
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            per = self._table.c[op.per]
+            per = [self._table.c[name] for name in op.per]
             keys = [part for each in op.order for part in self._keys(each, whole=False)]
             place = func.row_number().over(partition_by=per, order_by=keys).label("_place")
             ranked = select(*self._table.c, place).where(clause).subquery("_ranked")
             most = bindparam(str(count), type_=_INTEGER)
+            groups = [
+                part
+                for name in op.per
+                for part in self._keys(Order(name), whole=True, rows=ranked.c)
+            ]
             statement = (
                 select(*(ranked.c[name] for name in self.collection.names))
                 .where(ranked.c["_place"] <= most)
-                .order_by(ranked.c[op.per], ranked.c["_place"])
+                .order_by(*groups, ranked.c["_place"])
             )
             return statement.suffix_with(_limit(count + 1))
 
@@ -417,8 +429,14 @@ class Statements:
         encoded = tuple(value if encode is None else map(encode, value))
         return self._dialect.many(self.collection.field(name).type, encoded)
 
-    def _keys(self, order: Order, *, whole: bool) -> Iterator[ColumnElement[Any]]:
-        column: ColumnElement[Any] = self._table.c[order.field]
+    def _keys(
+        self,
+        order: Order,
+        *,
+        whole: bool,
+        rows: ReadOnlyColumnCollection[str, ColumnElement[Any]] | None = None,
+    ) -> Iterator[ColumnElement[Any]]:
+        column: ColumnElement[Any] = (self._table.c if rows is None else rows)[order.field]
         if order.nulls is not None:
             yield column.is_not(None) if order.nulls_first else column.is_(None)
         if not whole and self.collection.field(order.field).type.sorted_by_head:

@@ -127,8 +127,8 @@ def _shown(op: Op[Any], result: Any, served: Mapping[str, Sequence[Served]]) -> 
             _shown(each, one, served) for each, one in zip(op.operations, result, strict=True)
         )
     show = _SHOWN.get(type(op))
-    if show is None:
-        return result
+    if show is None or (isinstance(op, Find) and op.columns is not None):
+        return result  # it holds nothing but what the program has named
     by = served_by(served, cast(Find, op).collection)
     return result if by is None else show(by, result)
 

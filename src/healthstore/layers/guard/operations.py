@@ -15,6 +15,7 @@ from healthstore.errors import (
 )
 from healthstore.layers.guard.filters import checked_where
 from healthstore.layers.guard.groups import check_aggregate
+from healthstore.layers.guard.selections import MAX_DISTINCT, checked_columns, distinct_order
 from healthstore.layers.guard.values import (
     checked_documents,
     checked_ids,
@@ -23,7 +24,7 @@ from healthstore.layers.guard.values import (
 )
 from healthstore.model.catalog import CATALOG
 from healthstore.model.change import names_between, require_at_most
-from healthstore.model.filters import checked_operand, checked_order
+from healthstore.model.filters import checked_operand, checked_order, plain_order
 from healthstore.model.ops import (
     Aggregate,
     Alter,
@@ -44,7 +45,7 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
-from healthstore.model.query import And, Operator, Order, Test, after
+from healthstore.model.query import And, Order, after
 from healthstore.model.refusals import invalid
 from healthstore.model.schema import Collection, Field, require_distinct
 from healthstore.model.size import require_small
@@ -275,13 +276,15 @@ def _check_delete(op: Delete, store: Executor) -> Delete:
 
 def _check_find(op: Find, store: Executor) -> Find:
     collection = op.collection
-    if type(op.limit) is not int or not 1 <= op.limit <= MAX_LIMIT:
+    columns = checked_columns(op)
+    most = MAX_DISTINCT if op.distinct else MAX_LIMIT
+    if type(op.limit) is not int or not 1 <= op.limit <= most:
         raise invalid(
             collection,
-            f"the limit must be from 1 to {MAX_LIMIT - 1}",
+            f"the limit must be from 1 to {most - 1}",
             "read on with the next page, or use stream()",
         )
-    order = checked_order(collection, op.order)
+    order = distinct_order(op) if op.distinct else checked_order(collection, op.order)
     where = op.where
     if op.after is not None:
         if len(op.after) != len(order):
@@ -292,7 +295,7 @@ def _check_find(op: Find, store: Executor) -> Find:
             )
         where = And((where, after(order, op.after)))
     where = checked_where(collection, where, store)
-    return Find(collection, where, order, op.limit, origin=op.origin)
+    return replace(op, where=where, order=order, after=None, columns=columns)
 
 
 def _check_leading(op: Leading, store: Executor) -> Leading:
@@ -304,16 +307,14 @@ def _check_leading(op: Leading, store: Executor) -> Leading:
                 f"the first of each group, and the limit, must be from 1 to {MAX_LIMIT - 1}",
                 "ask for some, or leave the limit away",
             )
-    checked_order(collection, (Order(op.per),))
-    if collection.field(op.per).type.sorted_by_head:
+    if not op.per:
         raise invalid(
             collection,
-            "is no field to group by: its texts may be long",
-            "group by a reference, a number or a short text",
-            op.per,
+            "the first of no group are asked for",
+            "name a field of the groups, or find with an order and a limit",
         )
-    given = Test(op.per, Operator.NOT_NULL)
-    where = checked_where(collection, And((op.where, given)), store)
+    plain_order(collection, [Order(name) for name in op.per])
+    where = checked_where(collection, op.where, store)
     return replace(op, where=where, order=checked_order(collection, op.order))
 
 

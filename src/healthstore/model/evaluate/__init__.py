@@ -26,7 +26,12 @@ from healthstore.model.evaluate.documents import (
     patched_each,
     still_referenced,
 )
-from healthstore.model.evaluate.filters import matches, sort_documents, sorted_whole
+from healthstore.model.evaluate.filters import (
+    matches,
+    shows_order,
+    sort_documents,
+    sorted_whole,
+)
 from healthstore.model.evaluate.groups import (
     aggregate,
     aggregate_measure,
@@ -34,9 +39,10 @@ from healthstore.model.evaluate.groups import (
     group_order,
     plan_aggregate,
 )
-from healthstore.model.evaluate.leading import leading
+from healthstore.model.evaluate.leading import begin_alike, leading
 from healthstore.model.evaluate.lookups import answered, require_few
 from healthstore.model.evaluate.parts import MISSING, equal_json, part_of
+from healthstore.model.evaluate.selections import picked, selected
 
 __all__ = (
     "BELOW_A_DAY",
@@ -45,6 +51,7 @@ __all__ = (
     "aggregate_measure",
     "answered",
     "asked_years",
+    "begin_alike",
     "beyond_time",
     "broken_check",
     "changed_by_id",
@@ -62,8 +69,11 @@ __all__ = (
     "part_of",
     "patched",
     "patched_each",
+    "picked",
     "plan_aggregate",
     "require_few",
+    "selected",
+    "shows_order",
     "sort_documents",
     "sorted_whole",
     "still_referenced",

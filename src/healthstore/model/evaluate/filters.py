@@ -21,7 +21,7 @@ from healthstore.model.query import (
 )
 from healthstore.model.values import SORTED_TEXT, Document, Value
 
-__all__ = ("matches", "sort_documents", "sorted_whole")
+__all__ = ("matches", "shows_order", "sort_documents", "sorted_whole")
 
 Predicate: TypeAlias = Callable[[Document], bool]
 
@@ -144,6 +144,17 @@ def _rank(key: Order) -> Callable[[Document], tuple[Any, ...]]:
         return null if value is None else (1, value)
 
     return rank
+
+
+def shows_order(op: Find) -> bool:
+    """Tell whether what is found has every text by which it was sorted.
+
+    Otherwise :func:`sorted_whole` cannot tell: then it must be sorted by heads at once.
+    """
+    return op.columns is None or all(
+        key.field in op.columns or not op.collection.field(key.field).type.sorted_by_head
+        for key in op.order
+    )
 
 
 def sorted_whole(op: Find, documents: Iterable[Document]) -> bool:

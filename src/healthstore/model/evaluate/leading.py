@@ -1,21 +1,43 @@
-"""The first documents of each group: those that share the value of a field, in an order."""
+"""The first documents of each group: those that share the values of fields, in an order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby, islice
+from itertools import islice
+from typing import Any
 
 from healthstore.model.evaluate.filters import sort_documents
 from healthstore.model.ops import Leading
-from healthstore.model.query import Order
-from healthstore.model.values import Document
+from healthstore.model.values import SORTED_TEXT, Document, Value
 
-__all__ = ("leading",)
+__all__ = ("begin_alike", "leading")
 
 
 def leading(op: Leading, documents: Iterable[Document]) -> tuple[Document, ...]:
     """Return what an operation asks for, of documents that satisfy its filter."""
-    ordered = sort_documents(documents, (Order(op.per), *op.order))
-    groups = groupby(ordered, key=lambda each: each[op.per])
-    found = (each for _, group in groups for each in islice(group, op.first))
+    groups: dict[tuple[Value, ...], list[Document]] = {}
+    for document in documents:
+        groups.setdefault(tuple(document[name] for name in op.per), []).append(document)
+    found = (
+        each
+        for key in sorted(groups, key=_rank)
+        for each in sort_documents(groups[key], op.order)[: op.first]
+    )
     return tuple(islice(found, op.limit))
+
+
+def _rank(key: tuple[Value, ...]) -> tuple[tuple[Any, ...], ...]:
+    return tuple((0,) if value is None else (1, value) for value in key)
+
+
+def begin_alike(op: Leading, found: Iterable[Document]) -> bool:
+    """Tell whether groups may differ in what a database that sorts by heads does not look at.
+
+    Each group has one document at least among what is found, so that its text is seen.
+    """
+    names = [name for name in op.per if op.collection.field(name).type.sorted_by_head]
+    return any(
+        isinstance(value := document[name], str) and len(value) >= SORTED_TEXT
+        for name in names
+        for document in found
+    )

@@ -30,7 +30,7 @@ from healthstore.model.query.bounds import (
 from healthstore.model.query.lookups import lookups, substituted
 from healthstore.model.query.names import F, FieldName, FieldPart, FieldSize, field
 from healthstore.model.query.normal import normalise
-from healthstore.model.query.order import Nulls, Order, after, asc, desc, parse_order
+from healthstore.model.query.order import Nulls, Order, after, asc, desc, parse_keys, parse_order
 from healthstore.model.query.parts import (
     MAX_KEY,
     MAX_PART_VALUES,
@@ -104,6 +104,7 @@ __all__ = (
     "fields_in",
     "lookups",
     "normalise",
+    "parse_keys",
     "parse_order",
     "require_moderate",
     "substituted",

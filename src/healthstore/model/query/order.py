@@ -12,7 +12,7 @@ from healthstore.model.query.names import FieldName
 from healthstore.model.query.tests import ALL, NONE, And, Filter, Not, Operator, Or, Test
 from healthstore.model.values import SORTED_TEXT, Value
 
-__all__ = ("Nulls", "Order", "after", "asc", "desc", "parse_order")
+__all__ = ("Nulls", "Order", "after", "asc", "desc", "parse_keys", "parse_order")
 
 
 Nulls: TypeAlias = Literal["first", "last"]
@@ -76,10 +76,18 @@ def _key(of: object, nulls: Nulls | None, *, descending: bool) -> Order:
 
 
 def parse_order(keys: Iterable[str | Order]) -> tuple[Order, ...]:
+    """Return the sort keys as :func:`parse_keys` does, with ``id`` as the last one.
+
+    It is appended unless it is there, so that the order is total.
+    """
+    orders = parse_keys(keys)
+    return orders if any(each.field == "id" for each in orders) else (*orders, Order("id"))
+
+
+def parse_keys(keys: Iterable[str | Order]) -> tuple[Order, ...]:
     """Return the sort keys for names such as ``"name"`` and ``"-recorded_at"`` (descending).
 
-    A key may also be made by :func:`asc` or :func:`desc`. ``id`` is appended unless it is there,
-    so that the order is total.
+    A key may also be made by :func:`asc` or :func:`desc`.
     """
     example = 'order=["name", "-recorded_at"]'
     given: Sequence[object] = listed(keys, "the order", example)
@@ -91,8 +99,6 @@ def parse_order(keys: Iterable[str | Order]) -> tuple[Order, ...]:
             orders.append(key)
         else:
             raise InvalidRequestError("the order is no list of names", hint=f"write {example}")
-    if all(order.field != "id" for order in orders):
-        orders.append(Order("id"))
     return tuple(orders)
 
 

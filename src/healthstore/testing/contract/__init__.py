@@ -46,6 +46,7 @@ from healthstore.testing.contract.float_sums import TestFloatSums
 from healthstore.testing.contract.joins import TestJoins
 from healthstore.testing.contract.json_paths import TestJsonPaths
 from healthstore.testing.contract.lacking import TestLacking
+from healthstore.testing.contract.latest import TestLatest
 from healthstore.testing.contract.lifecycle import TestLifecycle
 from healthstore.testing.contract.limits import TestLimits
 from healthstore.testing.contract.lists import TestLists
@@ -60,6 +61,7 @@ from healthstore.testing.contract.references import TestReferences
 from healthstore.testing.contract.renames import TestRenames
 from healthstore.testing.contract.replacements import TestReplacements
 from healthstore.testing.contract.schema import TestSchema
+from healthstore.testing.contract.selections import TestSelections
 from healthstore.testing.contract.serving import TestServing
 from healthstore.testing.contract.sizes import TestSizes
 from healthstore.testing.contract.two_fields import TestTwoFields
@@ -95,6 +97,7 @@ __all__ = (
     "TestJoins",
     "TestJsonPaths",
     "TestLacking",
+    "TestLatest",
     "TestLifecycle",
     "TestLimits",
     "TestLists",
@@ -109,6 +112,7 @@ __all__ = (
     "TestRenames",
     "TestReplacements",
     "TestSchema",
+    "TestSelections",
     "TestServing",
     "TestSizes",
     "TestTwoFields",
@@ -145,6 +149,7 @@ class ContractTests(
     TestJoins,
     TestJsonPaths,
     TestLacking,
+    TestLatest,
     TestLifecycle,
     TestLimits,
     TestLists,
@@ -159,6 +164,7 @@ class ContractTests(
     TestRenames,
     TestReplacements,
     TestSchema,
+    TestSelections,
     TestServing,
     TestSizes,
     TestTwoFields,

@@ -61,8 +61,9 @@ async def _filled(store: Backend) -> Backend:
 
 def _leading(per: str, first: int, where: Filter, order: tuple[Order, ...]) -> tuple[UUID, ...]:
     """Return the ids of the first documents of each group, beside the evaluator."""
-    rows = [row for row in selected(ROWS, where, order) if row[per] is not None]
-    rows.sort(key=lambda row: cast(Any, row[per]))  # sorts are stable: in each group as they were
+    rows = selected(ROWS, where, order)
+    # Sorts are stable: in each group they are as they were.
+    rows.sort(key=lambda row: cast(Any, (0,) if row[per] is None else (1, row[per])))
     grouped = groupby(rows, key=lambda row: row[per])
     return ids(row for _, group in grouped for row in islice(group, first))
 
@@ -133,11 +134,11 @@ class TestChildren(Contract):
     async def test_the_first_of_each_group_are_those_of_python(
         self, store: Backend, per: str, first: int, where: Filter, order: tuple[Order, ...]
     ) -> None:
-        """Any field that groups, any filter, any order with nulls first or last; null is no group."""
+        """Any field that groups, any filter, any order with nulls first or last; null is a group of its own."""
         await _filled(store)
-        found = await store.execute(Leading(PAIRS, per, first, where, order, limit=1_000))
+        found = await store.execute(Leading(PAIRS, (per,), first, where, order, limit=1_000))
         assert ids(found) == _leading(per, first, where, order)
-        few = await store.execute(Leading(PAIRS, per, first, where, order, limit=2))
+        few = await store.execute(Leading(PAIRS, (per,), first, where, order, limit=2))
         assert ids(few) == ids(found[:2])
         by_id = {row["id"]: row for row in ROWS}
         assert list(found) == [by_id[row["id"]] for row in found]
@@ -145,20 +146,21 @@ class TestChildren(Contract):
     @pytest.mark.parametrize(
         ("op", "field"),
         [
-            (Leading(PAIRS, "text_one", 1), "text_one"),
-            (Leading(PAIRS, "blob_one", 1), "blob_one"),
-            (Leading(PAIRS, "third", 1), None),
-            (Leading(PAIRS, "first", 1, order=(Order("blob_one"),)), "blob_one"),
-            (Leading(PAIRS, "first", 1, F.third == 1), None),
-            (Leading(PAIRS, "first", 0), None),
-            (Leading(PAIRS, "first", cast(int, 1.0)), None),
-            (Leading(PAIRS, "first", 1, limit=0), None),
+            (Leading(PAIRS, (), 1), None),
+            (Leading(PAIRS, ("first", "first"), 1), "first"),
+            (Leading(PAIRS, ("blob_one",), 1), "blob_one"),
+            (Leading(PAIRS, ("third",), 1), None),
+            (Leading(PAIRS, ("first",), 1, order=(Order("blob_one"),)), "blob_one"),
+            (Leading(PAIRS, ("first",), 1, F.third == 1), None),
+            (Leading(PAIRS, ("first",), 0), None),
+            (Leading(PAIRS, ("first",), cast(int, 1.0)), None),
+            (Leading(PAIRS, ("first",), 1, limit=0), None),
         ],
     )
     async def test_groups_that_are_none_are_refused(
         self, store: Backend, op: Leading, field: str | None
     ) -> None:
-        """By long texts, bytes, what is no field, and none of each: before any I/O."""
+        """By nothing, a field twice, bytes, what is no field, and none of each: before any I/O."""
         with pytest.raises(InvalidRequestError) as refused:
             await store.execute(op)
         assert refused.value.field == field
@@ -177,7 +179,7 @@ class TestChildren(Contract):
         after = replace(before, fields=(*before.fields, note))
         await store.execute(Alter(before, after, ChangeEffect.ADDITIVE))
         program = GuardLayer(CatalogLayer(store))
-        found = await program.execute(Leading(before, "rank", 1, ALL, parse_order(["-name"])))
+        found = await program.execute(Leading(before, ("rank",), 1, ALL, parse_order(["-name"])))
         assert found == (rows[2], rows[3])
 
     @needs_references

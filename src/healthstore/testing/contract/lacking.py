@@ -40,7 +40,7 @@ from healthstore.model.ops import (
     Replace,
     Sum,
 )
-from healthstore.model.query import ALL, And, F, Filter, Operator, Or, Test, parse_order
+from healthstore.model.query import ALL, And, F, Filter, Operator, Or, Order, Test, parse_order
 from healthstore.model.schema import Check, Collection, Field, Index, OnDelete, Reference, Unique
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
 from healthstore.testing.contract._altered import (
@@ -192,6 +192,19 @@ class TestLacking(Contract):
         for each in (*keys, ["text", "-number"], ["-number", "text"], ["flag", "-level"]):
             whole = selected(rows, ALL, parse_order(each))
             assert ids(await _pages(store, after, each)) == ids(whole), each
+
+    @needs_alterations
+    async def test_each_selection_takes_them_alike(self, store: Backend) -> None:
+        """They are null in each column, and one row with those that are null where rows are distinct."""
+        after, rows = await _grown(store, EVERYTHING, every_row(24))
+        for name in EDGES:
+            part = await store.execute(Find(after, columns=(name,)))
+            assert [*map(exact, part)] == [exact({name: row[name]}) for row in rows], name
+        for name in ("number", "text", "flag"):
+            op = Find(after, ALL, (Order(name),), columns=(name,), distinct=True)
+            values = [row[name] for row in await store.execute(op)]
+            whole = [row[name] for row in selected(rows, ALL, parse_order([name]))]
+            assert values == [*dict.fromkeys(whole)], name
 
     @needs_alterations
     async def test_each_aggregate_takes_them_alike(self, store: Backend) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -11,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from healthstore.abc import Backend
-from healthstore.entity import Entity, MaxLength, Ref, collection_of
+from healthstore.entity import Entity, MaxLength, Ref, collection_of, reader_of
 from healthstore.errors import InvalidRequestError
 from healthstore.model.ops import CountDocuments, Ensure
-from healthstore.model.query import F, Filter, Nulls, Order, asc, desc
+from healthstore.model.query import ALL, F, Filter, Nulls, Order, asc, desc, parse_order
 from healthstore.repository import Page, Repository
+from healthstore.repository.cursors import Query
+from healthstore.repository.pages import read_all
 from healthstore.testing.contract._promises import Contract, laws, needs_references
 
 __all__ = ("TestPages",)
@@ -135,6 +138,34 @@ class TestPages(Contract):
                 async for each in leaves.stream(order=["number"], limit=limit, page_size=4)
             ]
             assert numbers == list(range(min(limit, len(LEAVES))))
+
+    @laws
+    @given(st.integers(1, 7), st.integers(0, len(LEAVES) + 1), st.booleans())
+    async def test_all_are_read_in_pages_and_refused_beyond_a_bound(
+        self,
+        store: Backend,
+        size: int,
+        most: int,
+        back: bool,  # noqa: FBT001 - Hypothesis gives it
+    ) -> None:
+        """However large the pages are, they are one list forth and back; more than the bound is refused."""
+        leaves = await _leaves(store)
+        query = Query(leaves.collection, ALL, parse_order(["name"]))
+        whole = [each.id async for each in leaves.stream(order=["name"])]
+        first = await leaves.find(order=["name"], limit=1)
+        token = first.next
+        if back:
+            second = await leaves.find(order=["name"], limit=4, after=token)
+            token = (await leaves.find(order=["name"], after=second.next)).previous
+        expected = whole[:5] if back else whole[1:]
+        read = partial(read_all, store, query, reader_of(_Leaf), token=token, size=size)
+        page = await read(most=len(expected))
+        assert [each.id for each in page] == expected
+        assert (page.next is None, page.previous is None) == (not back, back)
+        if most and most < len(expected):
+            with pytest.raises(InvalidRequestError, match=f"more than {most}") as error:
+                await read(most=most)
+            assert "stream()" in (error.value.hint or "")
 
     @needs_references
     async def test_a_page_brings_what_it_refers_to(self, store: Backend) -> None:
