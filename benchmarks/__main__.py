@@ -7,6 +7,7 @@
     python -m benchmarks overhead                    the same, layer by layer
     python -m benchmarks failover                    how long readers wait at a loss
     python -m benchmarks evolution                   what a change of the schema costs
+    python -m benchmarks questions                   days, latest of each, percentiles
     python -m benchmarks volume                      a million rows, and the memory they take
 
 A server is named by HEALTHSTORE_TEST_<NAME>_URL, or by --url; its database is left alone: each
@@ -27,7 +28,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import evolution, failover, memory, overhead, report, volume
+from benchmarks import evolution, failover, memory, overhead, questions, report, volume
 from benchmarks.contender import Cannot
 from benchmarks.contenders import CONTENDERS
 from benchmarks.figures import Figures, Part, read, write
@@ -182,6 +183,7 @@ _OTHERS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "failover": failover.main,
     "memory": memory.main,
     "overhead": overhead.main,
+    "questions": questions.main,
     "report": _report,
     "volume": volume.main,
 }

@@ -296,3 +296,13 @@ def test_a_change_of_the_schema_is_measured_beside_its_peers(
     assert "a Transform:" in told
     assert "with 600 rows" in told
     assert "schema check:" in told
+
+
+def test_questions_are_measured_beside_the_statements_that_one_would_write(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each statement is printed, and what it finds is what the library finds."""
+    assert main(["questions", "sqlite", "--rows", "2000"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("(wanted: 1.5)") == 3
+    assert "  SELECT code, max(value) FROM" in told
