@@ -17,8 +17,9 @@ A filter is one of four objects, and has no other keys:
 ===================================================  ============================================
 
 The operators are ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=`` with a value; ``in`` and ``not_in``
-with a list of values; ``contains``, ``startswith`` and ``endswith`` with a text; ``is_null`` and
-``not_null`` without ``"value"``. They mean what those of :data:`healthstore.F` mean.
+with a list of values; ``contains``, ``startswith`` and ``endswith`` with a text; ``has`` with a
+value, ``has_any`` and ``has_all`` with a list of values, of a field that is a list; ``is_null``
+and ``not_null`` without ``"value"``. They mean what those of :data:`healthstore.F` mean.
 
 Values are JSON as an entity of it is read: a text for a text, an instant with its offset
 (``"2026-01-31T07:30:00Z"``), a date, a time, a duration (``"PT1H30M"``), a UUID, the value of an
@@ -62,7 +63,11 @@ _OPERATORS: Mapping[str, Operator] = {
     "contains": Operator.CONTAINS,
     "startswith": Operator.STARTS,
     "endswith": Operator.ENDS,
+    "has": Operator.HAS,
+    "has_any": Operator.HAS_ANY,
+    "has_all": Operator.HAS_ALL,
 }
+_MANY = PLURAL | {Operator.HAS_ANY, Operator.HAS_ALL}
 _ALONE = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
 _GROUPS: Mapping[str, type[And | Or]] = {"and": And, "or": Or}
 _TEST = frozenset({"field", "op"})
@@ -187,7 +192,7 @@ class _Reading:
             said = f"{written} takes no value" if alone else f"{written} needs a value"
             raise self._wrong(place, said, 'see to the key "value"', name)
         value = data.get("value")
-        if operator in PLURAL:
+        if operator in _MANY:
             value = self._listed(value, place, name, f"{written}")
         self._count(value if isinstance(value, tuple) else (value,), place, name)
         try:

@@ -228,9 +228,10 @@ def test_a_field_that_is_not_allowed_is_one_that_is_not_there(rest: dict[str, ob
 def test_an_operator_that_is_not_there_is_refused_with_those_that_are() -> None:
     """The error lists the operators."""
     with pytest.raises(InvalidRequestError) as error:
-        read({"not": a_test("text", "has_any", ["a"])})
+        read({"not": a_test("text", "has_some", ["a"])})
     assert error.value.hint == (
-        "known: ==, !=, <, <=, >, >=, in, not_in, is_null, not_null, contains, startswith, endswith"
+        "known: ==, !=, <, <=, >, >=, in, not_in, is_null, not_null, contains, startswith, endswith, "
+        "has, has_any, has_all"
     )
     assert error.value.field == "text"
 
@@ -271,3 +272,37 @@ def test_a_wrong_allow_is_a_mistake_of_the_program(allow: Any) -> None:
     for data in (a_test("age", "==", 1), {"and": []}, None):
         with pytest.raises(ConfigurationError):
             parse(data, Person, allow=allow)
+
+
+class Recipe(Entity, collection="recipes"):
+    """An entity with a list."""
+
+    name: str
+    tags: list[str]
+    scores: list[float] | None = None
+
+
+def test_the_elements_of_a_list_are_asked_for() -> None:
+    """Has takes a value, has_any and has_all a list; a Decimal of a decoder is a number."""
+    allow = ["name", "tags", "scores"]
+    cases = (
+        (a_test("tags", "has", "vegan"), F.tags.has("vegan")),
+        (a_test("tags", "has_any", ["a", "b"]), F.tags.has_any(["a", "b"])),
+        (a_test("tags", "has_all", []), F.tags.has_all([])),
+        (a_test("scores", "has", Decimal("2.5")), F.scores.has(2.5)),
+    )
+    for data, wanted in cases:
+        assert parse(data, Recipe, allow=allow) == wanted
+
+
+def test_elements_of_what_is_no_list_are_refused() -> None:
+    """So are a value that is none of an element, a list for one, and one value for a list."""
+    for data in (
+        a_test("name", "has", "a"),
+        a_test("tags", "has", None),
+        a_test("tags", "has", ["a"]),
+        a_test("tags", "has_any", "a"),
+        a_test("tags", "has_any", [{}]),
+    ):
+        with pytest.raises(InvalidRequestError):
+            parse(data, Recipe, allow=["name", "tags"])

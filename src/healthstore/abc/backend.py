@@ -43,6 +43,10 @@ class Capabilities:
     Without it the values are read first, at most ``MAX_VALUES``: outside of a unit these are two
     reads.
     """
+    hyphen_keys: bool = True
+    """A path into JSON may have a key that begins with a hyphen."""
+    deep_json: bool = True
+    """A filter reads a part of any JSON; else it fails where a document's has over 31 levels."""
     max_document_bytes: int = MOST_BYTES
     """Bytes of the largest document; ``healthstore.model.size`` says what counts."""
     coalesced: frozenset[type[Op[Any]]] = frozenset()

@@ -84,8 +84,8 @@ def _spelled(texts: Mapping[str, Writer], node: Filter) -> Filter:
     if isinstance(operand, OtherField | Lookup):
         return node
     if isinstance(operand, tuple):
-        return Test(given.field, given.operator, tuple(_text(write, each) for each in operand))
-    return Test(given.field, given.operator, _text(write, operand))
+        return given.held(given.operator, tuple(_text(write, each) for each in operand))
+    return given.held(given.operator, _text(write, operand))
 
 
 def _text(write: Writer, operand: Value) -> Value:

@@ -15,7 +15,7 @@ from healthstore.entity.derive import derive
 from healthstore.entity.reading import reason
 from healthstore.model.advice import AdvisedError
 from healthstore.model.filters import canonical_filter
-from healthstore.model.query import TEXTUAL, Operator, Test
+from healthstore.model.query import ELEMENTS, TEXTUAL, Operator, Test
 from healthstore.model.refusals import refused
 from healthstore.model.values import Kind, Value
 
@@ -37,7 +37,9 @@ def parse_test(entity: type[Entity], name: str, operator: Operator, value: objec
     meaning for the field, and RefusedValueError for a value of another type.
     """
     collection = derive(entity).collection
-    read = _READERS.get(collection.field(name).type.kind)
+    # An element of a list is a value of JSON, whatever the program reads numbers as.
+    kind = Kind.FLOAT if operator in ELEMENTS else collection.field(name).type.kind
+    read = _READERS.get(kind)
     operand = cast("Value | tuple[Value, ...]", value)
     try:
         # A search is for a part of a text, which need be no value; elsewhere it is refused.

@@ -12,7 +12,9 @@ from typing import cast
 
 from healthstore.errors import InvalidRequestError
 from healthstore.model.definition import Definition, Field
+from healthstore.model.parts import canonical_part_test, part_test_size
 from healthstore.model.query import (
+    ELEMENTS,
     MAX_NODES,
     MAX_OPERAND_BYTES,
     MAX_PATTERN,
@@ -43,6 +45,7 @@ _SIZED = frozenset({Kind.TEXT, Kind.BYTES})
 _SURELY_SHORT = MAX_OPERAND_BYTES // MAX_NODES
 _NULL_TESTS = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
 _COMPARED = ORDERED | {Operator.EQ, Operator.NE}
+_OF_PARTS = ELEMENTS | {Operator.IS_MISSING}
 # MongoDB looks for these by a pattern; the start of a text is a range everywhere.
 _PATTERNS = TEXTUAL - {Operator.STARTS, Operator.NOT_STARTS}
 
@@ -103,6 +106,8 @@ def _whole_size(collection: Definition, where: Filter) -> int:
 
 def _size(collection: Definition, test: Test) -> int:
     """Return how many bytes the texts or bytes of a test take, at the least if they are few."""
+    if test.part is not None:
+        return part_test_size(test)
     if collection.field(test.field).type.kind not in _SIZED:
         return 0
     if isinstance(test.operand, OtherField | Lookup):
@@ -130,13 +135,22 @@ def _canonical(collection: Definition, node: Filter) -> Filter:
 
 
 def _canonical_test(collection: Definition, test: Test) -> Test:
-    field, operand = collection.field(test.field), test.operand
+    field = collection.field(test.field)
     try:
         operator = Operator(test.operator)
     except ValueError:
         raise invalid(
             collection, "is tested in a way that is unknown", "use an Operator", field.name
         ) from None
+    if test.part is not None or operator in _OF_PARTS:
+        return canonical_part_test(collection, test, operator)
+    return _canonical_field_test(collection, field, operator, test)
+
+
+def _canonical_field_test(
+    collection: Definition, field: Field, operator: Operator, test: Test
+) -> Test:
+    operand = test.operand
     if operator in _NULL_TESTS:
         return Test(field.name, operator)
     if isinstance(operand, OtherField):
@@ -240,8 +254,8 @@ def _require_meaning(
     if kind is Kind.JSON and operand is not None:
         raise invalid(
             collection,
-            "is JSON: it can only be compared with None",
-            "give what you search for a field of its own",
+            "is JSON: the whole of it can only be compared with None",
+            f'compare a part, as in F.{field.name}["key"]; of a list, use has() and size()',
             field.name,
         )
     if operator in ORDERED and not field.type.ordered:

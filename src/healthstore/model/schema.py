@@ -37,6 +37,7 @@ from healthstore.model.query import (
     fields_in,
     lookups,
     normalise,
+    walk,
 )
 from healthstore.model.refusals import invalid
 
@@ -182,6 +183,7 @@ def _kept_rule(rule: Filter, what: str, collection: Definition) -> Filter:
                 f"looks something up in {each.collection.entity}",
                 "test the fields of the document itself, or let one refer to the other: Ref",
             )
+        _require_fields(canonical)
         return _listed_in_order(canonical)
     except UnknownFieldError:
         raise
@@ -192,6 +194,17 @@ def _kept_rule(rule: Filter, what: str, collection: Definition) -> Filter:
             entity=collection.entity,
             field=error.field,
         ) from None
+
+
+def _require_fields(rule: Filter) -> None:
+    """Refuse a test of a part of JSON: not every database would keep it, and none alike."""
+    for test in walk(rule):
+        if test.part is not None:
+            raise InvalidRequestError(
+                "is tested by a part of its JSON, which no definition keeps",
+                hint="give the part a field of its own, or check it in the entity",
+                field=test.field,
+            )
 
 
 def _listed_in_order(node: Filter) -> Filter:

@@ -42,7 +42,8 @@ _MORE = "…"
 
 _Pieces = Iterator[str]
 _SYMBOLS: Mapping[Operator, str] = {Operator.EQ: "="}
-_WITHOUT_OPERAND = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
+_WITHOUT_OPERAND = frozenset({Operator.IS_NULL, Operator.NOT_NULL, Operator.IS_MISSING})
+_MANY = PLURAL | {Operator.HAS_ANY, Operator.HAS_ALL}
 
 
 def shape(op: Op[Any]) -> str:
@@ -249,10 +250,11 @@ def _looked_up(test: Test, lookup: Lookup, depth: int) -> _Pieces:
 
 def _test(test: Test) -> str:
     operator = _SYMBOLS.get(test.operator, str(test.operator))
+    tested = test.field if test.part is None else f"{test.field}{test.part}"
     if test.operator in _WITHOUT_OPERAND:
-        return f"{test.field} {operator}"
-    if test.operator in PLURAL and isinstance(test.operand, tuple):
-        return f"{test.field} {operator} {counted(len(test.operand), 'value')}"
+        return f"{tested} {operator}"
+    if test.operator in _MANY and isinstance(test.operand, tuple):
+        return f"{tested} {operator} {counted(len(test.operand), 'value')}"
     if isinstance(test.operand, OtherField):
-        return f"{test.field} {operator} {test.operand}"
-    return f"{test.field} {operator} ?"
+        return f"{tested} {operator} {test.operand}"
+    return f"{tested} {operator} ?"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 
 from hypothesis import strategies as st
 
 from healthstore.model.decimals import of_units
 from healthstore.model.json import sorted_json
 from healthstore.model.query import (
+    MAX_KEY,
+    MAX_STEPS,
     And,
     Filter,
     Not,
@@ -20,13 +22,15 @@ from healthstore.model.query import (
     Or,
     Order,
     OtherField,
+    Part,
+    Step,
     Test,
     parse_order,
 )
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, FieldType, Json, Kind, Value
 
-__all__ = ("documents", "filters", "json_values", "orders", "texts", "values")
+__all__ = ("documents", "filters", "json_values", "orders", "part_filters", "texts", "values")
 
 _INT64 = st.integers(-(2**63), 2**63 - 1)
 _FIRST = datetime(1, 1, 2)  # noqa: DTZ001 - Hypothesis takes naive bounds and adds the zone
@@ -112,6 +116,85 @@ def documents(collection: Collection) -> st.SearchStrategy[Document]:
     return st.fixed_dictionaries(parts).map(lambda document: {**document, "version": 1})
 
 
+def _parts_in(
+    value: object, steps: tuple[Step, ...] = ()
+) -> Iterator[tuple[tuple[Step, ...], Json]]:
+    """Yield each part of a JSON value, and the steps that lead to it."""
+    if steps:
+        yield steps, cast(Json, value)
+    if len(steps) < MAX_STEPS and isinstance(value, dict):
+        for key, inner in cast("dict[str, Json]", value).items():
+            if len(key) <= MAX_KEY:
+                yield from _parts_in(inner, (*steps, key))
+    elif len(steps) < MAX_STEPS and isinstance(value, list):
+        for place, inner in enumerate(cast("list[Json]", value)):
+            yield from _parts_in(inner, (*steps, place))
+
+
+def _part_tests(name: str, rows: Sequence[Document]) -> st.SearchStrategy[Filter]:
+    """Generate tests of parts of a JSON field; paths and operands are often those of rows."""
+    known: dict[str, tuple[Step, ...]] = {}
+    found: dict[str, Json] = {}
+    for row in rows:
+        for steps, value in _parts_in(row[name]):
+            known[repr(steps)] = steps
+            found[repr(value)] = value
+    step = st.sampled_from(["x", "y", "0", "a.b", "$"]) | st.integers(0, 2) | texts(5)
+    paths = st.lists(step, min_size=1, max_size=3).map(tuple)
+    operands = json_values() | st.none()
+    if known:
+        paths = st.sampled_from(list(known.values())) | paths
+        operands = st.sampled_from(list(found.values())) | operands
+    ordered = st.none() | _INT64 | _floats() | texts(5)
+    scalars = st.booleans() | _INT64 | _floats() | texts(5)
+    alike = [
+        each for each in found.values() if each is not None and not isinstance(each, list | dict)
+    ]
+    if alike:
+        scalars = st.sampled_from(alike) | scalars
+        ordered = (
+            st.sampled_from([each for each in alike if not isinstance(each, bool)] or [0]) | ordered
+        )
+    parts = paths.map(Part)
+
+    def built(
+        operators: tuple[Operator, ...],
+        values: st.SearchStrategy[Any],
+        of: st.SearchStrategy[Part] = parts,
+    ) -> st.SearchStrategy[Filter]:
+        return st.builds(
+            lambda operator, value, part: Test(name, operator, value, None, part),
+            st.sampled_from(operators),
+            values,
+            of,
+        )
+
+    sizes = st.integers(-1, 4) | _INT64 | st.none()
+    whole = (st.just(()) | paths).map(Part)
+    sized = (st.just(()) | paths).map(lambda steps: Part(steps, size=True))
+    return st.one_of(
+        built(_COMPARED[:2], operands),
+        built(_COMPARED[2:], ordered),
+        built((*_NULL, Operator.IS_MISSING), st.none()),
+        built(_LISTED, st.lists(operands, max_size=4).map(tuple)),
+        built(_TEXTUAL, st.sampled_from(["", "a", "%", "1"]) | texts(3)),
+        built((Operator.HAS,), scalars, whole),
+        built(
+            (Operator.HAS_ANY, Operator.HAS_ALL), st.lists(scalars, max_size=4).map(tuple), whole
+        ),
+        built(_COMPARED, sizes, sized),
+        built(_LISTED, st.lists(sizes, max_size=4).map(tuple), sized),
+    )
+
+
+def part_filters(
+    collection: Collection, rows: Sequence[Document] = ()
+) -> st.SearchStrategy[Filter]:
+    """Generate filters over the parts of a collection's JSON; paths are often those of ``rows``."""
+    names = [each.name for each in collection.fields if each.type.kind is Kind.JSON]
+    return _combined(st.one_of([_part_tests(name, rows) for name in names]))
+
+
 def _tests(collection: Collection, rows: Sequence[Document]) -> st.SearchStrategy[Filter]:
     leaves: list[st.SearchStrategy[Filter]] = []
     for each in collection.fields:
@@ -143,8 +226,12 @@ def _pairs(collection: Collection, one: Field) -> st.SearchStrategy[Filter]:
 
 def filters(collection: Collection, rows: Sequence[Document] = ()) -> st.SearchStrategy[Filter]:
     """Generate filters over a collection; operands are often values of ``rows``, or None."""
+    return _combined(_tests(collection, rows))
+
+
+def _combined(tests: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
     return st.recursive(
-        _tests(collection, rows),
+        tests,
         lambda children: (
             st.lists(children, max_size=3).map(lambda items: And(tuple(items)))
             | st.lists(children, max_size=3).map(lambda items: Or(tuple(items)))

@@ -16,7 +16,7 @@ from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
 from healthstore.abc.options import common_options
 from healthstore.abc.unit import Phase, read_only_unit
 from healthstore.abc.url import BackendURL
-from healthstore.adapters.memory.table import Table, packed
+from healthstore.adapters.memory.table import Table, matcher, packed
 from healthstore.errors import (
     BackendError,
     ConfigurationError,
@@ -317,7 +317,7 @@ class MemoryAdapter(Adapter[_Session]):
     async def find(self, session: _Session, op: Find) -> tuple[Document, ...]:
         """Return copies of the documents that satisfy a filter, in order."""
         where = self._answered(session, op.collection, op.where)
-        holds = evaluate.matches(where)
+        holds = matcher(where)
         table = session.table(op.collection)
         if op.order == _BY_ID:  # a page of a walk over the collection: no reason to sort it all
             few = table.referring(where, op.limit)
@@ -331,7 +331,7 @@ class MemoryAdapter(Adapter[_Session]):
         """Count the documents that satisfy a filter."""
         rows = session.table(op.collection).rows
         where = self._answered(session, op.collection, op.where)
-        return len(rows) if where == ALL else sum(map(evaluate.matches(where), rows.values()))
+        return len(rows) if where == ALL else sum(map(matcher(where), rows.values()))
 
     def _answered(self, session: _Session, collection: Collection, where: Filter) -> Filter:
         """Return a filter with lists of what queries inside of it find."""
@@ -339,7 +339,7 @@ class MemoryAdapter(Adapter[_Session]):
 
     def _found(self, session: _Session, lookup: Lookup) -> AbstractSet[Value]:
         where = self._answered(session, lookup.collection, lookup.where)
-        rows = filter(evaluate.matches(where), session.table(lookup.collection).rows.values())
+        rows = filter(matcher(where), session.table(lookup.collection).rows.values())
         return set(map(itemgetter(lookup.field), rows))
 
     async def insert(self, session: _Session, op: Insert) -> int:

@@ -11,13 +11,13 @@ from operator import attrgetter
 from typing import cast
 from uuid import UUID
 
-from healthstore.model.evaluate import duplicate_key
+from healthstore.model.evaluate import duplicate_key, matches
 from healthstore.model.json import Json, packed_json, unpacked_json
-from healthstore.model.query import And, Filter, Operator, OtherField, Test
+from healthstore.model.query import And, Filter, Operator, OtherField, Test, walk
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
 
-__all__ = ("Table", "packed", "unpacked")
+__all__ = ("Table", "matcher", "packed", "unpacked")
 
 
 @dataclass(slots=True, eq=False)
@@ -148,6 +148,23 @@ class Table:
 
 
 _ID = attrgetter("int")  # a UUID itself is compared in Python, many times slower
+
+
+def matcher(where: Filter) -> Callable[[Document], bool]:
+    """Return the function that tells whether a row satisfies a filter; it unpacks what it needs."""
+    holds = matches(where)
+    names = sorted({test.field for test in walk(where) if test.part is not None})
+    if not names:
+        return holds
+
+    def read(row: Document) -> bool:
+        document = row.copy()
+        for name in names:
+            if (value := row[name]) is not None:
+                document[name] = unpacked_json(cast(bytes, value))
+        return holds(document)
+
+    return read
 
 
 def _key(document: Document, fields: tuple[str, ...]) -> tuple[Value, ...] | None:

@@ -51,7 +51,7 @@ from healthstore.model.values import (
     uuid_of,
 )
 
-__all__ = ("Codec", "Stored", "escape", "key_of", "unescape")
+__all__ = ("Codec", "Stored", "escape", "escaped_key", "key_of", "unescape")
 
 Stored: TypeAlias = dict[str, Any]
 
@@ -145,7 +145,7 @@ def escape(value: Any) -> Any:
     ``.`` becomes ``%2E``, a leading ``$`` ``%24``, ``%`` ``%25``, and the empty key ``%00``:
     otherwise a server takes them for paths and operators. :func:`unescape` takes it back.
     """
-    return _rebuilt(value, _are_plain, _escaped_key, None)
+    return _rebuilt(value, _are_plain, escaped_key, None)
 
 
 def unescape(value: Any) -> Any:
@@ -204,7 +204,8 @@ def _are_unescaped(keys: Mapping[str, Any]) -> bool:
     return "%" not in "".join(keys)
 
 
-def _escaped_key(key: str) -> str:
+def escaped_key(key: str) -> str:
+    """Return the key under which :func:`escape` keeps what has this key."""
     return _RISKY.sub(lambda found: _ESCAPES[found[0]], key)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
+from healthstore.adapters.mongo.paths import part_query
+from healthstore.adapters.mongo.texts import ends_pattern, pattern, successor
 from healthstore.errors import CapabilityError, InvalidRequestError
 from healthstore.model.ops import Find, Leading
 from healthstore.model.query import (
-    MAX_PATTERN,
     And,
     Filter,
     Lookup,
@@ -33,9 +33,6 @@ __all__ = (
 )
 
 NOTHING: Mapping[str, Any] = {"_id": {"$in": []}}
-_END = r"(?![\s\S])"  # no character follows; `$` would also match before a final newline
-_LAST_CODE_POINT = 0x10FFFF
-_SURROGATES = (0xD800, 0xE000)
 
 _Compile: TypeAlias = Callable[[str, Any], Stored]
 
@@ -48,13 +45,16 @@ def query(filter_: Filter, codec: Codec) -> Stored:
     a document lacks equals null; to an expression it does not, unless :func:`_path` says so.
     """
     if isinstance(filter_, Test):
-        return _test(filter_, codec)
+        return _test(filter_, codec) if filter_.part is None else part_query(filter_)
     if isinstance(filter_, And | Or):
         parts = [query(item, codec) for item in filter_.items]
         if isinstance(filter_, And):
             return {"$and": parts} if parts else {}
         return {"$or": parts} if parts else dict(NOTHING)
-    # `normalise` moves every negation into the tests.
+    denied = filter_.item
+    if isinstance(denied, Test) and denied.part is not None:
+        return {"$nor": [part_query(denied)]}
+    # `normalise` moves every other negation into the tests.
     raise InvalidRequestError("the filter is not in normal form", hint="pass it to normalise()")
 
 
@@ -110,7 +110,7 @@ def _starts(key: str, text: Any) -> Stored:
     """Compare with a range: exact for any text, and it can use an index."""
     if not text:
         return _not_null(key, None)
-    end = _successor(text)
+    end = successor(text)
     return {key: {"$gte": text} if end is None else {"$gte": text, "$lt": end}}
 
 
@@ -118,47 +118,26 @@ def _not_starts(key: str, text: Any) -> Stored:
     if not text:
         return dict(NOTHING)
     before: Stored = {key: {"$lt": text}}
-    end = _successor(text)
+    end = successor(text)
     return before if end is None else {"$or": [before, {key: {"$gte": end}}]}
 
 
-def _successor(text: str) -> str | None:
-    """Return the smallest text that is greater than every text with this prefix, if any."""
-    while text:
-        point = ord(text[-1]) + 1
-        if point == _SURROGATES[0]:
-            point = _SURROGATES[1]
-        if point <= _LAST_CODE_POINT:
-            return text[:-1] + chr(point)
-        text = text[:-1]
-    return None
-
-
 def _contains(key: str, text: Any) -> Stored:
-    return {key: {"$regex": _pattern(text)}} if text else _not_null(key, None)
+    return {key: {"$regex": pattern(text)}} if text else _not_null(key, None)
 
 
 def _not_contains(key: str, text: Any) -> Stored:
-    return {key: {"$not": {"$regex": _pattern(text)}, "$ne": None}} if text else dict(NOTHING)
+    return {key: {"$not": {"$regex": pattern(text)}, "$ne": None}} if text else dict(NOTHING)
 
 
 def _ends(key: str, text: Any) -> Stored:
-    return {key: {"$regex": _pattern(text) + _END}} if text else _not_null(key, None)
+    return {key: {"$regex": ends_pattern(text)}} if text else _not_null(key, None)
 
 
 def _not_ends(key: str, text: Any) -> Stored:
     if not text:
         return dict(NOTHING)
-    return {key: {"$not": {"$regex": _pattern(text) + _END}, "$ne": None}}
-
-
-def _pattern(text: str) -> str:
-    escaped = re.escape(text)
-    if len(escaped.encode()) > MAX_PATTERN:
-        raise CapabilityError(
-            f"MongoDB looks for at most {MAX_PATTERN} bytes of text", hint="look for a shorter one"
-        )
-    return escaped
+    return {key: {"$not": {"$regex": ends_pattern(text)}, "$ne": None}}
 
 
 _ORDERED = frozenset({Operator.LT, Operator.LE, Operator.GT, Operator.GE})

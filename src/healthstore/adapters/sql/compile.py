@@ -47,6 +47,7 @@ from healthstore.adapters.sql.filters import (
     where_clause,
 )
 from healthstore.adapters.sql.groups import grouped, groups_of
+from healthstore.adapters.sql.paths import Bound
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
 from healthstore.model.ops import Aggregate, Group, Leading, Patch
@@ -358,10 +359,14 @@ class Statements:
         """Return the clause of a filter and how many values it binds."""
         count = tables = 0
 
-        def parameter(table: Table, name: str | None, value: Value | Many) -> ColumnElement[Any]:
+        def parameter(
+            table: Table, name: str | None, value: Value | Many | Bound
+        ) -> ColumnElement[Any]:
             nonlocal count
             kind: TypeEngine[Any] = _INTEGER if name is None else table.c[name].type
-            if isinstance(value, Many):
+            if isinstance(value, Bound):
+                kind = value.type
+            elif isinstance(value, Many):
                 kind = NULLTYPE
             bound: ColumnElement[Any] = bindparam(str(count), type_=kind)
             count += 1
@@ -383,13 +388,13 @@ class Statements:
         return self._others(collection)
 
     def _prepared(self, where: Filter) -> Filter:
-        return prepared(where, self.collection, self._dialect.max_parameters)
+        return prepared(where, self.collection, self._dialect)
 
     def _values(self, where: Filter) -> list[Any]:
         """Return the values of a filter, encoded, in the order in which it binds them."""
         return [
             self._of(collection).operand(name, value)
-            for collection, name, value in operands(where, self.collection)
+            for collection, name, value in operands(where, self.collection, self._dialect)
         ]
 
     def _listed(self, field: str, ids: Sequence[UUID]) -> tuple[Test, Shape, list[Any]]:
@@ -400,8 +405,10 @@ class Statements:
             return test, Many, [self.operand(field, kept)]
         return test, len(kept), [self.encode(field, each) for each in kept]
 
-    def operand(self, name: str | None, value: Value | Many) -> Any:
+    def operand(self, name: str | None, value: Value | Many | Bound) -> Any:
         """Return one value of a filter as the driver takes it, or many as one."""
+        if isinstance(value, Bound):
+            return value.value
         if name is None:
             return value
         if not isinstance(value, Many):

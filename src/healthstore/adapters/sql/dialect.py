@@ -18,6 +18,7 @@ from sqlalchemy.types import TypeEngine
 from healthstore.abc.backend import Isolation
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.errors import Failure
+from healthstore.adapters.sql.paths import Paths
 from healthstore.model.columns import Converter
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind
@@ -271,6 +272,8 @@ class Dialect:
         [ColumnElement[Any], ColumnElement[Any], ColumnElement[Any]], ColumnElement[bool]
     ]
     """From a column, a text, and the text's length in code points."""
+    paths: Paths
+    """How parts of JSON are read."""
     rank_nulls: bool
     """Whether ORDER BY must say that null is smallest."""
     sorts_whole: bool

@@ -66,6 +66,7 @@ class Verdict(StrEnum):
     MISSING = "missing collection"
     MISTAKE = "mistaken statement"
     UNREADABLE = "unreadable value"
+    TOO_DEEP = "nested too deep"
     OTHER = "other"
 
 
@@ -271,6 +272,11 @@ _EXPLANATIONS: dict[Verdict, Callable[[Failure, Phase, Collection | None], Healt
         BackendError,
         "a stored value is not one that healthstore writes",
         "another program wrote it, or the storage is damaged: compare with a backup",
+    ),
+    Verdict.TOO_DEEP: _simple(
+        BackendError,
+        "a document's JSON is nested too deep for this database to read a part of it",
+        "nest it less deep than 32 levels, or keep the part in a field of its own",
     ),
     Verdict.OTHER: _other,
 }

@@ -13,7 +13,6 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import Any, TypeAlias, cast
 
 from sqlalchemy import (
-    Boolean,
     Column,
     ColumnElement,
     FromClause,
@@ -27,9 +26,17 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.ext.compiler import compiles
 
+from healthstore.adapters.sql.clauses import combined, condition
 from healthstore.adapters.sql.dialect import Dialect
+from healthstore.adapters.sql.paths import (
+    Bound,
+    Columns,
+    part_bounds,
+    part_clause,
+    part_prepared,
+    part_shape,
+)
 from healthstore.errors import InvalidRequestError
 from healthstore.model.query import PLURAL, And, Filter, Lookup, Not, Operator, OtherField, Test
 from healthstore.model.schema import Collection
@@ -47,15 +54,15 @@ __all__ = (
 )
 
 Shape: TypeAlias = object
-# From a field's name and a value, a length (no name), or Many values, to what stands for it.
-Operand: TypeAlias = Callable[["str | None", "Value | Many"], ColumnElement[Any]]
+# From a field's name and a value, or Many values, to what stands for it. What is bound as of a
+# type of its own has no name, and neither has a length.
+Operand: TypeAlias = Callable[["str | None", "Value | Many | Bound"], ColumnElement[Any]]
 # From the collection of a query inside the filter to its table, under a name of its own, and what
 # stands for the values of its fields.
 Inside: TypeAlias = Callable[[Collection], "tuple[FromClause, Operand]"]
 
 FIELD_TYPE = "field type"
 """What a column's ``info`` has its field's type under."""
-_CHAIN = 100  # SQLite's parser nests a chain; 1,000 levels are its limit
 # From here on one parameter for the whole list is as fast as one for each value, everywhere.
 _LISTED = 64
 
@@ -76,59 +83,47 @@ def where_clause(
     """Return the clause of a filter in normal form.
 
     ``operand`` is asked for each value in the order of :func:`operands`, and ``inside`` for each
-    query inside the filter: without it there is none. The filter has no
-    negation and its tests hold for no null, so SQL's unknown counts as false throughout.
+    query inside the filter: without it there is none. The filter has no negation but of parts,
+    and its tests hold for no null, so SQL's unknown counts as false throughout.
     """
     if isinstance(where, Test):
         column = cast("Column[Any]", table.c[where.field])
+        if where.part is not None:
+            return part_clause(
+                where, column, dialect.paths, _columns(dialect), lambda each: operand(None, each)
+            )
         if isinstance(where.operand, Lookup):
             assert inside is not None, "a check looks nothing up"
             return _looked_up(column, where, where.operand, dialect, inside)
         return _TESTS[where.operator](column, where, dialect, operand)
     if isinstance(where, Not):
-        raise InvalidRequestError("the filter is not in normal form", hint="use the guard")
+        if not isinstance(where.item, Test) or where.item.part is None:
+            raise InvalidRequestError("the filter is not in normal form", hint="use the guard")
+        held = where_clause(where.item, table, dialect, operand, inside)
+        return condition("NOT COALESCE({0}, FALSE)", held)
     parts = [where_clause(item, table, dialect, operand, inside) for item in where.items]
     combine, empty = (and_, true()) if isinstance(where, And) else (or_, false())
-    return _combined(combine, empty, parts)
+    return combined(combine, empty, parts)
 
 
-class _Group(ColumnElement[bool]):
-    """A clause in parentheses; SQLAlchemy's own grouping is undone when clauses are combined."""
-
-    inherit_cache = False
-    type = Boolean()
-
-    def __init__(self, inner: ColumnElement[bool]) -> None:
-        self.inner = inner
+def _columns(dialect: Dialect) -> Columns:
+    return Columns(
+        lambda column, test, operand: _TESTS[test.operator](column, test, dialect, operand),
+        _of_test,
+    )
 
 
-@compiles(_Group)
-def _write_group(group: _Group, compiler: Any, **options: Any) -> str:
-    return f"({compiler.process(group.inner, **options)})"
-
-
-def _combined(
-    combine: Callable[..., ColumnElement[bool]],
-    empty: ColumnElement[bool],
-    parts: list[ColumnElement[bool]],
-) -> ColumnElement[bool]:
-    """Combine clauses; many of them in groups, because databases limit the depth of a chain."""
-    while len(parts) > _CHAIN:
-        groups = [parts[start : start + _CHAIN] for start in range(0, len(parts), _CHAIN)]
-        parts = [_Group(combine(*group)) for group in groups]
-    return combine(empty, *parts)
-
-
-_Build: TypeAlias = Callable[[Column[Any], Test, Dialect, Operand], ColumnElement[bool]]
+_Build: TypeAlias = Callable[[ColumnElement[Any], Test, Dialect, Operand], ColumnElement[bool]]
 
 
 def _comparison(compare: Callable[[Any, Any], Any]) -> _Build:
     def build(
-        column: Column[Any], test: Test, dialect: Dialect, operand: Operand
+        column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
     ) -> ColumnElement[bool]:
         if isinstance(test.operand, OtherField):
-            other: Column[Any] = column.table.c[test.operand.name]
-            return cast("ColumnElement[bool]", compare(*_alike(column, other, dialect)))
+            one = cast("Column[Any]", column)
+            other: Column[Any] = one.table.c[test.operand.name]
+            return cast("ColumnElement[bool]", compare(*_alike(one, other, dialect)))
         value = operand(test.field, cast(Value, test.operand))
         return cast("ColumnElement[bool]", compare(column, value))
 
@@ -170,7 +165,7 @@ def _type_of(column: Column[Any]) -> FieldType:
 
 
 def _membership(
-    column: Column[Any], test: Test, dialect: Dialect, operand: Operand
+    column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
 ) -> ColumnElement[bool]:
     if isinstance(test.operand, Many):
         return dialect.among(column, operand(test.field, test.operand))
@@ -180,12 +175,14 @@ def _membership(
 
 
 def _contains(
-    column: Column[Any], test: Test, dialect: Dialect, operand: Operand
+    column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
 ) -> ColumnElement[bool]:
     return dialect.contains(column, operand(test.field, cast(Value, test.operand)))
 
 
-def _starts(column: Column[Any], test: Test, _: Dialect, operand: Operand) -> ColumnElement[bool]:
+def _starts(
+    column: ColumnElement[Any], test: Test, _: Dialect, operand: Operand
+) -> ColumnElement[bool]:
     text = cast(str, test.operand)
     # The first part is implied by the second, and can use an index.
     bound = column >= operand(test.field, text)
@@ -194,7 +191,7 @@ def _starts(column: Column[Any], test: Test, _: Dialect, operand: Operand) -> Co
 
 
 def _ends(
-    column: Column[Any], test: Test, dialect: Dialect, operand: Operand
+    column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
 ) -> ColumnElement[bool]:
     text = cast(str, test.operand)
     return dialect.ends(column, operand(test.field, text), operand(None, len(text)))
@@ -202,7 +199,7 @@ def _ends(
 
 def _negated(build: _Build) -> _Build:
     def negated(
-        column: Column[Any], test: Test, dialect: Dialect, operand: Operand
+        column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
     ) -> ColumnElement[bool]:
         return not_(build(column, test, dialect, operand))
 
@@ -233,43 +230,56 @@ _ENDS = frozenset({Operator.ENDS, Operator.NOT_ENDS})
 
 
 def operands(
-    where: Filter, collection: Collection
-) -> Iterator[tuple[Collection, str | None, Value | Many]]:
-    """Yield the values that a filter binds, with whose fields they are (None: a length), in order."""
+    where: Filter, collection: Collection, dialect: Dialect
+) -> Iterator[tuple[Collection, str | None, Value | Many | Bound]]:
+    """Yield what a filter binds, in order, with whose fields they are (None: see ``Operand``)."""
     if not isinstance(where, Test):
-        for item in () if isinstance(where, Not) else where.items:
-            yield from operands(item, collection)
+        for item in (where.item,) if isinstance(where, Not) else where.items:
+            yield from operands(item, collection, dialect)
+    elif where.part is not None:
+        bounds = part_bounds(where, dialect.paths, _columns(dialect))
+        yield from ((collection, None, each) for each in bounds)
     elif isinstance(where.operand, Lookup):
-        yield from operands(where.operand.where, where.operand.collection)
-    elif isinstance(where.operand, Many):
-        yield collection, where.field, where.operand
+        yield from operands(where.operand.where, where.operand.collection, dialect)
+    else:
+        yield from ((collection, *each) for each in _of_test(where))
+
+
+def _of_test(where: Test) -> Iterator[tuple[str | None, Value | Many]]:
+    """Yield what a test of a column binds."""
+    if isinstance(where.operand, Many):
+        yield where.field, where.operand
     elif where.operator in PLURAL:
         for value in cast("tuple[Value, ...]", where.operand):
-            yield collection, where.field, value
+            yield where.field, value
     elif where.operator not in _WITHOUT_OPERAND and not isinstance(where.operand, OtherField):
         value = cast(Value, where.operand)
-        yield collection, where.field, value
+        yield where.field, value
         if where.operator in _STARTS:
-            yield collection, None, len(cast(str, value))
-            yield collection, where.field, value
+            yield None, len(cast(str, value))
+            yield where.field, value
         elif where.operator in _ENDS:
-            yield collection, None, len(cast(str, value))
+            yield None, len(cast(str, value))
 
 
 def shape(where: Filter) -> Shape:
     """Return what remains of a filter without its values."""
     if isinstance(where, Test):
-        if isinstance(where.operand, Many):
-            return (where.field, where.operator, Many)
-        if isinstance(where.operand, OtherField):
-            return (where.field, where.operator, where.operand)
-        if isinstance(where.operand, Lookup):
-            return (where.field, where.operator, *_lookup_shape(where.operand))
-        size = len(cast("tuple[Value, ...]", where.operand)) if where.operator in PLURAL else 0
-        return (where.field, where.operator, size)
+        return _test_shape(where) if where.part is None else part_shape(where)
     if isinstance(where, Not):
         return (Not, shape(where.item))
     return (type(where), *(shape(item) for item in where.items))
+
+
+def _test_shape(where: Test) -> Shape:
+    if isinstance(where.operand, Many):
+        return (where.field, where.operator, Many)
+    if isinstance(where.operand, OtherField):
+        return (where.field, where.operator, where.operand)
+    if isinstance(where.operand, Lookup):
+        return (where.field, where.operator, *_lookup_shape(where.operand))
+    size = len(cast("tuple[Value, ...]", where.operand)) if where.operator in PLURAL else 0
+    return (where.field, where.operator, size)
 
 
 def _lookup_shape(lookup: Lookup) -> tuple[object, ...]:
@@ -282,18 +292,20 @@ def listed(field: str, values: Sequence[Value]) -> Test:
     return Test(field, Operator.IN, kept)
 
 
-def prepared(where: Filter, collection: Collection, max_parameters: int) -> Filter:
+def prepared(where: Filter, collection: Collection, dialect: Dialect) -> Filter:
     """Return the filter with short lists of values padded, and long ones as :class:`Many`.
 
-    Of many lists, which together are more than ``max_parameters``, short ones are Many, too.
+    Of many lists, which together are more than the dialect's parameters, short ones are Many, too.
     """
     ready = _prepared(where, _LISTED)
-    few = sum(1 for _ in operands(ready, collection)) <= max_parameters
+    few = sum(1 for _ in operands(ready, collection, dialect)) <= dialect.max_parameters
     return ready if few else _prepared(where, 1)
 
 
 def _prepared(where: Filter, most: int) -> Filter:
     if isinstance(where, Test):
+        if where.part is not None:
+            return part_prepared(where, _pad)
         if where.operator not in PLURAL:
             return where
         if isinstance(where.operand, Lookup):
@@ -303,7 +315,7 @@ def _prepared(where: Filter, most: int) -> Filter:
         kept = _pad(values) if len(values) <= most else Many(values)
         return Test(where.field, where.operator, kept)
     if isinstance(where, Not):
-        return where
+        return Not(_prepared(where.item, most))
     return type(where)(tuple(_prepared(item, most) for item in where.items))
 
 

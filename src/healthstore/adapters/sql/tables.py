@@ -32,6 +32,7 @@ from sqlalchemy.schema import (
 from healthstore.adapters.sql.deletes import unguarded
 from healthstore.adapters.sql.dialect import Dialect
 from healthstore.adapters.sql.filters import FIELD_TYPE, Many, Operand, where_clause
+from healthstore.adapters.sql.paths import Bound
 from healthstore.model import schema
 from healthstore.model.query import normalise
 from healthstore.model.schema import Collection, Unique
@@ -160,7 +161,7 @@ def _add_checks(table: Table, collection: Collection, dialect: Dialect) -> None:
 def _constants(table: Table, collection: Collection, dialect: Dialect) -> Operand:
     """Return what makes a constant of DDL of a value that a column is compared with."""
 
-    def constant(name: str | None, value: Value | Many) -> ColumnElement[Any]:
+    def constant(name: str | None, value: Value | Many | Bound) -> ColumnElement[Any]:
         if name is None:
             return literal(value)
         kind = collection.field(name).type

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from healthstore.abc.backend import Executor
 from healthstore.errors import InvalidRequestError
+from healthstore.layers.guard.filters import checked_where
 from healthstore.model.evaluate import (
     BELOW_A_DAY,
     asked_years,
@@ -20,7 +21,6 @@ from healthstore.model.evaluate import (
     years_between,
 )
 from healthstore.model.evaluate.buckets import Years
-from healthstore.model.filters import checked_filter
 from healthstore.model.measures import PARTS, columns_of, grouped_field
 from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
 from healthstore.model.refusals import invalid
@@ -52,7 +52,7 @@ async def completed_aggregate(op: Aggregate, store: Executor) -> tuple[Group, ..
             years[field] = found
 
 
-def check_aggregate(op: Aggregate, _: Executor) -> Aggregate:
+def check_aggregate(op: Aggregate, store: Executor) -> Aggregate:
     """Return the aggregate in canonical form; raise InvalidRequestError if it has no meaning."""
     collection = op.collection
     if not op.measures:
@@ -68,7 +68,7 @@ def check_aggregate(op: Aggregate, _: Executor) -> Aggregate:
                 grouped_field(key),
             )
     measures = tuple([_checked_measure(collection, measure) for measure in op.measures])
-    where = checked_filter(collection, op.where)
+    where = checked_where(collection, op.where, store)
     return replace(op, measures=measures, where=where, group=group)
 
 

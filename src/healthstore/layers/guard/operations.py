@@ -13,6 +13,7 @@ from healthstore.errors import (
     HealthstoreError,
     InvalidRequestError,
 )
+from healthstore.layers.guard.filters import checked_where
 from healthstore.layers.guard.groups import check_aggregate
 from healthstore.layers.guard.values import (
     checked_documents,
@@ -22,7 +23,7 @@ from healthstore.layers.guard.values import (
 )
 from healthstore.model.catalog import CATALOG
 from healthstore.model.change import names_between, require_at_most
-from healthstore.model.filters import checked_filter, checked_operand, checked_order
+from healthstore.model.filters import checked_operand, checked_order
 from healthstore.model.ops import (
     Aggregate,
     Alter,
@@ -272,7 +273,7 @@ def _check_delete(op: Delete, store: Executor) -> Delete:
     return replace(op, ids=ids, versions=checked_versions(op, len(ids)))
 
 
-def _check_find(op: Find, _: Executor) -> Find:
+def _check_find(op: Find, store: Executor) -> Find:
     collection = op.collection
     if type(op.limit) is not int or not 1 <= op.limit <= MAX_LIMIT:
         raise invalid(
@@ -290,11 +291,11 @@ def _check_find(op: Find, _: Executor) -> Find:
                 "use the page's own `next`, with the same order",
             )
         where = And((where, after(order, op.after)))
-    where = checked_filter(collection, where)
+    where = checked_where(collection, where, store)
     return Find(collection, where, order, op.limit, origin=op.origin)
 
 
-def _check_leading(op: Leading, _: Executor) -> Leading:
+def _check_leading(op: Leading, store: Executor) -> Leading:
     collection = op.collection
     for asked in (op.first, op.limit):
         if type(asked) is not int or not 1 <= asked <= MAX_LIMIT:
@@ -312,12 +313,12 @@ def _check_leading(op: Leading, _: Executor) -> Leading:
             op.per,
         )
     given = Test(op.per, Operator.NOT_NULL)
-    where = checked_filter(collection, And((op.where, given)))
+    where = checked_where(collection, And((op.where, given)), store)
     return replace(op, where=where, order=checked_order(collection, op.order))
 
 
-def _check_count(op: CountDocuments, _: Executor) -> CountDocuments:
-    return CountDocuments(op.collection, checked_filter(op.collection, op.where))
+def _check_count(op: CountDocuments, store: Executor) -> CountDocuments:
+    return CountDocuments(op.collection, checked_where(op.collection, op.where, store))
 
 
 _CHECKS: dict[type, Callable[[Any, Executor], Op[Any]]] = {

@@ -36,9 +36,11 @@ from healthstore.model.evaluate.groups import (
 )
 from healthstore.model.evaluate.leading import leading
 from healthstore.model.evaluate.lookups import answered, require_few
+from healthstore.model.evaluate.parts import MISSING, equal_json, part_of
 
 __all__ = (
     "BELOW_A_DAY",
+    "MISSING",
     "aggregate",
     "aggregate_measure",
     "answered",
@@ -49,6 +51,7 @@ __all__ = (
     "check_document",
     "check_version",
     "duplicate_key",
+    "equal_json",
     "finish_aggregate",
     "first_covered_day",
     "group_order",
@@ -56,6 +59,7 @@ __all__ = (
     "matches",
     "missing_parent",
     "out_of_range",
+    "part_of",
     "patched",
     "patched_each",
     "plan_aggregate",

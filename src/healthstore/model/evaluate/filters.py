@@ -6,8 +6,19 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import ge, gt, le, lt
 from typing import Any, TypeAlias, cast
 
+from healthstore.model.evaluate.parts import part_predicate
 from healthstore.model.ops import Find
-from healthstore.model.query import And, Filter, Lookup, Not, Operator, Order, OtherField, Test
+from healthstore.model.query import (
+    ELEMENTS,
+    And,
+    Filter,
+    Lookup,
+    Not,
+    Operator,
+    Order,
+    OtherField,
+    Test,
+)
 from healthstore.model.values import SORTED_TEXT, Document, Value
 
 __all__ = ("matches", "sort_documents", "sorted_whole")
@@ -21,6 +32,8 @@ def matches(filter_: Filter) -> Predicate:
     A query inside of it is answered before: :func:`healthstore.model.evaluate.answered`.
     """
     if isinstance(filter_, Test):
+        if filter_.part is not None or filter_.operator in ELEMENTS:
+            return part_predicate(filter_)
         return _TESTS[filter_.operator](filter_.field, filter_.operand)
     if isinstance(filter_, Not):
         inner = matches(filter_.item)

@@ -11,7 +11,9 @@ A field looked up in what another query finds is one looked up in a list of thos
 
 :func:`normalise` turns any filter into one that needs no null logic below the seam: negations
 are moved to the tests, and a test in the result never holds for a field that is null (except
-``IS_NULL``). SQL's third truth value and MongoDB's ``$ne`` then give the same answer.
+``IS_NULL``). SQL's third truth value and MongoDB's ``$ne`` then give the same answer. A part of
+JSON has more to it than null: of its tests only those remain that look for something, and a
+negation stands around such a test, as ``Not``, where whatever does not hold is false.
 """
 
 from __future__ import annotations
@@ -26,11 +28,21 @@ from healthstore.model.query.bounds import (
     require_moderate,
 )
 from healthstore.model.query.lookups import lookups, substituted
-from healthstore.model.query.names import F, FieldName, field
+from healthstore.model.query.names import F, FieldName, FieldPart, FieldSize, field
 from healthstore.model.query.normal import normalise
 from healthstore.model.query.order import Nulls, Order, after, asc, desc, parse_order
+from healthstore.model.query.parts import (
+    MAX_KEY,
+    MAX_PART_VALUES,
+    MAX_PLACE,
+    MAX_STEPS,
+    WHOLE,
+    Part,
+    Step,
+)
 from healthstore.model.query.tests import (
     ALL,
+    ELEMENTS,
     NEGATED,
     NONE,
     ORDERED,
@@ -51,21 +63,29 @@ from healthstore.model.query.tests import (
 
 __all__ = (
     "ALL",
+    "ELEMENTS",
     "MAX_DEPTH",
+    "MAX_KEY",
     "MAX_LOOKUPS",
     "MAX_NODES",
     "MAX_OPERAND_BYTES",
+    "MAX_PART_VALUES",
     "MAX_PATTERN",
+    "MAX_PLACE",
+    "MAX_STEPS",
     "MAX_VALUES",
     "NEGATED",
     "NONE",
     "ORDERED",
     "PLURAL",
     "TEXTUAL",
+    "WHOLE",
     "And",
     "Condition",
     "F",
     "FieldName",
+    "FieldPart",
+    "FieldSize",
     "Filter",
     "Lookup",
     "Not",
@@ -74,6 +94,8 @@ __all__ = (
     "Or",
     "Order",
     "OtherField",
+    "Part",
+    "Step",
     "Test",
     "after",
     "asc",

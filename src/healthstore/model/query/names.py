@@ -7,33 +7,38 @@ from typing import cast
 
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
+from healthstore.model.query.parts import WHOLE, Part, Step
 from healthstore.model.query.tests import And, Filter, Lookup, Operator, OtherField, Test
 from healthstore.model.values import Value
 
-__all__ = ("F", "FieldName", "field")
+__all__ = ("F", "FieldName", "FieldPart", "FieldSize", "field")
 
 
-class FieldName:
-    """The name of a field in a filter: ``F.weight > 70``. Comparing it gives a filter.
+class _Compared:
+    """What a filter compares: a field, or a part of one. Comparing it gives a filter."""
 
-    It is compared with a value, or with another field: ``F.ended_at >= F.started_at``. An
-    attribute of an entity's class is one, too, of which the ``owner`` is that class:
-    ``User.age >= 18``.
-    """
-
-    __slots__ = ("name", "owner")
+    __slots__ = ("name", "owner", "part")
     __hash__ = object.__hash__
+    # What has places is taken for a sequence otherwise, and one that never ends.
+    __iter__ = None
 
-    def __init__(self, name: str, owner: type | None = None) -> None:
-        self.name = name
-        self.owner = owner
+    name: str
+    owner: type | None
+    part: Part | None
 
     def __repr__(self) -> str:
-        return f"{'F' if self.owner is None else self.owner.__name__}.{self.name}"
+        part = "" if self.part is None else self.part
+        return f"{'F' if self.owner is None else self.owner.__name__}.{self.name}{part}"
 
     def __bool__(self) -> bool:
         raise InvalidRequestError(
             f"{self!r} has no truth value", hint=f"compare it: F.{self.name}.is_true()"
+        )
+
+    def __contains__(self, value: object) -> bool:
+        raise InvalidRequestError(
+            f"whether something is in {self!r} is not known here",
+            hint=f"write F.{self.name}.has(value), of a text F.{self.name}.contains(text)",
         )
 
     def _test(self, operator: Operator, operand: object = None) -> Test:
@@ -42,7 +47,7 @@ class FieldName:
             given = OtherField(operand.name, operand.owner)
         else:
             given = cast(Value, operand)  # the guard refuses what is no value
-        return Test(self.name, operator, given, self.owner)
+        return Test(self.name, operator, given, self.owner, self.part)
 
     def __eq__(self, value: object) -> Test:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a filter, not a bool
         return self._test(Operator.EQ, value)
@@ -109,6 +114,94 @@ class FieldName:
     def endswith(self, text: str) -> Test:
         """Hold when the field ends with the text, character for character."""
         return self._test(Operator.ENDS, text)
+
+
+class _Structured(_Compared):
+    """A field of JSON, or a part of one, which may have parts in turn and may be a list."""
+
+    __slots__ = ()
+
+    def __getitem__(self, step: Step) -> FieldPart:
+        """Return the part at a key of an object, or at a place in a list, counted from 0."""
+        steps = () if self.part is None else self.part.steps
+        return FieldPart(self.name, self.owner, Part((*steps, step)))
+
+    def has(self, value: Value) -> Test:
+        """Hold when one of the list's elements is this value; for no list it does not."""
+        return self._element_test(Operator.HAS, value)
+
+    def has_any(self, values: Iterable[Value]) -> Test:
+        """Hold when the list has at least one of these values; of no values it has none."""
+        return self._element_test(Operator.HAS_ANY, self._sought(values, "has_any"))
+
+    def has_all(self, values: Iterable[Value]) -> Test:
+        """Hold when the list has each of these values; of no values it has all."""
+        return self._element_test(Operator.HAS_ALL, self._sought(values, "has_all"))
+
+    def size(self) -> FieldSize:
+        """Return the number of the list's elements, ``None`` for what is no list, to compare."""
+        steps = () if self.part is None else self.part.steps
+        return FieldSize(self.name, self.owner, Part(steps, size=True))
+
+    def _element_test(self, operator: Operator, operand: object) -> Test:
+        return Test(self.name, operator, cast(Value, operand), self.owner, self.part or WHOLE)
+
+    def _sought(self, values: Iterable[Value], verb: str) -> tuple[Value, ...]:
+        return listed(values, f"what {self.name} has", f"F.{self.name}.{verb}([first, second])")
+
+
+class FieldName(_Structured):
+    """The name of a field in a filter: ``F.weight > 70``. Comparing it gives a filter.
+
+    It is compared with a value, or with another field: ``F.ended_at >= F.started_at``. An
+    attribute of an entity's class is one, too, of which the ``owner`` is that class:
+    ``User.age >= 18``. Of a field of JSON ``F.data["weight"]`` is a part.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, name: str, owner: type | None = None) -> None:
+        self.name = name
+        self.owner = owner
+        self.part = None
+
+
+class FieldPart(_Structured):
+    """A part of a field's JSON in a filter: ``F.data["address"]["city"] == "Bonn"``.
+
+    It is compared with what JSON holds, by the type of that: numbers with numbers, texts with
+    texts, bools with bools. ``== None`` holds for null and for what is missing.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, name: str, owner: type | None, part: Part) -> None:
+        self.name = name
+        self.owner = owner
+        self.part = part
+
+    def is_missing(self) -> Test:
+        """Hold when there is no such part, also where the field is ``None``; not for a null."""
+        return self._test(Operator.IS_MISSING)
+
+    def is_null(self) -> Test:
+        """Hold when there is a null; not when the part is missing."""
+        return self._test(Operator.IS_NULL)
+
+    def not_null(self) -> Test:
+        """Hold when there is no null: another value, or nothing."""
+        return self._test(Operator.NOT_NULL)
+
+
+class FieldSize(_Compared):
+    """The number of elements of a list in a filter: ``F.tags.size() >= 2``."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str, owner: type | None, part: Part) -> None:
+        self.name = name
+        self.owner = owner
+        self.part = part
 
 
 def field(of: object) -> FieldName:

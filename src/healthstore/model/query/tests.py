@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from healthstore.errors import InvalidRequestError
+from healthstore.model.query.parts import Part
 from healthstore.model.values import Value
 
 if TYPE_CHECKING:  # a definition has checks, which are filters
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # a definition has checks, which are filters
 
 __all__ = (
     "ALL",
+    "ELEMENTS",
     "NEGATED",
     "NEGATIVE",
     "NONE",
@@ -57,6 +59,10 @@ class Operator(StrEnum):
     NOT_STARTS = "does not start with"
     ENDS = "ends with"
     NOT_ENDS = "does not end with"
+    IS_MISSING = "is missing"
+    HAS = "has"
+    HAS_ANY = "has any of"
+    HAS_ALL = "has all of"
 
 
 _OPPOSITES: dict[Operator, Operator] = {
@@ -83,6 +89,8 @@ TEXTUAL = frozenset(
     }
 )
 PLURAL = frozenset({Operator.IN, Operator.NOT_IN})
+ELEMENTS = frozenset({Operator.HAS, Operator.HAS_ANY, Operator.HAS_ALL})
+"""The tests of a list's elements."""
 # The operators that also hold when the field is null, before normalisation.
 NEGATIVE = frozenset(
     {Operator.NE, Operator.NOT_IN, Operator.NOT_CONTAINS, Operator.NOT_STARTS, Operator.NOT_ENDS}
@@ -143,7 +151,10 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Test(_Combinable):
-    """One field held against an operand: a value, values, another field, a query, or nothing."""
+    """One field held against an operand: a value, values, another field, a query, or nothing.
+
+    With a ``part`` it is a part of the field's JSON.
+    """
 
     __test__ = False  # pytest collects classes called Test*
 
@@ -152,6 +163,13 @@ class Test(_Combinable):
     operand: Value | tuple[Value, ...] | OtherField | Lookup = None
     owner: type | None = dataclass_field(default=None, compare=False, repr=False)
     """The entity's class whose attribute named the field; None if the name alone did."""
+    part: Part | None = None
+
+    def held(
+        self, operator: Operator, operand: Value | tuple[Value, ...] | OtherField | Lookup = None
+    ) -> Test:
+        """Return another test of the same field, and of the same part of it."""
+        return Test(self.field, operator, operand, None, self.part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,9 +44,11 @@ from healthstore.testing.contract.explanations import TestExplanations
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
 from healthstore.testing.contract.joins import TestJoins
+from healthstore.testing.contract.json_paths import TestJsonPaths
 from healthstore.testing.contract.lacking import TestLacking
 from healthstore.testing.contract.lifecycle import TestLifecycle
 from healthstore.testing.contract.limits import TestLimits
+from healthstore.testing.contract.lists import TestLists
 from healthstore.testing.contract.long_texts import TestLongTexts
 from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.pages import TestPages
@@ -91,9 +93,11 @@ __all__ = (
     "TestFilters",
     "TestFloatSums",
     "TestJoins",
+    "TestJsonPaths",
     "TestLacking",
     "TestLifecycle",
     "TestLimits",
+    "TestLists",
     "TestLongTexts",
     "TestOrderAndPages",
     "TestPages",
@@ -139,9 +143,11 @@ class ContractTests(
     TestFilters,
     TestFloatSums,
     TestJoins,
+    TestJsonPaths,
     TestLacking,
     TestLifecycle,
     TestLimits,
+    TestLists,
     TestLongTexts,
     TestOrderAndPages,
     TestPages,

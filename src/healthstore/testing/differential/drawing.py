@@ -27,6 +27,7 @@ from healthstore.model.schema import OnDelete
 from healthstore.model.values import FieldType, Kind
 from healthstore.testing.differential import programs
 from healthstore.testing.differential.aggregates import draw_keys, draw_measures
+from healthstore.testing.differential.parts import draw_part_test
 from healthstore.testing.differential.programs import Program, Row, Step
 from healthstore.testing.differential.schemas import (
     Attribute,
@@ -338,15 +339,17 @@ class _Author:
             return self._random.choice((And(items), Or(items)))
         if levels and chance < 0.55:
             return Not(self._where(schema, levels - 1))
-        if chance > 0.95:
-            return ALL
-        if levels and chance > 0.91:
-            return self._lookup(schema, levels - 1)
+        if chance > 0.95 or (levels and chance > 0.91):
+            return ALL if chance > 0.95 else self._lookup(schema, levels - 1)
         known = (*schema.attributes, *_OWN)
-        each = self._random.choice((*schema.attributes, *known))
+        structured = [each for each in schema.attributes if each.type.kind is Kind.JSON]
+        often = structured if self._random.random() < 0.3 else []
+        each = self._random.choice(often or (*schema.attributes, *known))
         if each.type.kind is Kind.INTEGER and self._random.random() < 0.01:
             span = Span(self._random.choice((0, -40_000)), self._random.choice((20_000, 40_000)))
             return Test(each.name, self._random.choice(_LISTED), cast(Any, span))
+        if each in structured and self._random.random() < 0.9:
+            return self._parts(schema, each)
         return _draw_test(self._random, each, self._operand(schema), known)
 
     def _lookup(self, schema: Schema, levels: int) -> Filter:
@@ -362,6 +365,11 @@ class _Author:
         )
         inner = Looked(other.name, self._where(other, levels), theirs)
         return Test(mine, self._random.choice(_LISTED), cast(Any, inner))
+
+    def _parts(self, schema: Schema, each: Attribute) -> Filter:
+        whole = self._operand(schema)(each)
+        tests = tuple(draw_part_test(self._random, each.name, whole) for _ in range(3))
+        return self._random.choice((tests[0], Or(tests), Not(And(tests))))
 
     def _names(self, schema: Schema, wanted: Callable[[FieldType], bool], most: int) -> list[str]:
         names = [each.name for each in (*schema.attributes, *_OWN) if wanted(each.type)]

@@ -14,7 +14,18 @@ from zoneinfo import ZoneInfo
 
 from healthstore.errors import ConfigurationError
 from healthstore.model.ops import Bucket, Function, Measure
-from healthstore.model.query import ALL, And, Filter, Not, Operator, Or, Order, OtherField, Test
+from healthstore.model.query import (
+    ALL,
+    And,
+    Filter,
+    Not,
+    Operator,
+    Or,
+    Order,
+    OtherField,
+    Part,
+    Test,
+)
 from healthstore.model.values import FieldType, Kind
 from healthstore.testing.differential.schemas import Attribute, Looked, Member, Rule, Schema, Span
 
@@ -268,7 +279,7 @@ _CLASSES: Mapping[str, type] = {
     for each in (
         *(Program, Schema, Attribute, Rule, Looked, Member, Span, FieldType, Measure, Bucket),
         Order,
-        *(Test, OtherField, And, Or, Not),
+        *(Test, Part, OtherField, And, Or, Not),
         *(Add, AddMany, Get, Find, Count, Aggregate, Update, Increment, Upsert, Replace, Patch),
         *(Delete, Batch, Unit, Initialize, Stale, Reopen, Transfer),
     )

@@ -158,13 +158,13 @@ def spelled(where: Filter, annotations: Mapping[str, object]) -> Filter:
         return type(where)(tuple(spelled(each, annotations) for each in where.items))
     operand: Any = where.operand
     if isinstance(operand, Span):
-        return Test(
-            where.field, where.operator, tuple(range(operand.first, operand.first + operand.count))
+        return where.held(
+            where.operator, tuple(range(operand.first, operand.first + operand.count))
         )
     annotation = annotations.get(where.field)
     if isinstance(operand, tuple):
         operand = tuple(_spelled(each, annotation) for each in operand)
-    return Test(where.field, where.operator, _spelled(operand, annotation))
+    return where.held(where.operator, _spelled(operand, annotation))
 
 
 def _spelled(operand: Any, annotation: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from math import ceil
@@ -86,10 +86,13 @@ def _utf8mb4(text: str) -> str:
     return text
 
 
+_CAPABILITIES = Capabilities(semi_joins=True, coalesced=frozenset({Delete, Get, Insert, Patch}))
+
+
 class MySqlAdapter(SqlAdapter):
     """A MySQL or MariaDB database behind a pool of connections."""
 
-    capabilities = Capabilities(semi_joins=True, coalesced=frozenset({Delete, Get, Insert, Patch}))
+    capabilities = _CAPABILITIES
 
     def __init__(
         self, name: str, url: BackendURL, options: Mapping[str, Any], log_in: _Open
@@ -115,6 +118,7 @@ class MySqlAdapter(SqlAdapter):
             )
         self._product = _product(version)
         self.dialect = self._product.dialect
+        self.capabilities = self._product.capabilities
         if _version(version) < self._product.oldest:
             oldest = ".".join(map(str, self._product.oldest))
             raise misconfigured(
@@ -162,6 +166,7 @@ class _Product:
     oldest: tuple[int, int]
     deadline: Callable[[float], str]
     """The setting that ends a statement on the server after some seconds."""
+    capabilities: Capabilities
 
 
 _PRODUCTS = (
@@ -172,6 +177,8 @@ _PRODUCTS = (
         "utf8mb4_nopad_bin",
         (10, 11),
         lambda seconds: f"max_statement_time = {seconds:g}",
+        # Its paths have no such key, and its functions of JSON read 31 levels.
+        replace(_CAPABILITIES, hyphen_keys=False, deep_json=False),
     ),
     _Product(
         "MySQL",
@@ -180,6 +187,7 @@ _PRODUCTS = (
         "utf8mb4_0900_bin",
         (8, 0),
         lambda seconds: f"max_execution_time = {int(seconds * 1000)}",
+        _CAPABILITIES,
     ),
 )
 

@@ -39,6 +39,7 @@ from healthstore.adapters.sql.dialect import Converter, Dialect, Ranks, Rates, R
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.mysql.buckets import BUCKETS
+from healthstore.adapters.sql.mysql.paths import MARIADB_PATHS, MYSQL_PATHS
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, uuid_of
 
@@ -178,6 +179,7 @@ def _rewrites_column(
 # Server errors, then the client's own (above 2000).
 _CODES: Mapping[int, Verdict] = {
     1062: Verdict.DUPLICATE,
+    1242: Verdict.TOO_DEEP,  # what MARIADB_PATHS does on purpose, and nothing else
     1586: Verdict.DUPLICATE,
     1216: Verdict.FOREIGN_KEY,
     1217: Verdict.REFERENCED,
@@ -346,6 +348,7 @@ def _dialect(
         many=lambda _, values: values,
         contains=lambda column, text: func.locate(text, column) > literal_column("0"),
         ends=lambda column, text, length: func.right(column, length) == text,
+        paths=MARIADB_PATHS if mariadb else MYSQL_PATHS,
         rank_nulls=False,
         sorts_whole=False,
         read_back="START TRANSACTION; {update}; {select}; COMMIT",

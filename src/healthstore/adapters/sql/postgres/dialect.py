@@ -47,6 +47,7 @@ from healthstore.adapters.sql.errors import Failure, Verdict, clearest
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.postgres.buckets import BUCKETS
 from healthstore.adapters.sql.postgres.joint import element_of, joint_update
+from healthstore.adapters.sql.postgres.paths import postgres_paths
 from healthstore.model.json import sorted_json
 from healthstore.model.measures import PARTS
 from healthstore.model.schema import Collection
@@ -361,6 +362,7 @@ POSTGRESQL = Dialect(
     many=lambda _, values: values,
     contains=lambda column, text: func.strpos(column, text) > literal_column("0"),
     ends=lambda column, text, length: func.right(column, length) == text,
+    paths=postgres_paths(_to_jsonb),
     rank_nulls=True,
     sorts_whole=True,
     read_back="",

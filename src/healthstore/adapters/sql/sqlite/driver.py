@@ -17,6 +17,12 @@ from typing import Any, TypeAlias, TypeVar, cast
 from healthstore.abc.farewell import farewell
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Connection, Row
 from healthstore.adapters.sql.errors import misconfigured
+from healthstore.adapters.sql.sqlite.paths import (
+    EQUAL_JSON,
+    PART_OF_JSON,
+    equal_texts,
+    part_of_text,
+)
 from healthstore.adapters.sql.sqlite.thread import CallThread
 from healthstore.errors import Condition, ConfigurationError, UnavailableError
 from healthstore.model.catalog import CATALOG
@@ -102,6 +108,8 @@ class _SqliteConnection:
             raise gone() if self.identity is None else replaced()
         inner.create_function(READ_BLOB, 1, bytes.fromhex, deterministic=True)
         inner.create_function(READ_FLOAT, 1, float.fromhex, deterministic=True)
+        inner.create_function(PART_OF_JSON, 2, part_of_text, deterministic=True)
+        inner.create_function(EQUAL_JSON, 2, equal_texts, deterministic=True)
         await _prelude(self)
 
     async def through(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -1,0 +1,100 @@
+"""How PostgreSQL reads parts of jsonb.
+
+A cast stands in a CASE, for what stands beside it with AND may run first. A text step reads
+objects only; a step to a place reads arrays and, wrongly, a scalar as if it were in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, true
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import Integer, Numeric, Text
+
+from healthstore.adapters.sql.clauses import Written, condition
+from healthstore.adapters.sql.paths import SIGNS, Bound, Form, Paths, Place
+from healthstore.model.query import Operator, Step
+from healthstore.model.values import Value
+
+__all__ = ("postgres_paths",)
+
+_TEXT, _PLACE, _NUMBER, _JSON = Text(), Integer(), Numeric(), JSONB()
+# Doubles from here on are written into jsonb with all their digits, not with an exponent.
+_EXACT = 1e16
+
+
+def _path(steps: tuple[Step, ...]) -> tuple[Bound, ...]:
+    return tuple([Bound(step, _TEXT if isinstance(step, str) else _PLACE) for step in steps])
+
+
+def _found(place: Place) -> ColumnElement[Any]:
+    """Return the part; null where it is missing."""
+    found, lists = place.column, list[ColumnElement[Any]]()
+    for kind, step in zip(place.steps, place.path, strict=True):
+        if kind is int:
+            lists.append(condition("jsonb_typeof({0}) = 'array'", found))
+        found = Written("({0} -> {1})", found, step)
+    if not lists:
+        return found
+    places = " AND ".join(f"{{{at}}}" for at in range(1, len(lists) + 1))
+    return Written(f"CASE WHEN {places} THEN {{0}} END", found, *lists)
+
+
+def _number(_: Operator, value: float) -> tuple[Bound, ...]:
+    """Return the decimal as which a number is kept."""
+    exact = isinstance(value, int) or abs(value) >= _EXACT
+    return (Bound(Decimal(value) if exact else Decimal(repr(value)), _NUMBER),)
+
+
+def _compared(
+    place: Place, operator: Operator, bound: Sequence[tuple[ColumnElement[Any], ...]]
+) -> ColumnElement[bool]:
+    number = Written(
+        "CASE WHEN jsonb_typeof({0}) = 'number' THEN CAST({0} AS NUMERIC) END", _found(place)
+    )
+    if operator is Operator.IN:
+        listed = ", ".join(f"{{{at}}}" for at in range(1, len(bound) + 1))
+        return condition(f"{{0}} IN ({listed})", number, *(each for (each,) in bound))
+    return condition(f"{{0}} {SIGNS[operator]} {{1}}", number, bound[0][0])
+
+
+def _text(place: Place) -> tuple[ColumnElement[bool], ColumnElement[Any]]:
+    text = "(CASE WHEN jsonb_typeof({0}) = 'string' THEN {0} #>> '{{}}' END COLLATE \"C\")"  # fmt: skip
+    return true(), Written(text, _found(place), kind=_TEXT)
+
+
+def _size(place: Place) -> ColumnElement[Any]:
+    size = "CASE WHEN jsonb_typeof({0}) = 'array' THEN jsonb_array_length({0}) END"
+    return Written(size, _found(place), kind=_PLACE)
+
+
+def _has(place: Place, form: Form, bound: tuple[ColumnElement[Any], ...]) -> ColumnElement[bool]:
+    del form
+    return condition("{0} @> {1}", _found(place), *bound)
+
+
+def postgres_paths(to_jsonb: Callable[[Any], bytes]) -> Paths:
+    """Return them; ``to_jsonb`` writes a value as the driver takes it."""
+
+    def json(value: Value) -> Bound:
+        return Bound(to_jsonb(value), _JSON)
+
+    return Paths(
+        path=_path,
+        missing=lambda place: condition("{0} IS NULL", _found(place)),
+        null=lambda place: condition("{0} = CAST('null' AS JSONB)", _found(place)),
+        truth=lambda place, value: condition(
+            f"{{0}} = CAST('{'true' if value else 'false'}' AS JSONB)", _found(place)
+        ),
+        text=_text,
+        number=_number,
+        compared=_compared,
+        json=json,
+        same=lambda place, value: condition("{0} = {1}", _found(place), value),
+        size=_size,
+        element=lambda value: (json(cast("Value", [value])),),
+        has=_has,
+    )

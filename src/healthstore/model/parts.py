@@ -1,0 +1,210 @@
+"""Tests of a part of JSON made canonical: which paths there are, and what a part is held against.
+
+What a part is compared with is any value of JSON: by its type it says what it is compared as. An
+order is one of numbers or of texts; text is looked for in texts; elements are no lists or objects,
+and no null.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import cast
+
+import msgspec
+
+from healthstore.model.advice import AdvisedError
+from healthstore.model.definition import Definition, Field
+from healthstore.model.json import Json, canonical_json
+from healthstore.model.query import (
+    ELEMENTS,
+    MAX_KEY,
+    MAX_PART_VALUES,
+    MAX_PATTERN,
+    MAX_PLACE,
+    MAX_STEPS,
+    ORDERED,
+    PLURAL,
+    TEXTUAL,
+    WHOLE,
+    Operator,
+    OtherField,
+    Part,
+    Step,
+    Test,
+)
+from healthstore.model.refusals import invalid, refused
+from healthstore.model.text import require_text
+from healthstore.model.values import Kind, Value
+
+__all__ = ("canonical_part_test", "part_test_size")
+
+_ALONE = frozenset({Operator.IS_NULL, Operator.NOT_NULL, Operator.IS_MISSING})
+_MANY = PLURAL | {Operator.HAS_ANY, Operator.HAS_ALL}
+# MongoDB looks for these by a pattern; the start of a text is a range everywhere.
+_PATTERNS = TEXTUAL - {Operator.STARTS, Operator.NOT_STARTS}
+_UNSIZED = TEXTUAL | ELEMENTS | {Operator.IS_MISSING}
+
+_encode = msgspec.json.Encoder().encode
+
+
+def part_test_size(test: Test) -> int:
+    """Return how many bytes the operands of a canonical test of a part take as JSON."""
+    return 0 if test.operand is None else len(_encode(test.operand))
+
+
+def canonical_part_test(collection: Definition, test: Test, operator: Operator) -> Test:
+    """Return the test of a part with a canonical path and operand.
+
+    Raises InvalidRequestError for a field that is no JSON, for a path that no value could have
+    or that is too long, for a test that has no meaning, and for more values than
+    ``MAX_PART_VALUES``; RefusedValueError for an operand that is no value of JSON.
+    """
+    field = collection.field(test.field)
+    given = WHOLE if test.part is None else test.part
+    _require_parts(collection, field, operator, given)
+    part = Part(_canonical_steps(collection, field, given.steps), given.size)
+    if isinstance(test.operand, OtherField):
+        raise invalid(
+            collection,
+            f"{part} is held against {test.operand.name}, another field",
+            "compare a part of JSON with a value",
+            field.name,
+        )
+    operand = None if operator in _ALONE else test.operand
+    if part.size:
+        canonical = _canonical_count
+    elif operator in ELEMENTS:
+        canonical = _canonical_element
+    elif operator in ORDERED:
+        canonical = _canonical_ordered
+    else:
+        canonical = canonical_json
+    try:
+        if operator in _MANY:
+            kept: Value | tuple[Value, ...] = _listed(operand, operator, canonical)
+        elif operator in _ALONE or (operand is None and operator not in ELEMENTS | TEXTUAL):
+            kept = None
+        elif operator in TEXTUAL:
+            kept = _searched(operand, operator)
+        else:
+            kept = canonical(operand)
+    except (TypeError, ValueError) as error:
+        raise refused(collection, field.name, error) from None
+    return Test(field.name, operator, kept, None, part)
+
+
+def _require_parts(collection: Definition, field: Field, operator: Operator, part: Part) -> None:
+    """Refuse a test that has no meaning for the field, whatever its operand is."""
+    if field.type.kind is not Kind.JSON:
+        wanted = "no list" if operator in ELEMENTS or part.size else "no JSON: it has no parts"
+        raise invalid(
+            collection,
+            f"is {wanted}",
+            "compare the field itself",
+            field.name,
+        )
+    if part.size and operator in _UNSIZED:
+        raise invalid(
+            collection,
+            f"has a size, a number: {operator} has no meaning",
+            "compare it, as in F.tags.size() >= 2",
+            field.name,
+        )
+    if not part.steps and not part.size and operator not in ELEMENTS:
+        raise invalid(
+            collection,
+            f"is tested as a whole: {operator} needs a path",
+            'write F.data["key"]',
+            field.name,
+        )
+
+
+def _canonical_steps(
+    collection: Definition, field: Field, steps: Iterable[object]
+) -> tuple[Step, ...]:
+    given = tuple(steps)
+    if len(given) > MAX_STEPS:
+        raise invalid(
+            collection,
+            f"has a path of {len(given)} steps; at most {MAX_STEPS} are taken",
+            "ask for a part that lies less deep",
+            field.name,
+        )
+    try:
+        return tuple(map(_canonical_step, given))
+    except (TypeError, ValueError) as error:
+        raise invalid(
+            collection,
+            f"has a path with a step that {error}",
+            'write F.data["key"], or F.data[0] for the first element of a list',
+            field.name,
+        ) from None
+
+
+def _canonical_step(step: object) -> Step:
+    if isinstance(step, Enum):
+        step = step.value
+    if isinstance(step, str):
+        require_text(step)
+        if len(step) > MAX_KEY:
+            raise ValueError(f"has {len(step)} characters; at most {MAX_KEY} are taken")
+        return str(step)
+    if isinstance(step, int) and not isinstance(step, bool):
+        if not 0 <= step <= MAX_PLACE:
+            raise ValueError(f"is no place from 0 to {MAX_PLACE}")
+        return int(step)
+    raise TypeError(f"is a {type(step).__name__}, neither a key nor a place in a list")
+
+
+def _listed(
+    operand: object, operator: Operator, canonical: Callable[[object], Json]
+) -> tuple[Json, ...]:
+    """Return canonical values, each once; 1 and true are two, though equal to Python."""
+    if not isinstance(operand, tuple):
+        raise TypeError("needs a list of values")
+    given = cast("tuple[object, ...]", operand)
+    if len(given) > MAX_PART_VALUES:
+        raise AdvisedError(
+            f"is looked up in {len(given)} values; of a part at most {MAX_PART_VALUES} are taken",
+            "ask in several requests, each with a part of the values",
+        )
+    nulls = operator in PLURAL  # an element that is null is not looked for
+    values = [None if nulls and each is None else canonical(each) for each in given]
+    return tuple({_encode(value): value for value in values}.values())
+
+
+def _searched(operand: object, operator: Operator) -> str:
+    if not isinstance(operand, str):
+        raise TypeError("is compared with text by a str only")
+    text = cast(str, canonical_json(operand))
+    if operator in _PATTERNS and len(re.escape(text).encode()) > MAX_PATTERN:
+        raise AdvisedError(
+            f"is searched for more than {MAX_PATTERN} bytes of text", "look for a shorter text"
+        )
+    return text
+
+
+def _canonical_count(value: object) -> Json:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"has a size, which is compared with an int, not {type(value).__name__}")
+    return canonical_json(value)
+
+
+def _canonical_element(value: object) -> Json:
+    if value is None or not isinstance(value := canonical_json(value), bool | int | float | str):
+        raise TypeError("has elements that are looked for: texts, numbers and bools only")
+    return value
+
+
+def _canonical_ordered(value: object) -> Json:
+    if isinstance(value := canonical_json(value), bool | list | dict):
+        raise TypeError(f"has an order among numbers and among texts, not with {_told(value)}")
+    return value
+
+
+def _told(value: object) -> str:
+    if isinstance(value, bool):
+        return "a bool"
+    return "a list" if isinstance(value, list) else "an object"
