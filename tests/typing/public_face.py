@@ -74,6 +74,7 @@ async def a_repository_knows_its_entity(db: DatabaseManager) -> None:
     await users.find(User.emial == "x")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     await users.find(User.version >= "2")  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue]
 
+    assert_type(await users.latest(per=[User.first_name], by="created_at"), list[User])
     assert_type(await users.select("id", User.email), list[dict[str, object]])
     assert_type(await users.select("email", into=Row), list[Row])
     assert_type(await users.select("email", distinct=True, into=Named, limit=None), list[Named])

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, cast
 import pytest
 
 from healthstore.abc import BackendURL, Layer
-from healthstore.abc.backend import Executor, Unit
+from healthstore.abc.backend import Capabilities, Executor, Unit
 from healthstore.errors import (
     CheckError,
     ConfigurationError,
@@ -63,7 +63,15 @@ class DropsARow(Planted):
 
 
 class KeepsOthers(Planted):
-    """Adds documents that need not be added together one by one, the last one first."""
+    """Adds documents that need not be added together one by one, the last one first.
+
+    It checks no references, as a server without transactions: one may lead to a later document.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the store below promises, without references."""
+        return replace(self.inner.capabilities, references=False)
 
     async def execute(self, op: Op[Any]) -> Any:
         """Run the operation as a server without transactions may."""

@@ -342,7 +342,7 @@ class TestSelections(Contract):
             (("name",), {"into": _Nowhere}, "cannot be made into _Nowhere"),
             (("name",), {"into": _Model}, "_Model needs 'value'"),
             (("name", "value", "id"), {"into": _Model}, "_Model has no field 'id'"),
-            (("name",), {"mass": "value", "into": _Data}, "no field 'worht'"),
+            (("name",), {"worths": "value", "into": _Data}, "no field 'worths'"),
             (("id",), {"into": _Data}, "no field 'id'"),
         )
         for columns, options, message in wrong:

@@ -24,6 +24,7 @@ from healthstore.model.query import (
     Filter,
     Lookup,
     Operator,
+    Order,
     Test,
     lookups,
     parse_order,
@@ -238,6 +239,34 @@ async def _find(seat: _Seat, step: programs.Find) -> object:
     return pages
 
 
+async def _select(seat: _Seat, step: programs.Select) -> object:
+    repository = seat.repository(step.schema)
+    where = seat.declared.where(step.schema, step.where)
+    rows = await repository.select(
+        *step.columns, where=where, order=step.order, limit=step.limit, distinct=step.distinct
+    )
+    if not step.distinct:
+        page = await repository.find(where, order=step.order, limit=step.limit)
+        found = [{name: getattr(each, name) for name in step.columns} for each in page]
+        if plain(rows) != plain(found):
+            raise _BrokenLawError("what is selected is not what is found", [rows, found])
+    return rows
+
+
+async def _latest(seat: _Seat, step: programs.Latest) -> object:
+    repository = seat.repository(step.schema)
+    where = seat.declared.where(step.schema, step.where)
+    latest = await repository.latest(where, per=step.per, by=step.by, n=step.n)
+    order = [Order(step.by, descending=True), Order("id", descending=True)]
+    groups: dict[tuple[object, ...], list[Entity]] = {}
+    async for each in repository.stream(where, order=order if step.by != "id" else order[:1]):
+        groups.setdefault(tuple(getattr(each, name) for name in step.per), []).append(each)
+    looped = {each.id for members in groups.values() for each in members[: step.n]}
+    if {each.id for each in latest} != looped or len(latest) != len(looped):
+        raise _BrokenLawError("the latest are not those that a loop finds", latest)
+    return latest
+
+
 async def _count(seat: _Seat, step: programs.Count) -> object:
     repository = seat.repository(step.schema)
     where = seat.declared.where(step.schema, step.where)
@@ -354,6 +383,8 @@ _RUNNERS: Mapping[type, Callable[[_Seat, Any], Awaitable[object]]] = {
     programs.AddMany: _add_many,
     programs.Get: _get,
     programs.Find: _find,
+    programs.Select: _select,
+    programs.Latest: _latest,
     programs.Count: _count,
     programs.Aggregate: _aggregate,
     programs.Update: _update,

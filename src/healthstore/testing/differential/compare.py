@@ -235,12 +235,21 @@ def _words(test: Test) -> str:
     return f"{test.operator}{' of two fields' if isinstance(operand, OtherField) else ''}"
 
 
+_ASKING = (
+    programs.Find,
+    programs.Select,
+    programs.Latest,
+    programs.Count,
+    programs.Aggregate,
+)
+
+
 def _note_step(verdict: Verdict, step: Step) -> None:
     if isinstance(step, programs.Batch | programs.Unit):
         for each in step.steps:
             verdict.reached[f"inside {type(each).__name__.lower()}"] += 1
             _note_step(verdict, each)
-    elif isinstance(step, programs.Find | programs.Count | programs.Aggregate):
+    elif isinstance(step, _ASKING):
         for test in walk(step.where):
             verdict.reached[f"operator {_words(test)}"] += 1
         if isinstance(step, programs.Aggregate):

@@ -397,6 +397,25 @@ class _Author:
         limit = self._random.choice((1, 2, 3, 5, 100))
         return programs.Find(schema.name, self._where(schema), tuple(order), limit, pages=30)
 
+    def _select(self, schema: Schema) -> Step:
+        distinct = self._random.random() < 0.5
+        names = self._names(schema, _told_apart if distinct else _any, 3) or ["version"]
+        sorted_by = names if distinct else self._names(schema, lambda kind: kind.ordered, 2)
+        order = [
+            Order(name, self._random.random() < 0.5, self._random.choice(_NULLS))
+            for name in self._random.sample(sorted_by, min(len(sorted_by), 2))
+        ]
+        limit = self._random.choice((1, 3, 100))
+        return programs.Select(
+            schema.name, tuple(names), self._where(schema), tuple(order), limit, distinct
+        )
+
+    def _latest(self, schema: Schema) -> Step:
+        per = self._names(schema, lambda kind: kind.ordered, 2) or ["version"]
+        by = (self._names(schema, lambda kind: kind.ordered, 1) or ["created_at"])[0]
+        count = self._random.choice((1, 1, 2, 5))
+        return programs.Latest(schema.name, tuple(per), by, count, self._where(schema))
+
     def _count(self, schema: Schema) -> Step:
         return programs.Count(schema.name, self._where(schema))
 
@@ -451,7 +470,19 @@ class _Author:
         return programs.Delete(schema.name, ids, self._versions(len(ids)))
 
 
-_READS = (_Author._get, _Author._find, _Author._count, _Author._aggregate)
+def _any(kind: FieldType) -> bool:
+    del kind
+    return True
+
+
+def _told_apart(kind: FieldType) -> bool:
+    return kind.ordered and kind.kind is not Kind.FLOAT
+
+
+_READS = (
+    *(_Author._get, _Author._find, _Author._select, _Author._latest),
+    *(_Author._count, _Author._aggregate),
+)
 _OPERATIONS: tuple[Callable[[_Author, Schema], Step], ...] = (
     *(_Author._get, _Author._find, _Author._count, _Author._add_many),
     *(_Author._replace, _Author._patch, _Author._delete),

@@ -13,6 +13,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from healthstore.errors import ConfigurationError
+from healthstore.model import zones
 from healthstore.model.ops import Bucket, Function, Measure
 from healthstore.model.query import (
     ALL,
@@ -40,11 +41,13 @@ __all__ = (
     "Get",
     "Increment",
     "Initialize",
+    "Latest",
     "Patch",
     "Program",
     "Reopen",
     "Replace",
     "Row",
+    "Select",
     "Stale",
     "Step",
     "Transfer",
@@ -94,6 +97,29 @@ class Find:
     order: tuple[Order, ...] = ()
     limit: int = 100
     pages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """Read some columns of entities, each row once if ``distinct``."""
+
+    schema: str
+    columns: tuple[str, ...]
+    where: Filter = ALL
+    order: tuple[Order, ...] = ()
+    limit: int = 100
+    distinct: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """Read the last entities of each group."""
+
+    schema: str
+    per: tuple[str, ...]
+    by: str
+    n: int = 1
+    where: Filter = ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +258,8 @@ Step: TypeAlias = (
     | AddMany
     | Get
     | Find
+    | Select
+    | Latest
     | Count
     | Aggregate
     | Update
@@ -280,12 +308,14 @@ _CLASSES: Mapping[str, type] = {
         *(Program, Schema, Attribute, Rule, Looked, Member, Span, FieldType, Measure, Bucket),
         Order,
         *(Test, Part, OtherField, And, Or, Not),
-        *(Add, AddMany, Get, Find, Count, Aggregate, Update, Increment, Upsert, Replace, Patch),
+        *(Add, AddMany, Get, Find, Select, Latest, Count, Aggregate),
+        *(Update, Increment, Upsert, Replace, Patch),
         *(Delete, Batch, Unit, Initialize, Stale, Reopen, Transfer),
     )
 }
 _ENUMS: Mapping[str, type[Enum]] = {
-    each.__name__: each for each in cast("tuple[type[Enum], ...]", (Kind, Operator, Function))
+    each.__name__: each
+    for each in cast("tuple[type[Enum], ...]", (Kind, Operator, Function, zones.Unit))
 }
 _MICROSECOND = timedelta(microseconds=1)
 _WRITERS: Mapping[type, tuple[str, Callable[[Any], object]]] = {
@@ -340,7 +370,7 @@ def from_json(written: Any) -> Any:
     parts = cast("dict[str, Any]", written)
     name = str(parts.get("$"))
     try:
-        if name in _ENUMS:
+        if name in _ENUMS and "value" in parts:  # a Unit of time; that of several steps has none
             return _ENUMS[name](parts["value"])
         if name in _READERS:
             return _READERS[name](parts["value"])
