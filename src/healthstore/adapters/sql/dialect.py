@@ -274,6 +274,10 @@ class Dialect:
     """From a column, a text, and the text's length in code points."""
     paths: Paths
     """How parts of JSON are read."""
+    matches: Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[bool]]
+    """From a column and a pattern as ``pattern`` writes it."""
+    pattern: Callable[[str], str]
+    """From a canonical pattern to the one that the database is to find in a text."""
     rank_nulls: bool
     """Whether ORDER BY must say that null is smallest."""
     sorts_whole: bool

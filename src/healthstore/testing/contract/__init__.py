@@ -55,6 +55,7 @@ from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.pages import TestPages
 from healthstore.testing.contract.partial_indexes import TestPartialIndexes
 from healthstore.testing.contract.patches import TestPatches
+from healthstore.testing.contract.patterns import TestPatterns
 from healthstore.testing.contract.probing import TestProbing
 from healthstore.testing.contract.ranks import TestRanks
 from healthstore.testing.contract.references import TestReferences
@@ -106,6 +107,7 @@ __all__ = (
     "TestPages",
     "TestPartialIndexes",
     "TestPatches",
+    "TestPatterns",
     "TestProbing",
     "TestRanks",
     "TestReferences",
@@ -157,6 +159,7 @@ class ContractTests(
     TestOrderAndPages,
     TestPages,
     TestPartialIndexes,
+    TestPatterns,
     TestPatches,
     TestProbing,
     TestRanks,

@@ -363,6 +363,8 @@ POSTGRESQL = Dialect(
     contains=lambda column, text: func.strpos(column, text) > literal_column("0"),
     ends=lambda column, text, length: func.right(column, length) == text,
     paths=postgres_paths(_to_jsonb),
+    matches=lambda column, pattern: column.op("~", is_comparison=True)(pattern),
+    pattern=lambda pattern: rf"\A(?:{pattern})\Z",
     rank_nulls=True,
     sorts_whole=True,
     read_back="",
