@@ -57,6 +57,7 @@ from healthstore.testing.contract.partial_indexes import TestPartialIndexes
 from healthstore.testing.contract.patches import TestPatches
 from healthstore.testing.contract.patterns import TestPatterns
 from healthstore.testing.contract.probing import TestProbing
+from healthstore.testing.contract.query_plans import TestQueryPlans
 from healthstore.testing.contract.ranks import TestRanks
 from healthstore.testing.contract.references import TestReferences
 from healthstore.testing.contract.renames import TestRenames
@@ -109,6 +110,7 @@ __all__ = (
     "TestPatches",
     "TestPatterns",
     "TestProbing",
+    "TestQueryPlans",
     "TestRanks",
     "TestReferences",
     "TestRenames",
@@ -163,6 +165,7 @@ class ContractTests(
     TestPatches,
     TestProbing,
     TestRanks,
+    TestQueryPlans,
     TestReferences,
     TestRenames,
     TestReplacements,

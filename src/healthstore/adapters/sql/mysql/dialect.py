@@ -40,6 +40,7 @@ from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.mysql.buckets import BUCKETS
 from healthstore.adapters.sql.mysql.paths import MARIADB_PATHS, MYSQL_PATHS
+from healthstore.adapters.sql.mysql.plans import MARIADB_PLANNER, MYSQL_PLANNER
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, uuid_of
 
@@ -356,6 +357,7 @@ def _dialect(
         paths=MARIADB_PATHS if mariadb else MYSQL_PATHS,
         matches=matches,
         pattern=lambda pattern: rf"\A(?:{pattern})\z",
+        planner=MARIADB_PLANNER if mariadb else MYSQL_PLANNER,
         rank_nulls=False,
         sorts_whole=False,
         read_back="START TRANSACTION; {update}; {select}; COMMIT",

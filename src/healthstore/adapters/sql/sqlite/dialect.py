@@ -29,6 +29,7 @@ from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.sqlite.buckets import BUCKETS
 from healthstore.adapters.sql.sqlite.driver import MATCHES, READ_BLOB, READ_FLOAT, code_of
 from healthstore.adapters.sql.sqlite.paths import SQLITE_PATHS
+from healthstore.adapters.sql.sqlite.plans import PLANNER
 from healthstore.model.decimals import of_units, to_units
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, from_microseconds, to_microseconds, uuid_of
@@ -378,6 +379,7 @@ SQLITE = Dialect(
     paths=SQLITE_PATHS,
     matches=lambda column, pattern: getattr(func, MATCHES)(pattern, column),
     pattern=lambda pattern: pattern,
+    planner=PLANNER,
     rank_nulls=False,
     sorts_whole=True,
     read_back="",
