@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Percentile,
         Sum,
     )
+    from healthstore.model.plans import QueryPlan
     from healthstore.model.query import Condition, F, Filter, Order, asc, desc, field
     from healthstore.model.schema import Check, Index, Unique
     from healthstore.repository import Children, Page, Repository
@@ -110,6 +111,7 @@ __all__ = (
     "Percentile",
     "Probe",
     "Profile",
+    "QueryPlan",
     "Recovered",
     "Ref",
     "Repository",
@@ -162,6 +164,7 @@ _HOMES = {
     **dict.fromkeys(("Condition", "F", "Filter", "Order", "asc", "desc", "field"), "model.query"),
     **dict.fromkeys(("Check", "Index", "Unique"), "model.schema"),
     **dict.fromkeys(("Children", "Page", "Repository"), "repository"),
+    "QueryPlan": "model.plans",
     **dict.fromkeys(
         ("Failback", "FailoverMode", "FailoverPolicy", "Mock", "Probe", "Startup"), "routing.policy"
     ),

@@ -37,6 +37,7 @@ from healthstore.events import ConfigReloaded, Event
 from healthstore.events import EventStream as AsyncEventStream
 from healthstore.manager import DatabaseManager as AsyncDatabaseManager
 from healthstore.model.ops import Bucket, Ensured, Measure
+from healthstore.model.plans import QueryPlan
 from healthstore.model.query import ALL, Condition, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
@@ -247,6 +248,23 @@ class Repository(Generic[M]):
     def count(self, *filters: Condition) -> int:
         """Return the exact number of entities that satisfy all filters."""
         return self._portal.call(self._inner.count(*filters))
+
+    def explain(
+        self,
+        *filters: Condition,
+        order: Iterable[str | Order] = (),
+        limit: int = 100,
+        refresh: bool = False,
+    ) -> QueryPlan:
+        """Return how the store would answer ``find`` with these filters, order and limit.
+
+        Nothing is read of the entities. ``refresh`` renews the planner's statistics of the
+        collection first, which is a write, and not done inside a transaction. Nothing of the plan
+        holds a value.
+        """
+        return self._portal.call(
+            self._inner.explain(*filters, order=order, limit=limit, refresh=refresh)
+        )
 
     def stream(
         self,

@@ -159,4 +159,4 @@ def positive(where: Filter) -> Filter:
     return where
 
 
-ASKED = filters(COLLECTION, to_documents(READINGS)).map(positive)
+ASKED = filters(COLLECTION, to_documents(READINGS), matched=False).map(positive)

@@ -53,6 +53,7 @@ from healthstore.model.ops import (
     Ensure,
     Explain,
     Explained,
+    ExplainFind,
     Find,
     Get,
     Group,
@@ -61,11 +62,14 @@ from healthstore.model.ops import (
     Op,
     Patch,
     Patches,
+    RefreshStatistics,
     Rename,
     Replace,
 )
+from healthstore.model.plans import QueryPlan
 from healthstore.model.query import MAX_VALUES, Filter, Lookup, Operator, Test, normalise
 from healthstore.model.schema import Collection
+from healthstore.model.shape import shape
 from healthstore.model.values import Document, Value
 
 __all__ = ("Adapter", "silence_values")
@@ -318,6 +322,16 @@ class Adapter(ABC, Generic[S]):
         del change
         return Explained()
 
+    async def explain_find(self, session: S, op: Find) -> QueryPlan:
+        """Return how a page would be read; here nothing is known but the request."""
+        del session
+        return QueryPlan(shape(op))
+
+    async def refresh_statistics(self, session: S, collection: Collection) -> bool:
+        """Renew what the planner knows of a collection, if it has a planner; here it has none."""
+        del session, collection
+        return False
+
     # --- the backend -----------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -457,6 +471,12 @@ class Adapter(ABC, Generic[S]):
         del session
         return self.explain(op.change)
 
+    async def _explain_find(self, session: S, op: ExplainFind) -> QueryPlan:
+        find = op.find
+        if not self.capabilities.semi_joins and looks_up(find):
+            find = cast(Find, await answered(self, session, find))
+        return await self.explain_find(session, find)
+
     async def _run_batch(self, session: S, op: Batch) -> tuple[Any, ...]:
         operations: tuple[Op[Any], ...] = op.operations
         return tuple([await self.run_part(session, each, Phase.STEP) for each in operations])
@@ -487,6 +507,10 @@ class Adapter(ABC, Generic[S]):
             self.find(session, op) if op.columns is None else self.select(session, op)
         ),
         Leading: lambda self, session, op: self.leading(session, op),
+        ExplainFind: lambda self, session, op: self._explain_find(session, op),
+        RefreshStatistics: lambda self, session, op: self.refresh_statistics(
+            session, op.collection
+        ),
         CountDocuments: lambda self, session, op: self.count(session, op),
         Aggregate: lambda self, session, op: self.aggregate(session, op),
     }

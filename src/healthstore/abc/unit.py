@@ -14,7 +14,7 @@ from healthstore.errors import (
     Outcome,
     ReadOnlyError,
 )
-from healthstore.model.ops import Effect, Op
+from healthstore.model.ops import Effect, Op, RefreshStatistics
 from healthstore.model.schema import Collection
 
 if TYPE_CHECKING:
@@ -86,9 +86,14 @@ class AdapterUnit(Generic[S]):
         self._require_usable()
         adapter = self._adapter
         if op.effect is Effect.ADMIN:
+            asked = isinstance(op, RefreshStatistics)
             raise LifecycleError(
-                "the schema cannot change inside a unit",
-                hint="call initialize() before the transaction",
+                "the planner's statistics are not renewed inside a unit"
+                if asked
+                else "the schema cannot change inside a unit",
+                hint="explain() without refresh, or outside of the transaction"
+                if asked
+                else "call initialize() before the transaction",
                 backend=self.name,
             )
         if self._read_only and op.effect is not Effect.READ:

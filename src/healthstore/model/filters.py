@@ -11,10 +11,13 @@ from dataclasses import replace
 from typing import cast
 
 from healthstore.errors import InvalidRequestError
+from healthstore.model.advice import AdvisedError
 from healthstore.model.definition import Definition, Field
 from healthstore.model.parts import canonical_part_test, part_test_size
+from healthstore.model.patterns import MAX_TEXT, canonical
 from healthstore.model.query import (
     ELEMENTS,
+    MATCHING,
     MAX_NODES,
     MAX_OPERAND_BYTES,
     MAX_PATTERN,
@@ -47,7 +50,7 @@ _NULL_TESTS = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
 _COMPARED = ORDERED | {Operator.EQ, Operator.NE}
 _OF_PARTS = ELEMENTS | {Operator.IS_MISSING}
 # MongoDB looks for these by a pattern; the start of a text is a range everywhere.
-_PATTERNS = TEXTUAL - {Operator.STARTS, Operator.NOT_STARTS}
+_PATTERNS = TEXTUAL - MATCHING - {Operator.STARTS, Operator.NOT_STARTS}
 
 
 def checked_order(collection: Definition, order: Iterable[Order]) -> tuple[Order, ...]:
@@ -175,7 +178,10 @@ def _canonical_field_test(
         return Test(field.name, operator, tuple(values))
     if operand is None:
         return Test(field.name, operator)
-    value = checked_operand(collection, field, operand)
+    if operator in MATCHING:
+        value: Value = _pattern(collection, field, cast(str, operand))
+    else:
+        value = checked_operand(collection, field, operand)
     if operator in _PATTERNS and len(re.escape(cast(str, value)).encode()) > MAX_PATTERN:
         raise invalid(
             collection,
@@ -184,6 +190,26 @@ def _canonical_field_test(
             field.name,
         )
     return Test(field.name, operator, value)
+
+
+def _pattern(collection: Definition, field: Field, pattern: str) -> str:
+    """Return a pattern in canonical form; refuse one that is not of the subset, by its position."""
+    most = field.type.max_length
+    if most is None or most > MAX_TEXT:
+        raise invalid(
+            collection,
+            f"is matched with a pattern, and its texts have no bound of {MAX_TEXT} characters",
+            f"give it a MaxLength of at most {MAX_TEXT}, or use contains, startswith or endswith",
+            field.name,
+        )
+    try:
+        return canonical(pattern)
+    except AdvisedError as error:
+        raise InvalidRequestError(
+            str(error), hint=error.hint, entity=collection.entity, field=field.name
+        ) from None
+    except ValueError as error:
+        raise refused(collection, field.name, error) from None
 
 
 def _canonical_pair(

@@ -31,6 +31,7 @@ from healthstore.model.measures import (
     Percentile,
     Sum,
 )
+from healthstore.model.plans import QueryPlan
 from healthstore.model.query import ALL, Filter, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
@@ -50,6 +51,7 @@ __all__ = (
     "Ensure",
     "Ensured",
     "Explain",
+    "ExplainFind",
     "Explained",
     "Find",
     "First",
@@ -68,6 +70,7 @@ __all__ = (
     "Patch",
     "Patches",
     "Percentile",
+    "RefreshStatistics",
     "Rename",
     "Replace",
     "Sum",
@@ -381,6 +384,35 @@ class Leading(Op["tuple[Document, ...]"]):
     where: Filter = ALL
     order: tuple[Order, ...] = (Order("id"),)
     limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainFind(Op[QueryPlan]):
+    """Return how the store would answer a request; nothing of the page is read.
+
+    Where a page may take two statements it is the first one. What queries inside the filter find
+    is read, by a backend that reads it first.
+    """
+
+    effect = Effect.READ
+    find: Find
+
+    @property
+    def collection(self) -> Collection:
+        """The collection that would be read."""
+        return self.find.collection
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshStatistics(Op[bool]):
+    """Let the store's planner look again how many documents and values a collection has.
+
+    Returns whether it has such statistics: memory and MongoDB have none, so that there is nothing
+    to do. It is no part of a unit: to some databases it is a change of the schema.
+    """
+
+    effect = Effect.ADMIN
+    collection: Collection
 
 
 @dataclass(frozen=True, slots=True)

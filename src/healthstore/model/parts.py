@@ -19,6 +19,7 @@ from healthstore.model.definition import Definition, Field
 from healthstore.model.json import Json, canonical_json
 from healthstore.model.query import (
     ELEMENTS,
+    MATCHING,
     MAX_KEY,
     MAX_PART_VALUES,
     MAX_PATTERN,
@@ -110,6 +111,13 @@ def _require_parts(collection: Definition, field: Field, operator: Operator, par
             collection,
             f"has a size, a number: {operator} has no meaning",
             "compare it, as in F.tags.size() >= 2",
+            field.name,
+        )
+    if operator in MATCHING:
+        raise invalid(
+            collection,
+            "is matched with a pattern, and a part of JSON has no bound of its length",
+            "use contains, startswith or endswith, or give the part a field of its own",
             field.name,
         )
     if not part.steps and not part.size and operator not in ELEMENTS:

@@ -27,6 +27,7 @@ from healthstore.model.filters import canonical_filter
 from healthstore.model.limits import require_keepable, require_short
 from healthstore.model.query import (
     ALL,
+    MATCHING,
     NONE,
     And,
     Filter,
@@ -184,6 +185,7 @@ def _kept_rule(rule: Filter, what: str, collection: Definition) -> Filter:
                 "test the fields of the document itself, or let one refer to the other: Ref",
             )
         _require_fields(canonical)
+        _require_no_pattern(canonical)
         return _listed_in_order(canonical)
     except UnknownFieldError:
         raise
@@ -203,6 +205,17 @@ def _require_fields(rule: Filter) -> None:
             raise InvalidRequestError(
                 "is tested by a part of its JSON, which no definition keeps",
                 hint="give the part a field of its own, or check it in the entity",
+                field=test.field,
+            )
+
+
+def _require_no_pattern(rule: Filter) -> None:
+    """Refuse a pattern: SQLite matches by a function of ours, which no other program has."""
+    for test in walk(rule):
+        if test.operator in MATCHING:
+            raise InvalidRequestError(
+                "is matched with a pattern, which not every database keeps in a definition",
+                hint="let the entity's own type see to it: StringConstraints(pattern=…)",
                 field=test.field,
             )
 

@@ -20,6 +20,7 @@ from healthstore.model.ops import (
     Drop,
     Ensure,
     Explain,
+    ExplainFind,
     Find,
     Get,
     Insert,
@@ -28,6 +29,7 @@ from healthstore.model.ops import (
     Op,
     Patch,
     Patches,
+    RefreshStatistics,
     Rename,
     Replace,
 )
@@ -98,6 +100,15 @@ def _rename(op: Rename) -> _Pieces:
 def _explain(op: Explain) -> _Pieces:
     yield "explain "
     yield from _pieces(op.change)
+
+
+def _explain_find(op: ExplainFind) -> _Pieces:
+    yield "explain "
+    yield from _find(op.find)
+
+
+def _refresh(op: RefreshStatistics) -> _Pieces:
+    yield f"refresh statistics {op.collection.name}"
 
 
 def _drop(op: Drop) -> _Pieces:
@@ -197,12 +208,14 @@ _WRITERS: Mapping[type[Op[Any]], Callable[[Any], _Pieces]] = {
     Drop: _drop,
     Ensure: _ensure,
     Explain: _explain,
+    ExplainFind: _explain_find,
     Find: _find,
     Get: _get,
     Insert: _insert,
     Leading: _leading,
     Patch: _patch,
     Patches: _patches,
+    RefreshStatistics: _refresh,
     Rename: _rename,
     Replace: _replace,
 }

@@ -29,11 +29,14 @@ from healthstore.model.ops import (
     Bucket,
     CountDocuments,
     Delete,
+    ExplainFind,
     Find,
     Get,
     Insert,
     Measure,
+    RefreshStatistics,
 )
+from healthstore.model.plans import QueryPlan
 from healthstore.model.query import ALL, And, Condition, Filter, Order, parse_keys, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.repository.cursors import Query
@@ -273,6 +276,29 @@ class Repository(Generic[M]):
     async def count(self, *filters: Condition) -> int:
         """Return the exact number of entities that satisfy all filters."""
         return await self._executor.execute(CountDocuments(self.collection, self._where(filters)))
+
+    async def explain(
+        self,
+        *filters: Condition,
+        order: Iterable[str | Order] = (),
+        limit: int = 100,
+        refresh: bool = False,
+    ) -> QueryPlan:
+        """Return how the store would answer ``find`` with these filters, order and limit.
+
+        Nothing is read of the entities. ``refresh`` renews the planner's statistics of the
+        collection first, which is a write, and not done inside a transaction. Nothing of the plan
+        holds a value.
+        """
+        if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
+            raise InvalidRequestError(
+                f"the limit must be from 1 to {MAX_PAGE}", entity=self.collection.entity
+            )
+        # A page looks one further.
+        op = Find(self.collection, self._where(filters), parse_order(order), limit + 1)
+        if refresh:
+            await self._executor.execute(RefreshStatistics(self.collection))
+        return await self._executor.execute(ExplainFind(op))
 
     async def stream(
         self,

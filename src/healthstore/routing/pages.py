@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from healthstore.errors import Condition, UnavailableError
-from healthstore.model.ops import Find, Found, Op, Origin
+from healthstore.model.ops import ExplainFind, Find, Found, Op, Origin
 from healthstore.model.values import Document
 
 __all__ = ("came_from", "elsewhere", "placed")
@@ -16,7 +16,8 @@ R = TypeVar("R")
 
 def came_from(op: Op[Any]) -> Origin | None:
     """Return where the page before came from, if the operation goes on from one."""
-    return op.origin if isinstance(op, Find) else None
+    asked = op.find if isinstance(op, ExplainFind) else op
+    return asked.origin if isinstance(asked, Find) else None
 
 
 def placed(op: Op[R], result: R, origin: Callable[[], Origin]) -> R:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from healthstore.model.decimals import of_units
 from healthstore.model.json import sorted_json
+from healthstore.model.patterns import MAX_TEXT, canonical
 from healthstore.model.query import (
     MAX_KEY,
     MAX_STEPS,
@@ -30,7 +31,16 @@ from healthstore.model.query import (
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, FieldType, Json, Kind, Value
 
-__all__ = ("documents", "filters", "json_values", "orders", "part_filters", "texts", "values")
+__all__ = (
+    "documents",
+    "filters",
+    "json_values",
+    "orders",
+    "part_filters",
+    "patterns",
+    "texts",
+    "values",
+)
 
 _INT64 = st.integers(-(2**63), 2**63 - 1)
 _FIRST = datetime(1, 1, 2)  # noqa: DTZ001 - Hypothesis takes naive bounds and adds the zone
@@ -45,6 +55,7 @@ _TEXTUAL = (
     Operator.ENDS,
     Operator.NOT_ENDS,
 )
+_MATCHED = (Operator.MATCHES, Operator.NOT_MATCHES)
 _NULL = (Operator.IS_NULL, Operator.NOT_NULL)
 
 
@@ -195,7 +206,9 @@ def part_filters(
     return _combined(st.one_of([_part_tests(name, rows) for name in names]))
 
 
-def _tests(collection: Collection, rows: Sequence[Document]) -> st.SearchStrategy[Filter]:
+def _tests(
+    collection: Collection, rows: Sequence[Document], *, matched: bool
+) -> st.SearchStrategy[Filter]:
     leaves: list[st.SearchStrategy[Filter]] = []
     for each in collection.fields:
         leaves.append(st.builds(Test, st.just(each.name), st.sampled_from(_NULL)))
@@ -213,6 +226,9 @@ def _tests(collection: Collection, rows: Sequence[Document]) -> st.SearchStrateg
         if each.type.kind is Kind.TEXT:
             parts = st.sampled_from(["", "a", "%", "_", "\\", " ", ".", "é"]) | texts(3)
             leaves.append(st.builds(Test, st.just(each.name), st.sampled_from(_TEXTUAL), parts))
+            if matched and each.type.max_length is not None and each.type.max_length <= MAX_TEXT:
+                operators = st.sampled_from(_MATCHED)
+                leaves.append(st.builds(Test, st.just(each.name), operators, patterns()))
     return st.one_of(leaves)
 
 
@@ -224,9 +240,14 @@ def _pairs(collection: Collection, one: Field) -> st.SearchStrategy[Filter]:
     return st.builds(Test, st.just(one.name), st.sampled_from(operators), operands)
 
 
-def filters(collection: Collection, rows: Sequence[Document] = ()) -> st.SearchStrategy[Filter]:
-    """Generate filters over a collection; operands are often values of ``rows``, or None."""
-    return _combined(_tests(collection, rows))
+def filters(
+    collection: Collection, rows: Sequence[Document] = (), *, matched: bool = True
+) -> st.SearchStrategy[Filter]:
+    """Generate filters over a collection; operands are often values of ``rows``, or None.
+
+    With ``matched`` there are patterns among them, which no check has.
+    """
+    return _combined(_tests(collection, rows, matched=matched))
 
 
 def _combined(tests: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
@@ -239,6 +260,36 @@ def _combined(tests: st.SearchStrategy[Filter]) -> st.SearchStrategy[Filter]:
         ),
         max_leaves=6,
     )
+
+
+_ATOMS = (
+    *("a", "b", "A", "é", "ß", "\U0001f600", "-", "_", " ", r"\.", r"\\", r"\n", r"\x41", r"\#"),
+    *(".", r"\d", r"\w", r"\s", r"\D", r"\W", r"\S", "[a-c]", "[^a]", r"[\w.-]", r"[^\d\n]"),
+    *(r"[\s\S]", r"[\]\[^-]", "[à-ž]", r"[\u2028\x85]", "[\U0001f5ff-\U0001f601]"),
+)
+_COUNTED = ("?", "*", "+", "{1}", "{2}", "{0,2}", "{1,3}", "{2,}", "{3,5}")
+
+
+def patterns() -> st.SearchStrategy[str]:
+    """Generate regular expressions of the portable subset, of bounded cost."""
+    repeated = st.builds("(?:{}){}".format, st.sampled_from(_ATOMS), st.sampled_from(_COUNTED))
+    return st.recursive(
+        st.sampled_from(_ATOMS) | repeated,
+        lambda inner: (
+            st.lists(inner, min_size=1, max_size=4).map("".join)
+            | st.lists(inner, min_size=2, max_size=3).map("|".join).map("({})".format)
+            | st.builds("({}){}".format, inner, st.sampled_from(_COUNTED))
+        ),
+        max_leaves=6,
+    ).filter(_is_bounded)
+
+
+def _is_bounded(pattern: str) -> bool:
+    try:
+        canonical(pattern)
+    except ValueError:
+        return False
+    return True
 
 
 def orders(collection: Collection) -> st.SearchStrategy[tuple[Order, ...]]:

@@ -77,6 +77,11 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00
         (Test("name", Operator.NOT_STARTS, "a"), {"$or": [{"name": {"$lt": "a"}}, {"name": {"$gte": "b"}}]}),
         (Test("name", Operator.NOT_CONTAINS, ""), {"_id": {"$in": []}}),
         (F.name.contains("a.c"), {"name": {"$regex": r"a\.c"}}),
+        (F.email.matches("a+"), {"email": {"$regex": r"\A(?:a+)(?![\s\S])"}}),
+        (
+            Test("name", Operator.NOT_MATCHES, "a"),
+            {"name": {"$not": {"$regex": r"\A(?:a)(?![\s\S])"}, "$ne": None}},
+        ),
         (F.email > F.email, {"$expr": {"$gt": ["$email", "$email"]}}),
     ],
 )  # fmt: skip

@@ -22,6 +22,7 @@ THINGS = Collection(
         Field("id", FieldType(Kind.UUID)),
         Field("version", FieldType(Kind.INTEGER)),
         Field("n", FieldType(Kind.INTEGER)),
+        Field("code", FieldType(Kind.TEXT, max_length=40)),
     ),
 )
 
@@ -86,3 +87,21 @@ def test_a_lookup_is_one_statement_for_all_values(dialect: Dialect) -> None:
     assert list(values) == [1]
     other, _ = statements.count(F.n.not_in(Lookup(THINGS, F.version == 1, "version")))
     assert other.sql != compiled.sql
+
+
+@pytest.mark.parametrize(
+    ("dialect", "pattern"),
+    [
+        (SQLITE, "a+"),
+        (POSTGRESQL, r"\A(?:a+)\Z"),
+        (MYSQL, r"\A(?:a+)\z"),
+        (MARIADB, r"\A(?:a+)\z"),
+    ],
+)
+def test_a_pattern_is_a_parameter(dialect: Dialect, pattern: str) -> None:
+    """Patterns share one statement, which holds none; the end of a text is the database's own."""
+    statements = _statements(dialect)
+    first, values = statements.count(F.code.matches("a+"))
+    assert list(values) == [pattern]
+    assert "a+" not in first.sql
+    assert statements.count(F.code.matches("b|cd"))[0] is first

@@ -42,8 +42,10 @@ from healthstore.model.ops import (
     Patch,
     Replace,
 )
+from healthstore.model.plans import PRIMARY, QueryPlan
 from healthstore.model.query import ALL, Filter, Lookup, Order
-from healthstore.model.schema import Collection, Field
+from healthstore.model.schema import Collection, Field, Index
+from healthstore.model.shape import shape
 from healthstore.model.values import Document, Value, canonicaliser
 
 __all__ = ("MemoryAdapter", "connect")
@@ -351,6 +353,24 @@ class MemoryAdapter(Adapter[_Session]):
         table = session.table(op.collection)
         found = evaluate.leading(op, filter(evaluate.matches(where), table.rows.values()))
         return tuple(map(table.reader(op.collection), found))
+
+    async def explain_find(self, session: _Session, op: Find) -> QueryPlan:
+        """Tell how :meth:`find` goes about it: by an index of a reference, by ids, or by all."""
+        table, statement = session.table(op.collection), shape(op)
+        if op.order != _BY_ID:
+            native = "every document, then sorted"
+            return QueryPlan(statement, None, len(table.rows), scan=True, sort=True, native=native)
+        where = self._answered(session, op.collection, op.where)
+        few = table.by_reference(where, op.limit)
+        if few is None:
+            native = "a walk by id"
+            return QueryPlan(
+                statement, PRIMARY, len(table.rows), scan=True, sort=False, native=native
+            )
+        name, ids = few
+        native = f"those that {name} leads from, then sorted"
+        index = op.collection.index_name(Index(name))
+        return QueryPlan(statement, index, len(ids), scan=False, sort=True, native=native)
 
     async def count(self, session: _Session, op: CountDocuments) -> int:
         """Count the documents that satisfy a filter."""

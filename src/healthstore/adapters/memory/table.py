@@ -116,7 +116,12 @@ class Table:
         return parents[parent]
 
     def referring(self, where: Filter, limit: int) -> list[Document] | None:
-        """Return the documents that a test of a reference leaves, by id, if they are few.
+        """Return the documents that a test of a reference leaves, by id, if they are few."""
+        found = self.by_reference(where, limit)
+        return None if found is None else [self.rows[each] for each in sorted(found[1], key=_ID)]
+
+    def by_reference(self, where: Filter, limit: int) -> tuple[str, list[UUID]] | None:
+        """Return the reference by which few documents are found, and their ids in no order.
 
         Each page of many would have to sort them all: then it is cheaper to walk.
         """
@@ -136,8 +141,7 @@ class Table:
                 ]
                 count = sum(map(len, groups))
                 if count * (count // limit + 1) <= len(self.rows):
-                    ids = sorted((each for group in groups for each in group), key=_ID)
-                    return [self.rows[each] for each in ids]
+                    return test.field, [each for group in groups for each in group]
         return None
 
     def by_id(self, where: Filter) -> Iterator[Document]:

@@ -32,6 +32,7 @@ from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.errors import translated
 from healthstore.adapters.mongo.explaining import explained
 from healthstore.adapters.mongo.options import ClientOptions
+from healthstore.adapters.mongo.plans import explain_find
 from healthstore.adapters.mongo.pool import Pools, close_client
 from healthstore.adapters.mongo.prober import MongoProber
 from healthstore.adapters.mongo.references import References, lock_parents, remove
@@ -64,6 +65,7 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
+from healthstore.model.plans import QueryPlan
 from healthstore.model.query import Lookup
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
@@ -387,6 +389,11 @@ class MongoAdapter(Adapter[Session]):
         codec = await self._codec(session, op.collection)
         found = await reads.distinct(session, codec, op, self._milliseconds)
         return await super().select(session, op) if found is None else found
+
+    async def explain_find(self, session: Session, op: Find) -> QueryPlan:
+        """Ask for the plan of a page; see :mod:`healthstore.adapters.mongo.plans`."""
+        codec = await self._codec(session, op.collection)
+        return await explain_find(session, codec, op, self._milliseconds)
 
     async def count(self, session: Session, op: CountDocuments) -> int:
         """Count exactly."""

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.paths import part_query
-from healthstore.adapters.mongo.texts import ends_pattern, pattern, successor
+from healthstore.adapters.mongo.texts import ends_pattern, pattern, successor, whole_pattern
 from healthstore.errors import CapabilityError, InvalidRequestError
 from healthstore.model.ops import Find, Leading
 from healthstore.model.query import (
@@ -142,6 +142,14 @@ def _not_ends(key: str, text: Any) -> Stored:
     return {key: {"$not": {"$regex": ends_pattern(text)}, "$ne": None}}
 
 
+def _matches(key: str, pattern: Any) -> Stored:
+    return {key: {"$regex": whole_pattern(pattern)}}
+
+
+def _not_matches(key: str, pattern: Any) -> Stored:
+    return {key: {"$not": {"$regex": whole_pattern(pattern)}, "$ne": None}}
+
+
 _ORDERED = frozenset({Operator.LT, Operator.LE, Operator.GT, Operator.GE})
 _TESTS: dict[Operator, _Compile] = {
     Operator.EQ: _compare("$eq"),
@@ -160,6 +168,8 @@ _TESTS: dict[Operator, _Compile] = {
     Operator.NOT_STARTS: _not_starts,
     Operator.ENDS: _ends,
     Operator.NOT_ENDS: _not_ends,
+    Operator.MATCHES: _matches,
+    Operator.NOT_MATCHES: _not_matches,
 }
 
 

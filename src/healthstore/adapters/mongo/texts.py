@@ -7,7 +7,7 @@ import re
 from healthstore.errors import CapabilityError
 from healthstore.model.query import MAX_PATTERN
 
-__all__ = ("ends_pattern", "pattern", "successor")
+__all__ = ("ends_pattern", "pattern", "successor", "whole_pattern")
 
 _END = r"(?![\s\S])"  # no character follows; `$` would also match before a final newline
 _LAST_CODE_POINT = 0x10FFFF
@@ -39,3 +39,8 @@ def pattern(text: str) -> str:
 def ends_pattern(text: str) -> str:
     """Return the pattern that finds a text at the end."""
     return pattern(text) + _END
+
+
+def whole_pattern(canonical: str) -> str:
+    """Return the pattern that finds what a canonical one matches as a whole."""
+    return rf"\A(?:{canonical}){_END}"

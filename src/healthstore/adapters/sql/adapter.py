@@ -22,6 +22,7 @@ from healthstore.adapters.sql.errors import Verdict, explain
 from healthstore.adapters.sql.explaining import explained
 from healthstore.adapters.sql.floats import UnevenError
 from healthstore.adapters.sql.groups import exact
+from healthstore.adapters.sql.plans import plan_of
 from healthstore.adapters.sql.pool import Pool
 from healthstore.adapters.sql.prober import Probing, SqlProber
 from healthstore.adapters.sql.references import broken_reference
@@ -52,6 +53,7 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
+from healthstore.model.plans import QueryPlan
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 
@@ -284,6 +286,21 @@ class SqlAdapter(Adapter[SqlSession]):
         if not self.dialect.sorts_whole and evaluate.begin_alike(op, found):
             return await super().leading(session, op)  # a window tells groups apart by sorting
         return found
+
+    async def explain_find(self, session: SqlSession, op: Find) -> QueryPlan:
+        """Ask for the plan of a page's statement, with its values: without them it is another."""
+        whole = self.dialect.sorts_whole
+        compiled, parameters = self.statements(op.collection).find(op, whole=whole)
+        planner, connection = self.dialect.planner, session.connection
+        return await plan_of(planner, connection, op.collection, compiled.sql, parameters)
+
+    async def refresh_statistics(self, session: SqlSession, collection: Collection) -> bool:
+        """Renew the statistics of the table."""
+        table = self.dialect.ddl_compiler.identifier_preparer.format_table(
+            table_of(collection, self.dialect)
+        )
+        await session.connection.fetch(self.dialect.planner.refresh.format(table), ())
+        return True
 
     async def count(self, session: SqlSession, op: CountDocuments) -> int:
         """Count rows."""

@@ -19,6 +19,7 @@ from healthstore.abc.backend import Isolation
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.errors import Failure
 from healthstore.adapters.sql.paths import Paths
+from healthstore.adapters.sql.plans import Planner
 from healthstore.model.columns import Converter
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind
@@ -274,6 +275,12 @@ class Dialect:
     """From a column, a text, and the text's length in code points."""
     paths: Paths
     """How parts of JSON are read."""
+    matches: Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[bool]]
+    """From a column and a pattern as ``pattern`` writes it."""
+    pattern: Callable[[str], str]
+    """From a canonical pattern to the one that the database is to find in a text."""
+    planner: Planner
+    """How it is asked for its plan of a query."""
     rank_nulls: bool
     """Whether ORDER BY must say that null is smallest."""
     sorts_whole: bool

@@ -38,7 +38,17 @@ from healthstore.adapters.sql.paths import (
     part_shape,
 )
 from healthstore.errors import InvalidRequestError
-from healthstore.model.query import PLURAL, And, Filter, Lookup, Not, Operator, OtherField, Test
+from healthstore.model.query import (
+    MATCHING,
+    PLURAL,
+    And,
+    Filter,
+    Lookup,
+    Not,
+    Operator,
+    OtherField,
+    Test,
+)
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Value
 
@@ -197,6 +207,12 @@ def _ends(
     return dialect.ends(column, operand(test.field, text), operand(None, len(text)))
 
 
+def _matches(
+    column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
+) -> ColumnElement[bool]:
+    return dialect.matches(column, operand(test.field, cast(Value, test.operand)))
+
+
 def _negated(build: _Build) -> _Build:
     def negated(
         column: ColumnElement[Any], test: Test, dialect: Dialect, operand: Operand
@@ -223,6 +239,8 @@ _TESTS: dict[Operator, _Build] = {
     Operator.NOT_STARTS: _negated(_starts),
     Operator.ENDS: _ends,
     Operator.NOT_ENDS: _negated(_ends),
+    Operator.MATCHES: _matches,
+    Operator.NOT_MATCHES: _negated(_matches),
 }
 _WITHOUT_OPERAND = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
 _STARTS = frozenset({Operator.STARTS, Operator.NOT_STARTS})
@@ -296,27 +314,32 @@ def prepared(where: Filter, collection: Collection, dialect: Dialect) -> Filter:
     """Return the filter with short lists of values padded, and long ones as :class:`Many`.
 
     Of many lists, which together are more than the dialect's parameters, short ones are Many, too.
+    A pattern is written for the database.
     """
-    ready = _prepared(where, _LISTED)
+    ready = _prepared(where, dialect, _LISTED)
     few = sum(1 for _ in operands(ready, collection, dialect)) <= dialect.max_parameters
-    return ready if few else _prepared(where, 1)
+    return ready if few else _prepared(where, dialect, 1)
 
 
-def _prepared(where: Filter, most: int) -> Filter:
+def _prepared(where: Filter, dialect: Dialect, most: int) -> Filter:
     if isinstance(where, Test):
         if where.part is not None:
             return part_prepared(where, _pad)
         if where.operator not in PLURAL:
-            return where
+            return _written(where, dialect) if where.operator in MATCHING else where
         if isinstance(where.operand, Lookup):
-            inner = replace(where.operand, where=_prepared(where.operand.where, most))
+            inner = replace(where.operand, where=_prepared(where.operand.where, dialect, most))
             return Test(where.field, where.operator, inner)
         values = cast("tuple[Value, ...]", where.operand)
         kept = _pad(values) if len(values) <= most else Many(values)
         return Test(where.field, where.operator, kept)
     if isinstance(where, Not):
-        return Not(_prepared(where.item, most))
-    return type(where)(tuple(_prepared(item, most) for item in where.items))
+        return Not(_prepared(where.item, dialect, most))
+    return type(where)(tuple(_prepared(item, dialect, most) for item in where.items))
+
+
+def _written(test: Test, dialect: Dialect) -> Test:
+    return Test(test.field, test.operator, dialect.pattern(cast(str, test.operand)))
 
 
 def _pad(values: tuple[Value, ...]) -> tuple[Value, ...]:

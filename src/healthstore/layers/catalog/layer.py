@@ -39,7 +39,7 @@ from healthstore.model.catalog import (
 from healthstore.model.filling import FILLING_ID, Filling
 from healthstore.model.lease import LEASE_SECONDS
 from healthstore.model.ledger import LEDGER_ID, Book
-from healthstore.model.ops import Batch, Effect, Ensure, Ensured, Find, Get, Op
+from healthstore.model.ops import Batch, Effect, Ensure, Ensured, ExplainFind, Find, Get, Op
 from healthstore.model.query import Filter, lookups
 from healthstore.model.release import Release
 from healthstore.model.schema import Collection
@@ -426,7 +426,8 @@ def _named(op: Op[Any]) -> Iterator[Collection]:
 
 def _looked_up(op: Op[Any]) -> Iterator[Collection]:
     """Yield the collections of queries inside an operation's filter."""
-    where: Filter | None = getattr(op, "where", None)
+    asked = op.find if isinstance(op, ExplainFind) else op
+    where: Filter | None = getattr(asked, "where", None)
     waiting = [] if where is None else [where]
     while waiting:
         for each in lookups(waiting.pop()):

@@ -14,7 +14,18 @@ from typing import Any, TypeVar, cast
 
 from healthstore.abc.backend import Executor
 from healthstore.errors import Outcome, StaleVersionError
-from healthstore.model.ops import Batch, Find, Get, Insert, Leading, Op, Patch, Patches, Replace
+from healthstore.model.ops import (
+    Batch,
+    ExplainFind,
+    Find,
+    Get,
+    Insert,
+    Leading,
+    Op,
+    Patch,
+    Patches,
+    Replace,
+)
 from healthstore.model.query import Filter, Lookup, Test, lookups, substituted
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
@@ -80,6 +91,9 @@ async def _translated(
         parts = [await _translated(inner, each, served) for each in op.operations]
         made = Batch(tuple(cast(Any, each) for each, _ in parts))
         return cast("Op[R]", made), any(unguarded for _, unguarded in parts)
+    if isinstance(op, ExplainFind):
+        asked, _ = await _translated(inner, op.find, served)
+        return cast("Op[R]", ExplainFind(cast(Find, asked))), False
     where: Filter | None = getattr(op, "where", None)
     if where is not None and next(lookups(where), None) is not None:
         op = cast("Op[R]", replace(cast(Find, op), where=_looked_up(where, served)))
@@ -87,15 +101,14 @@ async def _translated(
     by = None if collection is None else served_by(served, collection)
     if by is None:
         return op, False
-    if isinstance(op, Insert):
-        documents = tuple(map(by.whole, op.documents))
-        return cast("Op[R]", replace(op, collection=by.stored, documents=documents)), False
     if isinstance(op, Replace):
         return cast("tuple[Op[R], bool]", await _replacing(inner, op, by))
-    if isinstance(op, Patches):
-        patches = tuple(replace(each, collection=by.stored) for each in op.patches)
-        return cast("Op[R]", replace(op, collection=by.stored, patches=patches)), False
-    return cast("Op[R]", replace(cast(Any, op), collection=by.stored)), False
+    changed: dict[str, object] = {}
+    if isinstance(op, Insert):
+        changed["documents"] = tuple(map(by.whole, op.documents))
+    elif isinstance(op, Patches):
+        changed["patches"] = tuple(replace(each, collection=by.stored) for each in op.patches)
+    return cast("Op[R]", replace(cast(Any, op), collection=by.stored, **changed)), False
 
 
 def _looked_up(where: Filter, served: Mapping[str, Sequence[Served]]) -> Filter:

@@ -34,6 +34,7 @@ from healthstore.model.ops import (
     Drop,
     Ensure,
     Explain,
+    ExplainFind,
     Find,
     Get,
     Insert,
@@ -42,6 +43,7 @@ from healthstore.model.ops import (
     Operation,
     Patch,
     Patches,
+    RefreshStatistics,
     Rename,
     Replace,
 )
@@ -155,7 +157,7 @@ def _check_explain(op: Explain, store: Executor) -> Explain:
 
 
 _CHANGES = (Ensure, Alter, Rename, Drop)
-_ALONE = (*_CHANGES, Explain, Batch, Aggregate)
+_ALONE = (*_CHANGES, Explain, ExplainFind, RefreshStatistics, Batch, Aggregate)
 
 
 def _check_get(op: Get, _: Executor) -> Get:
@@ -298,6 +300,24 @@ def _check_find(op: Find, store: Executor) -> Find:
     return replace(op, where=where, order=order, after=None, columns=columns)
 
 
+def _check_explain_find(op: ExplainFind, store: Executor) -> ExplainFind:
+    if not isinstance(cast(object, op.find), Find):
+        raise InvalidRequestError(
+            f"{type(op.find).__name__} is no query", hint="explain a Find: how it is answered"
+        )
+    if op.find.columns is not None or op.find.distinct:
+        raise invalid(
+            op.collection,
+            "a selection of columns is not explained",
+            "explain the query without them: the same rows are looked for",
+        )
+    return ExplainFind(_check_find(op.find, store))
+
+
+def _check_refresh(op: RefreshStatistics, _: Executor) -> RefreshStatistics:
+    return op
+
+
 def _check_leading(op: Leading, store: Executor) -> Leading:
     collection = op.collection
     for asked in (op.first, op.limit):
@@ -331,12 +351,14 @@ _CHECKS: dict[type, Callable[[Any, Executor], Op[Any]]] = {
     Drop: _check_drop,
     Ensure: _check_ensure,
     Explain: _check_explain,
+    ExplainFind: _check_explain_find,
     Find: _check_find,
     Get: _check_get,
     Insert: _check_insert,
     Leading: _check_leading,
     Patch: _check_patch,
     Patches: _check_patches,
+    RefreshStatistics: _check_refresh,
     Rename: _check_rename,
     Replace: _check_replace,
 }

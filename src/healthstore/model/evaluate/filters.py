@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from operator import ge, gt, le, lt
 from typing import Any, TypeAlias, cast
@@ -101,6 +102,14 @@ def _null(field: str, _: _Operand) -> Predicate:
     return lambda document: document[field] is None
 
 
+def _matches(field: str, operand: _Operand) -> Predicate:
+    # A pattern of the subset, in any form, means what Python says of it.
+    whole = re.compile(cast(str, operand), re.ASCII).fullmatch
+    return lambda document: (
+        document[field] is not None and whole(cast(str, document[field])) is not None
+    )
+
+
 _contains = _textual(lambda text, part: part in text)
 _starts = _textual(str.startswith)
 _ends = _textual(str.endswith)
@@ -122,6 +131,8 @@ _TESTS: dict[Operator, Callable[[str, _Operand], Predicate]] = {
     Operator.NOT_STARTS: _negated(_starts),
     Operator.ENDS: _ends,
     Operator.NOT_ENDS: _negated(_ends),
+    Operator.MATCHES: _matches,
+    Operator.NOT_MATCHES: _negated(_matches),
 }
 
 

@@ -43,6 +43,7 @@ from healthstore.model.query.parts import (
 from healthstore.model.query.tests import (
     ALL,
     ELEMENTS,
+    MATCHING,
     NEGATED,
     NONE,
     ORDERED,
@@ -64,6 +65,7 @@ from healthstore.model.query.tests import (
 __all__ = (
     "ALL",
     "ELEMENTS",
+    "MATCHING",
     "MAX_DEPTH",
     "MAX_KEY",
     "MAX_LOOKUPS",

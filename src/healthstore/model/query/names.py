@@ -165,6 +165,14 @@ class FieldName(_Structured):
         self.owner = owner
         self.part = None
 
+    def matches(self, pattern: str) -> Test:
+        r"""Hold when the pattern matches the whole field: ``F.code.matches(r"[A-Z]\d{2,5}")``.
+
+        It is a regular expression of a subset that means the same everywhere; what else it holds,
+        and what may take long, is refused.
+        """
+        return self._test(Operator.MATCHES, pattern)
+
 
 class FieldPart(_Structured):
     """A part of a field's JSON in a filter: ``F.data["address"]["city"] == "Bonn"``.

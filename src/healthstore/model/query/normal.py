@@ -10,6 +10,7 @@ from healthstore.model.query.parts import Part
 from healthstore.model.query.tests import (
     ALL,
     ELEMENTS,
+    MATCHING,
     NEGATED,
     NEGATIVE,
     NONE,
@@ -211,7 +212,7 @@ def _normal_test(test: Test, nullable: bool, *, negate: bool) -> Filter:  # noqa
     elif operand is None and operator in ORDERED:
         # An ordered comparison with None never holds; its negation always does.
         return ALL if negate else NONE
-    elif operator in TEXTUAL and operand == "":
+    elif operator in TEXTUAL - MATCHING and operand == "":
         # Every text contains, starts and ends with the empty text.
         result = NONE if operator in NEGATIVE else test.held(Operator.NOT_NULL)
     else:

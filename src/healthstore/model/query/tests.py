@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # a definition has checks, which are filters
 __all__ = (
     "ALL",
     "ELEMENTS",
+    "MATCHING",
     "NEGATED",
     "NEGATIVE",
     "NONE",
@@ -63,6 +64,8 @@ class Operator(StrEnum):
     HAS = "has"
     HAS_ANY = "has any of"
     HAS_ALL = "has all of"
+    MATCHES = "matches"
+    NOT_MATCHES = "does not match"
 
 
 _OPPOSITES: dict[Operator, Operator] = {
@@ -74,6 +77,7 @@ _OPPOSITES: dict[Operator, Operator] = {
     Operator.CONTAINS: Operator.NOT_CONTAINS,
     Operator.STARTS: Operator.NOT_STARTS,
     Operator.ENDS: Operator.NOT_ENDS,
+    Operator.MATCHES: Operator.NOT_MATCHES,
 }
 NEGATED = _OPPOSITES | {negative: positive for positive, negative in _OPPOSITES.items()}
 
@@ -86,14 +90,25 @@ TEXTUAL = frozenset(
         Operator.NOT_STARTS,
         Operator.ENDS,
         Operator.NOT_ENDS,
+        Operator.MATCHES,
+        Operator.NOT_MATCHES,
     }
 )
+MATCHING = frozenset({Operator.MATCHES, Operator.NOT_MATCHES})
+"""Those of the textual operators whose operand is a pattern; see :mod:`healthstore.model.patterns`."""
 PLURAL = frozenset({Operator.IN, Operator.NOT_IN})
 ELEMENTS = frozenset({Operator.HAS, Operator.HAS_ANY, Operator.HAS_ALL})
 """The tests of a list's elements."""
 # The operators that also hold when the field is null, before normalisation.
 NEGATIVE = frozenset(
-    {Operator.NE, Operator.NOT_IN, Operator.NOT_CONTAINS, Operator.NOT_STARTS, Operator.NOT_ENDS}
+    {
+        Operator.NE,
+        Operator.NOT_IN,
+        Operator.NOT_CONTAINS,
+        Operator.NOT_STARTS,
+        Operator.NOT_ENDS,
+        Operator.NOT_MATCHES,
+    }
 )
 
 

@@ -55,7 +55,9 @@ from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.pages import TestPages
 from healthstore.testing.contract.partial_indexes import TestPartialIndexes
 from healthstore.testing.contract.patches import TestPatches
+from healthstore.testing.contract.patterns import TestPatterns
 from healthstore.testing.contract.probing import TestProbing
+from healthstore.testing.contract.query_plans import TestQueryPlans
 from healthstore.testing.contract.ranks import TestRanks
 from healthstore.testing.contract.references import TestReferences
 from healthstore.testing.contract.renames import TestRenames
@@ -106,7 +108,9 @@ __all__ = (
     "TestPages",
     "TestPartialIndexes",
     "TestPatches",
+    "TestPatterns",
     "TestProbing",
+    "TestQueryPlans",
     "TestRanks",
     "TestReferences",
     "TestRenames",
@@ -157,9 +161,11 @@ class ContractTests(
     TestOrderAndPages,
     TestPages,
     TestPartialIndexes,
+    TestPatterns,
     TestPatches,
     TestProbing,
     TestRanks,
+    TestQueryPlans,
     TestReferences,
     TestRenames,
     TestReplacements,

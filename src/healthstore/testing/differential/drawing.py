@@ -11,6 +11,7 @@ from uuid import UUID
 
 from healthstore.entity import collection_of
 from healthstore.errors import ConfigurationError
+from healthstore.model.patterns import MAX_TEXT
 from healthstore.model.query import (
     ALL,
     And,
@@ -41,6 +42,7 @@ from healthstore.testing.differential.schemas import (
 from healthstore.testing.differential.values import (
     draw_id,
     draw_part,
+    draw_pattern,
     draw_value,
     draw_wrong,
     respell,
@@ -62,6 +64,7 @@ _TEXTUAL = (
     *(Operator.CONTAINS, Operator.NOT_CONTAINS, Operator.STARTS),
     *(Operator.NOT_STARTS, Operator.ENDS, Operator.NOT_ENDS),
 )
+_MATCHED = (Operator.MATCHES, Operator.NOT_MATCHES)
 _EQUAL = (Operator.EQ, Operator.NE)
 _NULL = (Operator.IS_NULL, Operator.NOT_NULL)
 _FREQUENT = (Kind.TEXT, Kind.TEXT, Kind.INTEGER, Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL)
@@ -180,13 +183,14 @@ def _draw_rule(random: Random, attributes: Sequence[Attribute]) -> Filter:
     )
 
 
-def _draw_test(
+def _draw_test(  # noqa: PLR0913 - each bound by its name
     random: Random,
     each: Attribute,
     operand: Callable[[Attribute], Any],
     others: Sequence[Attribute],
     *,
     null: float = 0.1,
+    matched: bool = False,
 ) -> Filter:
     name, kind = each.name, each.type.kind
     if kind is Kind.JSON or random.random() < 0.1:
@@ -201,8 +205,14 @@ def _draw_test(
     def one() -> Any:
         return None if random.random() < null else operand(each)
 
+    bounded = each.type.max_length is not None and each.type.max_length <= MAX_TEXT
+    if matched and bounded and random.random() < 0.2:
+        text = operand(each)
+        pattern = draw_pattern(random, text if isinstance(text, str) else "")
+        return Test(name, random.choice(_MATCHED), pattern)
+
     operators = random.choice((_COMPARED if each.type.ordered else _EQUAL, _LISTED))
-    if kind is Kind.TEXT and random.random() < 0.4:
+    if kind is Kind.TEXT and random.random() < 0.5:
         operators = _TEXTUAL
     operator = random.choice(operators)
     if operator in _LISTED:
@@ -344,13 +354,15 @@ class _Author:
         known = (*schema.attributes, *_OWN)
         structured = [each for each in schema.attributes if each.type.kind is Kind.JSON]
         often = structured if self._random.random() < 0.3 else []
-        each = self._random.choice(often or (*schema.attributes, *known))
+        # Of all other kinds text is asked about in the most ways.
+        texts = [each for each in schema.attributes if each.type.kind is Kind.TEXT]
+        each = self._random.choice(often or (*schema.attributes, *texts, *texts, *known))
         if each.type.kind is Kind.INTEGER and self._random.random() < 0.01:
             span = Span(self._random.choice((0, -40_000)), self._random.choice((20_000, 40_000)))
             return Test(each.name, self._random.choice(_LISTED), cast(Any, span))
         if each in structured and self._random.random() < 0.9:
             return self._parts(schema, each)
-        return _draw_test(self._random, each, self._operand(schema), known)
+        return _draw_test(self._random, each, self._operand(schema), known, matched=True)
 
     def _lookup(self, schema: Schema, levels: int) -> Filter:
         """Return a test of an attribute among what a query of some entity finds of a like one."""

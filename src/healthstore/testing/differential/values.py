@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
@@ -22,7 +23,15 @@ from healthstore.model.values import (
 from healthstore.testing.differential.schemas import Attribute
 from healthstore.testing.edges import EDGES
 
-__all__ = ("draw_id", "draw_part", "draw_text", "draw_value", "draw_wrong", "respell")
+__all__ = (
+    "draw_id",
+    "draw_part",
+    "draw_pattern",
+    "draw_text",
+    "draw_value",
+    "draw_wrong",
+    "respell",
+)
 
 _ALPHABET = (
     *"aAbBzZ019 _%\\'\"`.$-;:/?#{}[]()\t\n",
@@ -57,6 +66,19 @@ def draw_part(random: Random, text: str) -> str:
         return random.choice(("", "%", "_", "\\", "'", "a", "A", ".", "*", "á", "\\%", "$"))
     start = random.randrange(len(text))
     return random.choice((text[start : start + 3], text[: start + 1][:50], text[start:][-50:]))
+
+
+def draw_pattern(random: Random, text: str) -> str:
+    """Return a pattern of the portable subset that may match a text, or others like it."""
+    start = random.randrange(len(text)) if text else 0
+    known = re.escape(text[start : start + 20])
+    return random.choice(
+        (
+            *(known or "a?", f".*{known}.*", f"{known}.*", rf"[\s\S]*{known}", rf"{known}\W?"),
+            *(r"\w+", r"[^\s]*", r"\S+ ?\S*", r"[a-z]+|[A-Z]+|\d{1,5}", r".{0,3}", r"(?:.|\n)?"),
+            *(r"[\x01-\x7f]*", r"[^\x01-\x7f]+", r"[\U00010000-\U0010ffff]*.?", r"[%_\\*.$^]+"),
+        )
+    )
 
 
 def draw_value(random: Random, each: Attribute) -> Any:

@@ -40,6 +40,7 @@ from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.mysql.buckets import BUCKETS
 from healthstore.adapters.sql.mysql.paths import MARIADB_PATHS, MYSQL_PATHS
+from healthstore.adapters.sql.mysql.plans import MARIADB_PLANNER, MYSQL_PLANNER
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, uuid_of
 
@@ -324,7 +325,12 @@ def _of_table(name: str, where: str) -> str:
 
 
 def _dialect(
-    collation: str, patience: Mapping[str, int], *, mariadb: bool, null_hides_reference: bool
+    collation: str,
+    patience: Mapping[str, int],
+    matches: Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[bool]],
+    *,
+    mariadb: bool,
+    null_hides_reference: bool,
 ) -> Dialect:
     ddl_compiler = mysql.dialect(paramstyle="named", is_mariadb=mariadb)
     return Dialect(
@@ -349,6 +355,9 @@ def _dialect(
         contains=lambda column, text: func.locate(text, column) > literal_column("0"),
         ends=lambda column, text, length: func.right(column, length) == text,
         paths=MARIADB_PATHS if mariadb else MYSQL_PATHS,
+        matches=matches,
+        pattern=lambda pattern: rf"\A(?:{pattern})\z",
+        planner=MARIADB_PLANNER if mariadb else MYSQL_PLANNER,
         rank_nulls=False,
         sorts_whole=False,
         read_back="START TRANSACTION; {update}; {select}; COMMIT",
@@ -425,11 +434,20 @@ def _dialect(
 
 _WAIT = {"lock_wait_timeout": 3}  # seconds
 
-MYSQL = _dialect("utf8mb4_0900_bin", _WAIT, mariadb=False, null_hides_reference=True)
+MYSQL = _dialect(
+    "utf8mb4_0900_bin",
+    _WAIT,
+    # Case counts, whatever the collation of the pattern is.
+    lambda column, pattern: func.regexp_like(column, pattern, literal_column("'c'")),
+    mariadb=False,
+    null_hides_reference=True,
+)
 # MariaDB has no 0900 collations before 11.4; both of these compare code points and do not pad.
 MARIADB = _dialect(
     "utf8mb4_nopad_bin",
     {**_WAIT, "max_statement_time": 0},  # which would end an ALTER TABLE, too
+    # Case counts as it does to the column's collation.
+    lambda column, pattern: column.op("REGEXP", is_comparison=True)(pattern),
     mariadb=True,
     null_hides_reference=False,
 )

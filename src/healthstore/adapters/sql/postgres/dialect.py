@@ -48,6 +48,7 @@ from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.postgres.buckets import BUCKETS
 from healthstore.adapters.sql.postgres.joint import element_of, joint_update
 from healthstore.adapters.sql.postgres.paths import postgres_paths
+from healthstore.adapters.sql.postgres.plans import PLANNER
 from healthstore.model.json import sorted_json
 from healthstore.model.measures import PARTS
 from healthstore.model.schema import Collection
@@ -363,6 +364,9 @@ POSTGRESQL = Dialect(
     contains=lambda column, text: func.strpos(column, text) > literal_column("0"),
     ends=lambda column, text, length: func.right(column, length) == text,
     paths=postgres_paths(_to_jsonb),
+    matches=lambda column, pattern: column.op("~", is_comparison=True)(pattern),
+    pattern=lambda pattern: rf"\A(?:{pattern})\Z",
+    planner=PLANNER,
     rank_nulls=True,
     sorts_whole=True,
     read_back="",

@@ -27,8 +27,9 @@ from healthstore.adapters.sql.dialect import Converter, Dialect, Ranks, Rates, R
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.sqlite.buckets import BUCKETS
-from healthstore.adapters.sql.sqlite.driver import READ_BLOB, READ_FLOAT, code_of
+from healthstore.adapters.sql.sqlite.driver import MATCHES, READ_BLOB, READ_FLOAT, code_of
 from healthstore.adapters.sql.sqlite.paths import SQLITE_PATHS
+from healthstore.adapters.sql.sqlite.plans import PLANNER
 from healthstore.model.decimals import of_units, to_units
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, from_microseconds, to_microseconds, uuid_of
@@ -376,6 +377,9 @@ SQLITE = Dialect(
     contains=lambda column, text: func.instr(column, text) > literal_column("0"),
     ends=lambda column, text, length: func.substr(column, -length) == text,
     paths=SQLITE_PATHS,
+    matches=lambda column, pattern: getattr(func, MATCHES)(pattern, column),
+    pattern=lambda pattern: pattern,
+    planner=PLANNER,
     rank_nulls=False,
     sorts_whole=True,
     read_back="",

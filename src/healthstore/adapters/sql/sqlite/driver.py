@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from errno import EACCES, EPERM, EROFS
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
 from time import monotonic, sleep
@@ -28,6 +29,7 @@ from healthstore.errors import Condition, ConfigurationError, UnavailableError
 from healthstore.model.catalog import CATALOG
 
 __all__ = (
+    "MATCHES",
     "READ_BLOB",
     "READ_FLOAT",
     "File",
@@ -41,7 +43,8 @@ __all__ = (
 )
 
 T = TypeVar("T")
-# The functions in SQL that read bytes and floats from the text of a list.
+# The functions in SQL that match a text, and read bytes and floats from the text of a list.
+MATCHES = "healthstore_matches"
 READ_BLOB = "healthstore_blob"
 READ_FLOAT = "healthstore_float"
 _BUSY_PAUSE = 0.005  # seconds between looking whether a lock is gone
@@ -106,6 +109,7 @@ class _SqliteConnection:
         if served is not None and self.identity != served:
             # Taken away since it was opened, it may come back: that is an outage, no damage.
             raise gone() if self.identity is None else replaced()
+        inner.create_function(MATCHES, 2, _matches, deterministic=True)
         inner.create_function(READ_BLOB, 1, bytes.fromhex, deterministic=True)
         inner.create_function(READ_FLOAT, 1, float.fromhex, deterministic=True)
         inner.create_function(PART_OF_JSON, 2, part_of_text, deterministic=True)
@@ -262,6 +266,14 @@ class _SqliteConnection:
         for last in (partial(inner.execute, "SELECT 1"), inner.close):
             with suppress(sqlite3.Error):
                 last()
+
+
+_whole = lru_cache(maxsize=256)(re.compile)
+
+
+def _matches(pattern: str, text: str | None) -> bool | None:
+    """Tell whether a canonical pattern matches a whole text; null is neither."""
+    return None if text is None else _whole(pattern).fullmatch(text) is not None
 
 
 def _closed() -> sqlite3.ProgrammingError:
