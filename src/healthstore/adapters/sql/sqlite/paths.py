@@ -20,7 +20,8 @@ from healthstore.model.query import Operator, Step
 
 __all__ = ("EQUAL_JSON", "PART_OF_JSON", "SQLITE_PATHS", "equal_texts", "part_of_text")
 
-PART_OF_JSON, EQUAL_JSON = "healthstore_part", "healthstore_equal"
+PART_OF_JSON = "healthstore_part"
+EQUAL_JSON = "healthstore_equal"
 _AS_IT_IS = NullType()
 _WHOLE: ColumnElement[Any] = literal_column("'$'")
 
