@@ -48,14 +48,14 @@ _TOLD = tuple(each.name for each in EVERYTHING.fields if each.type.kind not in _
 _FEW = ("flag", "level", "day", "label", "text", "price", "span", "moment_ms")  # values that repeat
 
 
-class Unit(StrEnum):
+class _Unit(StrEnum):
     """What is counted."""
 
     KILOGRAM = "kg"
     BEATS = "bpm"
 
 
-class Grade(IntEnum):
+class _Grade(IntEnum):
     """How sure it is."""
 
     LOW = 1
@@ -70,8 +70,8 @@ class _Origin(BaseModel):
 class _Record(Entity, collection="contract_records"):
     name: Annotated[str, MaxLength(40)]
     tags: list[str]
-    unit: Unit | None = None
-    grade: Grade = Grade.LOW
+    unit: _Unit | None = None
+    grade: _Grade = _Grade.LOW
     value: Annotated[Decimal, Digits(12, 2)] | None = None
     taken: datetime | None = None
     span: timedelta | None = None
@@ -82,8 +82,8 @@ class _Record(Entity, collection="contract_records"):
 
 class _Coded(Entity, collection="contract_coded"):
     model_config = ConfigDict(use_enum_values=True)
-    unit: Unit
-    grade: Grade | None = None
+    unit: _Unit
+    grade: _Grade | None = None
 
 
 class _Nowhere(Entity, collection="contract_nowhere"):
@@ -106,7 +106,7 @@ class _Data:
 
 class _Tuple(NamedTuple):
     id: UUID
-    unit: Unit | None = None
+    unit: _Unit | None = None
 
 
 class _Strict(BaseModel):
@@ -116,8 +116,8 @@ class _Strict(BaseModel):
 RECORDS = [
     _Record(
         name=f"n{at % 4}",
-        unit=None if at % 3 == 2 else (Unit.KILOGRAM, Unit.BEATS)[at % 2],
-        grade=(Grade.LOW, Grade.HIGH)[at % 2],
+        unit=None if at % 3 == 2 else (_Unit.KILOGRAM, _Unit.BEATS)[at % 2],
+        grade=(_Grade.LOW, _Grade.HIGH)[at % 2],
         value=None if at % 5 == 4 else Decimal(at).scaleb(-1),
         taken=None if at % 4 == 3 else datetime(2026, 1, 1 + at, 8, tzinfo=UTC),
         span=None if at % 2 else timedelta(minutes=at),
@@ -252,7 +252,7 @@ class TestSelections(Contract):
         """An entity that holds values in the place of members has them in its rows, too."""
         coded = Repository(_Coded, store)
         await store.execute(Ensure((coded.collection,)))
-        await coded.add(_Coded(unit=Unit.BEATS, grade=Grade.HIGH))
+        await coded.add(_Coded(unit=_Unit.BEATS, grade=_Grade.HIGH))
         (row,) = await coded.select("unit", "grade")
         found = await coded.first()
         assert found is not None
@@ -262,8 +262,8 @@ class TestSelections(Contract):
     async def test_rows_are_of_the_class_that_is_named(self, store: Backend) -> None:
         """A model, a dataclass and a NamedTuple, whose fields may have other names and defaults."""
         records = await _records(store)
-        page = await records.find(F.unit == Unit.BEATS, order=["-value"], limit=3)
-        where, order = F.unit == Unit.BEATS, ["-value"]
+        page = await records.find(F.unit == _Unit.BEATS, order=["-value"], limit=3)
+        where, order = F.unit == _Unit.BEATS, ["-value"]
         models = await records.select(
             "name", F.value, where=where, order=order, limit=3, into=_Model
         )
@@ -302,7 +302,7 @@ class TestSelections(Contract):
             pairs.sort(key=lambda pair: pair[0], reverse=True)
             assert [(row["unit"] or "~", row["grade"]) for row in rows] == pairs
         first = await records.select("unit", distinct=True, order=["unit"], limit=2)
-        assert first == [{"unit": None}, {"unit": Unit.BEATS}]
+        assert first == [{"unit": None}, {"unit": _Unit.BEATS}]
 
     @needs_transactions
     async def test_a_unit_selects_what_it_has_written(self, store: Backend) -> None:

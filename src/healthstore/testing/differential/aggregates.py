@@ -19,7 +19,7 @@ _ZONES = (
     *("UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Pacific/Apia"),
     *("Asia/Kathmandu", "America/Havana", "Africa/Monrovia"),
 )
-_UNITS = (*Unit, Unit.HOUR, Unit.DAY, Unit.WEEK)
+_UNITS = tuple(each.value for each in (*Unit, Unit.HOUR, Unit.DAY, Unit.WEEK))
 
 
 def draw_measures(random: Random, attributes: Sequence[Attribute]) -> tuple[Measure, ...]:
