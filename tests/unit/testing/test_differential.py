@@ -69,6 +69,8 @@ class KeepsOthers(Planted):
         """Run the operation as a server without transactions may."""
         if not isinstance(op, Insert) or op.atomic or len(op.documents) < 2:
             return await self.inner.execute(op)
+        if any(each.collection == op.collection.name for each in op.collection.references):
+            return await self.inner.execute(op)  # a parent must come before its children
         refused: HealthstoreError | None = None
         for each in reversed(op.documents):
             try:
