@@ -320,16 +320,65 @@ class Repository(Generic[M]):
         """
         return self._portal.call(self._inner.delete(identity, version=version))
 
+    @overload
     def aggregate(
-        self, *filters: Condition, group: Sequence[str | Bucket] = (), **measures: Measure
-    ) -> list[dict[str, Value]]:
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = None,
+        into: None = None,
+        **measures: Measure,
+    ) -> list[dict[str, Value]]: ...
+
+    @overload
+    def aggregate(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = None,
+        into: type[R],
+        **measures: Measure,
+    ) -> list[R]: ...
+
+    def aggregate(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = None,
+        into: type[R] | None = None,
+        **measures: Measure,
+    ) -> list[R] | list[dict[str, Value]]:
         """Return one row for each group, ordered by its key: the group's columns and the measures.
 
         For example ``aggregate(F.type == "weight", group=["user_id"], mean=Avg("value"))``. A key
         of the group is a field or a :class:`Bucket`, whose column has the field's name unless the
         bucket has one.
+
+        ``having=F.n > 5`` is a filter of the rows, ``order=["-n"]`` sorts them, at last by the key
+        of the group: the names are those of a row. At most ``limit`` rows are returned. A row is a
+        dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple. There are
+        at most 10,000 groups; InvalidRequestError says that there are more.
         """
-        return self._portal.call(self._inner.aggregate(*filters, group=group, **measures))
+        return cast(
+            "list[R] | list[dict[str, Value]]",
+            self._portal.call(
+                self._inner.aggregate(
+                    *filters,
+                    group=group,
+                    having=having,
+                    order=order,
+                    limit=limit,
+                    into=into,
+                    **measures,
+                )
+            ),
+        )
 
 
 class Transaction:

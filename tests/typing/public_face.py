@@ -9,7 +9,18 @@ from uuid import UUID
 import alembic.op
 from sqlalchemy import Connection, MetaData
 
-from healthstore import Children, DatabaseManager, Entity, F, MaxLength, Unique, asc, desc, field
+from healthstore import (
+    Children,
+    Count,
+    DatabaseManager,
+    Entity,
+    F,
+    MaxLength,
+    Unique,
+    asc,
+    desc,
+    field,
+)
 from healthstore.alembic import metadata, stamp
 from healthstore.filters import parse
 from healthstore.model.query import Lookup
@@ -79,6 +90,10 @@ async def a_repository_knows_its_entity(db: DatabaseManager) -> None:
     assert_type(await users.select("email", into=Row), list[Row])
     assert_type(await users.select("email", distinct=True, into=Named, limit=None), list[Named])
     await users.select("email", into="Row")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+    assert_type(await users.aggregate(group=["email"], n=Count()), list[dict[str, Value]])
+    rows = await users.aggregate(group=["email"], n=Count(), having=F.n > 1, order=["-n"], into=Row)
+    assert_type(rows, list[Row])
 
     async with db.transaction() as unit:
         assert_type(unit.repository(User), Repository[User])

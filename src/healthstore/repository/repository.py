@@ -23,9 +23,7 @@ from healthstore.entity import (
 )
 from healthstore.errors import HealthstoreError, InvalidRequestError
 from healthstore.model.arguments import listed
-from healthstore.model.measures import columns_of
 from healthstore.model.ops import (
-    Aggregate,
     Bucket,
     CountDocuments,
     Delete,
@@ -39,6 +37,7 @@ from healthstore.model.ops import (
 from healthstore.model.plans import QueryPlan
 from healthstore.model.query import ALL, And, Condition, Filter, Order, parse_keys, parse_order
 from healthstore.model.values import Document, Value
+from healthstore.repository.aggregates import asked_aggregate
 from healthstore.repository.cursors import Query
 from healthstore.repository.latest import latest_of, require_few
 from healthstore.repository.pages import MAX_PAGE, Page, read_all, read_page
@@ -53,8 +52,6 @@ M = TypeVar("M", bound=Entity)
 R = TypeVar("R")
 
 _ATTEMPTS = 50
-# What an aggregate may be asked for besides its measures, which are named by other words.
-_OPTIONS = frozenset({"having", "order", "limit", "into", "unwind", "group"})
 # What the library keeps itself; a change through the repository would be lost or would lie.
 _OWN = frozenset({"id", "created_at", "updated_at", "version"})
 
@@ -381,35 +378,63 @@ class Repository(Generic[M]):
         op = Delete(self.collection, (identity,), versions)
         return (await self._executor.execute(op))[0]
 
+    @overload
     async def aggregate(
-        self, *filters: Condition, group: Sequence[str | Bucket] = (), **measures: Measure
-    ) -> list[dict[str, Value]]:
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = None,
+        into: None = None,
+        **measures: Measure,
+    ) -> list[dict[str, Value]]: ...
+
+    @overload
+    async def aggregate(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = None,
+        into: type[R],
+        **measures: Measure,
+    ) -> list[R]: ...
+
+    async def aggregate(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        order: Iterable[str | Order] = (),
+        limit: int | None = None,
+        into: type[R] | None = None,
+        **measures: Measure,
+    ) -> list[R] | list[dict[str, Value]]:
         """Return one row for each group, ordered by its key: the group's columns and the measures.
 
         For example ``aggregate(F.type == "weight", group=["user_id"], mean=Avg("value"))``. A key
         of the group is a field or a :class:`Bucket`, whose column has the field's name unless the
         bucket has one.
+
+        ``having=F.n > 5`` is a filter of the rows, ``order=["-n"]`` sorts them, at last by the key
+        of the group: the names are those of a row. At most ``limit`` rows are returned. A row is a
+        dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple. There are
+        at most 10,000 groups; InvalidRequestError says that there are more.
         """
-        keys = listed(group, "the group", 'group=["user_id"]')
-        columns = columns_of(keys)
-        given: Mapping[str, object] = measures
-        for name, measure in given.items():
-            if name in _OPTIONS:
-                raise InvalidRequestError(
-                    f"{name!r} is the name of an option of aggregates, not of a measure",
-                    hint=f"give the measure another name, such as {name}_=Count()",
-                    entity=self.collection.entity,
-                )
-            if name in columns or not isinstance(measure, Measure):
-                raise InvalidRequestError(
-                    f"{name!r} is no measure, or also names a column of the group",
-                    hint=f"write {name}=Count(), or another name",
-                    entity=self.collection.entity,
-                )
-        op = Aggregate(self.collection, tuple(measures.values()), self._where(filters), keys)
-        rows = await self._executor.execute(op)
-        names = (*columns, *measures)
-        return [dict(zip(names, (*row.key, *row.values), strict=True)) for row in rows]
+        asked = asked_aggregate(
+            self._entity,
+            self._where(filters),
+            group,
+            measures,
+            having=cast(Filter, having),
+            order=order,
+            limit=limit,
+            into=into,
+        )
+        rows = asked.rows(await self._executor.execute(asked.op))
+        return cast("list[R] | list[dict[str, Value]]", rows)
 
     def _where(self, filters: tuple[Condition, ...]) -> Filter:
         given = cast("tuple[Filter, ...]", filters)  # the guard refuses a real bool

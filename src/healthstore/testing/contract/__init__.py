@@ -43,6 +43,7 @@ from healthstore.testing.contract.errors import TestErrors
 from healthstore.testing.contract.explanations import TestExplanations
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
+from healthstore.testing.contract.group_options import TestGroupOptions
 from healthstore.testing.contract.joins import TestJoins
 from healthstore.testing.contract.json_paths import TestJsonPaths
 from healthstore.testing.contract.lacking import TestLacking
@@ -96,6 +97,7 @@ __all__ = (
     "TestExplanations",
     "TestFilters",
     "TestFloatSums",
+    "TestGroupOptions",
     "TestJoins",
     "TestJsonPaths",
     "TestLacking",
@@ -150,6 +152,7 @@ class ContractTests(
     TestExplanations,
     TestFilters,
     TestFloatSums,
+    TestGroupOptions,
     TestJoins,
     TestJsonPaths,
     TestLacking,

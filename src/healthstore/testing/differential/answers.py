@@ -302,7 +302,9 @@ async def _count_in_a_loop(seat: _Seat, step: programs.Count) -> int:
 async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
     where = seat.declared.where(step.schema, step.where)
     measures = {f"m{at}": each for at, each in enumerate(step.measures)}
-    return await seat.repository(step.schema).aggregate(where, group=step.group, **measures)
+    return await seat.repository(step.schema).aggregate(
+        where, group=step.group, **cast(Any, measures)
+    )
 
 
 async def _update(seat: _Seat, step: programs.Update) -> object:
