@@ -111,6 +111,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "healthstore_entities(classes): a list, the entities that healthstore_manager initializes",
     )
+    for marker in (
+        "healthstore_claims(*names): the claims that a test of the contract proves",
+        "healthstore_needs(capability): what a backend needs, or the test is one of the refusal",
+    ):
+        config.addinivalue_line("markers", marker)
     _register_fixtures(config)
     for option in ("require", "backends"):
         _require_known(config, option)

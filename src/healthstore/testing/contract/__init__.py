@@ -43,14 +43,20 @@ from healthstore.testing.contract.errors import TestErrors
 from healthstore.testing.contract.explanations import TestExplanations
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
+from healthstore.testing.contract.instants import TestInstants
 from healthstore.testing.contract.joins import TestJoins
 from healthstore.testing.contract.json_paths import TestJsonPaths
+from healthstore.testing.contract.json_storage import TestJsonStorage
+from healthstore.testing.contract.kinds import TestKinds
 from healthstore.testing.contract.lacking import TestLacking
 from healthstore.testing.contract.latest import TestLatest
+from healthstore.testing.contract.letters import TestLetters
 from healthstore.testing.contract.lifecycle import TestLifecycle
 from healthstore.testing.contract.limits import TestLimits
 from healthstore.testing.contract.lists import TestLists
 from healthstore.testing.contract.long_texts import TestLongTexts
+from healthstore.testing.contract.many import TestMany
+from healthstore.testing.contract.nothing import TestNothing
 from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.pages import TestPages
 from healthstore.testing.contract.partial_indexes import TestPartialIndexes
@@ -96,14 +102,20 @@ __all__ = (
     "TestExplanations",
     "TestFilters",
     "TestFloatSums",
+    "TestInstants",
     "TestJoins",
     "TestJsonPaths",
+    "TestJsonStorage",
+    "TestKinds",
     "TestLacking",
     "TestLatest",
+    "TestLetters",
     "TestLifecycle",
     "TestLimits",
     "TestLists",
     "TestLongTexts",
+    "TestMany",
+    "TestNothing",
     "TestOrderAndPages",
     "TestPages",
     "TestPartialIndexes",
@@ -150,14 +162,20 @@ class ContractTests(
     TestExplanations,
     TestFilters,
     TestFloatSums,
+    TestInstants,
     TestJoins,
     TestJsonPaths,
+    TestJsonStorage,
+    TestKinds,
     TestLacking,
     TestLatest,
+    TestLetters,
     TestLifecycle,
     TestLimits,
     TestLists,
     TestLongTexts,
+    TestMany,
+    TestNothing,
     TestOrderAndPages,
     TestPages,
     TestPartialIndexes,

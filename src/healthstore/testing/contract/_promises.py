@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, settings
 
-from healthstore.abc import Backend, Capabilities
+from healthstore.abc import Backend, Isolation, UnitOptions
 from healthstore.build import build_guard
 from healthstore.errors import CapabilityError, ConfigurationError, Outcome
 from healthstore.model.ops import (
@@ -26,11 +26,21 @@ from healthstore.model.ops import (
     Replace,
 )
 from healthstore.model.schema import Reference
+from healthstore.testing.claims import CLAIMS
 from healthstore.testing.contract._samples import PEOPLE, add, family, ids, member, person, stored
 
-__all__ = ("Contract", "laws", "needs_alterations", "needs_references", "needs_transactions")
+__all__ = (
+    "Contract",
+    "laws",
+    "needs_alterations",
+    "needs_references",
+    "needs_serializable",
+    "needs_transactions",
+    "proves",
+)
 
 T = TypeVar("T", bound="Callable[..., Coroutine[object, object, None]]")
+P = TypeVar("P", bound="Callable[..., object]")
 
 # A law is tried on one store that keeps its documents between the examples.
 laws = settings(
@@ -56,20 +66,35 @@ class Contract:
         return build_guard(backend)
 
 
-def _needs(
-    present: Callable[[Capabilities], bool], refusal: Callable[[Backend], Awaitable[None]]
-) -> Callable[[T], T]:
+def proves(*claims: str) -> Callable[[P], P]:
+    """Say which claims of :data:`healthstore.testing.claims.CLAIMS` a test of the contract proves.
+
+    Raises LookupError for a name that is no claim. It stands above every other decorator.
+    """
+    for name in claims:
+        if name not in CLAIMS:
+            raise LookupError(f"no claim is called {name!r}: see healthstore.testing.claims")
+    mark = pytest.mark.healthstore_claims(*claims)
+
+    def decorate(test: P) -> P:
+        return cast(P, mark(test))
+
+    return decorate
+
+
+def _needs(capability: str, refusal: Callable[[Backend], Awaitable[None]]) -> Callable[[T], T]:
     """Make a test that checks the promise or, if the backend declares it absent, the refusal."""
 
     def decorate(test: T) -> T:
         async def promise(self: Contract, store: Backend, **arguments: object) -> None:
-            if present(store.capabilities):
+            if getattr(store.capabilities, capability):
                 await test(self, store, **arguments)
             else:
                 await refusal(store)
 
         # pytest finds the parameters of the test through `__wrapped__`.
-        return cast(T, update_wrapper(promise, test))
+        whole = cast(T, update_wrapper(promise, test))
+        return cast(T, pytest.mark.healthstore_needs(capability)(whole))
 
     return decorate
 
@@ -143,28 +168,27 @@ async def refuses_alterations(store: Backend) -> None:
     assert (await store.execute(Ensure((made,)))).present == (made.name,)
 
 
-def _alters(capabilities: Capabilities) -> bool:
-    return capabilities.alters
-
-
-def _has_transactions(capabilities: Capabilities) -> bool:
-    return capabilities.transactions
-
-
-def _has_references(capabilities: Capabilities) -> bool:
-    return capabilities.references
+async def refuses_serializable(store: Backend) -> None:
+    """Check that a serializable unit is refused before any I/O."""
+    options = UnitOptions(isolation=Isolation.SERIALIZABLE)
+    await refuses(store, store.begin(options))
 
 
 def needs_transactions(test: T) -> T:
     """Check the promise where there are transactions, and their refusal where there are none."""
-    return _needs(_has_transactions, refuses_transactions)(test)
+    return _needs("transactions", refuses_transactions)(test)
 
 
 def needs_alterations(test: T) -> T:
     """Check the promise where definitions can be changed, and the refusal where they cannot."""
-    return _needs(_alters, refuses_alterations)(test)
+    return _needs("alters", refuses_alterations)(test)
 
 
 def needs_references(test: T) -> T:
     """Check the promise where references are enforced, and their refusal where they are not."""
-    return _needs(_has_references, refuses_references)(test)
+    return _needs("references", refuses_references)(test)
+
+
+def needs_serializable(test: T) -> T:
+    """Check the promise where units can be serializable, and the refusal where they cannot."""
+    return _needs("serializable", refuses_serializable)(test)

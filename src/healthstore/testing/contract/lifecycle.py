@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import pytest
 
 from healthstore.abc import Backend
-from healthstore.errors import LifecycleError, Outcome
+from healthstore.errors import ConflictError, LifecycleError, Outcome, SerializationError
 from healthstore.model.ops import CountDocuments, Ensure, Find, Insert, Patch
-from healthstore.testing.contract._promises import Contract
-from healthstore.testing.contract._samples import PEOPLE, add, identity, ids, person, stored
+from healthstore.testing.contract._promises import Contract, needs_transactions, proves
+from healthstore.testing.contract._samples import PEOPLE, add, identity, ids, one, person, stored
 
 __all__ = ("TestLifecycle",)
 
@@ -71,6 +72,7 @@ class TestLifecycle(Contract):
         await store.ping()
         assert store.name
 
+    @proves("D2")
     @pytest.mark.parametrize("delay", [0.0, 0.0005, 0.003, 0.01])
     async def test_a_cancelled_write_is_whole_or_nothing(
         self, store: Backend, delay: float
@@ -93,6 +95,7 @@ class TestLifecycle(Contract):
             assert await store.execute(CountDocuments(PEOPLE)) - 1 == kept
             await store.execute(Insert(PEOPLE, (person(9_999),)))
 
+    @proves("D4")
     @pytest.mark.parametrize("delay", [0.0, 0.001])
     async def test_cancelled_reads_leave_the_backend_usable(
         self, store: Backend, delay: float
@@ -109,6 +112,50 @@ class TestLifecycle(Contract):
         async with asyncio.timeout(10):
             found = await asyncio.gather(*(store.execute(Find(PEOPLE)) for _ in range(40)))
         assert all(list(page) == rows[:100] for page in found)
+
+    @proves("D2", "D3")
+    @needs_transactions
+    async def test_what_is_cancelled_while_it_waits_at_the_server_is_never_done(
+        self, store: Backend
+    ) -> None:
+        """Writes that wait for a unit and are cancelled end there: they do not follow its commit."""
+        row = person(1)
+        await add(store, PEOPLE, row)
+        mine = ids([row])
+        unit = await store.begin()
+        try:
+            await unit.execute(Patch(PEOPLE, mine, increments=(("visits", 1),)))
+            waiting = [
+                asyncio.create_task(store.execute(Patch(PEOPLE, mine, sets=(("name", f"{at}"),))))
+                for at in range(6)
+            ]
+            await asyncio.wait(waiting, timeout=0.3)
+            for task in waiting:
+                task.cancel()
+            ended = await asyncio.gather(*waiting, return_exceptions=True)
+            # A backend on which nobody waits has done them by now, or refused them.
+            done = [each for each in ended if isinstance(each, tuple)]
+            assert {type(each) for each in ended} <= {
+                asyncio.CancelledError,
+                SerializationError,
+                tuple,
+            }
+            try:
+                await unit.commit()
+            except ConflictError:
+                assert done
+        finally:
+            await unit.rollback()
+        settled = await one(store, PEOPLE, row)
+        assert settled is not None
+        assert done or settled == {**row, "visits": 1}
+        for _ in range(10):
+            await asyncio.sleep(0.02)
+            assert await one(store, PEOPLE, row) == settled
+        async with asyncio.timeout(10):
+            visited = cast(int, settled["visits"])
+            visits = Patch(PEOPLE, mine, increments=(("visits", 1),))
+            assert await store.execute(visits) == ({**settled, "visits": visited + 1},)
 
     async def test_the_capabilities_do_not_change(self, store: Backend) -> None:
         """What a backend declares after opening it declares after opening it again."""
