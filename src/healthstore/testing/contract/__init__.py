@@ -19,6 +19,8 @@ each part of the contract is a class of its own.
 
 A capability that the backend declares absent turns the tests that need it into tests of the
 refusal: it must be a CapabilityError and come before any I/O.
+
+Tests say which claims of :data:`healthstore.testing.claims.CLAIMS` they prove.
 """
 
 from __future__ import annotations

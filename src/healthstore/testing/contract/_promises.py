@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import update_wrapper
@@ -13,7 +14,13 @@ from hypothesis import HealthCheck, settings
 
 from healthstore.abc import Backend, Isolation, UnitOptions
 from healthstore.build import build_guard
-from healthstore.errors import CapabilityError, ConfigurationError, Outcome
+from healthstore.errors import (
+    CapabilityError,
+    ConfigurationError,
+    ConflictError,
+    Outcome,
+    SerializationError,
+)
 from healthstore.model.ops import (
     Alter,
     Batch,
@@ -26,16 +33,20 @@ from healthstore.model.ops import (
     Replace,
 )
 from healthstore.model.schema import Reference
+from healthstore.model.values import Document
 from healthstore.testing.claims import CLAIMS
 from healthstore.testing.contract._samples import PEOPLE, add, family, ids, member, person, stored
 
 __all__ = (
     "Contract",
+    "cancelled_while_waiting",
     "laws",
     "needs_alterations",
     "needs_references",
     "needs_serializable",
+    "needs_stops_cancelled",
     "needs_transactions",
+    "partly_needs",
     "proves",
 )
 
@@ -77,9 +88,14 @@ def proves(*claims: str) -> Callable[[P], P]:
     mark = pytest.mark.healthstore_claims(*claims)
 
     def decorate(test: P) -> P:
-        return cast(P, mark(test))
+        return mark(test)
 
     return decorate
+
+
+def partly_needs(capability: str) -> Callable[[P], P]:
+    """Say that a part of a test needs a capability, and checks the refusal where it is absent."""
+    return pytest.mark.healthstore_partly_needs(capability)
 
 
 def _needs(capability: str, refusal: Callable[[Backend], Awaitable[None]]) -> Callable[[T], T]:
@@ -94,7 +110,7 @@ def _needs(capability: str, refusal: Callable[[Backend], Awaitable[None]]) -> Ca
 
         # pytest finds the parameters of the test through `__wrapped__`.
         whole = cast(T, update_wrapper(promise, test))
-        return cast(T, pytest.mark.healthstore_needs(capability)(whole))
+        return pytest.mark.healthstore_needs(capability)(whole)
 
     return decorate
 
@@ -172,6 +188,53 @@ async def refuses_serializable(store: Backend) -> None:
     """Check that a serializable unit is refused before any I/O."""
     options = UnitOptions(isolation=Isolation.SERIALIZABLE)
     await refuses(store, store.begin(options))
+
+
+async def cancelled_while_waiting(store: Backend) -> tuple[Document, bool]:
+    """Let six writes wait for a unit that has written a document, cancel them, commit the unit.
+
+    Returns the document as it was before, and whether one of the six was done at once: so it is
+    where nobody waits, and the unit may give way.
+    """
+    row = person(1)
+    await add(store, PEOPLE, row)
+    mine = ids([row])
+    unit = await store.begin()
+    try:
+        await unit.execute(Patch(PEOPLE, mine, increments=(("visits", 1),)))
+        waiting = [
+            asyncio.create_task(store.execute(Patch(PEOPLE, mine, sets=(("name", f"{at}"),))))
+            for at in range(6)
+        ]
+        await asyncio.wait(waiting, timeout=0.3)
+        for task in waiting:
+            task.cancel()
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        kinds = {type(each) for each in ended}
+        assert kinds <= {asyncio.CancelledError, SerializationError, tuple}
+        try:
+            await unit.commit()
+        except ConflictError:
+            assert tuple in kinds
+    finally:
+        await unit.rollback()
+    return row, tuple in kinds
+
+
+async def declares_going_on(store: Backend) -> None:
+    """Check that what was cancelled while it waited is whole or not there, and in nobody's way."""
+    row, _ = await cancelled_while_waiting(store)
+    async with asyncio.timeout(10):
+        visits = Patch(PEOPLE, ids([row]), increments=(("visits", 1),))
+        (after,) = await store.execute(visits)
+    assert after is not None
+    assert after["name"] in {None, *"012345"}
+    assert {**after, "name": None, "visits": 0} == row
+
+
+def needs_stops_cancelled(test: T) -> T:
+    """Check the promise where what is cancelled ends at the server, and what holds where not."""
+    return _needs("stops_cancelled", declares_going_on)(test)
 
 
 def needs_transactions(test: T) -> T:

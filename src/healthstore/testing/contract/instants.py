@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time as clock_of_the_machine
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta, timezone
 from typing import cast
@@ -83,7 +83,7 @@ class _Checked(Entity, collection="contract_timed_by_validators"):
 
 
 @contextmanager
-def _zone(name: str) -> Iterator[None]:
+def _zone(name: str) -> Generator[None]:
     """Let the program be in a zone, as the variable TZ of its environment does."""
     before = os.environ.get("TZ")
     os.environ["TZ"] = name
@@ -207,11 +207,12 @@ class TestInstants(Contract):
         timed = Repository[_Timed | _Checked](entity, store, clock=lambda: now)
         kept = await timed.add(entity())
         born = kept.created_at
-        for verb in (
+        verbs: tuple[Callable[[], Awaitable[_Timed | _Checked]], ...] = (
             lambda: timed.update(kept.id, {"count": 5}),
             lambda: timed.increment(kept.id, "count"),
             lambda: timed.upsert(kept.model_copy(update={"count": 9})),
-        ):
+        )
+        for verb in verbs:
             now += timedelta(microseconds=1)
             after = await verb()
             assert typed(after.updated_at) == typed(now.astimezone(UTC))

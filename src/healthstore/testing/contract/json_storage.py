@@ -152,5 +152,5 @@ class TestJsonStorage(Contract):
     async def test_the_largest_document_is_one_that_every_backend_could_keep(
         self, store: Backend
     ) -> None:
-        """What a backend declares is between one MiB and what MongoDB takes, with room."""
+        """What a backend declares is between one MiB and what every server takes, with room."""
         assert 2**20 <= store.capabilities.max_document_bytes <= 15 * 2**20

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum, StrEnum
-from typing import Any, cast
+from typing import cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,7 +15,7 @@ from healthstore.abc import Backend
 from healthstore.errors import HealthstoreError
 from healthstore.layers.guard import GuardLayer
 from healthstore.model.ops import Aggregate, Count, Ensure, Find, Insert, Max, Min, Patch, Replace
-from healthstore.model.query import F, parse_order
+from healthstore.model.query import F, Operator, Test, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.testing.contract._promises import Contract, proves
 from healthstore.testing.contract._samples import (
@@ -76,39 +76,24 @@ GIVEN: Mapping[str, tuple[object, ...]] = {
     "owner": (UUID(int=0), _Identity(int=1), UUID(int=2**127), _Identity(int=2**128 - 1)),
     "flag": (False, True),
 }
-# What a column or a validator cannot hold: a store may keep it whole or refuse it.
-UNFIT: tuple[tuple[str, object], ...] = (
+# Values of the right kind that do not fit: a store may keep them whole, or refuse them. Spaces
+# beyond the end of a text are not among them: by its standard SQL cuts them off without a word,
+# so that the core alone stands before it (test_a_value_that_is_not_portable_is_refused…).
+UNFIT: tuple[tuple[str, Value], ...] = (
     ("label", "x" * 101),
     ("label", "😀" * 101),
-    ("label", "x" * 100 + "          "),
     ("number", 2**63),
     ("number", -(2**63) - 1),
     ("number", 2**64 + 300),
     ("number", 10**30),
-    ("number", "300"),
-    ("number", "abcdef"),
-    ("number", 1.5),
-    ("flag", 2),
-    ("flag", 300),
-    ("ratio", "abc"),
-    ("ratio", "0.1x"),
-    ("ratio", float("inf")),
-    ("ratio", float("nan")),
     ("price", Decimal("100000000.0000")),
-    ("price", Decimal("0.00005")),
-    ("price", Decimal("-123456789.12345")),
-    ("amount", Decimal("1E+20")),
-    ("amount", Decimal("0.00000000005")),
+    ("price", Decimal("-123456789.1234")),
+    ("amount", Decimal("1000000000000000000.0000000000")),
+    ("amount", Decimal("-99999999999999999999.9999999999")),
     ("level", "none"),
     ("level", "low "),
     ("level", "LOW"),
-    ("moment_ms", datetime(2026, 1, 1, 0, 0, 0, 1, tzinfo=UTC)),
-    ("day", "2026-02-30"),
-    ("day", "0000-00-00"),
-    ("span", timedelta.max),
-    ("owner", "no uuid"),
-    ("text", 5),
-    ("blob", "text"),
+    ("level", ""),
 )
 
 
@@ -140,7 +125,8 @@ class TestKinds(Contract):
         assert [typed(row.key[0]) for row in groups] == wanted
         for at, value in enumerate(given):
             assert ids(await stored(store, EVERYTHING, F[field] == value)) == ids(rows[at : at + 1])
-            assert ids(await stored(store, EVERYTHING, F[field] > value)) == ids(rows[at + 1 :])
+            above = Test(field, Operator.GT, cast(Value, value))
+            assert ids(await stored(store, EVERYTHING, above)) == ids(rows[at + 1 :])
         if field not in {"flag", "owner"}:
             (ends,) = await store.execute(Aggregate(EVERYTHING, (Min(field), Max(field))))
             assert [typed(value) for value in ends.values] == [wanted[0], wanted[-1]]
@@ -148,21 +134,21 @@ class TestKinds(Contract):
     @proves("V2", "V9")
     @pytest.mark.parametrize(("field", "value"), UNFIT)
     async def test_a_store_never_changes_what_it_cannot_hold(
-        self, backend: Backend, field: str, value: object
+        self, backend: Backend, field: str, value: Value
     ) -> None:
         """Who goes around the checks of the core is refused, or reads back what was written."""
         await backend.execute(Ensure((EVERYTHING,)))
         sound = everything()
         await backend.execute(Insert(EVERYTHING, (sound,)))
-        odd: Document = {**everything(id=uuid4()), field: cast(Any, value)}
-        changed = Patch(EVERYTHING, ids([sound]), sets=((field, cast(Any, value)),))
+        odd: Document = {**everything(id=uuid4()), field: value}
+        changed = Patch(EVERYTHING, ids([sound]), sets=((field, value),))
         guarded = GuardLayer(backend)
         for op, row in ((Insert(EVERYTHING, (odd,)), odd), (changed, {**sound, field: value})):
             try:
                 await backend.execute(op)
             except HealthstoreError:
                 continue
-            kept = await one(guarded, EVERYTHING, cast(Document, row))
+            kept = await one(guarded, EVERYTHING, row)
             assert kept is not None
-            assert repr(kept[field]) == repr(value)
+            assert (type(kept[field]), kept[field]) == (type(value), value)
         assert await one(guarded, EVERYTHING, sound) is not None

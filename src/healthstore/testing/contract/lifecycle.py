@@ -8,9 +8,15 @@ from typing import cast
 import pytest
 
 from healthstore.abc import Backend
-from healthstore.errors import ConflictError, LifecycleError, Outcome, SerializationError
+from healthstore.errors import LifecycleError, Outcome
 from healthstore.model.ops import CountDocuments, Ensure, Find, Insert, Patch
-from healthstore.testing.contract._promises import Contract, needs_transactions, proves
+from healthstore.testing.contract._promises import (
+    Contract,
+    cancelled_while_waiting,
+    needs_stops_cancelled,
+    needs_transactions,
+    proves,
+)
 from healthstore.testing.contract._samples import PEOPLE, add, identity, ids, one, person, stored
 
 __all__ = ("TestLifecycle",)
@@ -115,37 +121,12 @@ class TestLifecycle(Contract):
 
     @proves("D2", "D3")
     @needs_transactions
+    @needs_stops_cancelled
     async def test_what_is_cancelled_while_it_waits_at_the_server_is_never_done(
         self, store: Backend
     ) -> None:
         """Writes that wait for a unit and are cancelled end there: they do not follow its commit."""
-        row = person(1)
-        await add(store, PEOPLE, row)
-        mine = ids([row])
-        unit = await store.begin()
-        try:
-            await unit.execute(Patch(PEOPLE, mine, increments=(("visits", 1),)))
-            waiting = [
-                asyncio.create_task(store.execute(Patch(PEOPLE, mine, sets=(("name", f"{at}"),))))
-                for at in range(6)
-            ]
-            await asyncio.wait(waiting, timeout=0.3)
-            for task in waiting:
-                task.cancel()
-            ended = await asyncio.gather(*waiting, return_exceptions=True)
-            # A backend on which nobody waits has done them by now, or refused them.
-            done = [each for each in ended if isinstance(each, tuple)]
-            assert {type(each) for each in ended} <= {
-                asyncio.CancelledError,
-                SerializationError,
-                tuple,
-            }
-            try:
-                await unit.commit()
-            except ConflictError:
-                assert done
-        finally:
-            await unit.rollback()
+        row, done = await cancelled_while_waiting(store)
         settled = await one(store, PEOPLE, row)
         assert settled is not None
         assert done or settled == {**row, "visits": 1}
@@ -154,7 +135,7 @@ class TestLifecycle(Contract):
             assert await one(store, PEOPLE, row) == settled
         async with asyncio.timeout(10):
             visited = cast(int, settled["visits"])
-            visits = Patch(PEOPLE, mine, increments=(("visits", 1),))
+            visits = Patch(PEOPLE, ids([row]), increments=(("visits", 1),))
             assert await store.execute(visits) == ({**settled, "visits": visited + 1},)
 
     async def test_the_capabilities_do_not_change(self, store: Backend) -> None:

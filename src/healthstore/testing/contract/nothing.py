@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Annotated, cast
 from uuid import uuid4
@@ -79,7 +79,9 @@ def _rows(first: str, second: str) -> list[Document]:
 
 
 def _orders(first: str, second: str) -> Iterator[tuple[Order, ...]]:
-    makers = [(make, nulls) for make in (asc, desc) for nulls in _NULLS]
+    makers: list[tuple[Callable[..., Order], Nulls | None]] = [
+        (make, nulls) for make in (asc, desc) for nulls in _NULLS
+    ]
     for (make, nulls), (other, others) in product(makers, makers):
         yield parse_order([make(first, nulls=nulls), other(second, nulls=others)])
 

@@ -66,7 +66,7 @@ def _deep(levels: int) -> object:
 # (field, value): each is refused by every backend, in every place where a value stands.
 REFUSED: tuple[tuple[str, object], ...] = (
     ("text", 5), ("text", b"a"), ("text", "a\x00b"), ("text", "\ud800"), ("text", _Level.LOW),
-    ("label", "x" * 101), ("label", "\U0001f600" * 101),
+    ("label", "x" * 101), ("label", "\U0001f600" * 101), ("label", "x" * 100 + " "),
     ("number", True), ("number", 1.0), ("number", "1"), ("number", 2**63), ("number", -(2**63) - 1),
     ("number", Decimal(1)),
     ("flag", 1), ("flag", 0), ("flag", "true"),
