@@ -12,7 +12,12 @@ from healthstore.adapters.memory import MemoryAdapter
 from healthstore.testing.contract import ContractTests
 
 NARROW = Capabilities(
-    durable=False, transactions=False, references=False, serializable=False, alters=False
+    durable=False,
+    transactions=False,
+    references=False,
+    serializable=False,
+    alters=False,
+    stops_cancelled=False,
 )
 
 

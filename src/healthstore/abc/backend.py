@@ -47,6 +47,9 @@ class Capabilities:
     """A path into JSON may have a key that begins with a hyphen."""
     deep_json: bool = True
     """A filter reads a part of any JSON; else it fails where a document's has over 31 levels."""
+    stops_cancelled: bool = True
+    """A write that is cancelled while it waits at the server ends there. Where it does not, it may
+    still be made, whole, when what it waits for is over. Declared, for nothing can be refused."""
     max_document_bytes: int = MOST_BYTES
     """Bytes of the largest document; ``healthstore.model.size`` says what counts."""
     coalesced: frozenset[type[Op[Any]]] = frozenset()

@@ -30,6 +30,7 @@ __all__ = (
     "init",
     "initialize",
     "load",
+    "matrix",
     "migrate",
     "restore",
     "run",
@@ -391,6 +392,32 @@ def switch(
     from healthstore.cli.change import switch_store
 
     return lambda output: switch_store(output, store, name, dry_run=dry_run)
+
+
+@register(app)
+def matrix(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Records: pytest --healthstore-record=FILE."),
+    ],
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this backend; may be repeated."),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(metavar="PAGE", help="Write nothing, but compare with this page."),
+    ] = None,
+) -> Job:
+    """Show what runs of the contract have proven: each claim on each backend.
+
+    The page says where a promise is native, emulated or refused, and why. Exits with 1 if a test
+    that claims something did not pass on one of the backends, with 6 if --check finds another
+    page.
+    """
+    from healthstore.cli.matrix import show_matrix
+
+    return lambda output: show_matrix(output, files, backend or (), check)
 
 
 @register(configuration, "show")

@@ -64,11 +64,10 @@ class Writes(Generic[M]):
         """Set and increment fields, and return the entity as it is afterwards."""
         if is_validated(self.entity, increments):
             return await self._patch_validated(identity, sets, increments, version)
-        now = canonical_value(self.entity, "updated_at", self.clock())
         op = Patch(
             self.collection,
             (identity,),
-            (*sets.items(), ("updated_at", now)),
+            (*sets.items(), ("updated_at", self._now())),
             (*increments.items(), ("version", 1)),
             None if version is None else (version,),
             # Whether a field may be null, and what can be added to it, is left to the guard.
@@ -98,7 +97,7 @@ class Writes(Generic[M]):
                 raise self._not_found(identity)
             try:
                 check_version(self.collection, stored, identity, version)
-                planned = {**patched(plan, stored), **sets, "updated_at": self.clock()}
+                planned = {**patched(plan, stored), **sets, "updated_at": self._now()}
                 document = self._made(planned)
             except HealthstoreError as error:
                 raise error.at(backend=self.executor.name) from None
@@ -177,10 +176,14 @@ class Writes(Generic[M]):
                 hint="upsert on id, or declare the fields Unique",
                 entity=self.collection.entity,
             )
-        if any(document[name] is None for name in key):
-            raise InvalidRequestError(
-                "upsert needs a value in each field of the key", entity=self.collection.entity
-            )
+        for name in key:
+            if document[name] is None:
+                raise InvalidRequestError(
+                    "upsert needs a value in each field of the key",
+                    hint="give it one, or use add: a key with None in it is never taken",
+                    entity=self.collection.entity,
+                    field=name,
+                )
 
     async def _by_key(self, key: tuple[str, ...], document: Document) -> Document | None:
         where = And(tuple(Test(name, Operator.EQ, document[name]) for name in key))
@@ -192,10 +195,14 @@ class Writes(Generic[M]):
             **document,
             "id": stored["id"],
             "created_at": stored["created_at"],
-            "updated_at": self.clock(),
+            "updated_at": self._now(),
             "version": cast(int, stored["version"]) + 1,
         }
         return self._made(merged) if is_validated(self.entity, ()) else merged
+
+    def _now(self) -> Value:
+        """Return the time of a write; the clock may be in any zone."""
+        return canonical_value(self.entity, "updated_at", self.clock())
 
     def _not_found(self, identity: UUID) -> NotFoundError:
         return NotFoundError(

@@ -11,6 +11,8 @@ For services:
 For authors of backends:
 
 - ``healthstore.testing.contract``: the promises of a backend, as tests to inherit;
+- ``healthstore.testing.claims``: each promise by its name, and what is emulated or planned;
+- ``healthstore.testing.matrix``: a page of them, for each backend, from runs of the contract;
 - ``healthstore.testing.differential``: random programs on memory and on a backend, compared;
 - ``healthstore.testing.provision``: empty, disposable databases on real servers;
 - ``healthstore.testing.edges``: values that a careless conversion would change;

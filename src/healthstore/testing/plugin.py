@@ -6,7 +6,8 @@ For services: the fixtures ``healthstore_memory``, ``healthstore_manager``,
 each test that uses it on all of these. ``healthstore_entities`` says what is initialized: a
 setting of pytest, a marker, or a fixture of your own with that name.
 
-For authors of backends: ``--healthstore-backend=URL`` runs the contract on any backend.
+For authors of backends: ``--healthstore-backend=URL`` runs the contract on any backend, and
+``--healthstore-record=FILE`` keeps what was proven, for ``healthstore matrix FILE``.
 
 ``--healthstore-require=postgresql,mysql`` turns an absent server into a failure, and so a run
 that used none of it. Absent servers are visible skips that name the variable to set. Nothing of
@@ -95,6 +96,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run each test that uses healthstore_manager on all of these, for example "
         "memory,sqlite,postgresql; servers are found by HEALTHSTORE_TEST_<NAME>_URL",
     )
+    group.addoption(
+        "--healthstore-record",
+        metavar="FILE",
+        default=None,
+        help="write to this file which claims the contract's tests proved on which backend: "
+        "for `healthstore matrix`",
+    )
     parser.addini("healthstore_url", "as --healthstore-url", default="")
     parser.addini(
         "healthstore_entities",
@@ -111,7 +119,17 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "healthstore_entities(classes): a list, the entities that healthstore_manager initializes",
     )
+    for marker in (
+        "healthstore_claims(*names): the claims that a test of the contract proves",
+        "healthstore_needs(capability): what a backend needs, or the test is one of the refusal",
+        "healthstore_partly_needs(capability): what only a part of a test needs",
+    ):
+        config.addinivalue_line("markers", marker)
     _register_fixtures(config)
+    if path := config.getoption("--healthstore-record"):
+        from healthstore.testing._recording import Recorder  # noqa: PLC0415 - only when it is needed
+
+        config.pluginmanager.register(Recorder(Path(path)), "healthstore_record")
     for option in ("require", "backends"):
         _require_known(config, option)
     if _names(config, "backends") and config.getoption("--healthstore-url"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -191,3 +192,54 @@ def test_the_plugin_is_light() -> None:
     loaded = set(done.stdout.split())
     assert not {"hypothesis", "sqlalchemy", "asyncpg", "pymongo", "aiomysql"} & loaded
     assert not any(name.startswith("healthstore.testing.contract") for name in loaded)
+
+
+RECORDED = """
+import pytest
+
+@pytest.fixture
+async def backend(healthstore_empty):
+    async with healthstore_empty("memory") as backend:
+        yield backend
+
+@pytest.mark.healthstore_claims("V1", "V2")
+@pytest.mark.healthstore_needs("transactions")
+@pytest.mark.healthstore_partly_needs("alters")
+@pytest.mark.parametrize("case", [1, 2])
+async def test_some(backend, case):
+    assert case == 1
+
+@pytest.mark.healthstore_claims("V1")
+async def test_all(backend):
+    await backend.ping()
+
+async def test_nothing(backend):
+    await backend.ping()
+"""
+
+
+def test_a_run_is_recorded(pytester: pytest.Pytester) -> None:
+    """Test by test: claims, needs, the backend with its capabilities, and the worst outcome."""
+    pytester.makepyfile(RECORDED)
+    run(pytester, "--healthstore-record=proof.json").assert_outcomes(passed=3, failed=1)
+    record = json.loads((pytester.path / "proof.json").read_text("utf-8"))
+    assert record["backends"]["memory"]["durable"] is False
+    assert record["backends"]["memory"]["transactions"] is True
+    assert record["proofs"] == [
+        {
+            "test": "test_all",
+            "claims": ["V1"],
+            "needs": [],
+            "partly_needs": [],
+            "backend": "memory",
+            "outcome": "passed",
+        },
+        {
+            "test": "test_some",
+            "claims": ["V1", "V2"],
+            "needs": ["transactions"],
+            "partly_needs": ["alters"],
+            "backend": "memory",
+            "outcome": "failed",
+        },
+    ]

@@ -76,9 +76,18 @@ R = TypeVar("R")
 _Change: TypeAlias = Callable[[AsyncDatabase[Stored], Collection, Codec], Awaitable[None]]
 
 STANDALONE = Capabilities(
-    transactions=False, references=False, serializable=False, coalesced=frozenset({Get})
+    transactions=False,
+    references=False,
+    serializable=False,
+    stops_cancelled=False,
+    coalesced=frozenset({Get}),
 )
-TRANSACTIONAL = Capabilities(serializable=False, coalesced=frozenset({Delete, Get, Insert, Patch}))
+TRANSACTIONAL = Capabilities(
+    serializable=False,
+    # The server goes on with a write whose connection was closed: see `_to_its_end`.
+    stops_cancelled=False,
+    coalesced=frozenset({Delete, Get, Insert, Patch}),
+)
 # MongoDB 6.0, the first with all that is used here.
 _OLDEST_WIRE_VERSION = 17
 # Seconds that a cancelled write gets to end: normally it takes a millisecond, and a deadline

@@ -19,6 +19,8 @@ each part of the contract is a class of its own.
 
 A capability that the backend declares absent turns the tests that need it into tests of the
 refusal: it must be a CapabilityError and come before any I/O.
+
+Tests say which claims of :data:`healthstore.testing.claims.CLAIMS` they prove.
 """
 
 from __future__ import annotations
@@ -44,14 +46,20 @@ from healthstore.testing.contract.explanations import TestExplanations
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
 from healthstore.testing.contract.group_options import TestGroupOptions
+from healthstore.testing.contract.instants import TestInstants
 from healthstore.testing.contract.joins import TestJoins
 from healthstore.testing.contract.json_paths import TestJsonPaths
+from healthstore.testing.contract.json_storage import TestJsonStorage
+from healthstore.testing.contract.kinds import TestKinds
 from healthstore.testing.contract.lacking import TestLacking
 from healthstore.testing.contract.latest import TestLatest
+from healthstore.testing.contract.letters import TestLetters
 from healthstore.testing.contract.lifecycle import TestLifecycle
 from healthstore.testing.contract.limits import TestLimits
 from healthstore.testing.contract.lists import TestLists
 from healthstore.testing.contract.long_texts import TestLongTexts
+from healthstore.testing.contract.many import TestMany
+from healthstore.testing.contract.nothing import TestNothing
 from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.pages import TestPages
 from healthstore.testing.contract.partial_indexes import TestPartialIndexes
@@ -98,14 +106,20 @@ __all__ = (
     "TestFilters",
     "TestFloatSums",
     "TestGroupOptions",
+    "TestInstants",
     "TestJoins",
     "TestJsonPaths",
+    "TestJsonStorage",
+    "TestKinds",
     "TestLacking",
     "TestLatest",
+    "TestLetters",
     "TestLifecycle",
     "TestLimits",
     "TestLists",
     "TestLongTexts",
+    "TestMany",
+    "TestNothing",
     "TestOrderAndPages",
     "TestPages",
     "TestPartialIndexes",
@@ -153,14 +167,20 @@ class ContractTests(
     TestFilters,
     TestFloatSums,
     TestGroupOptions,
+    TestInstants,
     TestJoins,
     TestJsonPaths,
+    TestJsonStorage,
+    TestKinds,
     TestLacking,
     TestLatest,
+    TestLetters,
     TestLifecycle,
     TestLimits,
     TestLists,
     TestLongTexts,
+    TestMany,
+    TestNothing,
     TestOrderAndPages,
     TestPages,
     TestPartialIndexes,

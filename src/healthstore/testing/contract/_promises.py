@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import update_wrapper
@@ -11,9 +12,15 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, settings
 
-from healthstore.abc import Backend, Capabilities
+from healthstore.abc import Backend, Isolation, UnitOptions
 from healthstore.build import build_guard
-from healthstore.errors import CapabilityError, ConfigurationError, Outcome
+from healthstore.errors import (
+    CapabilityError,
+    ConfigurationError,
+    ConflictError,
+    Outcome,
+    SerializationError,
+)
 from healthstore.model.ops import (
     Alter,
     Batch,
@@ -26,11 +33,25 @@ from healthstore.model.ops import (
     Replace,
 )
 from healthstore.model.schema import Reference
+from healthstore.model.values import Document
+from healthstore.testing.claims import CLAIMS
 from healthstore.testing.contract._samples import PEOPLE, add, family, ids, member, person, stored
 
-__all__ = ("Contract", "laws", "needs_alterations", "needs_references", "needs_transactions")
+__all__ = (
+    "Contract",
+    "cancelled_while_waiting",
+    "laws",
+    "needs_alterations",
+    "needs_references",
+    "needs_serializable",
+    "needs_stops_cancelled",
+    "needs_transactions",
+    "partly_needs",
+    "proves",
+)
 
 T = TypeVar("T", bound="Callable[..., Coroutine[object, object, None]]")
+P = TypeVar("P", bound="Callable[..., object]")
 
 # A law is tried on one store that keeps its documents between the examples.
 laws = settings(
@@ -56,20 +77,40 @@ class Contract:
         return build_guard(backend)
 
 
-def _needs(
-    present: Callable[[Capabilities], bool], refusal: Callable[[Backend], Awaitable[None]]
-) -> Callable[[T], T]:
+def proves(*claims: str) -> Callable[[P], P]:
+    """Say which claims of :data:`healthstore.testing.claims.CLAIMS` a test of the contract proves.
+
+    Raises LookupError for a name that is no claim. It stands above every other decorator.
+    """
+    for name in claims:
+        if name not in CLAIMS:
+            raise LookupError(f"no claim is called {name!r}: see healthstore.testing.claims")
+    mark = pytest.mark.healthstore_claims(*claims)
+
+    def decorate(test: P) -> P:
+        return mark(test)
+
+    return decorate
+
+
+def partly_needs(capability: str) -> Callable[[P], P]:
+    """Say that a part of a test needs a capability, and checks the refusal where it is absent."""
+    return pytest.mark.healthstore_partly_needs(capability)
+
+
+def _needs(capability: str, refusal: Callable[[Backend], Awaitable[None]]) -> Callable[[T], T]:
     """Make a test that checks the promise or, if the backend declares it absent, the refusal."""
 
     def decorate(test: T) -> T:
         async def promise(self: Contract, store: Backend, **arguments: object) -> None:
-            if present(store.capabilities):
+            if getattr(store.capabilities, capability):
                 await test(self, store, **arguments)
             else:
                 await refusal(store)
 
         # pytest finds the parameters of the test through `__wrapped__`.
-        return cast(T, update_wrapper(promise, test))
+        whole = cast(T, update_wrapper(promise, test))
+        return pytest.mark.healthstore_needs(capability)(whole)
 
     return decorate
 
@@ -143,28 +184,74 @@ async def refuses_alterations(store: Backend) -> None:
     assert (await store.execute(Ensure((made,)))).present == (made.name,)
 
 
-def _alters(capabilities: Capabilities) -> bool:
-    return capabilities.alters
+async def refuses_serializable(store: Backend) -> None:
+    """Check that a serializable unit is refused before any I/O."""
+    options = UnitOptions(isolation=Isolation.SERIALIZABLE)
+    await refuses(store, store.begin(options))
 
 
-def _has_transactions(capabilities: Capabilities) -> bool:
-    return capabilities.transactions
+async def cancelled_while_waiting(store: Backend) -> tuple[Document, bool]:
+    """Let six writes wait for a unit that has written a document, cancel them, commit the unit.
+
+    Returns the document as it was before, and whether one of the six was done at once: so it is
+    where nobody waits, and the unit may give way.
+    """
+    row = person(1)
+    await add(store, PEOPLE, row)
+    mine = ids([row])
+    unit = await store.begin()
+    try:
+        await unit.execute(Patch(PEOPLE, mine, increments=(("visits", 1),)))
+        waiting = [
+            asyncio.create_task(store.execute(Patch(PEOPLE, mine, sets=(("name", f"{at}"),))))
+            for at in range(6)
+        ]
+        await asyncio.wait(waiting, timeout=0.3)
+        for task in waiting:
+            task.cancel()
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        kinds = {type(each) for each in ended}
+        assert kinds <= {asyncio.CancelledError, SerializationError, tuple}
+        try:
+            await unit.commit()
+        except ConflictError:
+            assert tuple in kinds
+    finally:
+        await unit.rollback()
+    return row, tuple in kinds
 
 
-def _has_references(capabilities: Capabilities) -> bool:
-    return capabilities.references
+async def declares_going_on(store: Backend) -> None:
+    """Check that what was cancelled while it waited is whole or not there, and in nobody's way."""
+    row, _ = await cancelled_while_waiting(store)
+    async with asyncio.timeout(10):
+        visits = Patch(PEOPLE, ids([row]), increments=(("visits", 1),))
+        (after,) = await store.execute(visits)
+    assert after is not None
+    assert after["name"] in {None, *"012345"}
+    assert {**after, "name": None, "visits": 0} == row
+
+
+def needs_stops_cancelled(test: T) -> T:
+    """Check the promise where what is cancelled ends at the server, and what holds where not."""
+    return _needs("stops_cancelled", declares_going_on)(test)
 
 
 def needs_transactions(test: T) -> T:
     """Check the promise where there are transactions, and their refusal where there are none."""
-    return _needs(_has_transactions, refuses_transactions)(test)
+    return _needs("transactions", refuses_transactions)(test)
 
 
 def needs_alterations(test: T) -> T:
     """Check the promise where definitions can be changed, and the refusal where they cannot."""
-    return _needs(_alters, refuses_alterations)(test)
+    return _needs("alters", refuses_alterations)(test)
 
 
 def needs_references(test: T) -> T:
     """Check the promise where references are enforced, and their refusal where they are not."""
-    return _needs(_has_references, refuses_references)(test)
+    return _needs("references", refuses_references)(test)
+
+
+def needs_serializable(test: T) -> T:
+    """Check the promise where units can be serializable, and the refusal where they cannot."""
+    return _needs("serializable", refuses_serializable)(test)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -28,7 +30,7 @@ from healthstore.model.ops import (
 )
 from healthstore.model.query import F, Filter
 from healthstore.model.values import Value
-from healthstore.testing.contract._promises import Contract, laws
+from healthstore.testing.contract._promises import Contract, laws, proves
 from healthstore.testing.contract._samples import READINGS, add, identity, reading, typed
 from healthstore.testing.strategies import filters
 
@@ -98,6 +100,7 @@ _GROUPS = st.lists(st.sampled_from(GROUPED), max_size=2, unique=True).map(tuple)
 class TestAggregates(Contract):
     """An aggregate is exact, and the same everywhere."""
 
+    @proves("A4", "A5", "A8")
     @laws
     @given(_MEASURES, _GROUPS, filters(READINGS, ROWS))
     async def test_any_aggregate_agrees_with_the_reference(
@@ -107,6 +110,7 @@ class TestAggregates(Contract):
         op = Aggregate(READINGS, tuple(measures), where, group)
         _same(await (await _filled(store)).execute(op), _expected(op))
 
+    @proves("C1", "C2", "A13")
     @pytest.mark.parametrize("field", GROUPED)
     async def test_none_is_a_group_of_its_own(self, store: Backend, field: str) -> None:
         """Documents are grouped by exact value, text by code point; None is one group, first."""
@@ -116,6 +120,7 @@ class TestAggregates(Contract):
         _same(got, _expected(op))
         assert sum(row.values[0] for row in got if isinstance(row.values[0], int)) == len(ROWS)
 
+    @proves("C3", "D7")
     @pytest.mark.parametrize("field", RANKED)
     async def test_the_smallest_and_greatest_are_values(self, store: Backend, field: str) -> None:
         """Minimum and maximum are stored values, in their own type; None does not count."""
@@ -123,6 +128,7 @@ class TestAggregates(Contract):
         op = Aggregate(READINGS, (Min(field), Max(field)), group=("kind",))
         _same(await store.execute(op), _expected(op))
 
+    @proves("A7")
     async def test_nothing_has_a_sum_but_no_average(self, store: Backend) -> None:
         """Over no value, counts and sums are 0, averages and extremes None; one row all the same."""
         await store.execute(Ensure((READINGS,)))
@@ -140,6 +146,7 @@ class TestAggregates(Contract):
         (row,) = await store.execute(op)
         assert typed(row.values) == typed((1, *zeros[1:]))
 
+    @proves("A4", "A5")
     async def test_sums_are_exact(self, store: Backend) -> None:
         """Integers beyond 2**53, 28-digit decimals and tenths are summed to the last digit."""
         big = Decimal("99999999999999999999.99999999")
@@ -155,6 +162,7 @@ class TestAggregates(Contract):
         wanted = (2**54 + 1, Decimal("10.6000"), Decimal("0.00000001"), 103)
         assert typed(row.values) == typed(wanted)
 
+    @proves("A5")
     async def test_a_decimal_sum_may_have_more_digits_than_its_field(self, store: Backend) -> None:
         """The sum of many 28-digit decimals is exact, beyond the digits of one of them."""
         big = Decimal("99999999999999999999.99999999")
@@ -166,6 +174,7 @@ class TestAggregates(Contract):
         )
         assert typed(row.values) == typed(wanted)
 
+    @proves("A4")
     @pytest.mark.parametrize("sign", [1, -1])
     async def test_a_sum_beyond_64_bits_is_an_error(self, store: Backend, sign: int) -> None:
         """An integer sum that no field could hold is refused, never rounded or wrapped."""
@@ -179,6 +188,7 @@ class TestAggregates(Contract):
         (row,) = await store.execute(Aggregate(READINGS, (Sum("steps"),), F.steps != sign * 2))
         assert row.values == (sign * (2**63 - 1),)
 
+    @proves("A8")
     async def test_an_average_is_rounded_half_to_even(self, store: Backend) -> None:
         """A decimal average has six more places; an integer average is a float."""
         await add(
@@ -192,6 +202,29 @@ class TestAggregates(Contract):
         assert typed(even.values) == typed((None, None, Decimal("1.500000E-8")))
         assert typed(third.values) == typed((Decimal("0.6666666667"), 2 / 3, None))
 
+    @proves("A9")
+    async def test_a_mean_between_two_neighbours_is_the_even_one(self, store: Backend) -> None:
+        """Of 128 values the last place of a mean may lie exactly between two."""
+        means = {1: 7812, 3: 23438, 5: 39062, -1: -7812, -3: -23438}
+        for units in means:
+            one, nothing = Decimal(units).scaleb(-4), Decimal(0)
+            rows = [reading(place=f"{units}", weight=nothing if at else one) for at in range(128)]
+            await add(store, READINGS, *rows)
+        found = await store.execute(Aggregate(READINGS, (Avg("weight"),), group=("place",)))
+        got = {row.key[0]: typed(row.values[0]) for row in found}
+        wanted = {f"{units}": typed(Decimal(mean).scaleb(-10)) for units, mean in means.items()}
+        assert got == wanted
+
+    @proves("A10")
+    async def test_no_division_is_asked_of_a_database(self, store: Backend) -> None:
+        """Quotients and remainders differ between databases: no request can hold one."""
+        await store.execute(Ensure((READINGS,)))
+        for division in (operator.truediv, operator.floordiv, operator.mod, divmod):
+            for left, right in ((F.steps, 2), (2, F.steps), (F.steps, F.steps)):
+                with pytest.raises(TypeError):
+                    division(cast(Any, left), cast(Any, right))
+
+    @proves("C3", "C7", "A13")
     async def test_rows_are_ordered_by_their_keys(self, store: Backend) -> None:
         """Groups come in order of their key, None first, text by code point."""
         await _filled(store)

@@ -33,7 +33,7 @@ from healthstore.testing.contract._annotated import (
     Point,
     dose,
 )
-from healthstore.testing.contract._promises import Contract
+from healthstore.testing.contract._promises import Contract, proves
 
 __all__ = ("TestAnnotations",)
 
@@ -118,6 +118,7 @@ class TestAnnotations(Contract):
         assert getattr(after, name) == value
         assert await rows.get((await rows.upsert(kept)).id) is not None
 
+    @proves("W2")
     @pytest.mark.parametrize(
         ("name", "value"), TWINS, ids=[f"{each[0]}{at}" for at, each in enumerate(TWINS)]
     )

@@ -34,7 +34,7 @@ from healthstore.model.query import ALL, F, Filter
 from healthstore.model.values import Document, Value
 from healthstore.model.zones import Unit, offsets
 from healthstore.series import fill
-from healthstore.testing.contract._promises import Contract, laws
+from healthstore.testing.contract._promises import Contract, laws, proves
 from healthstore.testing.contract._samples import (
     EVERYTHING,
     READINGS,
@@ -161,6 +161,7 @@ _MEASURES = (Count(), Count("taken"), CountDistinct("steps"), Sum("steps"), Min(
 class TestBuckets(Contract):
     """A bucket is the local calendar's, by the zones of this process."""
 
+    @proves("A11")
     @laws
     @given(_KEYS, filters(READINGS, ROWS))
     async def test_the_buckets_of_a_database_are_those_of_python(
@@ -177,6 +178,7 @@ class TestBuckets(Contract):
             typed((row.key, row.values)) for row in wanted
         ]
 
+    @proves("A11")
     async def test_buckets_equal_python_in_12_zones(self, store: Backend) -> None:
         """At every kind of change of clocks, each unit begins where ``zoneinfo`` says."""
         await add(store, READINGS, *_taken(NEAR))
@@ -234,6 +236,7 @@ class TestBuckets(Contract):
             "2026-10-25 02:00:00+01:00",
         ]
 
+    @proves("A11")
     async def test_days_have_23_and_25_hours(self, store: Backend) -> None:
         """A local day is as long as its clocks make it."""
         begin = datetime(2026, 1, 1, tzinfo=UTC)
@@ -260,6 +263,7 @@ class TestBuckets(Contract):
                 _cut(at, unit, ZoneInfo("UTC")): 1
             }
 
+    @proves("A11")
     async def test_week_of_a_sunday(self, store: Backend) -> None:
         """A Sunday is the last day of its week, unless weeks begin on another day."""
         sunday = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -287,6 +291,7 @@ class TestBuckets(Contract):
             (row,) = await store.execute(op)
             assert row.key == (wanted,)
 
+    @proves("A11")
     async def test_bucket_ignores_session_zone(self, store: Backend) -> None:
         """One request after another, each in its own zone: none takes that of a session."""
         at = datetime(2026, 6, 30, 23, 30, tzinfo=UTC)

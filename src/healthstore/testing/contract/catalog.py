@@ -41,7 +41,7 @@ from healthstore.model.ops import (
 from healthstore.model.query import F, parse_order
 from healthstore.model.schema import Check, Collection, Field, Index, Unique
 from healthstore.model.values import Document, FieldType, Kind, Value
-from healthstore.testing.contract._promises import Contract, needs_transactions
+from healthstore.testing.contract._promises import Contract, needs_transactions, proves
 from healthstore.testing.contract._samples import identity
 
 __all__ = ("TestCatalog",)
@@ -333,6 +333,7 @@ class TestCatalog(Contract):
         finally:
             await prober.close()
 
+    @proves("C10")
     async def test_a_store_holds_the_fields_of_its_definition_only(self, backend: Backend) -> None:
         """Whoever goes around the comparison cannot store what nobody would read back."""
         made = _made()

@@ -10,7 +10,7 @@ import pytest
 from healthstore.abc import Backend
 from healthstore.errors import CheckError, Outcome
 from healthstore.model.ops import Insert, Patch, Replace
-from healthstore.testing.contract._promises import Contract, needs_transactions
+from healthstore.testing.contract._promises import Contract, needs_transactions, proves
 from healthstore.testing.contract._samples import CHECKED, add, checked, ids, stored
 
 __all__ = ("TestChecks",)
@@ -48,6 +48,7 @@ class TestChecks(Contract):
         await add(store, CHECKED, *rows)
         assert sorted(ids(await stored(store, CHECKED))) == sorted(ids(rows))
 
+    @proves("T15")
     @pytest.mark.parametrize(("values", "broken"), BROKEN)
     async def test_a_broken_check_is_refused_by_every_write(
         self, store: Backend, values: dict[str, object], broken: str

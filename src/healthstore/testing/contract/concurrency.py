@@ -19,7 +19,12 @@ from healthstore.errors import (
 from healthstore.model.ops import CountDocuments, Delete, Ensure, Get, Insert, Op, Patch, Replace
 from healthstore.model.query import F
 from healthstore.model.schema import OnDelete
-from healthstore.testing.contract._promises import Contract, needs_references, needs_transactions
+from healthstore.testing.contract._promises import (
+    Contract,
+    needs_references,
+    needs_transactions,
+    proves,
+)
 from healthstore.testing.contract._samples import (
     PEOPLE,
     add,
@@ -67,6 +72,7 @@ async def _is_done(store: Backend, op: Op[object]) -> bool:
 class TestConcurrency(Contract):
     """Concurrent requests have the effect of requests one after the other."""
 
+    @proves("T5")
     async def test_concurrent_increments_all_count(self, store: Backend) -> None:
         """Twenty tasks that increment one number three times each add sixty."""
         row = person(1)
@@ -152,6 +158,7 @@ class TestConcurrency(Contract):
         wanted = [{**row, "visits": number} for number, row in enumerate(people)]
         assert await stored(store, PEOPLE) == wanted
 
+    @proves("D1")
     async def test_a_write_is_seen_by_every_reader_at_once(self, store: Backend) -> None:
         """After a write is acknowledged, no reader gets the document as it was before."""
         row = person(1)
@@ -162,6 +169,7 @@ class TestConcurrency(Contract):
             seen = await asyncio.gather(*(one(store, PEOPLE, row) for _ in range(8)))
             assert [got and got["visits"] for got in seen] == [visits] * 8
 
+    @proves("T8")
     @needs_references
     async def test_no_child_outlives_its_parent(self, store: Backend) -> None:
         """When a parent is removed while children are added, none is left without a parent."""

@@ -25,7 +25,7 @@ from healthstore.model.ops import (
     Sum,
 )
 from healthstore.model.query import F, Order
-from healthstore.testing.contract._promises import Contract, laws
+from healthstore.testing.contract._promises import Contract, laws, proves
 from healthstore.testing.contract._samples import READINGS, add, exact, ids, one, reading, typed
 
 __all__ = ("TestDecimals",)
@@ -63,6 +63,7 @@ def _of(units: int, places: int) -> Decimal:
 class TestDecimals(Contract):
     """Whatever context a program calculates in, it stores, finds and sums the same."""
 
+    @proves("V6")
     @laws
     @given(
         CONTEXTS,
@@ -88,6 +89,7 @@ class TestDecimals(Contract):
         assert exact(replaced) == exact({**row, "version": 2})
         assert gone
 
+    @proves("V6")
     @laws
     @given(CONTEXTS, st.integers(-(10**11), 10**11), st.integers(-(10**27), 10**27))
     async def test_increments_are_exact_under_any_context(
@@ -119,6 +121,7 @@ class TestDecimals(Contract):
             with localcontext(HOSTILE), pytest.raises(OutOfRangeError):
                 await store.execute(Patch(READINGS, ids([row]), increments=step))
 
+    @proves("A5", "A8")
     async def test_aggregates_are_exact_under_any_context(self, store: Backend) -> None:
         """Sums, averages and extremes are what they are under Python's own context."""
         doses = (10**28 - 1, 10**28 - 3, 10**27 + 7)

@@ -22,7 +22,7 @@ from healthstore.model.ops import Ensure, Get, Insert, Replace
 from healthstore.model.query import F, Filter, Not, Operator, Test
 from healthstore.model.schema import Check, Collection, Field
 from healthstore.model.values import Document, FieldType, Json, Kind, Value
-from healthstore.testing.contract._promises import Contract, laws
+from healthstore.testing.contract._promises import Contract, laws, proves
 from healthstore.testing.contract._samples import EDGES, EVERYTHING, every_row, ids, stored
 from healthstore.testing.strategies import filters
 
@@ -271,6 +271,7 @@ class TestDefinitions(Contract):
         await store.execute(Replace(CATALOG, ({**row, "fingerprint": fingerprint(described)},)))
         assert (await store.execute(Ensure((things,)))).present == (name,)
 
+    @proves("C1", "C8")
     @pytest.mark.parametrize("field", [name for name in EDGES if name != "data"])
     async def test_a_check_accepts_what_its_rule_accepts(self, store: Backend, field: str) -> None:
         """Each test with each edge of a kind refuses its nearest values and accepts the others.

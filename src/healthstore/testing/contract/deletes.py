@@ -23,7 +23,7 @@ from healthstore.errors import (
 from healthstore.model.ops import Batch, CountDocuments, Delete, Ensure, Insert, Patch
 from healthstore.model.schema import Collection, Field, OnDelete, Reference
 from healthstore.model.values import Document, FieldType, Kind
-from healthstore.testing.contract._promises import Contract, laws, needs_references
+from healthstore.testing.contract._promises import Contract, laws, needs_references, proves
 from healthstore.testing.contract._samples import add, family, identity, ids, member, stored
 
 __all__ = ("TestDeletes",)
@@ -210,6 +210,7 @@ async def _refused(store: Backend, op: Delete) -> None:
 class TestDeletes(Contract):
     """What goes with a document, what forbids that, and what loses a reference."""
 
+    @proves("T16")
     @settings(laws, max_examples=25)
     @given(_programs())
     @needs_references

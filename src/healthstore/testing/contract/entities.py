@@ -33,7 +33,7 @@ from healthstore.model.ops import Ensure, Find, Get, Insert, Patch, Replace
 from healthstore.model.query import F
 from healthstore.model.schema import Unique
 from healthstore.repository import Repository
-from healthstore.testing.contract._promises import Contract
+from healthstore.testing.contract._promises import Contract, proves
 
 __all__ = ("TestEntities",)
 
@@ -114,6 +114,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 class TestEntities(Contract):
     """Nothing is dropped without a word, and no word quotes a value."""
 
+    @proves("V20")
     async def test_entities_share_nothing(self, store: Backend) -> None:
         """One that was asked for twice is two: a change of one does not reach the other."""
         await store.execute(Ensure((collection_of(_Free),)))

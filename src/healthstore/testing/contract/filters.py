@@ -13,7 +13,7 @@ from healthstore.errors import InvalidRequestError, RefusedValueError, UnknownFi
 from healthstore.model.ops import CountDocuments, Ensure, Find
 from healthstore.model.query import ALL, NONE, And, F, Filter, Not, Operator, Or, Test
 from healthstore.model.values import Json, Value
-from healthstore.testing.contract._promises import Contract, laws
+from healthstore.testing.contract._promises import Contract, laws, proves
 from healthstore.testing.contract._samples import (
     EDGES,
     EVERYTHING,
@@ -62,6 +62,7 @@ async def _agrees(store: Backend, where: Filter) -> None:
 class TestFilters(Contract):
     """A filter means the same everywhere, nulls and text included."""
 
+    @proves("C8")
     @pytest.mark.parametrize("field", ORDERED)
     async def test_every_comparison_agrees_with_the_reference(
         self, store: Backend, field: str
@@ -72,6 +73,7 @@ class TestFilters(Contract):
             for edge in EDGES[field]:
                 await _agrees(store, Test(field, operator, edge))
 
+    @proves("C8", "C9")
     @pytest.mark.parametrize("field", ORDERED)
     async def test_lists_and_negations_agree_with_the_reference(
         self, store: Backend, field: str
@@ -89,6 +91,7 @@ class TestFilters(Contract):
             await _agrees(store, Test(field, operator, None))
             await _agrees(store, ~Test(field, operator, None))
 
+    @proves("C1", "C8")
     @laws
     @given(filters(EVERYTHING, ROWS))
     async def test_any_filter_agrees_with_the_reference(
@@ -99,6 +102,7 @@ class TestFilters(Contract):
         count = await store.execute(CountDocuments(EVERYTHING, where))
         assert count == len(selected(ROWS, where))
 
+    @proves("C8")
     @laws
     @given(filters(EVERYTHING, ROWS))
     async def test_a_filter_and_its_negation_divide_the_documents(
@@ -110,6 +114,7 @@ class TestFilters(Contract):
         fails = ids(await store.execute(Find(EVERYTHING, ~where)))
         assert sorted((*holds, *fails)) == sorted(ids(ROWS))
 
+    @proves("C8", "C9")
     async def test_none_is_an_ordinary_value(self, store: Backend) -> None:
         """None equals None, differs from every value, and may stand in a list."""
         people = [person(1, name="Ann"), person(2, name="Bob"), person(3)]
@@ -157,6 +162,7 @@ class TestFilters(Contract):
         for where, wanted in cases:
             assert tuple(ids(await stored(store, EVERYTHING, where))) == wanted, where
 
+    @proves("V16", "C1", "C2")
     @pytest.mark.parametrize(("text", "other"), LOOKALIKES)
     async def test_text_is_equal_only_to_itself(
         self, store: Backend, text: str, other: str
@@ -176,6 +182,7 @@ class TestFilters(Contract):
             found = await stored(store, EVERYTHING, field < max(text, other))
             assert ids(found) == ids(less)
 
+    @proves("C5")
     @pytest.mark.parametrize("literal", LITERALS)
     async def test_searched_text_is_taken_literally(self, store: Backend, literal: str) -> None:
         """Wildcards, escapes and patterns of a database mean nothing in searched text."""
@@ -188,6 +195,7 @@ class TestFilters(Contract):
         for where in both:
             assert await stored(store, EVERYTHING, where) == selected(rows, where), where
 
+    @proves("C1", "C5")
     async def test_a_search_respects_case_accents_and_code_points(self, store: Backend) -> None:
         """Contains, starts with and ends with compare code points, also beyond the first plane."""
         texts = ("Café", "cafe", "CAFÉ", "Cafe\u0301", "\U0001f600 ok", "ok \U0001f600", " a ", "")
@@ -199,6 +207,7 @@ class TestFilters(Contract):
             for where in both:
                 assert await stored(store, EVERYTHING, where) == selected(rows, where), where
 
+    @proves("W7")
     async def test_a_list_may_hold_thousands_of_values(self, store: Backend) -> None:
         """In and not in take 2,000 values, some of them not stored."""
         people = [person(number, number=number, team="a") for number in range(40)]
@@ -211,6 +220,7 @@ class TestFilters(Contract):
         wanted = (*ids(people[:3]), *map(identity, range(1_997)))
         assert await store.execute(CountDocuments(PEOPLE, F.id.in_(wanted))) == 3
 
+    @proves("W7")
     async def test_a_filter_may_have_thousands_of_parts(self, store: Backend) -> None:
         """An alternative of 1,200 conditions is answered, and so is a conjunction of them."""
         people = [person(number, number=number, team="a") for number in range(10)]
@@ -219,6 +229,7 @@ class TestFilters(Contract):
         assert await store.execute(CountDocuments(PEOPLE, Or(parts))) == 5
         assert await store.execute(CountDocuments(PEOPLE, ~Or(parts))) == 5
 
+    @proves("W7")
     async def test_a_filter_may_be_deep(self, store: Backend) -> None:
         """Ninety levels of alternation and negation are answered."""
         people = [person(number, number=number, team="a") for number in range(60)]
@@ -229,6 +240,7 @@ class TestFilters(Contract):
         found = await stored(store, PEOPLE, where)
         assert sorted(ids(found)) == sorted(ids(selected(people, where)))
 
+    @proves("W7")
     async def test_a_filter_that_is_too_large_is_refused(self, store: Backend) -> None:
         """More than 5,000 parts or 100 levels are refused with another way."""
         await store.execute(Ensure((PEOPLE,)))

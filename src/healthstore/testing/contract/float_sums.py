@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from fractions import Fraction
 
@@ -13,7 +14,7 @@ from healthstore.abc import Backend
 from healthstore.errors import OutOfRangeError
 from healthstore.model.ops import Aggregate, Avg, Count, CountDocuments, Ensure, Max, Min, Sum
 from healthstore.model.query import F
-from healthstore.testing.contract._promises import Contract, laws
+from healthstore.testing.contract._promises import Contract, laws, proves
 from healthstore.testing.contract._samples import READINGS, add, identity, reading, typed
 
 __all__ = ("TestFloatSums",)
@@ -64,6 +65,7 @@ def _exact(values: list[float]) -> float | None:
 class TestFloatSums(Contract):
     """What a program is told of many floats does not depend on the backend, nor on their order."""
 
+    @proves("A6")
     async def test_a_sum_of_floats_is_exact(self, store: Backend) -> None:
         """A sum is rounded once, however large, small or opposite its parts are."""
         for at, values in enumerate(SUMS):
@@ -75,6 +77,7 @@ class TestFloatSums(Contract):
         wanted = [(total, (total or 0.0) / count, count) for total, count in totals]
         assert [typed(row.values) for row in found] == [typed(each) for each in wanted]
 
+    @proves("A6")
     @pytest.mark.parametrize("values", BEYOND)
     async def test_a_sum_beyond_the_range_of_floats_is_an_error(
         self, store: Backend, values: tuple[float, ...]
@@ -93,6 +96,24 @@ class TestFloatSums(Contract):
         (row,) = await store.execute(Aggregate(READINGS, (Min("pulse"), Max("pulse"))))
         assert row.values == (min(*values, 1.5), max(*values, 1.5))
 
+    @proves("A6")
+    async def test_a_sum_of_floats_depends_on_no_order(self, store: Backend) -> None:
+        """Stored in other orders, or in parts that are grouped, the same floats have one sum."""
+        values = [each for part in SUMS for each in part if abs(each) < 1e308]
+        chance = random.Random(7)  # noqa: S311 - no secret
+        for at in range(6):
+            rows = [
+                reading(place=f"{at}", valid=number % 3 == 0, pulse=value)
+                for number, value in enumerate(chance.sample(values, len(values)))
+            ]
+            await add(store, READINGS, *rows)
+        measures = (Sum("pulse"), Avg("pulse"))
+        found = await store.execute(Aggregate(READINGS, measures, group=("place",)))
+        total = _exact(values)
+        assert total is not None
+        assert [typed(row.values) for row in found] == [typed((total, total / len(values)))] * 6
+
+    @proves("A6")
     @settings(laws, max_examples=15)
     @given(st.lists(FLOATS, min_size=1, max_size=8))
     async def test_any_sum_of_floats_is_exact(self, store: Backend, drawn: list[float]) -> None:

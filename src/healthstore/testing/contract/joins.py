@@ -52,6 +52,7 @@ from healthstore.testing.contract._promises import (
     laws,
     needs_alterations,
     needs_transactions,
+    partly_needs,
 )
 from healthstore.testing.contract._samples import add, identity, ids, selected, stored
 from healthstore.testing.strategies import filters
@@ -274,6 +275,7 @@ class TestJoins(Contract):
             await unit.rollback()
         assert await stored(store, PAIRS, where) == []
 
+    @partly_needs("semi_joins")
     async def test_texts_are_read_as_far_as_a_list_may_be_long(self, store: Backend) -> None:
         """Five megabytes of them: in one statement, or refused where they are read first."""
         await _filled(store)

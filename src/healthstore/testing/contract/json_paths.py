@@ -35,7 +35,7 @@ from healthstore.model.query import (
 )
 from healthstore.model.schema import Check, Index
 from healthstore.model.values import Document, Json
-from healthstore.testing.contract._promises import Contract, laws, refuses
+from healthstore.testing.contract._promises import Contract, laws, partly_needs, proves, refuses
 from healthstore.testing.contract._samples import add, ids
 from healthstore.testing.contract._structured import (
     KEYS,
@@ -90,6 +90,7 @@ async def _refused(store: Backend, key: str) -> bool:
 class TestJsonPaths(Contract):
     """A path means the same everywhere, whatever is stored at it."""
 
+    @proves("V10", "J3", "J7")
     @pytest.mark.parametrize("path", PATHS)
     async def test_every_scalar_equals_what_python_says(
         self, store: Backend, path: tuple[str | int, ...]
@@ -99,6 +100,7 @@ class TestJsonPaths(Contract):
         for value in SCALARS if len(path) == 1 else SCALARS[::4]:
             await agrees(store, _part(path) == value)
 
+    @proves("J7")
     @pytest.mark.parametrize("path", PATHS)
     async def test_every_order_is_one_of_numbers_or_of_texts(
         self, store: Backend, path: tuple[str | int, ...]
@@ -110,6 +112,7 @@ class TestJsonPaths(Contract):
             for value in (*_NUMBERS[::step], *_TEXTS[::step]):
                 await agrees(store, Test("data", operator, value, part=Part(path)))
 
+    @proves("C5", "J7")
     @pytest.mark.parametrize("path", PATHS)
     async def test_text_is_searched_in_texts_only(
         self, store: Backend, path: tuple[str | int, ...]
@@ -120,6 +123,7 @@ class TestJsonPaths(Contract):
             for text in ("", "a", "1", "%", "_", "\\", "'", "\n", "é", "u"):
                 await agrees(store, Test("data", operator, text, part=Part(path)))
 
+    @proves("J4")
     @pytest.mark.parametrize("path", PATHS)
     async def test_null_and_missing_agree_with_the_reference(
         self, store: Backend, path: tuple[str | int, ...]
@@ -152,6 +156,7 @@ class TestJsonPaths(Contract):
             await agrees(store, part.in_(values))
             await agrees(store, part.not_in(values))
 
+    @proves("J3", "J8")
     @pytest.mark.parametrize("path", [("x",), ("x", "y"), ("x", 0), (0,)])
     async def test_lists_and_objects_are_equal_in_all_parts(
         self, store: Backend, path: tuple[str | int, ...]
@@ -166,6 +171,7 @@ class TestJsonPaths(Contract):
         for value in values:
             await agrees(store, _part(path) == value)
 
+    @proves("J7")
     async def test_json_number_on_text(self, store: Backend) -> None:
         """A number is compared with numbers; a text that looks like one is none, and no error."""
         rows = await _kept(
@@ -176,6 +182,7 @@ class TestJsonPaths(Contract):
         await divides(store, rows, F.data["w"] == "71", [2])
         await divides(store, rows, F.data["w"].between(70, 70.5), [1, 8])
 
+    @proves("J4")
     async def test_json_missing_is_not_null(self, store: Backend) -> None:
         """is_missing() and is_null() tell them apart; == None takes both."""
         rows = await _kept(store, {"x": None}, {}, None, {"x": 0}, {"x": {}}, [], "x", {"x": []})
@@ -186,6 +193,7 @@ class TestJsonPaths(Contract):
         await divides(store, rows, part == None, [0, 1, 2, 5, 6])  # noqa: E711 - a filter
         await divides(store, rows, part["y"].is_missing(), list(range(8)))
 
+    @proves("V10", "J7")
     async def test_json_text_is_no_bool(self, store: Backend) -> None:
         """True is neither "true" nor 1, and false neither 0 nor null nor missing."""
         rows = await _kept(
@@ -208,6 +216,7 @@ class TestJsonPaths(Contract):
                 found = await store.execute(CountDocuments(STRUCTURED, F.data["x"].in_([value])))
                 assert found == 1
 
+    @proves("J1")
     async def test_numbers_are_compared_exactly(self, store: Backend) -> None:
         """An integer that no float is differs from the floats beside it, on either side."""
         rows = await _kept(
@@ -222,6 +231,8 @@ class TestJsonPaths(Contract):
         await divides(store, rows, part > 2**63 - 1, [5])
         await divides(store, rows, part < 2.0**63, [0, 1, 2, 3, 4])
 
+    @proves("J5")
+    @partly_needs("hyphen_keys")
     async def test_a_key_may_be_any_text(self, store: Backend) -> None:
         """Dots, quotes, dollars, backslashes, an empty key: each finds its own document only.
 
@@ -235,6 +246,8 @@ class TestJsonPaths(Contract):
             await divides(store, rows, F.data[key].not_in([at]) & F.data[key].is_missing(),
                           [each for each in range(len(KEYS)) if each != at])  # fmt: skip
 
+    @proves("J5")
+    @partly_needs("hyphen_keys")
     async def test_a_key_may_be_any_text_below_others(self, store: Backend) -> None:
         """The same of a key in an object in a list, where a path has a place, and for each test."""
         rows = await _kept(store, *({"x": [{key: {key: "v"}}]} for key in KEYS))
@@ -245,6 +258,7 @@ class TestJsonPaths(Contract):
             await divides(store, rows, part == "v", [at])
             await divides(store, rows, part.startswith("v") & part.contains("v"), [at])
 
+    @proves("J6")
     async def test_a_list_on_the_way_is_no_object(self, store: Backend) -> None:
         """A key leads into objects only, not into those in a list; a place into lists only."""
         rows = await _kept(
@@ -264,6 +278,7 @@ class TestJsonPaths(Contract):
         await divides(store, rows, F.data["a"][0]["b"] == 1, [1])
         await divides(store, rows, F.data[0]["a"]["b"] == 1, [2])
 
+    @proves("J6")
     async def test_a_scalar_has_no_first_element(self, store: Backend) -> None:
         """Some databases read it as a list of one: a place in it is missing."""
         rows = await _kept(store, 5, "a", {"x": 5}, {"x": [5]}, [5], {"x": {"x": 5}})
@@ -282,6 +297,8 @@ class TestJsonPaths(Contract):
         await divides(store, rows, F.data["x"][49] == 49, [1])
         await divides(store, rows, F.data["x"][MAX_PLACE].is_missing(), [0, 1])
 
+    @proves("J10")
+    @partly_needs("deep_json")
     async def test_a_part_of_deep_json_is_found_or_the_filter_fails(self, store: Backend) -> None:
         """What is nested 60 levels deep hides nothing; without ``deep_json`` it is an error."""
         deep: Json = 1
@@ -307,6 +324,7 @@ class TestJsonPaths(Contract):
         rows = await _kept(store, {"kg": 1}, {"KILOGRAM": 1})
         await divides(store, rows, F.data[_Unit.KILOGRAM] == 1, [0])
 
+    @proves("C8")
     async def test_partition_law_over_json(self, store: Backend) -> None:
         """Each document satisfies exactly one of f and ~f, for each kind of test."""
         await filled(store)

@@ -58,6 +58,7 @@ from healthstore.testing.contract._promises import (
     needs_alterations,
     needs_references,
     needs_transactions,
+    proves,
 )
 from healthstore.testing.contract._samples import (
     EDGES,
@@ -156,6 +157,7 @@ class TestLacking(Contract):
 
     # --- reading ---------------------------------------------------------------------------
 
+    @proves("C10")
     @needs_alterations
     async def test_they_are_read_alike(self, store: Backend) -> None:
         """One by one and together, in the form in which a digest covers them."""
@@ -168,6 +170,7 @@ class TestLacking(Contract):
         digester = Digester(after)
         assert digester.page(found).digests == digester.page(rows).digests
 
+    @proves("C8", "C10")
     @pytest.mark.parametrize("name", sorted(EDGES))
     @needs_alterations
     async def test_each_filter_takes_them_alike(self, store: Backend, name: str) -> None:
@@ -180,6 +183,7 @@ class TestLacking(Contract):
                 assert ids(found) == ids(selected(rows, where)), where
             assert await store.execute(CountDocuments(after, test)) == len(selected(rows, test))
 
+    @proves("C7", "C10")
     @needs_alterations
     async def test_each_order_takes_them_alike(self, store: Backend) -> None:
         """They are the smallest, equal to each other, and by id among themselves, page by page."""
@@ -193,6 +197,7 @@ class TestLacking(Contract):
             whole = selected(rows, ALL, parse_order(each))
             assert ids(await _pages(store, after, each)) == ids(whole), each
 
+    @proves("C10", "A13")
     @needs_alterations
     async def test_each_selection_takes_them_alike(self, store: Backend) -> None:
         """They are null in each column, and one row with those that are null where rows are distinct."""
@@ -234,6 +239,7 @@ class TestLacking(Contract):
 
     # --- writing ---------------------------------------------------------------------------
 
+    @proves("C10", "A2")
     @needs_alterations
     async def test_they_are_written_alike(self, store: Backend) -> None:
         """An increment of what is not there is refused, everything else is as it would be."""
@@ -294,6 +300,7 @@ class TestLacking(Contract):
 
     # --- what is declared of the field afterwards --------------------------------------------
 
+    @proves("C10", "C11")
     @needs_alterations
     async def test_they_stand_against_nothing_that_null_does_not(self, store: Backend) -> None:
         """Keys and checks on the field are added over them; a value that breaks one is refused."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import pytest
 
 from healthstore.abc import Backend
 from healthstore.errors import LifecycleError, Outcome
 from healthstore.model.ops import CountDocuments, Ensure, Find, Insert, Patch
-from healthstore.testing.contract._promises import Contract
-from healthstore.testing.contract._samples import PEOPLE, add, identity, ids, person, stored
+from healthstore.testing.contract._promises import (
+    Contract,
+    cancelled_while_waiting,
+    needs_stops_cancelled,
+    needs_transactions,
+    proves,
+)
+from healthstore.testing.contract._samples import PEOPLE, add, identity, ids, one, person, stored
 
 __all__ = ("TestLifecycle",)
 
@@ -71,6 +78,7 @@ class TestLifecycle(Contract):
         await store.ping()
         assert store.name
 
+    @proves("D2")
     @pytest.mark.parametrize("delay", [0.0, 0.0005, 0.003, 0.01])
     async def test_a_cancelled_write_is_whole_or_nothing(
         self, store: Backend, delay: float
@@ -93,6 +101,7 @@ class TestLifecycle(Contract):
             assert await store.execute(CountDocuments(PEOPLE)) - 1 == kept
             await store.execute(Insert(PEOPLE, (person(9_999),)))
 
+    @proves("D4")
     @pytest.mark.parametrize("delay", [0.0, 0.001])
     async def test_cancelled_reads_leave_the_backend_usable(
         self, store: Backend, delay: float
@@ -109,6 +118,25 @@ class TestLifecycle(Contract):
         async with asyncio.timeout(10):
             found = await asyncio.gather(*(store.execute(Find(PEOPLE)) for _ in range(40)))
         assert all(list(page) == rows[:100] for page in found)
+
+    @proves("D2", "D3")
+    @needs_transactions
+    @needs_stops_cancelled
+    async def test_what_is_cancelled_while_it_waits_at_the_server_is_never_done(
+        self, store: Backend
+    ) -> None:
+        """Writes that wait for a unit and are cancelled end there: they do not follow its commit."""
+        row, done = await cancelled_while_waiting(store)
+        settled = await one(store, PEOPLE, row)
+        assert settled is not None
+        assert done or settled == {**row, "visits": 1}
+        for _ in range(10):
+            await asyncio.sleep(0.02)
+            assert await one(store, PEOPLE, row) == settled
+        async with asyncio.timeout(10):
+            visited = cast(int, settled["visits"])
+            visits = Patch(PEOPLE, ids([row]), increments=(("visits", 1),))
+            assert await store.execute(visits) == ({**settled, "visits": visited + 1},)
 
     async def test_the_capabilities_do_not_change(self, store: Backend) -> None:
         """What a backend declares after opening it declares after opening it again."""

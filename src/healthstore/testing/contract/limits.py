@@ -19,7 +19,7 @@ from healthstore.model.ops import Ensure, Find, Get, Insert
 from healthstore.model.query import F, Filter, Or
 from healthstore.model.schema import Check, Collection, Field, Index
 from healthstore.model.values import Document, FieldType, Kind, Value, canonicaliser
-from healthstore.testing.contract._promises import Contract
+from healthstore.testing.contract._promises import Contract, proves
 from healthstore.testing.contract._samples import EDGES, ids, stored
 
 __all__ = ("TestLimits",)
@@ -123,12 +123,14 @@ def _fresh() -> str:
 class TestLimits(Contract):
     """What a definition may hold at most is the same everywhere, and everywhere it is kept."""
 
+    @proves("W9")
     @pytest.mark.parametrize("case", FULL)
     async def test_the_widest_definition_keeps_full_rows(self, store: Backend, case: str) -> None:
         """As many fields as a definition may have are kept by every backend, each of them full."""
         kinds = tuple(kind for kind, _ in FULL[case])
         await self._keeps(store, _largest(partial(_wide, kinds), 1, 501), dict(FULL[case]))
 
+    @proves("W9")
     async def test_short_indexed_texts_keep_full_rows(self, store: Backend) -> None:
         """Texts that an index holds whole leave room for as many others as are allowed."""
         short = _text(60)
@@ -152,6 +154,7 @@ class TestLimits(Contract):
         assert set(ids(await stored(store, wide))) == set(ids(rows))
         assert await store.execute(Get(wide, ids(rows))) == tuple(rows)
 
+    @proves("V19")
     async def test_a_member_of_an_enum_may_be_any_text(self, store: Backend) -> None:
         """Members with quotes, signs of statements and no character at all are kept and found."""
         members = tuple(each for each in EDGES["text"] if isinstance(each, str))
@@ -164,6 +167,7 @@ class TestLimits(Contract):
             await store.execute(Insert(things, (row,)))
             assert await stored(store, things, F.label == label) == [row]
 
+    @proves("W7")
     @pytest.mark.parametrize("case", LONG)
     async def test_the_longest_checks_are_enforced(self, store: Backend, case: str) -> None:
         """Checks and enums of as many bytes as are allowed are kept whole by every backend."""
@@ -188,6 +192,7 @@ class TestLimits(Contract):
             return False
         return True
 
+    @proves("W9")
     async def test_what_some_database_could_not_keep_is_refused_where_it_is_defined(
         self, store: Backend
     ) -> None:
@@ -208,6 +213,7 @@ class TestLimits(Contract):
             assert error.value.entity == "Wide"
         await store.execute(Ensure(()))
 
+    @proves("W10")
     @pytest.mark.parametrize("name", TAKEN)
     async def test_a_name_that_a_database_has_for_itself_is_refused(
         self, store: Backend, name: str
@@ -219,6 +225,7 @@ class TestLimits(Contract):
         assert error.value.hint
         await store.execute(Ensure(()))
 
+    @proves("W10")
     async def test_a_collection_is_never_taken_for_one_of_the_database(
         self, store: Backend
     ) -> None:

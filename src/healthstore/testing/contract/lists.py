@@ -11,7 +11,7 @@ from healthstore.errors import InvalidRequestError, Outcome
 from healthstore.model.ops import CountDocuments, Ensure
 from healthstore.model.query import MAX_PART_VALUES, F, Filter, Not, Operator, Part, Test
 from healthstore.model.values import Json
-from healthstore.testing.contract._promises import Contract
+from healthstore.testing.contract._promises import Contract, proves
 from healthstore.testing.contract._samples import add
 from healthstore.testing.contract._structured import (
     STRUCTURED,
@@ -33,6 +33,7 @@ _SIZES = (0, 1, 2, 3, 5, -1, 2**63 - 1, -(2**63))
 class TestLists(Contract):
     """A list is asked for its elements, by their values and types, and for its size."""
 
+    @proves("J8")
     async def test_has_finds_an_element_of_the_same_type(self, store: Backend) -> None:
         """Numbers exactly, texts by code point; what is in an element, or no list, is not found."""
         await filled(store)
@@ -40,6 +41,7 @@ class TestLists(Contract):
             await agrees(store, F.tags.has(value))
             await agrees(store, F.data["list"].has(value))
 
+    @proves("J8")
     async def test_has_any_and_has_all_agree_with_the_reference(self, store: Backend) -> None:
         """Of several values of several types, in a field and at a path, through a list as well."""
         await filled(store)
@@ -69,6 +71,7 @@ class TestLists(Contract):
         await divides(store, rows, F.tags.has_all(every[:600:2]), [0])
         await divides(store, rows, F.tags.has_all(every[:300]), [])
 
+    @proves("J8")
     async def test_size_is_compared_as_a_number(self, store: Backend) -> None:
         """With every operator that a number has, at a field and at a path."""
         await filled(store)

@@ -23,7 +23,7 @@ from healthstore.model.ops import (
 )
 from healthstore.model.query import ALL, MAX_PATTERN, F, Filter, Order, Test, parse_order
 from healthstore.model.values import SORTED_TEXT, Document, Value
-from healthstore.testing.contract._promises import Contract, laws
+from healthstore.testing.contract._promises import Contract, laws, proves
 from healthstore.testing.contract._samples import (
     EVERYTHING,
     add,
@@ -81,6 +81,7 @@ async def _pages(store: Backend, order: tuple[Order, ...], size: int, most: int)
 class TestLongTexts(Contract):
     """Texts of any length are compared exactly, and sorted by their first code points."""
 
+    @proves("C3", "W13")
     @pytest.mark.parametrize(("letter", "length"), LENGTHS)
     async def test_pages_of_long_texts_make_up_the_whole(
         self, store: Backend, letter: str, length: int
@@ -142,6 +143,7 @@ class TestLongTexts(Contract):
             found = await store.execute(Find(EVERYTHING, order=order))
             assert ids(found) == ids(selected(rows, ALL, order))
 
+    @proves("C1", "C3")
     @pytest.mark.parametrize(("letter", "length"), LENGTHS)
     async def test_long_texts_are_compared_whole(
         self, store: Backend, letter: str, length: int

@@ -14,7 +14,7 @@ from healthstore.layers.guard import MAX_LIMIT
 from healthstore.model.ops import CountDocuments, Ensure, Find, Found, Origin
 from healthstore.model.query import ALL, F, Filter, Order, asc, desc, parse_order
 from healthstore.model.values import Document, Value
-from healthstore.testing.contract._promises import Contract, laws
+from healthstore.testing.contract._promises import Contract, laws, proves
 from healthstore.testing.contract._samples import (
     EDGES,
     EVERYTHING,
@@ -60,6 +60,7 @@ async def _pages(
 class TestOrderAndPages(Contract):
     """Documents come in exactly the order asked for, in pages that never overlap."""
 
+    @proves("V18", "C3", "C7")
     @pytest.mark.parametrize("field", ORDERED)
     async def test_each_kind_is_sorted_as_python_sorts_it(self, store: Backend, field: str) -> None:
         """Every kind sorts by value, text by code point, UUIDs by bytes; None is smallest."""
@@ -69,6 +70,7 @@ class TestOrderAndPages(Contract):
             found = await store.execute(Find(EVERYTHING, order=order))
             assert ids(found) == ids(selected(ROWS, ALL, order)), key
 
+    @proves("C2", "C3")
     async def test_text_is_sorted_by_code_point(self, store: Backend) -> None:
         """Upper case before lower, accents after, the first plane before the others."""
         texts = ("", " ", "B", "Z", "a", "a ", "aa", "b", "é", "\uffee", "\U0001f600")
@@ -80,6 +82,7 @@ class TestOrderAndPages(Contract):
             down = await store.execute(Find(EVERYTHING, order=parse_order([f"-{field}"])))
             assert [row[field] for row in down] == list(reversed(texts))
 
+    @proves("C7")
     async def test_none_comes_first_or_last(self, store: Backend) -> None:
         """None is before every value in ascending order and after it in descending order."""
         rows = [person(1, name=""), person(2), person(3, name="a"), person(4)]
@@ -89,6 +92,7 @@ class TestOrderAndPages(Contract):
         down = await store.execute(Find(PEOPLE, order=parse_order(["-name"])))
         assert [row["name"] for row in down] == ["a", "", None, None]
 
+    @proves("C7")
     async def test_none_comes_where_the_order_says(self, store: Backend) -> None:
         """Nulls first or last, each way, before and among other keys; the values keep their order."""
         names = (None, "b", None, "a", "")
@@ -108,6 +112,7 @@ class TestOrderAndPages(Contract):
         found = await store.execute(Find(PEOPLE, order=second))
         assert list(found) == selected(rows, ALL, second)
 
+    @proves("C7")
     async def test_a_block_of_nulls_is_longer_than_a_page(self, store: Backend) -> None:
         """A page that ends at a null goes on at the next one, wherever nulls stand."""
         rows = [everything(id=identity(at), label="x" if at % 9 == 4 else None) for at in range(20)]
@@ -117,6 +122,7 @@ class TestOrderAndPages(Contract):
             whole = ids(selected(rows, ALL, order))
             assert ids(await _pages(store, ALL, order, 3)) == whole
 
+    @proves("W13")
     async def test_equal_keys_are_ordered_by_id(self, store: Backend) -> None:
         """Documents that the keys do not separate come by id, so the order is total."""
         rows = [person(at, id=identity(at), name="same", visits=at % 2) for at in range(20)]
@@ -128,6 +134,7 @@ class TestOrderAndPages(Contract):
         without_id = await store.execute(Find(PEOPLE, order=(Order("name"),)))
         assert list(without_id) == rows
 
+    @proves("C7", "W13")
     @laws
     @given(filters(EVERYTHING, ROWS), orders(EVERYTHING), st.integers(1, 12))
     async def test_pages_of_any_size_make_up_the_whole(
@@ -138,6 +145,7 @@ class TestOrderAndPages(Contract):
         whole = selected(ROWS, where, order)
         assert ids(await _pages(store, where, order, size)) == ids(whole)
 
+    @proves("C7", "W13")
     @pytest.mark.parametrize("field", ORDERED)
     async def test_pages_cross_nulls_and_ties_of_each_kind(
         self, store: Backend, field: str
@@ -158,6 +166,7 @@ class TestOrderAndPages(Contract):
             assert list(await store.execute(Find(PEOPLE, limit=limit))) == rows[:limit]
         assert await store.execute(Find(PEOPLE, F.visits > 0)) == ()
 
+    @proves("W15")
     async def test_a_count_is_exact(self, store: Backend) -> None:
         """The number of documents is known to the last one, right after each write."""
         await store.execute(Ensure((PEOPLE,)))

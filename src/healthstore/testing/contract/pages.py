@@ -19,7 +19,7 @@ from healthstore.model.query import ALL, F, Filter, Nulls, Order, asc, desc, par
 from healthstore.repository import Page, Repository
 from healthstore.repository.cursors import Query
 from healthstore.repository.pages import read_all
-from healthstore.testing.contract._promises import Contract, laws, needs_references
+from healthstore.testing.contract._promises import Contract, laws, needs_references, proves
 
 __all__ = ("TestPages",)
 
@@ -66,6 +66,7 @@ async def _forth(leaves: Repository[_Leaf], order: list[Order], size: int) -> li
 class TestPages(Contract):
     """A page knows its neighbours, and a position only its own query."""
 
+    @proves("C7", "W13", "W14")
     @laws
     @given(st.booleans(), st.sampled_from(_NULLS), st.booleans(), st.integers(1, 12))
     async def test_pages_lead_back_as_they_came(
@@ -126,6 +127,7 @@ class TestPages(Contract):
         assert await leaves.last(F.number < 4, order=["number"]) == LEAVES[3]
         assert await leaves.last(F.number < 0) is None
 
+    @proves("W14")
     async def test_all_are_read_without_a_limit(self, store: Backend) -> None:
         """One page holds all; a stream ends at its limit."""
         leaves = await _leaves(store)

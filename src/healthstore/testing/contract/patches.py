@@ -24,7 +24,7 @@ from healthstore.errors import (
 )
 from healthstore.model.ops import Patch, Patches
 from healthstore.model.values import Value
-from healthstore.testing.contract._promises import Contract, needs_transactions
+from healthstore.testing.contract._promises import Contract, needs_transactions, proves
 from healthstore.testing.contract._samples import (
     EVERYTHING,
     PEOPLE,
@@ -98,6 +98,7 @@ RAISED = (("version", 1),)
 class TestPatches(Contract):
     """A patch changes what it names and nothing else."""
 
+    @proves("W2")
     async def test_a_patch_sets_what_it_names(self, store: Backend) -> None:
         """The named fields change, the others stay; the document comes back as it is then."""
         row = person(1, name="Ann", team="a", profile={"a": [1]})
@@ -108,6 +109,7 @@ class TestPatches(Contract):
         assert after == {**row, "name": None, "profile": {"b": 2}, "version": 2}
         assert await stored(store, PEOPLE) == [after]
 
+    @proves("W1", "W2")
     async def test_a_patch_that_changes_nothing_still_answers(self, store: Backend) -> None:
         """Setting the value that is there returns the document; a missing id gives None."""
         row = person(1, name="Ann")
@@ -116,6 +118,7 @@ class TestPatches(Contract):
         assert await store.execute(Patch(PEOPLE, (uuid4(),), sets=(("name", "Ann"),))) == (None,)
         assert await stored(store, PEOPLE) == [row]
 
+    @proves("V6", "V7")
     @pytest.mark.parametrize(("field", "start", "step", "total"), SUMS)
     async def test_an_increment_is_exact(
         self, store: Backend, field: str, start: Value, step: Value, total: Value
@@ -144,6 +147,7 @@ class TestPatches(Contract):
         assert after is not None
         assert (after["price"], after["amount"], after["number"]) == (10, 10, -100)
 
+    @proves("A1")
     @pytest.mark.parametrize(("field", "start", "step"), OVERFLOWS)
     async def test_an_increment_out_of_range_changes_nothing(
         self, store: Backend, field: str, start: Value, step: Value
@@ -158,6 +162,7 @@ class TestPatches(Contract):
         assert error.value.outcome is Outcome.NOT_APPLIED
         assert await stored(store, EVERYTHING) == [row]
 
+    @proves("A2")
     @pytest.mark.parametrize("field", ["number", "ratio", "price", "amount", "span"])
     async def test_an_increment_of_nothing_is_refused(self, store: Backend, field: str) -> None:
         """A field without a value cannot be incremented, and nothing else is changed."""
@@ -171,6 +176,7 @@ class TestPatches(Contract):
         assert error.value.hint
         assert await stored(store, EVERYTHING) == [row]
 
+    @proves("A3", "W2")
     async def test_sets_and_increments_go_together(self, store: Backend) -> None:
         """One patch may set some fields and increment others."""
         row = person(1, number=4)
@@ -198,6 +204,7 @@ class TestPatches(Contract):
                 await store.execute(wrong)
         assert await stored(store, PEOPLE) == [row]
 
+    @proves("W7")
     @needs_transactions
     async def test_many_documents_are_patched_at_once(self, store: Backend) -> None:
         """600 documents are changed by one request; each answer stands at its id's place."""
@@ -213,6 +220,7 @@ class TestPatches(Contract):
         assert list(after) == [*reversed(wanted), None]
         assert await stored(store, PEOPLE) == wanted
 
+    @proves("A1", "A2", "W6")
     @needs_transactions
     async def test_a_patch_of_many_is_kept_whole_or_not_at_all(self, store: Backend) -> None:
         """When one document cannot be changed, no other one is."""

@@ -13,7 +13,7 @@ from healthstore.abc import Backend, Figures, PoolFigures, Prober, Vitals
 from healthstore.errors import HealthstoreError
 from healthstore.model.catalog import CATALOG
 from healthstore.model.ops import CountDocuments, Delete, Ensure, Find
-from healthstore.testing.contract._promises import Contract
+from healthstore.testing.contract._promises import Contract, proves
 from healthstore.testing.contract._samples import PEOPLE, add, ids, person
 
 __all__ = ("TestProbing",)
@@ -74,6 +74,7 @@ class TestProbing(Contract):
         finally:
             await asyncio.gather(*(each.close() for each in probers))
 
+    @proves("D6")
     async def test_the_figures_count_documents_and_name_the_server(
         self, store: Backend, prober: Prober
     ) -> None:

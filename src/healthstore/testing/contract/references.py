@@ -17,7 +17,7 @@ from healthstore.model.query import F
 from healthstore.model.schema import Collection, Field, Index, Reference, Unique
 from healthstore.model.values import Document, FieldType, Kind, Value
 from healthstore.repository import Repository
-from healthstore.testing.contract._promises import Contract, needs_references
+from healthstore.testing.contract._promises import Contract, needs_references, proves
 from healthstore.testing.contract._samples import add, family, identity, ids, member, person, stored
 
 __all__ = ("TestReferences",)
@@ -153,6 +153,7 @@ class TestReferences(Contract):
             assert error.value.fields in {each.fields for each in children.uniques}
         assert await stored(store, children) == [full]
 
+    @proves("T8", "T15")
     @needs_references
     async def test_a_child_needs_its_parent(self, store: Backend) -> None:
         """No write may leave a reference to a document that is not there; None is allowed."""
@@ -176,6 +177,7 @@ class TestReferences(Contract):
             assert error.value.outcome is Outcome.NOT_APPLIED
             assert await stored(store, children) == before
 
+    @proves("T15")
     @pytest.mark.parametrize("write", WRITES)
     @needs_references
     async def test_the_broken_reference_is_named(self, store: Backend, write: str) -> None:
@@ -217,6 +219,7 @@ class TestReferences(Contract):
         finally:
             await unit.rollback()
 
+    @proves("T8")
     @needs_references
     async def test_a_document_that_is_referred_to_stays(self, store: Backend) -> None:
         """Restrict keeps a parent while a child refers to it, and lets it go afterwards."""
@@ -236,6 +239,7 @@ class TestReferences(Contract):
         assert await store.execute(Delete(children, ids([child]))) == (True,)
         assert await store.execute(Delete(parents, ids([parent]))) == (True,)
 
+    @proves("T16")
     @needs_references
     async def test_a_cascade_removes_every_generation(self, store: Backend) -> None:
         """Cascade removes the referring documents, and those that refer to them."""

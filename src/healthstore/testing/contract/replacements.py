@@ -9,7 +9,6 @@ import pytest
 
 from healthstore.abc import Backend
 from healthstore.errors import (
-    CapabilityError,
     ConflictError,
     DuplicateKeyError,
     InvalidRequestError,
@@ -163,17 +162,13 @@ class TestReplacements(Contract):
                 await unit.rollback()
             assert await stored(store, PEOPLE) == people
 
+    @needs_transactions
     async def test_many_are_replaced_at_once_only_in_a_transaction(self, store: Backend) -> None:
         """All or none takes transactions; where there are none it is refused before any write."""
         people = _people()
         await add(store, PEOPLE, *people)
         op = Replace(PEOPLE, _changed(people), (1,) * _MANY)
-        if store.capabilities.transactions:
-            assert await store.execute(op) == (True,) * _MANY
-            return
-        with pytest.raises(CapabilityError):
-            await store.execute(op)
-        assert await stored(store, PEOPLE) == people
+        assert await store.execute(op) == (True,) * _MANY
 
     @needs_transactions
     async def test_in_a_unit_missing_ones_are_told_and_the_others_are_replaced(

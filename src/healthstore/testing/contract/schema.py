@@ -32,7 +32,12 @@ from healthstore.model.query import F, parse_order
 from healthstore.model.schema import Check, Collection, Field, Index, Reference, Unique
 from healthstore.model.values import Document, FieldType, Kind
 from healthstore.schema import plan
-from healthstore.testing.contract._promises import Contract, needs_references, needs_transactions
+from healthstore.testing.contract._promises import (
+    Contract,
+    needs_references,
+    needs_transactions,
+    proves,
+)
 from healthstore.testing.contract._samples import PEOPLE, identity
 
 __all__ = ("TestSchema",)
@@ -314,6 +319,7 @@ class TestSchema(Contract):
         assert error.value.hint
         assert await store.execute(CountDocuments(things)) == 1
 
+    @proves("T9")
     async def test_a_collection_that_was_left_half_made_is_completed(self, store: Backend) -> None:
         """A catalog row without its collection, as a crash leaves it, is no obstacle."""
         await store.execute(Ensure((_things(_fresh()),)))
@@ -342,6 +348,7 @@ class TestSchema(Contract):
         assert found == [PEOPLE, rich]
         assert [row["fingerprint"] for row in rows] == [PEOPLE.fingerprint, rich.fingerprint]
 
+    @proves("W10")
     async def test_any_name_that_is_allowed_can_be_used(self, store: Backend) -> None:
         """Words that a database reserves, and names of full length, name collections and fields."""
         words = ("select", "order", "from", "group", "user", "index", "key", "values", "table")
@@ -362,6 +369,7 @@ class TestSchema(Contract):
             await store.execute(Insert(things, ({**row, "id": identity(2), "f" * 48: "y"},)))
         assert error.value.fields == ("order", "select")
 
+    @proves("W10")
     async def test_equal_keys_of_two_collections_are_apart(self, store: Backend) -> None:
         """Collections with the same indexes and checks do not get in each other's way."""
         first, second = (

@@ -13,7 +13,7 @@ from healthstore.model.ops import CountDocuments, Delete, Get, Insert, Patch, Re
 from healthstore.model.query import F
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import FieldType, Kind, Value
-from healthstore.testing.contract._promises import Contract
+from healthstore.testing.contract._promises import Contract, proves
 from healthstore.testing.contract._samples import EVERYTHING, add, everything, ids, one, stored
 
 __all__ = ("TestSizes",)
@@ -59,6 +59,7 @@ LARGER: Mapping[str, tuple[str, Callable[[int], object]]] = {
 class TestSizes(Contract):
     """How large a document may be is said by the capabilities; what is allowed is kept."""
 
+    @proves("J10", "W7")
     @pytest.mark.parametrize("case", LARGEST)
     async def test_the_largest_document_is_kept(self, store: Backend, case: str) -> None:
         """It is added, replaced, changed and found as it was, whatever its value is made of."""
@@ -74,6 +75,7 @@ class TestSizes(Contract):
         assert await stored(store, EVERYTHING) == [{**row, "version": 3}]
         assert await store.execute(Delete(EVERYTHING, ids([row]))) == (True,)
 
+    @proves("W7")
     @pytest.mark.parametrize("case", ["quotes", "bytes"])
     async def test_several_of_the_largest_documents_are_added_at_once(
         self, store: Backend, case: str
@@ -106,6 +108,7 @@ class TestSizes(Contract):
         assert await stored(store, EVERYTHING, F.text.in_([text, "x"])) == [row]
         assert await stored(store, EVERYTHING, F.text.contains(text[:3_000])) != []
 
+    @proves("J10")
     @pytest.mark.parametrize("case", LARGER)
     async def test_a_larger_document_is_refused(self, store: Backend, case: str) -> None:
         """The refusal is the same on every backend, of each write, and before anything is sent."""

@@ -70,6 +70,7 @@ from healthstore.testing.contract._promises import (
     laws,
     needs_alterations,
     needs_references,
+    proves,
 )
 from healthstore.testing.contract._samples import add, identity, ids, selected, stored
 from healthstore.testing.strategies import filters
@@ -131,6 +132,7 @@ class TestTwoFields(Contract):
         await _divides(store, F.number_one >= F.number_one, given)
         await _divides(store, F.id == F.id, everywhere)
 
+    @proves("C8")
     @laws
     @given(filters(PAIRS, ROWS))
     async def test_any_filter_divides_the_documents(self, store: Backend, where: Filter) -> None:

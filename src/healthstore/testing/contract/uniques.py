@@ -14,7 +14,7 @@ from healthstore.errors import DuplicateKeyError, Outcome
 from healthstore.model.ops import Delete, Ensure, Insert, Patch, Replace
 from healthstore.model.schema import Collection, Field, Unique
 from healthstore.model.values import Document, FieldType, Kind
-from healthstore.testing.contract._promises import Contract, laws, needs_transactions
+from healthstore.testing.contract._promises import Contract, laws, needs_transactions, proves
 from healthstore.testing.contract._samples import (
     EDGES,
     KEYED,
@@ -65,6 +65,7 @@ KEYS = [name for name in KEYED.names if name in EDGES]
 class TestUniques(Contract):
     """A unique key is taken by one document."""
 
+    @proves("C11", "T15")
     async def test_a_taken_key_is_refused_by_every_write(self, store: Backend) -> None:
         """Adding, replacing or patching into a taken key fails and changes nothing."""
         row, other = person(1), person(2)
@@ -84,6 +85,7 @@ class TestUniques(Contract):
             assert error.value.hint
             assert await stored(store, PEOPLE) == before
 
+    @proves("T15")
     async def test_a_compound_key_is_taken_as_a_whole(self, store: Backend) -> None:
         """Documents may share a part of a key; the error names all of its fields."""
         people = [person(1, team="a", number=1), person(2, team="a", number=2)]
@@ -96,6 +98,7 @@ class TestUniques(Contract):
             await store.execute(Patch(PEOPLE, ids(people[2:]), sets=(("team", "a"),)))
         assert error.value.fields == ("team", "number")
 
+    @proves("C11")
     async def test_a_key_with_a_null_never_collides(self, store: Backend) -> None:
         """Any number of documents may have None in a field of the same key."""
         teams: tuple[tuple[str | None, int | None], ...] = (
@@ -107,6 +110,7 @@ class TestUniques(Contract):
             await add(store, PEOPLE, row)
         assert len(await stored(store, PEOPLE)) == len(teams)
 
+    @proves("C1", "C2", "C11")
     @pytest.mark.parametrize("field", KEYS)
     async def test_each_kind_makes_a_key(self, store: Backend, field: str) -> None:
         """Every different value of a kind is a different key, and each is taken once."""
@@ -118,6 +122,7 @@ class TestUniques(Contract):
             assert error.value.fields == (field,)
         assert len(await stored(store, KEYED)) == len(rows) + 2
 
+    @proves("W8")
     async def test_the_longest_key_counts_to_its_last_character(self, store: Backend) -> None:
         """Keys of 640 wide characters that differ in the last one are different keys."""
         wide = "\U0001f600" * 639
@@ -147,6 +152,7 @@ class TestUniques(Contract):
         patch = Patch(PEOPLE, ids([row]), sets=(("email", row["email"]),))
         assert await store.execute(patch) == ({**row, "version": 2},)
 
+    @proves("W6")
     @needs_transactions
     async def test_two_documents_of_one_request_cannot_share_a_key(self, store: Backend) -> None:
         """A key that is taken within a request refuses the request, and nothing is kept."""
@@ -157,6 +163,7 @@ class TestUniques(Contract):
         assert error.value.fields == ("email",)
         assert await stored(store, PEOPLE) == before
 
+    @proves("T15")
     @laws
     @given(TRICKY, TRICKY, QUOTE_BYTES.map(lambda each: UUID(bytes=bytes(each))))
     @example("O'Brien", '5" pizza', UUID(bytes=b"\x22\x27\x60" * 5 + b"'"))

@@ -9,7 +9,6 @@ import pytest
 
 from healthstore.abc import Backend, Isolation, UnitOptions
 from healthstore.errors import (
-    CapabilityError,
     ConflictError,
     DeadlineExceededError,
     DuplicateKeyError,
@@ -35,7 +34,12 @@ from healthstore.model.ops import (
     Sum,
 )
 from healthstore.model.query import F
-from healthstore.testing.contract._promises import Contract, needs_transactions
+from healthstore.testing.contract._promises import (
+    Contract,
+    needs_serializable,
+    needs_transactions,
+    proves,
+)
 from healthstore.testing.contract._samples import (
     PEOPLE,
     add,
@@ -53,6 +57,7 @@ __all__ = ("TestUnits",)
 class TestUnits(Contract):
     """A unit of work is kept whole or not at all, and sees one state of the store."""
 
+    @proves("T1")
     @needs_transactions
     async def test_a_committed_unit_is_kept(self, store: Backend) -> None:
         """Everything that a unit wrote is there after its commit."""
@@ -68,6 +73,7 @@ class TestUnits(Contract):
         left = await store.execute(Get(PEOPLE, ids([row, added, gone])))
         assert left == ({**row, "visits": 5}, added, None)
 
+    @proves("T1")
     @needs_transactions
     async def test_a_unit_that_is_rolled_back_leaves_nothing(self, store: Backend) -> None:
         """Nothing that a unit added, changed or removed is seen after its rollback."""
@@ -117,6 +123,7 @@ class TestUnits(Contract):
         finally:
             await unit.rollback()
 
+    @proves("T5")
     @needs_transactions
     @pytest.mark.parametrize("read_only", [True, False])
     async def test_a_unit_reads_one_state_of_the_store(
@@ -144,6 +151,7 @@ class TestUnits(Contract):
         await outside
         assert await store.execute(CountDocuments(PEOPLE)) == 3
 
+    @proves("T5")
     @needs_transactions
     async def test_no_update_is_lost(self, store: Backend) -> None:
         """Of units that read a value and write it back changed, each commit counts."""
@@ -173,6 +181,7 @@ class TestUnits(Contract):
         assert after is not None
         assert after["visits"] == sum(kept)
 
+    @proves("T5")
     @needs_transactions
     async def test_a_unit_gives_way_to_a_write_that_came_first(self, store: Backend) -> None:
         """A unit that writes what another has changed since its first read is refused."""
@@ -198,16 +207,13 @@ class TestUnits(Contract):
         assert after is not None
         assert after["visits"] == (1 if lost else 11)
 
+    @proves("T5")
     @needs_transactions
+    @needs_serializable
     async def test_a_serializable_unit_allows_no_write_skew(self, store: Backend) -> None:
-        """Two serializable units that decide on the same reads are not both kept; or refused."""
+        """Two serializable units that decide on the same reads are not both kept."""
         await store.execute(Ensure((PEOPLE,)))
         options = UnitOptions(isolation=Isolation.SERIALIZABLE)
-        if not store.capabilities.serializable:
-            with pytest.raises(CapabilityError) as refused:
-                await store.begin(options)
-            assert refused.value.hint
-            return
 
         async def first_come(number: int) -> bool:
             try:
@@ -228,6 +234,7 @@ class TestUnits(Contract):
         assert sum(kept) <= 1
         assert await store.execute(CountDocuments(PEOPLE)) == sum(kept)
 
+    @proves("T2")
     @needs_transactions
     async def test_an_error_ends_a_unit(self, store: Backend) -> None:
         """After an error only rollback works, and nothing of the unit is kept."""
@@ -276,6 +283,7 @@ class TestUnits(Contract):
             await unit.rollback()
             await unit.rollback()
 
+    @proves("T10")
     @needs_transactions
     async def test_a_unit_is_not_used_by_two_tasks_at_once(self, store: Backend) -> None:
         """Each of several requests at once is answered rightly or refused; none disturbs another."""
@@ -294,6 +302,7 @@ class TestUnits(Contract):
             await unit.rollback()
         assert await store.execute(CountDocuments(PEOPLE)) == len(people) + 1
 
+    @proves("T10")
     @needs_transactions
     async def test_a_unit_ends_at_its_deadline(self, store: Backend) -> None:
         """A unit whose deadline has passed is rolled back, and says so when it is used."""
@@ -309,6 +318,7 @@ class TestUnits(Contract):
         await unit.rollback()
         assert await store.execute(CountDocuments(PEOPLE)) == 0
 
+    @proves("T10")
     @needs_transactions
     async def test_a_forgotten_unit_holds_nothing_up(self, store: Backend) -> None:
         """After the deadline of a unit that nobody ended, others can write what it wrote."""
@@ -351,6 +361,7 @@ class TestUnits(Contract):
                 await unit.rollback()
         assert await stored(store, PEOPLE) == [row]
 
+    @proves("T9")
     @needs_transactions
     async def test_the_schema_does_not_change_inside_a_unit(self, store: Backend) -> None:
         """A collection is made outside of units: not every backend could take it back."""
@@ -373,6 +384,7 @@ class TestUnits(Contract):
             await getattr(unit, end)()
             assert await store.execute(CountDocuments(PEOPLE)) == count
 
+    @proves("D2", "D5")
     @needs_transactions
     @pytest.mark.parametrize("delay", [0.0, 0.001, 0.02])
     async def test_a_cancelled_unit_leaves_nothing(self, store: Backend, delay: float) -> None:
@@ -416,6 +428,7 @@ class TestUnits(Contract):
         finally:
             await unit.rollback()
 
+    @proves("T7")
     @needs_transactions
     async def test_many_units_run_at_once(self, store: Backend) -> None:
         """Thirty units that write different documents are all kept, some after a repetition."""
@@ -441,6 +454,7 @@ class TestUnits(Contract):
             await asyncio.gather(*(work(number) for number in range(30)))
         assert await store.execute(CountDocuments(PEOPLE)) == 30
 
+    @proves("T7", "D5")
     @needs_transactions
     async def test_units_that_are_too_many_wait(self, store: Backend) -> None:
         """Of a hundred units that begin at once all are kept: to none the server seems down."""

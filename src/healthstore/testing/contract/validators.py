@@ -32,7 +32,7 @@ from healthstore.model.ops import Ensure, Sum
 from healthstore.model.query import F
 from healthstore.model.schema import Unique
 from healthstore.repository import Repository
-from healthstore.testing.contract._promises import Contract, laws
+from healthstore.testing.contract._promises import Contract, laws, proves
 
 __all__ = ("TestValidators",)
 
@@ -190,6 +190,7 @@ class TestValidators(Contract):
         assert (found.a, found.b, found.total, found.version) == (4, 4, 8, 9)
         assert await accounts.count(F.total == 8) == 1
 
+    @proves("W3", "W4")
     async def test_an_upsert_stores_what_validators_made(self, store: Backend) -> None:
         """What follows from the version is made of the version that is stored."""
         accounts = await _repository(store, _Account)
@@ -260,6 +261,7 @@ class TestValidators(Contract):
             assert error.value.backend == store.name
         assert (await accounts.update(kept.id, {"a": 5}, version=2)).total == 5
 
+    @proves("W2")
     @laws
     @given(
         st.fixed_dictionaries(

@@ -25,7 +25,7 @@ from healthstore.model.query import (
     Test,
 )
 from healthstore.model.values import Value
-from healthstore.testing.contract._promises import Contract
+from healthstore.testing.contract._promises import Contract, proves
 from healthstore.testing.contract._samples import (
     EDGES,
     EVERYTHING,
@@ -115,6 +115,7 @@ class TestValueLists(Contract):
             wanted = len(selected(rows, neighbours))
             assert await store.execute(CountDocuments(EVERYTHING, neighbours)) == wanted
 
+    @proves("C9", "W7")
     async def test_a_list_of_any_length_up_to_the_maximum_is_answered(self, store: Backend) -> None:
         """From none to MAX_VALUES values: no backend has a limit of its own below."""
         await add(store, PEOPLE, *(person(at, number=at, team="a") for at in range(40)))
@@ -129,6 +130,7 @@ class TestValueLists(Contract):
         identities = (*map(identity, range(32_769)), *ids(await store.execute(Find(PEOPLE)))[:3])
         assert await store.execute(CountDocuments(PEOPLE, F.id.in_(identities))) == 3
 
+    @proves("W7")
     async def test_the_lists_of_a_filter_may_be_many(self, store: Backend) -> None:
         """A thousand lists in one filter, short and long, are answered together."""
         await add(store, PEOPLE, *(person(at, number=at, team="a") for at in range(40)))

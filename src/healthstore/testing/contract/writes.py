@@ -30,7 +30,12 @@ from healthstore.model.ops import (
 from healthstore.model.query import F
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, FieldType, Kind
-from healthstore.testing.contract._promises import Contract, needs_references, needs_transactions
+from healthstore.testing.contract._promises import (
+    Contract,
+    needs_references,
+    needs_transactions,
+    proves,
+)
 from healthstore.testing.contract._samples import (
     CHECKED,
     PEOPLE,
@@ -95,6 +100,7 @@ class TestWrites(Contract):
         assert await store.execute(many) == 3
         assert await store.execute(CountDocuments(PEOPLE)) == 4
 
+    @proves("T15")
     async def test_an_id_is_taken_once(self, store: Backend) -> None:
         """A second document with a stored id is refused, and the first one stays as it is."""
         row = person(1)
@@ -105,6 +111,7 @@ class TestWrites(Contract):
         assert error.value.outcome is Outcome.NOT_APPLIED
         assert await stored(store, PEOPLE) == [row]
 
+    @proves("W5")
     async def test_one_request_cannot_name_an_id_twice(self, store: Backend) -> None:
         """Two documents or changes for one id in a request are refused before any I/O."""
         row = person(1)
@@ -120,6 +127,7 @@ class TestWrites(Contract):
                 await store.execute(op)
         assert await stored(store, PEOPLE) == [row]
 
+    @proves("W6")
     @needs_transactions
     async def test_an_atomic_insert_leaves_nothing_when_it_fails(self, store: Backend) -> None:
         """When one document of many is refused by the data, none of them is kept."""
@@ -133,6 +141,7 @@ class TestWrites(Contract):
             assert error.value.fields == ("email",)
             assert await stored(store, PEOPLE) == [row]
 
+    @proves("W6", "T15")
     @needs_transactions
     async def test_an_insert_tells_which_document_the_data_refuses(self, store: Backend) -> None:
         """For a key that is taken, or given twice, a check and a reference: its index, from 0."""
@@ -165,6 +174,7 @@ class TestWrites(Contract):
         assert error.value.index == 120
         assert await stored(store, children) == []
 
+    @proves("W6")
     async def test_an_insert_that_is_not_atomic_names_its_failure(self, store: Backend) -> None:
         """The conflicting document is not kept, the stored one stays, and the error says so."""
         row = person(5)
@@ -176,6 +186,7 @@ class TestWrites(Contract):
         assert await one(store, PEOPLE, clash) is None
         assert await one(store, PEOPLE, row) == row
 
+    @proves("W6")
     async def test_a_large_insert_that_is_not_atomic_adds_each_once(self, store: Backend) -> None:
         """2,501 documents are added; of as many others, one of which clashes, none is changed."""
         people = [person(number, id=identity(number)) for number in range(5_002)]
@@ -201,6 +212,7 @@ class TestWrites(Contract):
         assert await store.execute(Replace(PEOPLE, (person(3),))) == (False,)
         assert await stored(store, PEOPLE) == [new]
 
+    @proves("W1")
     async def test_replacing_a_document_by_itself_finds_it(self, store: Backend) -> None:
         """A replacement that changes nothing still reports that the document was there."""
         row = person(1)
@@ -239,6 +251,7 @@ class TestWrites(Contract):
         assert await store.execute(Delete(PEOPLE, (uuid4(),), (1,))) == (False,)
         assert await store.execute(Delete(PEOPLE, ids([row]), (5,))) == (True,)
 
+    @proves("W6")
     @needs_transactions
     async def test_one_stale_version_refuses_the_whole_request(self, store: Backend) -> None:
         """When one of many documents has another version, none is replaced or removed."""
@@ -255,6 +268,7 @@ class TestWrites(Contract):
                 await store.execute(op)
             assert await stored(store, PEOPLE) == people
 
+    @proves("W1")
     async def test_delete_says_what_was_there(self, store: Backend) -> None:
         """A removed document is gone at once; a missing one gives False."""
         row, other = person(1), person(2)
@@ -263,6 +277,7 @@ class TestWrites(Contract):
         assert await store.execute(Delete(PEOPLE, ids([row]))) == (False,)
         assert await stored(store, PEOPLE) == [other]
 
+    @proves("W7")
     @needs_transactions
     async def test_many_documents_travel_in_one_request(self, store: Backend) -> None:
         """2,500 documents are added, replaced and removed by one request each."""
@@ -279,6 +294,7 @@ class TestWrites(Contract):
         assert removed == (True,) * 2_500 + (False,)
         assert await store.execute(CountDocuments(PEOPLE)) == 0
 
+    @proves("W7")
     async def test_a_bulk_load_takes_thousands_of_documents(self, store: Backend) -> None:
         """2,500 documents are added without atomicity on any backend, and none is lost."""
         people = [person(number, id=identity(number), name="é") for number in range(2_500)]
@@ -286,6 +302,7 @@ class TestWrites(Contract):
         assert await store.execute(Insert(PEOPLE, tuple(people), atomic=False)) == 2_500
         assert await stored(store, PEOPLE) == people
 
+    @proves("W7")
     async def test_thousands_of_ids_are_read_at_once(self, store: Backend) -> None:
         """3,000 ids, most of them missing, are answered in their order."""
         people = [person(number, id=identity(number * 7)) for number in range(200)]
@@ -314,6 +331,7 @@ class TestWrites(Contract):
         assert await store.execute(batch) == (2, (after,), (after,), 1, (True,), 1)
         assert await stored(store, PEOPLE) == [after]
 
+    @proves("T1")
     @needs_transactions
     async def test_a_batch_is_kept_whole_or_not_at_all(self, store: Backend) -> None:
         """When one operation of a batch fails, nothing of the others is kept."""
