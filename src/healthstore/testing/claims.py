@@ -130,7 +130,6 @@ PLANNED: Mapping[str, str] = {
     "J9": "there is no write by a path yet: JSON is written whole",
     "J11": "the declared type of a path (`as_`) is under way",
     "C4": "searchable fields are under way",
-    "C6": "patterns are under way",
     "C13": "keys under a condition are under way",
     "C14": "search is under way",
     "W11": _LATER,

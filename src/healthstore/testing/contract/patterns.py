@@ -16,7 +16,7 @@ from healthstore.model.query import F, Filter, Not, Operator, OtherField, Test
 from healthstore.model.schema import Check, Field
 from healthstore.model.values import FieldType, Kind
 from healthstore.testing.contract._altered import row_of, things
-from healthstore.testing.contract._promises import Contract, laws
+from healthstore.testing.contract._promises import Contract, laws, proves
 from healthstore.testing.contract._samples import add, ids, selected, stored
 from healthstore.testing.strategies import patterns
 
@@ -278,12 +278,14 @@ async def _divides(store: Backend, pattern: str) -> None:
 class TestPatterns(Contract):
     """A pattern is held against the whole text, and means what Python's `re` says of ASCII."""
 
+    @proves("C6")
     async def test_every_construct_matches_what_python_matches(self, store: Backend) -> None:
         """Of texts with ends of lines, other planes, marks, signs: f and ~f divide the rows."""
         await _filled(store)
         for pattern in CONSTRUCTS:
             await _divides(store, pattern)
 
+    @proves("C6", "C8")
     @laws
     @given(patterns())
     async def test_any_pattern_divides_the_documents(self, store: Backend, pattern: str) -> None:
@@ -310,6 +312,7 @@ class TestPatterns(Contract):
         assert await store.execute(CountDocuments(NOTES, ~F.name.matches("n"))) == 0
         assert await store.execute(CountDocuments(NOTES, ~F.name.matches("N"))) == len(ROWS)
 
+    @proves("C6")
     async def test_what_is_not_of_the_subset_is_refused(self, store: Backend) -> None:
         """Before any I/O, with the field, a way out and a position, and never with the pattern."""
         absent = replace(NOTES, name=f"made_{uuid4().hex[:12]}")
@@ -332,6 +335,7 @@ class TestPatterns(Contract):
                 await store.execute(CountDocuments(absent, F.code.matches(marked)))
             assert "zebra" not in f"{error.value}"
 
+    @proves("C6")
     @pytest.mark.parametrize("pattern", EXPLOSIVE)
     async def test_what_may_take_long_is_refused(self, store: Backend, pattern: str) -> None:
         """A text is never divided in more ways than each server tries in time."""
@@ -371,6 +375,7 @@ class TestPatterns(Contract):
             assert error.value.field == "code"
             assert "pattern" in error.value.hint
 
+    @proves("C6")
     async def test_a_costly_pattern_ends_on_every_text(self, store: Backend) -> None:
         """Two parts without bounds that overlap, on the longest texts: answered, not given up."""
         await _filled(store)
