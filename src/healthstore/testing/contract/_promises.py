@@ -88,7 +88,8 @@ def proves(*claims: str) -> Callable[[P], P]:
     mark = pytest.mark.healthstore_claims(*claims)
 
     def decorate(test: P) -> P:
-        return mark(test)
+        marked: P = mark(test)
+        return marked
 
     return decorate
 
@@ -109,8 +110,8 @@ def _needs(capability: str, refusal: Callable[[Backend], Awaitable[None]]) -> Ca
                 await refusal(store)
 
         # pytest finds the parameters of the test through `__wrapped__`.
-        whole = cast(T, update_wrapper(promise, test))
-        return pytest.mark.healthstore_needs(capability)(whole)
+        whole = update_wrapper(promise, test)
+        return cast(T, pytest.mark.healthstore_needs(capability)(whole))
 
     return decorate
 

@@ -38,7 +38,7 @@ __all__ = ("TestGroupOptions",)
 NOON = datetime(2026, 3, 28, 12, tzinfo=UTC)
 
 
-class Code(StrEnum):
+class _Code(StrEnum):
     """What is logged."""
 
     READ = "read"
@@ -47,7 +47,7 @@ class Code(StrEnum):
 
 class _Log(Entity, collection="contract_logs"):
     endpoint: Annotated[str, MaxLength(20)] | None = None
-    code: Code = Code.READ
+    code: _Code = _Code.READ
     at: datetime
     ms: int | None = None
     cost: Annotated[Decimal, Digits(12, 2)] | None = None
@@ -59,7 +59,7 @@ class _Missing(Entity, collection="contract_missing"):
 
 
 class _Model(BaseModel):
-    code: Code
+    code: _Code
     n: int
     mean: float | None = None
 
@@ -77,7 +77,7 @@ class _Tuple(NamedTuple):
 LOGS = [
     _Log(
         endpoint=(None, "a", "b", "B", "ä", "")[at * 7 % 6],
-        code=(Code.READ, Code.WRITE)[at // 3 % 2],
+        code=(_Code.READ, _Code.WRITE)[at // 3 % 2],
         at=NOON + timedelta(hours=5 * at),
         ms=None if at % 5 == 4 else at * 37 % 11,
         cost=None if at % 4 == 3 else Decimal(at * 13 % 7).scaleb(-2),
@@ -194,7 +194,7 @@ class TestGroupOptions(Contract):
         assert found == days[2:]
         backwards = await logs.aggregate(group=[DAY], n=Count(), order=["-day"], limit=2)
         assert backwards == days[:-3:-1]
-        codes = await logs.aggregate(group=["code"], n=Count(), having=F.code == Code.WRITE)
+        codes = await logs.aggregate(group=["code"], n=Count(), having=F.code == _Code.WRITE)
         assert [row["code"] for row in codes] == ["write"]
         last = await logs.aggregate(
             group=["endpoint"], n=Count(), order=[asc("endpoint", nulls="last")]
@@ -209,7 +209,7 @@ class TestGroupOptions(Contract):
         plain = await logs.aggregate(group=["code"], n=Count(), mean=Avg("ms"))
         models = await logs.aggregate(group=["code"], n=Count(), mean=Avg("ms"), into=_Model)
         assert models == [_Model.model_validate(row) for row in plain]
-        assert [each.code for each in models] == [Code.READ, Code.WRITE]
+        assert [each.code for each in models] == [_Code.READ, _Code.WRITE]
         data = await logs.aggregate(
             group=["endpoint"], n=Count(), order=["-n"], limit=2, into=_Data
         )
