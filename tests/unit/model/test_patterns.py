@@ -103,7 +103,7 @@ class _TooManyError(Exception):
 
 
 class _Engine:
-    """Matches as a plain engine does, greedy and without any wit; goes back at most so often."""
+    """Matches as a plain engine does, greedy and never clever; goes back at most so often."""
 
     def __init__(self, text: str, most: int) -> None:
         self._text = text
@@ -156,7 +156,7 @@ class _Engine:
 @example(".*a.*", "a", "#")
 @example("(?:a|b)*a(?:a|b)*", "ab", "#")
 @example("(?:ab|ac)*(?:ab|ad)*", "ab", "#")
-@example("[a-z]*(?:a|ab|abc|abd)*-", "ab", "#")
+@example("[a-z]*(?:a|ab|abc|abx)*-", "ab", "#")
 @example("(?:a|aa)(?:a|aa)(?:a|aa)(?:a|aa)a*", "a", "#")
 def test_the_cost_is_bounded(pattern: str, part: str, end: str) -> None:
     """An engine goes back no more often than MySQL's does, on a text as long as a field may be.

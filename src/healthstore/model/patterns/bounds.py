@@ -128,11 +128,11 @@ def _cost(node: Node, following: _Next) -> _Cost:
 
 
 def _of_sequence(node: Sequence, following: _Next) -> _Cost:
-    befores = [following]
+    following_each = [following]
     for item in reversed(node.items[1:]):
-        befores.append(_before(item, befores[-1]))
+        following_each.append(_before(item, following_each[-1]))
     ways, steps, width = 1.0, 0.0, 1.0
-    for item, then in zip(node.items, reversed(befores), strict=False):
+    for item, then in zip(node.items, reversed(following_each), strict=False):
         cost = _cost(item, then)
         steps += ways * cost.steps
         ways *= cost.ways
