@@ -203,7 +203,7 @@ class TestGroupOptions(Contract):
         top = await logs.aggregate(group=["endpoint"], n=Count(), order=[desc("n")], limit=1)
         assert top == [max(last, key=lambda row: (row["n"], row["endpoint"] is None))]
 
-    async def test_rows_are_of_the_class_that_is_named(self, store: Backend) -> None:
+    async def test_rows_of_groups_are_of_the_class_that_is_named(self, store: Backend) -> None:
         """A model makes members of texts; a dataclass and a NamedTuple take what there is."""
         logs = await _logs(store)
         plain = await logs.aggregate(group=["code"], n=Count(), mean=Avg("ms"))

@@ -292,7 +292,7 @@ class TestPatterns(Contract):
         """A pattern of the subset matches what Python matches, and its negation everything else."""
         await _divides(await _filled(store), pattern)
 
-    async def test_it_stands_in_every_kind_of_question(self, store: Backend) -> None:
+    async def test_a_pattern_stands_in_every_kind_of_question(self, store: Backend) -> None:
         """In a count, an aggregate, a page, beside other tests, and twice in one filter."""
         await _filled(store)
         where = (F.code.matches(r"[a-z].*") | F.code.is_null()) & ~F.code.matches(".{3,}")

@@ -102,7 +102,7 @@ class TestQueryPlans(Contract):
             assert plan.rows is None or plan.rows < _COUNT or not used
 
     def _has_none(self, plan: QueryPlan) -> bool:
-        """Tell whether the plan is of a store that has no planner, such as memory."""
+        """Tell whether the plan is of a store that has no planner."""
         return plan.native in {"", "every document, then sorted", "a walk by id"}
 
     async def test_an_order_is_read_from_an_index_or_sorted(self, store: Backend) -> None:
