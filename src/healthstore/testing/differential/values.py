@@ -187,13 +187,28 @@ def _draw_json(random: Random, form: str) -> Any:
     wanted = {"list": list, "dict": dict}.get(form)
     if random.random() < 0.4:
         edges = [each for each in EDGES["data"] if wanted is None or isinstance(each, wanted)]
-        return random.choice(edges)
+        return _cut(random.choice(edges), _DEEPEST)
     if form == "list":
         return [_draw_any(random, 2) for _ in range(random.randrange(4))]
     if form == "dict":
         return {random.choice(_KEYS): _draw_any(random, 2) for _ in range(random.randrange(4))}
     drawn = _draw_any(random, 3)
     return 0 if drawn is None else drawn
+
+
+# What a store without the capability `deep_json` reads a part of; the contract has the rest.
+_DEEPEST = 31
+
+
+def _cut(value: Any, levels: int) -> Any:
+    """Return JSON without what is nested in more levels: a text stands there."""
+    if not isinstance(value, dict | list):
+        return value
+    if not levels:
+        return "deep"
+    if isinstance(value, list):
+        return [_cut(each, levels - 1) for each in value]
+    return {key: _cut(each, levels - 1) for key, each in value.items()}
 
 
 def _draw_any(random: Random, levels: int) -> Any:
