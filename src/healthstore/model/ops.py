@@ -429,7 +429,9 @@ class Aggregate(Op["tuple[Group, ...]"]):
     """Group the documents that satisfy a filter, and compute measures for each group.
 
     None is a group of its own. With no ``group`` there is exactly one row. Rows are ordered by
-    key; more than ``limit`` groups raise InvalidRequestError.
+    key; more than ``limit`` groups raise InvalidRequestError. A ``planned`` one was made by
+    :func:`healthstore.model.evaluate.plan_aggregate` of a checked one: the guard does not look at
+    it again, and whoever planned it completes its rows.
     """
 
     effect = Effect.READ
@@ -438,6 +440,7 @@ class Aggregate(Op["tuple[Group, ...]"]):
     where: Filter = ALL
     group: tuple[str | Bucket, ...] = ()
     limit: int = 10_000
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,11 +37,7 @@ async def completed_aggregate(op: Aggregate, store: Executor) -> tuple[Group, ..
     A bucket whose instants are not all in the years that were expected takes two requests more:
     for the years in which there are rows, and for the groups. Outside of a unit others may write
     in between; what they add in years that were not known is asked for once more.
-
-    What a guard above has planned is answered as that expects it.
     """
-    if any(isinstance(key, Bucket) and key.offsets for key in op.group):
-        return await store.execute(op)
     years: dict[str, Years] = {}
     while True:
         planned = plan_aggregate(op, years)
@@ -113,7 +109,6 @@ def _checked_bucket(collection: Collection, bucket: Bucket) -> Bucket:
         bucket.tz,
         week_start=week_start if unit is Unit.WEEK else 0,
         name=bucket.name,
-        offsets=bucket.offsets,
     )
 
 

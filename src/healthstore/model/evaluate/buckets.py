@@ -265,7 +265,7 @@ def unknown_buckets(planned: Aggregate, rows: Sequence[Group]) -> tuple[str, ...
 def asked_years(op: Aggregate, field: str) -> Aggregate:
     """Return the planned request for the years of UTC in which there are values of a field."""
     year = Bucket(field, Unit.YEAR, "UTC", offsets=((_seconds(_begin(_FIRST)), 0),))
-    return Aggregate(op.collection, (Count(),), op.where, (year,), limit=_LAST)
+    return Aggregate(op.collection, (Count(),), op.where, (year,), limit=_LAST, planned=True)
 
 
 def years_between(rows: Sequence[Group]) -> Years:

@@ -59,7 +59,7 @@ def plan_aggregate(op: Aggregate, years: Mapping[str, Years] = _NO_YEARS) -> Agg
             group.append(planned)
         else:
             group.append(key)
-    return replace(op, measures=tuple(primitive), group=tuple(group))
+    return replace(op, measures=tuple(primitive), group=tuple(group), planned=True)
 
 
 def finish_aggregate(
