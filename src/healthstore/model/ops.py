@@ -430,7 +430,7 @@ class Aggregate(Op["tuple[Group, ...]"]):
 
     None is a group of its own. With no ``group`` there is exactly one row. Rows are ordered by
     key; more than ``limit`` groups raise InvalidRequestError. A ``planned`` one was made by
-    :func:`healthstore.model.evaluate.plan_aggregate` of a checked one: the guard does not look at
+    ``healthstore.model.evaluate.plan_aggregate`` of a checked one: the guard does not look at
     it again, and whoever planned it completes its rows.
     """
 
