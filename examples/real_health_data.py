@@ -2,10 +2,11 @@
 
     python examples/real_health_data.py --data DIR --chain sqlite,postgresql,mongodb-rs,memory
 
-DIR holds ``patients.jsonl.gz``, ``observations.csv.gz``, ``foods.jsonl.gz`` and
-``chat_sessions.jsonl.gz``. Every row is loaded into the first store with all checks, migrated
-from store to store, and compared by digests after each hop; at the end ``backup.json`` is
-written, restored into a new SQLite file, and compared again. Servers are those of
+DIR holds ``patients.jsonl.gz``, ``observations.csv.gz``, ``foods.jsonl.gz``,
+``chat_sessions.jsonl.gz`` and ``recipes.jsonl.gz``. Every row is loaded into the first store with
+all checks, migrated from store to store, and compared by digests after each hop; at the end
+``backup.json`` is written, restored into a new SQLite file, and compared again. Then every store
+is asked the same questions, and has to answer each of them with the same bytes. Servers are those of
 ``HEALTHSTORE_TEST_*_URL``; each gets a new database that is dropped at the end.
 """
 
@@ -13,184 +14,27 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
-import gzip
-import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import date
-from decimal import Decimal
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Self
 from urllib.parse import urlencode, urlsplit, urlunsplit
-from uuid import UUID, uuid4, uuid5
+from uuid import uuid4
 
-from pydantic import AwareDatetime, BaseModel, JsonValue
+from real_health.questions import Answers, ask, require_same, show
+from real_health.records import ENTITIES, SOURCES, Observation, Source
 
-from healthstore import (
-    DatabaseManager,
-    Digits,
-    Entity,
-    HealthstoreError,
-    Index,
-    MaxLength,
-    Ref,
-    Unique,
-)
+from healthstore import DatabaseManager, HealthstoreError
 from healthstore.abc import BackendURL
 from healthstore.testing.provision import PROVISIONS, SERVERS
 from healthstore.transfer import CollectionFinished, Stage, TransferEvent
 
-# ---------------------------------------------------------------- what is kept
-Exact = Annotated[Decimal, Digits(28, 20)]
-Short = Annotated[str, MaxLength(60)]
-
-
-class Patient(Entity, collection="patients"):
-    """A (synthetic) patient; parts that vary from source to source are kept as JSON."""
-
-    source: Short
-    name: dict[str, JsonValue]
-    mothers_maiden_name: str | None
-    fathers_name: str | None
-    gender: Literal["male", "female", "other", "unknown"]
-    birth_sex: Literal["M", "F"]
-    birth_date: date
-    deceased_at: AwareDatetime | None
-    marital_status: Short
-    race: Short
-    ethnicity: Short
-    birth_place: dict[str, JsonValue]
-    languages: list[str]
-    multiple_birth: bool | int
-    telecom: list[dict[str, JsonValue]]
-    address: dict[str, JsonValue]
-    identifiers: list[dict[str, JsonValue]]
-    daly: Exact | None
-    qaly: Exact | None
-
-
-class Observation(
-    Entity, collection="observations", indexes=[Index("patient_id", "code", "-effective_at")]
-):
-    """A measurement or finding; a component refers to the observation that it is part of."""
-
-    patient_id: Annotated[UUID, Ref(Patient, on_delete="cascade")]
-    encounter_id: UUID
-    parent_id: Annotated[UUID, Ref("self", on_delete="set_null")] | None
-    category: Short | None
-    code: Short
-    display: Annotated[str, MaxLength(200)]
-    status: Short
-    effective_at: AwareDatetime
-    issued_at: AwareDatetime
-    value_num: Exact | None
-    unit: Short | None
-    value_code: Short | None
-    value_text: str | None
-    source: Short
-
-
-class Portion(BaseModel):
-    """A usual amount of a food."""
-
-    seq: int
-    amount: Decimal
-    measure: str
-    gram_weight: Decimal
-
-
-class Food(Entity, collection="foods"):
-    """A food; its many decimals are nested, and keep their digits and zeros as they are."""
-
-    number: Annotated[str, Unique(), MaxLength(5)]
-    group_code: Short
-    group: Short
-    description: Annotated[str, MaxLength(200)]
-    short_description: Short
-    common_name: str | None
-    manufacturer: str | None
-    in_survey: bool
-    refuse_description: str | None
-    refuse_pct: int | None
-    scientific_name: str | None
-    factors: dict[str, Decimal | None]
-    nutrients_per_100g: dict[str, Decimal | None]
-    portions: list[Portion]
-    langual: list[dict[str, JsonValue]]
-    footnotes: list[dict[str, JsonValue]]
-
-
-class ChatSession(Entity, collection="chat_sessions"):
-    """A conversation between doctor and patient, and its summary."""
-
-    session_id: Annotated[str, Unique(), MaxLength(60)]
-    source: Short
-    section: Short | None
-    messages: list[dict[str, str | None]]
-    summary: str
-
-
-# ---------------------------------------------------------------- files to entities
-Row = dict[str, Any]
-_FOODS = UUID("6f1d5d0c-7a8e-5a55-9a0e-3a1f0f9f7b11")  # a namespace: foods have numbers, not UUIDs
-
-
-def json_lines(path: Path) -> Iterator[Row]:
-    """Yield the objects of a JSON Lines file; no decimal becomes a float."""
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line, parse_float=Decimal)
-
-
-def csv_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a CSV file; an empty cell is None."""
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            yield {name: value or None for name, value in row.items()}
-
-
-def plain_floats(value: Any) -> Any:
-    """Return JSON whose decimals are floats, for the open parts of a patient (coordinates)."""
-    if isinstance(value, dict):
-        return {name: plain_floats(item) for name, item in value.items()}
-    return float(value) if isinstance(value, Decimal) else value
-
-
-def patient(row: Row) -> Patient:
-    """Read a patient."""
-    return Patient.model_validate({**row, "address": plain_floats(row["address"])})
-
-
-def food(row: Row) -> Food:
-    """Read a food: its number becomes a field, and an id is made of it."""
-    number = row.pop("id")
-    return Food.model_validate({**row, "id": uuid5(_FOODS, number), "number": number})
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file, the entity that its rows are, and how they are read."""
-
-    file: str
-    entity: type[Entity]
-    rows: Callable[[Path], Iterator[Row]]
-    read: Callable[[Row], Entity]
-
-
-SOURCES = (
-    Source("patients.jsonl.gz", Patient, json_lines, patient),
-    Source("observations.csv.gz", Observation, csv_rows, Observation.model_validate),
-    Source("foods.jsonl.gz", Food, json_lines, food),
-    Source("chat_sessions.jsonl.gz", ChatSession, json_lines, ChatSession.model_validate),
-)
-ENTITIES = tuple(source.entity for source in SOURCES)
 BATCH = 1_000
 SAMPLE = 500
 
@@ -312,7 +156,7 @@ async def check_sample(db: DatabaseManager, source: Source, path: Path, limit: i
 
 
 async def run(data: Path, chain: Mapping[str, str], limit: int | None, output: Path | None) -> None:
-    """Load, migrate along the chain, back up, restore; verify after each step."""
+    """Load, migrate along the chain, back up, restore, ask; verify after each step."""
     steps: list[Step] = []
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="healthstore-")))
@@ -353,6 +197,17 @@ async def run(data: Path, chain: Mapping[str, str], limit: int | None, output: P
             compared.require()
             step.rows = compared.rows
         steps.append(step)
+        answers: dict[str, Answers] = {}
+        for name in db.members:
+            with Step(f"ask {name}") as step:
+                await db.switch(name, verify=False)  # each is compared by now
+                answers[name] = await ask(db)
+                if db.reads != name:
+                    raise SystemExit(f"{name} did not answer for itself")
+                step.rows = sum(map(len, answers[name].values()))
+            steps.append(step)
+        require_same(answers)
+    show(answers)
     print_table(steps)
     print(f"equal digests after every hop; {output.name} holds {written.size / 1e6:.0f} MB")
 
@@ -363,7 +218,7 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0],
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder with the four files")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the files")
     parser.add_argument("--chain", default="sqlite,memory", help=f"of {', '.join(SERVERS)}")
     parser.add_argument("--rows", type=int, default=None, help="at most so many of each file")
     parser.add_argument(

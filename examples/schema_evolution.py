@@ -30,7 +30,8 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 from uuid import UUID
 
 from pydantic import AwareDatetime, JsonValue
-from real_health_data import Row, csv_rows, fresh_store, json_lines, servers, stop
+from real_health.records import Row, csv_rows, json_lines
+from real_health_data import fresh_store, servers, stop
 
 from healthstore import (
     DatabaseManager,
