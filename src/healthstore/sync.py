@@ -38,10 +38,11 @@ from healthstore.events import EventStream as AsyncEventStream
 from healthstore.manager import DatabaseManager as AsyncDatabaseManager
 from healthstore.model.ops import Bucket, Ensured, Measure
 from healthstore.model.plans import QueryPlan
-from healthstore.model.query import ALL, Condition, Order
+from healthstore.model.query import ALL, Condition, FieldPart, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
 from healthstore.repository.pages import Page
+from healthstore.repository.parts import Changes
 from healthstore.repository.related import Include
 from healthstore.repository.repository import Repository as AsyncRepository
 from healthstore.repository.subqueries import Subquery
@@ -283,10 +284,27 @@ class Repository(Generic[M]):
             self._inner.stream(*filters, order=order, limit=limit, page_size=page_size, stale=stale)
         )
 
+    @overload
     def update(
         self, identity: UUID, changes: Mapping[str, object], *, version: int | None = None
-    ) -> M:
+    ) -> M: ...
+
+    @overload
+    def update(
+        self,
+        identity: UUID,
+        changes: Mapping[str | FieldPart, object],
+        *,
+        version: int | None = None,
+    ) -> M: ...
+
+    def update(self, identity: UUID, changes: Changes, *, version: int | None = None) -> M:
         """Set some fields and return the entity as it is afterwards.
+
+        A part of JSON is set by its path, ``{F.profile["address"]["city"]: "Bonn"}``: the rest
+        stays as it is, and objects on the way that are not there are made. The document is read,
+        changed and written under the version that was read. Raises IntegrityError for a path
+        that leads through what is no object, or to a place that a list does not have.
 
         With ``version``, StaleVersionError is raised unless the stored version is that one.
         Raises NotFoundError if there is no entity with this id, and RefusedValueError, before

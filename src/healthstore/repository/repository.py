@@ -35,12 +35,22 @@ from healthstore.model.ops import (
     RefreshStatistics,
 )
 from healthstore.model.plans import QueryPlan
-from healthstore.model.query import ALL, And, Condition, Filter, Order, parse_keys, parse_order
+from healthstore.model.query import (
+    ALL,
+    And,
+    Condition,
+    FieldPart,
+    Filter,
+    Order,
+    parse_keys,
+    parse_order,
+)
 from healthstore.model.values import Document, Value
 from healthstore.repository.aggregates import asked_aggregate
 from healthstore.repository.cursors import Query
 from healthstore.repository.latest import latest_of, require_few
 from healthstore.repository.pages import MAX_PAGE, Page, read_all, read_page
+from healthstore.repository.parts import Changes, changed_parts
 from healthstore.repository.related import Include, read_related, relations
 from healthstore.repository.selections import select, selection
 from healthstore.repository.subqueries import Subquery, require_same_source
@@ -327,10 +337,27 @@ class Repository(Generic[M]):
                 return
             del page  # or two of them would be in memory
 
+    @overload
     async def update(
         self, identity: UUID, changes: Mapping[str, object], *, version: int | None = None
-    ) -> M:
+    ) -> M: ...
+
+    @overload
+    async def update(
+        self,
+        identity: UUID,
+        changes: Mapping[str | FieldPart, object],
+        *,
+        version: int | None = None,
+    ) -> M: ...
+
+    async def update(self, identity: UUID, changes: Changes, *, version: int | None = None) -> M:
         """Set some fields and return the entity as it is afterwards.
+
+        A part of JSON is set by its path, ``{F.profile["address"]["city"]: "Bonn"}``: the rest
+        stays as it is, and objects on the way that are not there are made. The document is read,
+        changed and written under the version that was read. Raises IntegrityError for a path
+        that leads through what is no object, or to a place that a list does not have.
 
         With ``version``, StaleVersionError is raised unless the stored version is that one.
         Raises NotFoundError if there is no entity with this id, and RefusedValueError, before
@@ -342,10 +369,12 @@ class Repository(Generic[M]):
                 hint='write {"name": "Ann"}',
                 entity=self.collection.entity,
             )
-        self._require_free(changes)
+        fields, parts = changed_parts(self._entity, changes)
+        self._require_free(fields)
         if not changes:
             raise InvalidRequestError("an update changes nothing", entity=self.collection.entity)
-        return await self._writes.patch(identity, parse_fields(self._entity, changes), {}, version)
+        sets = parse_fields(self._entity, fields)
+        return await self._writes.patch(identity, sets, {}, version, parts)
 
     async def increment(
         self, identity: UUID, field: str, by: Value = 1, *, version: int | None = None

@@ -31,7 +31,7 @@ from healthstore.errors import (
     StaleVersionError,
 )
 from healthstore.layers.guard import check
-from healthstore.model.evaluate import check_version, patched
+from healthstore.model.evaluate import check_version, patched, with_parts
 from healthstore.model.ops import Find, Get, Insert, Patch, Replace
 from healthstore.model.query import And, Operator, Test
 from healthstore.model.schema import Collection
@@ -60,10 +60,11 @@ class Writes(Generic[M]):
         sets: Mapping[str, Value],
         increments: Mapping[str, Value],
         version: int | None,
+        parts: tuple[Test, ...] = (),
     ) -> M:
-        """Set and increment fields, and return the entity as it is afterwards."""
-        if is_validated(self.entity, increments):
-            return await self._patch_validated(identity, sets, increments, version)
+        """Set and increment fields, make tests of parts hold, and return the entity afterwards."""
+        if parts or is_validated(self.entity, increments):
+            return await self._patch_validated(identity, sets, increments, version, parts)
         op = Patch(
             self.collection,
             (identity,),
@@ -87,6 +88,7 @@ class Writes(Generic[M]):
         sets: Mapping[str, Value],
         increments: Mapping[str, Value],
         version: int | None,
+        parts: tuple[Test, ...],
     ) -> M:
         """Write what the entity's validators make of the changed document."""
         op = Patch(self.collection, (identity,), increments=(*increments.items(), ("version", 1)))
@@ -97,14 +99,15 @@ class Writes(Generic[M]):
                 raise self._not_found(identity)
             try:
                 check_version(self.collection, stored, identity, version)
-                planned = {**patched(plan, stored), **sets, "updated_at": self._now()}
+                changed = {**sets, **with_parts(self.collection, stored, parts)}
+                planned = {**patched(plan, stored), **changed, "updated_at": self._now()}
                 document = self._made(planned)
             except HealthstoreError as error:
                 raise error.at(backend=self.executor.name) from None
             written = tuple(
                 (name, value)
                 for name, value in document.items()
-                if name in sets or value != stored[name]
+                if name in changed or value != stored[name]
             )
             try:
                 return await self._patched(

@@ -127,7 +127,6 @@ CLAIMS: Mapping[str, str] = {
 _LATER = "not asked of the contract yet"
 
 PLANNED: Mapping[str, str] = {
-    "J9": "there is no write by a path yet: JSON is written whole",
     "J11": "the declared type of a path (`as_`) is under way",
     "C4": "searchable fields are under way",
     "C13": "keys under a condition are under way",
@@ -214,7 +213,9 @@ EMULATIONS: tuple[Emulation, ...] = (
     Emulation(("A6", "A8", "A9"), _DATABASES, "made in the core of exact parts"),
     Emulation(("A10",), _DATABASES, "the language of requests has no such operation"),
     Emulation(
-        ("W2", "W3", "W4"), _DATABASES, "a loop of the core that is guarded by versions and keys"
+        ("J9", "W2", "W3", "W4"),
+        _DATABASES,
+        "a loop of the core that is guarded by versions and keys",
     ),
     Emulation(("W6", "W7"), _DATABASES, "sent in parts, in one transaction"),
     Emulation(("W13", "W14"), _DATABASES, "id ends every order, and a page begins after a key"),

@@ -43,6 +43,7 @@ from healthstore.model.evaluate.leading import begin_alike, leading
 from healthstore.model.evaluate.lookups import answered, require_few
 from healthstore.model.evaluate.parts import MISSING, equal_json, part_of
 from healthstore.model.evaluate.selections import picked, selected
+from healthstore.model.evaluate.setting import with_parts
 
 __all__ = (
     "BELOW_A_DAY",
@@ -78,5 +79,6 @@ __all__ = (
     "sorted_whole",
     "still_referenced",
     "unknown_buckets",
+    "with_parts",
     "years_between",
 )

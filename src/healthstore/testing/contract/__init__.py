@@ -62,6 +62,7 @@ from healthstore.testing.contract.many import TestMany
 from healthstore.testing.contract.nothing import TestNothing
 from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.pages import TestPages
+from healthstore.testing.contract.part_changes import TestPartChanges
 from healthstore.testing.contract.partial_indexes import TestPartialIndexes
 from healthstore.testing.contract.patches import TestPatches
 from healthstore.testing.contract.patterns import TestPatterns
@@ -122,6 +123,7 @@ __all__ = (
     "TestNothing",
     "TestOrderAndPages",
     "TestPages",
+    "TestPartChanges",
     "TestPartialIndexes",
     "TestPatches",
     "TestPatterns",
@@ -183,6 +185,7 @@ class ContractTests(
     TestNothing,
     TestOrderAndPages,
     TestPages,
+    TestPartChanges,
     TestPartialIndexes,
     TestPatterns,
     TestPatches,
