@@ -308,7 +308,7 @@ class TestEntities(Contract):
         calls: tuple[Callable[[], Awaitable[object]], ...] = (
             lambda: notes.increment(kept.id, odd),
             lambda: notes.increment(kept.id, odd, 2),
-            lambda: notes.update(kept.id, {5: 1}),  # type: ignore[dict-item]  # pyright: ignore[reportCallIssue]  # wrong
+            lambda: notes.update(kept.id, {5: 1}),  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType, reportCallIssue]  # wrong
             lambda: notes.upsert(kept, on=[odd]),
             lambda: notes.find(order=[odd]),
             lambda: notes.aggregate(group=[odd]),
