@@ -62,14 +62,19 @@ def test_a_page_says_how_each_backend_keeps_each_claim(run: Run, folder: Path) -
 
 
 def test_a_page_that_was_made_is_the_same(run: Run, folder: Path) -> None:
-    """It is compared to the letter: what differs ends with 6."""
+    """It is compared to the letter: what differs is shown, line by line, and ends with 6."""
     record = recorded(folder / "a.json", {"memory": FLAGS})
     (folder / "page.md").write_text(run("matrix", record).out, "utf-8")
-    assert run("matrix", record, "--check", "page.md").code == Exit.OK
+    ended = run("matrix", record, "--check", "page.md")
+    assert ended.code == Exit.OK
+    assert ended.out.splitlines() == ["page.md is what was proven, on memory"]
     changed = recorded(folder / "b.json", {"memory": {**FLAGS, "references": False}})
     ended = run("matrix", changed, "--check", "page.md")
     assert ended.code == Exit.MISMATCH
     assert "not what was proven" in ended.err
+    was, now = (f"{sign}| **T1** | A unit is kept whole or not at all. | " for sign in "-+")
+    assert f"{was}native |" in ended.err
+    assert f"{now}refused (references) |" in ended.err
     assert run("matrix", record, "--check", "absent.md").code == Exit.USAGE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import unified_diff
 from pathlib import Path
 
 from healthstore.cli.exits import Exit
@@ -12,7 +13,7 @@ from healthstore.testing.matrix import read_runs
 
 __all__ = ("show_matrix",)
 
-_MOST = 20  # gaps that are named
+_MOST = 20  # gaps, or lines that differ, that are named
 
 
 async def show_matrix(
@@ -35,7 +36,9 @@ async def show_matrix(
     made = run.matrix()
     if page is None:
         output.show(made.page().rstrip("\n"))
-    elif _text(page) != made.page():
+    elif differing := _differences(page, made.page()):
+        for line in differing[:_MOST]:
+            output.note(line)
         raise CommandError(
             Failure(
                 "the page is not what was proven",
@@ -51,5 +54,8 @@ async def show_matrix(
     return Exit.OK
 
 
-def _text(page: Path) -> str:
-    return page.read_text("utf-8")
+def _differences(page: Path, proven: str) -> list[str]:
+    """Return the lines of a page that were not proven, and those that were instead."""
+    there = page.read_text("utf-8")
+    lines = unified_diff(there.splitlines(True), proven.splitlines(True), n=0)
+    return [each.rstrip("\n") for each in lines if not each.startswith(("---", "+++", "@@"))]
