@@ -17,16 +17,15 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from types import new_class
 from typing import Annotated, cast
 
-from benchmarks.contender import Cannot
-from benchmarks.servers import BACKENDS, describe, located
+from benchmarks.servers import BACKENDS, describe, located, measured
 from healthstore import DatabaseManager, Entity, MaxLength
-from healthstore.errors import HealthstoreError
 from healthstore.testing.provision import disposable, text_of
 
 __all__ = ("main",)
@@ -183,16 +182,10 @@ async def _check(folder: Path) -> None:
 
 
 async def _run(backends: Sequence[str], rows: int) -> int:
-    missing = 0
-    for name in backends:
-        try:
-            await _backend(name, rows)
-        except (Cannot, HealthstoreError) as error:
-            missing += 1
-            print(f"{name}: {error}", file=sys.stderr)
+    missing = await measured(backends, partial(_backend, rows=rows))
     with tempfile.TemporaryDirectory(prefix="healthstore-") as folder:
         await _check(Path(folder))
-    return 1 if missing else 0
+    return missing
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,8 +2,9 @@
 
     python -m benchmarks questions [BACKEND ...] [--rows 1000000]
 
-Days in Berlin, the latest of each patient and code, and a percentile of one table of observations. The peer is the statement that is printed, by the raw driver; both are asked in turn,
-and what they find is compared.
+Days in Berlin, the latest of each patient and code, and a percentile of one table of
+observations. The peer is the statement that is printed, by the raw driver; both are asked in
+turn, and what they find is compared.
 """
 
 from __future__ import annotations
@@ -12,18 +13,16 @@ import argparse
 import asyncio
 import os
 import random
-import sqlite3
-import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from statistics import median
 from time import perf_counter
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
-from benchmarks.contender import Cannot
-from benchmarks.servers import describe, located
+from benchmarks.servers import Fetch, describe, located, measured, raw
 from healthstore import (
     Bucket,
     Count,
@@ -35,8 +34,6 @@ from healthstore import (
     Percentile,
     Repository,
 )
-from healthstore.abc import BackendURL
-from healthstore.errors import HealthstoreError
 from healthstore.testing.provision import disposable, text_of
 
 __all__ = ("main",)
@@ -46,9 +43,6 @@ PART = 10_000  # rows that are added together
 PATIENTS, CODES = 200, 40
 MOST = 1.5  # as long as the statement
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
-
-Rows: TypeAlias = Sequence[Sequence[Any]]
-Fetch: TypeAlias = Callable[[str], Awaitable[Rows]]
 
 
 class Observation(
@@ -136,59 +130,6 @@ STATEMENTS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-@asynccontextmanager
-async def _raw(url: BackendURL) -> AsyncGenerator[Fetch, None]:
-    """Lend what runs a statement by the raw driver."""
-    if url.scheme == "sqlite":
-        connection = sqlite3.connect(url.database or "", check_same_thread=False)
-
-        async def fetch(sql: str) -> Rows:
-            return await asyncio.to_thread(lambda: connection.execute(sql).fetchall())
-
-        try:
-            yield fetch
-        finally:
-            connection.close()
-        return
-    host = url.hosts[0]
-    if url.scheme == "postgresql":
-        import asyncpg
-
-        server = await asyncpg.connect(
-            host=host.name,
-            port=host.port or 5432,
-            user=url.user,
-            password=url.password,
-            database=url.database,
-        )
-        try:
-            yield server.fetch
-        finally:
-            await server.close()
-        return
-    import aiomysql
-
-    session = await aiomysql.connect(
-        host=host.name,
-        port=host.port or 3306,
-        user=url.user,
-        password=url.password or "",
-        db=url.database,
-        charset="utf8mb4",
-    )
-
-    async def ask(sql: str) -> Rows:
-        async with session.cursor() as cursor:
-            await cursor.execute(sql)
-            found: Rows = await cursor.fetchall()
-            return found
-
-    try:
-        yield ask
-    finally:
-        await session.ensure_closed()
-
-
 def _made(rows: int) -> Sequence[Observation]:
     chance = random.Random(12)
     step = timedelta(days=365) / rows
@@ -233,7 +174,7 @@ async def _backend(name: str, rows: int) -> None:
     async with AsyncExitStack() as stack:
         own = await stack.enter_async_context(disposable(url))
         db = await stack.enter_async_context(DatabaseManager(text_of(own)))
-        fetch = await stack.enter_async_context(_raw(own))
+        fetch = await stack.enter_async_context(raw(own))
         await db.initialize(Observation)
         observations = db.repository(Observation)
         made = _made(rows)
@@ -242,17 +183,6 @@ async def _backend(name: str, rows: int) -> None:
         del made
         for each in QUESTIONS:
             await _ask(each, observations, fetch, STATEMENTS[name][each.name])
-
-
-async def _run(backends: Sequence[str], rows: int) -> int:
-    missing = 0
-    for name in backends:
-        try:
-            await _backend(name, rows)
-        except (Cannot, HealthstoreError) as error:
-            missing += 1
-            print(f"{name}: {error}", file=sys.stderr)
-    return 1 if missing else 0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -266,4 +196,5 @@ def main(arguments: Sequence[str]) -> int:
     unknown = sorted(set(options.backends) - set(STATEMENTS))
     if unknown:
         parser.error(f"{', '.join(unknown)} is none of {', '.join(STATEMENTS)}")
-    return asyncio.run(_run(options.backends or tuple(STATEMENTS), options.rows))
+    names = options.backends or tuple(STATEMENTS)
+    return asyncio.run(measured(names, partial(_backend, rows=options.rows)))

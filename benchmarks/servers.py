@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeAlias
 
 from benchmarks.contender import Cannot
 from healthstore.abc import BackendURL
+from healthstore.errors import HealthstoreError
 from healthstore.testing.provision import SERVERS, server_url, text_of
 
-__all__ = ("BACKENDS", "describe", "located")
+__all__ = ("BACKENDS", "Fetch", "describe", "located", "measured", "raw")
 
+Rows: TypeAlias = Sequence[Sequence[Any]]
+Fetch: TypeAlias = Callable[[str], Awaitable[Rows]]
 BACKENDS = tuple(name for name in SERVERS if name != "memory")
 
 
@@ -24,7 +30,8 @@ def located(name: str, environment: Mapping[str, str]) -> BackendURL:
     return url
 
 
-async def _postgresql(url: BackendURL) -> tuple[str, str]:
+@asynccontextmanager
+async def _postgresql(url: BackendURL) -> AsyncGenerator[Fetch, None]:
     import asyncpg
 
     host = url.hosts[0]
@@ -36,14 +43,13 @@ async def _postgresql(url: BackendURL) -> tuple[str, str]:
         database=url.database,
     )
     try:
-        names = ("server_version", "fsync", "synchronous_commit")
-        version, fsync, commit = [await connection.fetchval(f"SHOW {name}") for name in names]
+        yield connection.fetch
     finally:
         await connection.close()
-    return f"PostgreSQL {version}", f"fsync={fsync}, synchronous_commit={commit}"
 
 
-async def _mysql(url: BackendURL) -> tuple[str, str]:
+@asynccontextmanager
+async def _mysql(url: BackendURL) -> AsyncGenerator[Fetch, None]:
     import aiomysql
 
     host = url.hosts[0]
@@ -53,25 +59,69 @@ async def _mysql(url: BackendURL) -> tuple[str, str]:
         user=url.user,
         password=url.password or "",
         db=url.database,
+        charset="utf8mb4",
     )
-    try:
+
+    async def fetch(sql: str) -> Rows:
         async with connection.cursor() as cursor:
-            await cursor.execute(
-                "SELECT @@version, @@innodb_flush_log_at_trx_commit, @@sync_binlog, @@log_bin"
-            )
-            version, flush, binlog, logs = await cursor.fetchone()
+            await cursor.execute(sql)
+            rows: Rows = await cursor.fetchall()
+            return rows
+
+    try:
+        yield fetch
     finally:
         await connection.ensure_closed()
+
+
+@asynccontextmanager
+async def _sqlite(url: BackendURL) -> AsyncGenerator[Fetch, None]:
+    connection = sqlite3.connect(url.database or "", check_same_thread=False)
+
+    async def fetch(sql: str) -> Rows:
+        return await asyncio.to_thread(lambda: connection.execute(sql).fetchall())
+
+    try:
+        yield fetch
+    finally:
+        connection.close()
+
+
+_RAW: Mapping[str, Callable[[BackendURL], AbstractAsyncContextManager[Fetch]]] = {
+    "postgresql": _postgresql,
+    "mysql": _mysql,
+    "mariadb": _mysql,
+    "sqlite": _sqlite,
+}
+
+
+def raw(url: BackendURL) -> AbstractAsyncContextManager[Fetch]:
+    """Lend what fetches the rows of a statement by the raw driver of a SQL database."""
+    return _RAW[url.scheme](url)
+
+
+async def _describe_postgresql(url: BackendURL) -> tuple[str, str]:
+    async with raw(url) as fetch:
+        names = ("server_version", "fsync", "synchronous_commit")
+        version, fsync, commit = [(await fetch(f"SHOW {name}"))[0][0] for name in names]
+    return f"PostgreSQL {version}", f"fsync={fsync}, synchronous_commit={commit}"
+
+
+async def _describe_mysql(url: BackendURL) -> tuple[str, str]:
+    async with raw(url) as fetch:
+        ((version, flush, binlog, logs),) = await fetch(
+            "SELECT @@version, @@innodb_flush_log_at_trx_commit, @@sync_binlog, @@log_bin"
+        )
     binary = f"sync_binlog={binlog}" if logs else "no binary log"
     product = "" if "MariaDB" in version else "MySQL "
     return f"{product}{version}", f"innodb_flush_log_at_trx_commit={flush}, {binary}"
 
 
-async def _sqlite(_: BackendURL) -> tuple[str, str]:
+async def _describe_sqlite(_: BackendURL) -> tuple[str, str]:
     return f"SQLite {sqlite3.sqlite_version}", "journal_mode=WAL, synchronous=FULL"
 
 
-async def _mongodb(url: BackendURL) -> tuple[str, str]:
+async def _describe_mongodb(url: BackendURL) -> tuple[str, str]:
     from pymongo import AsyncMongoClient
 
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(text_of(url))
@@ -92,11 +142,11 @@ def _mongodb_product(found: Mapping[str, Any]) -> str:
 
 
 _DESCRIBE: Mapping[str, Callable[[BackendURL], Awaitable[tuple[str, str]]]] = {
-    "postgresql": _postgresql,
-    "mysql": _mysql,
-    "mariadb": _mysql,
-    "sqlite": _sqlite,
-    "mongodb": _mongodb,
+    "postgresql": _describe_postgresql,
+    "mysql": _describe_mysql,
+    "mariadb": _describe_mysql,
+    "sqlite": _describe_sqlite,
+    "mongodb": _describe_mongodb,
 }
 
 
@@ -110,3 +160,15 @@ async def describe(url: BackendURL) -> tuple[str, str]:
     except Exception as error:  # noqa: BLE001 - each driver has its own errors
         # Its message may hold the user's name, never needed to mend what is wrong here.
         raise Cannot(f"{url} does not answer ({type(error).__name__})") from None
+
+
+async def measured(names: Sequence[str], measure: Callable[[str], Awaitable[None]]) -> int:
+    """Measure on one backend after the other; return 1 if one could not be, with the reason said."""
+    missing = 0
+    for name in names:
+        try:
+            await measure(name)
+        except (Cannot, HealthstoreError) as error:
+            missing = 1
+            print(f"{name}: {error}", file=sys.stderr)
+    return missing

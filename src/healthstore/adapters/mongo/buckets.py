@@ -15,7 +15,7 @@ from bson.int64 import Int64
 
 from healthstore.adapters.mongo.codec import Codec
 from healthstore.adapters.mongo.filters import path_of
-from healthstore.model.evaluate import BELOW_A_DAY, first_covered_day
+from healthstore.model.evaluate import BELOW_A_DAY, first_covered_day, parted
 from healthstore.model.ops import Bucket
 from healthstore.model.values import Kind, Value
 from healthstore.model.zones import Unit
@@ -65,11 +65,11 @@ def read_bucket(bucket: Bucket, value: Any) -> Value:
 
 
 def _offset(bucket: Bucket, path: Any, low: int, high: int) -> Any:
-    """Return the offset of an instant in microseconds: a balanced choice, of a few steps."""
+    """Return the offset of an instant in microseconds: a choice by halves, of a few steps."""
     if high - low == 1:
         _, offset = bucket.offsets[low]
         return None if offset is None else Int64(offset * _SECOND)
-    middle = (low + high) // 2
+    middle = parted(bucket.offsets, low, high)
     at, _ = bucket.offsets[middle]
     before = {"$lt": [path, Int64(at * _SECOND)]}
     return {

@@ -16,7 +16,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import NULLTYPE
 
 from healthstore.adapters.sql.dialect import Buckets
-from healthstore.model.evaluate import first_covered_day
+from healthstore.model.evaluate import first_covered_day, parted
 from healthstore.model.ops import Bucket
 from healthstore.model.values import FieldType, Kind
 from healthstore.model.zones import Unit
@@ -70,11 +70,11 @@ def bucket_column(
 def _offset(
     bucket: Bucket, column: ColumnElement[Any], buckets: Buckets, low: int, high: int
 ) -> ColumnElement[Any]:
-    """Return the offset of an instant: a balanced CASE, of which it takes a few steps."""
+    """Return the offset of an instant: a CASE by halves, of which it takes a few steps."""
     if high - low == 1:
         _, offset = bucket.offsets[low]
         return null() if offset is None else literal_column(buckets.offset(offset))
-    middle = (low + high) // 2
+    middle = parted(bucket.offsets, low, high)
     at, _ = bucket.offsets[middle]
     return case(
         (

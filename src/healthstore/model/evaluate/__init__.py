@@ -11,6 +11,7 @@ from healthstore.model.evaluate.buckets import (
     asked_years,
     beyond_time,
     first_covered_day,
+    parted,
     unknown_buckets,
     years_between,
 )
@@ -68,6 +69,7 @@ __all__ = (
     "missing_parent",
     "out_of_range",
     "part_of",
+    "parted",
     "patched",
     "patched_each",
     "picked",

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TypeAlias, cast
 from zoneinfo import ZoneInfo
 
@@ -44,6 +44,7 @@ __all__ = (
     "first_covered_day",
     "key_reader",
     "key_writer",
+    "parted",
     "partial",
     "planned_bucket",
     "unknown_buckets",
@@ -63,6 +64,9 @@ _FIRST, _LAST = date.min.year, date.max.year
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 _DAY = 86_400
+_YEAR = 365 * _DAY
+# Most rows are of about this year; only the time that a bucket takes depends on it.
+_LIKELY = (2025 - 1970) * _YEAR
 
 
 # --- what a bucket is ----------------------------------------------------------------------------
@@ -142,6 +146,18 @@ def first_covered_day(bucket: Bucket) -> date:
     """Return the first local day whose bucket does not begin before the year 1."""
     late = bucket.unit == Unit.WEEK
     return date(1, 1, 1 + bucket.week_start) if late else date.min  # the first one is a Monday
+
+
+def parted(listed: Offsets, low: int, high: int) -> int:
+    """Return the place that parts the offsets from ``low`` to before ``high``, of which are two.
+
+    A row is as likely on one side as on the other, so that a choice by halves takes few steps.
+    """
+    shares = [1 / (1 + abs(at - _LIKELY) / _YEAR) for at, _ in listed[low:high]]
+    before = list(accumulate(shares))
+    return (
+        min(range(1, high - low), key=lambda place: abs(before[-1] - 2 * before[place - 1])) + low
+    )
 
 
 def _usual(first: int | None, last: int | None) -> tuple[Years, bool, bool]:

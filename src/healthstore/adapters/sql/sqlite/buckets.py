@@ -17,29 +17,27 @@ _MICROSECONDS = 1_000_000
 _WIDTHS = {Unit.MINUTE: 60, Unit.HOUR: 3_600}
 _DAY = 86_400
 _EPOCH = date(1970, 1, 1).toordinal()
+# Quotients are cut towards zero, so that days are counted from a Monday before the year 1; 1970
+# began on a Thursday.
+_BEFORE = _EPOCH // 7 * 7 + 10
+_LONG_AGO = _BEFORE * _DAY
 
 
 def _of_instant(
     column: ColumnElement[Any], offset: ColumnElement[Any], unit: Unit, week_start: int
 ) -> ColumnElement[Any]:
+    """Return the bucket; the offset, whose text is long, stands in it once."""
+    second = written(f"({{0}} + {_LONG_AGO * _MICROSECONDS}) / {_MICROSECONDS}", column)
     width = _WIDTHS.get(unit)
-    second = _floor(column, _MICROSECONDS)
     if width is not None:
-        local = written("{0} + {1}", second, offset)
-        return written(f"{{0}} - (({{1}} % {width}) + {width}) % {width}", second, local)
-    local = written("{0} + {1}", second, offset)
-    day = _floor(local, _DAY)
+        return written(f"{{0}} - ({{0}} + {{1}}) % {width} - {_LONG_AGO}", second, offset)
     if unit is Unit.DAY:
-        return day
-    if unit is Unit.WEEK:  # 1970 began on a Thursday
-        shift = 3 - week_start
-        return written(f"{{0}} - ((({{0}} + {shift}) % 7) + 7) % 7", day)
+        return written(f"({{0}} + {{1}}) / {_DAY} - {_BEFORE}", second, offset)
+    if unit is Unit.WEEK:
+        days = f"({{0}} + {{1}} - {week_start * _DAY}) / {7 * _DAY} * 7"
+        return written(f"{days} - {_BEFORE - week_start}", second, offset)
+    local = written(f"{{0}} + {{1}} - {_LONG_AGO}", second, offset)
     return _of_date(written("date({0}, 'unixepoch')", local), unit, week_start)
-
-
-def _floor(column: ColumnElement[Any], width: int) -> ColumnElement[Any]:
-    # A quotient is cut towards zero: before 1970 that is the future.
-    return written(f"({{0}} - (({{0}} % {width}) + {width}) % {width}) / {width}", column)
 
 
 def _of_date(column: ColumnElement[Any], unit: Unit, week_start: int) -> ColumnElement[Any]:
