@@ -41,7 +41,7 @@ from healthstore.model.query import F, desc
 from healthstore.model.schema import Index
 from healthstore.repository import Repository
 
-__all__ = ("QUESTIONS", "STORES", "page", "statements")
+__all__ = ("QUESTIONS", "STORES", "Patient", "Reading", "page", "statements")
 
 R = TypeVar("R")
 
