@@ -198,7 +198,7 @@ async def run(data: Path, chain: Mapping[str, str], limit: int | None, output: P
             step.rows = compared.rows
         steps.append(step)
         answers: dict[str, Answers] = {}
-        for name in db.members:
+        for name in names:
             with Step(f"ask {name}") as step:
                 await db.switch(name, verify=False)  # each is compared by now
                 answers[name] = await ask(db)

@@ -209,6 +209,9 @@ class _Nowhere:
         self.sent.append(f"db.{self.name}.{command}")
 
 
+_COUNTED: frozenset[type] = frozenset({CountDocuments})  # what is answered with a number
+
+
 class _NowhereLayer(Layer):
     """Lets an adapter run each operation in a session that goes nowhere."""
 
@@ -216,8 +219,8 @@ class _NowhereLayer(Layer):
     sent: list[str]
 
     async def execute(self, op: Op[R]) -> R:
-        """Keep what is sent, one row of a zero being a count's answer."""
-        session = _Nowhere([(0,)] if isinstance(op, CountDocuments) else [])
+        """Keep what is sent."""
+        session = _Nowhere([(0,)] if type(op) in _COUNTED else [])
         # Of every adapter alike: SQLite's own way to its thread leads somewhere.
         found = await Adapter.run(cast("Adapter[Any]", self.inner), session, op)
         self.sent = session.sent
