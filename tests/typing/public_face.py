@@ -60,6 +60,10 @@ async def a_repository_knows_its_entity(db: DatabaseManager) -> None:
     assert_type(ann.id, UUID)
     assert_type(ann.version, int)
     assert_type(await users.first(F.email == "ann@example.org"), User | None)
+    changes: dict[str, object] = {"first_name": "Ann"}
+    assert_type(await users.update(ann.id, changes), User)
+    assert_type(await users.update(ann.id, {F.data["a"]: 1}), User)
+    assert_type(await users.update(ann.id, {F.data["a"]["b"]: 1, "first_name": None}), User)
     assert_type(await users.count(), int)
     assert_type(await users.exists(F.email == "ann@example.org"), bool)
     assert_type(await users.count(parse({}, User, allow=["email"])), int)

@@ -35,6 +35,7 @@ def a_repository_knows_its_entity(db: DatabaseManager) -> None:
     assert_type(users.get(ann.id), User | None)
     assert_type(users.get_many([ann.id]), list[User | None])
     assert_type(users.update(ann.id, {"first_name": "Ann"}), User)
+    assert_type(users.update(ann.id, {F.data["a"]: 1, "first_name": "Ann"}), User)
     assert_type(users.delete(ann.id), bool)
     assert_type(users.first(F.email == "ann@example.org"), User | None)
     assert_type(users.count(), int)
