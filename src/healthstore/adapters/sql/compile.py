@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Integer,
+    Select,
     Table,
     TextClause,
     and_,
@@ -48,11 +49,12 @@ from healthstore.adapters.sql.filters import (
     where_clause,
 )
 from healthstore.adapters.sql.groups import grouped, groups_of
-from healthstore.adapters.sql.paths import Bound
+from healthstore.adapters.sql.paths import Bound, term_column
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
 from healthstore.model.ops import Aggregate, Find, Group, Leading, Patch
-from healthstore.model.query import Filter, Order, Test
+from healthstore.model.parts import column_type
+from healthstore.model.query import FieldOrTerm, Filter, Order, Test, column_key
 from healthstore.model.schema import Collection
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
 
@@ -126,15 +128,21 @@ class Statements:
             yield from self.rows(documents[start : start + _IN_TURN])
 
     def documents(
-        self, rows: Sequence[Row], columns: tuple[str, ...] | None = None
+        self, rows: Sequence[Row], columns: tuple[FieldOrTerm, ...] | None = None
     ) -> tuple[Document, ...]:
         """Return the documents of a driver's rows, which hold these columns, or all."""
         names, decoding = self.collection.names, self._decoding
         if columns is not None:
-            names, decoding = columns, at_places(map(self._decoders.__getitem__, columns))
+            names = tuple(map(column_key, columns))
+            decoding = at_places(map(self._decoder, columns))
         with collector_paused():
             values = converted(rows, decoding)
             return tuple([dict(zip(names, row, strict=True)) for row in values])
+
+    def _decoder(self, column: FieldOrTerm) -> Converter | None:
+        if isinstance(column, str):
+            return self._decoders[column]
+        return self._dialect.decoders[column.kind](column.type)
 
     def encode(self, name: str, value: Value) -> Any:
         """Return one value as the driver takes it."""
@@ -161,11 +169,16 @@ class Statements:
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            columns = [self._table.c[name] for name in op.columns or self.collection.names]
-            statement = select(*columns).where(clause)
+            chosen: tuple[FieldOrTerm, ...] = op.columns or self.collection.names
+            columns = {each: self._column(each) for each in chosen}
+            # A term does not tell from which table it is.
+            statement = select(*columns.values()).select_from(self._table).where(clause)
+            column_of: Callable[[FieldOrTerm], ColumnElement[Any]] = self._column
             if op.distinct:  # not DISTINCT: with that, some sort by no part of a column
-                statement = statement.group_by(*columns)
-            keys = [part for each in op.order for part in self._keys(each, whole=whole)]
+                columns, statement = self._named(columns, clause)
+                column_of = columns.__getitem__
+                statement = statement.group_by(*columns.values())
+            keys = [part for each in op.order for part in self._keys(each, column_of, whole=whole)]
             return statement.order_by(*keys).suffix_with(_limit(count))
 
         where = self._prepared(op.where)
@@ -173,20 +186,38 @@ class Statements:
         compiled = self._compile(key, build)
         return compiled, compiled.bind([*self._values(where), op.limit])
 
+    def _named(
+        self, columns: dict[FieldOrTerm, ColumnElement[Any]], clause: ColumnElement[bool]
+    ) -> tuple[dict[FieldOrTerm, ColumnElement[Any]], Select[Any]]:
+        """Return columns to group by, and the statement for them: terms have names of their own.
+
+        MySQL and MariaDB take no expression for another of the same text.
+        """
+        if all(isinstance(each, str) for each in columns):
+            return columns, select(*columns.values()).where(clause)
+        labelled = [each.label(f"_c{place}") for place, each in enumerate(columns.values())]
+        rows = select(*labelled).select_from(self._table).where(clause).subquery("_rows")
+        named: dict[FieldOrTerm, ColumnElement[Any]]
+        named = {each: rows.c[f"_c{place}"] for place, each in enumerate(columns)}
+        return named, select(*named.values())
+
     def leading(self, op: Leading) -> tuple[Compiled, Sequence[Any]]:
         """Select the first documents of each group, in order."""
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            per = [self._table.c[name] for name in op.per]
-            keys = [part for each in op.order for part in self._keys(each, whole=False)]
+            per = [self._column(each) for each in op.per]
+            keys = [
+                part for each in op.order for part in self._keys(each, self._column, whole=False)
+            ]
             place = func.row_number().over(partition_by=per, order_by=keys).label("_place")
             ranked = select(*self._table.c, place).where(clause).subquery("_ranked")
             most = bindparam(str(count), type_=_INTEGER)
+            of_ranked = partial(self._column, rows=ranked.c)
             groups = [
                 part
-                for name in op.per
-                for part in self._keys(Order(name), whole=True, rows=ranked.c)
+                for each in op.per
+                for part in self._keys(Order.by(each), of_ranked, whole=True)
             ]
             statement = (
                 select(*(ranked.c[name] for name in self.collection.names))
@@ -429,20 +460,32 @@ class Statements:
         encoded = tuple(value if encode is None else map(encode, value))
         return self._dialect.many(self.collection.field(name).type, encoded)
 
+    def _column(
+        self,
+        column: FieldOrTerm,
+        rows: ReadOnlyColumnCollection[str, ColumnElement[Any]] | None = None,
+    ) -> ColumnElement[Any]:
+        """Return a field's column, or a term as one, of rows of the table or of these."""
+        columns: Any = self._table.c if rows is None else rows
+        if isinstance(column, str):
+            return cast("ColumnElement[Any]", columns[column])
+        return term_column(column, columns[column.field], self._dialect.paths)
+
     def _keys(
         self,
         order: Order,
+        column_of: Callable[[FieldOrTerm], ColumnElement[Any]],
         *,
         whole: bool,
-        rows: ReadOnlyColumnCollection[str, ColumnElement[Any]] | None = None,
     ) -> Iterator[ColumnElement[Any]]:
-        column: ColumnElement[Any] = (self._table.c if rows is None else rows)[order.field]
+        column = column_of(order.column)
         if order.nulls is not None:
             yield column.is_not(None) if order.nulls_first else column.is_(None)
-        if not whole and self.collection.field(order.field).type.sorted_by_head:
+        if not whole and column_type(self.collection, order.column).sorted_by_head:
             column = func.substr(column, literal_column("1"), literal_column(str(SORTED_TEXT)))
         key: ColumnElement[Any] = desc(column) if order.descending else asc(column)
-        if self._dialect.rank_nulls and self.collection.nullable(order.field):
+        nullable = order.part is not None or self.collection.nullable(order.field)
+        if self._dialect.rank_nulls and nullable:
             key = key.nulls_last() if order.descending else key.nulls_first()
         yield key
 
