@@ -19,14 +19,11 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Integer,
-    Select,
     Table,
     TextClause,
     and_,
-    asc,
     bindparam,
     delete,
-    desc,
     func,
     insert,
     literal_column,
@@ -34,7 +31,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.types import NULLTYPE, TypeEngine
 
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Converter, Dialect, Row
@@ -49,14 +45,14 @@ from healthstore.adapters.sql.filters import (
     where_clause,
 )
 from healthstore.adapters.sql.groups import grouped, groups_of
-from healthstore.adapters.sql.paths import Bound, term_column
+from healthstore.adapters.sql.paths import Bound
+from healthstore.adapters.sql.sorting import Chosen, columns_of, sort_keys, told_apart
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
 from healthstore.model.ops import Aggregate, Find, Group, Leading, Patch
-from healthstore.model.parts import column_type
 from healthstore.model.query import FieldOrTerm, Filter, Order, Test, column_key
 from healthstore.model.schema import Collection
-from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
+from healthstore.model.values import Document, FieldType, Kind, Value
 
 __all__ = ("Compiled", "Lock", "Statements")
 
@@ -169,56 +165,36 @@ class Statements:
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            chosen: tuple[FieldOrTerm, ...] = op.columns or self.collection.names
-            columns = {each: self._column(each) for each in chosen}
-            # A term does not tell from which table it is.
-            statement = select(*columns.values()).select_from(self._table).where(clause)
-            column_of: Callable[[FieldOrTerm], ColumnElement[Any]] = self._column
-            if op.distinct:  # not DISTINCT: with that, some sort by no part of a column
-                columns, statement = self._named(columns, clause)
-                column_of = columns.__getitem__
-                statement = statement.group_by(*columns.values())
-            keys = [part for each in op.order for part in self._keys(each, column_of, whole=whole)]
-            return statement.order_by(*keys).suffix_with(_limit(count))
+            keys = tuple([each.column for each in op.order])
+            chosen = op.columns or self.collection.names
+            columns = columns_of((*chosen, *keys), self._table.c, self._dialect)
+            if op.distinct:  # it is sorted by what is chosen, and by nothing else
+                columns, statement = told_apart(columns, self._table, clause)
+            else:
+                shown = (columns[each] for each in chosen)
+                statement = select(*shown).select_from(self._table).where(clause)
+            by = self._sorted(op.order, columns, whole=whole)
+            return statement.order_by(*by).suffix_with(_limit(count))
 
         where = self._prepared(op.where)
         key = ("find", shape(where), tuple(op.order), whole, op.columns, op.distinct)
         compiled = self._compile(key, build)
         return compiled, compiled.bind([*self._values(where), op.limit])
 
-    def _named(
-        self, columns: dict[FieldOrTerm, ColumnElement[Any]], clause: ColumnElement[bool]
-    ) -> tuple[dict[FieldOrTerm, ColumnElement[Any]], Select[Any]]:
-        """Return columns to group by, and the statement for them: terms have names of their own.
-
-        MySQL and MariaDB take no expression for another of the same text.
-        """
-        if all(isinstance(each, str) for each in columns):
-            return columns, select(*columns.values()).where(clause)
-        labelled = [each.label(f"_c{place}") for place, each in enumerate(columns.values())]
-        rows = select(*labelled).select_from(self._table).where(clause).subquery("_rows")
-        named: dict[FieldOrTerm, ColumnElement[Any]]
-        named = {each: rows.c[f"_c{place}"] for place, each in enumerate(columns)}
-        return named, select(*named.values())
-
     def leading(self, op: Leading) -> tuple[Compiled, Sequence[Any]]:
         """Select the first documents of each group, in order."""
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            per = [self._column(each) for each in op.per]
-            keys = [
-                part for each in op.order for part in self._keys(each, self._column, whole=False)
-            ]
-            place = func.row_number().over(partition_by=per, order_by=keys).label("_place")
+            keys = (*op.per, *(each.column for each in op.order))
+            columns = columns_of(keys, self._table.c, self._dialect)
+            per = [columns[each] for each in op.per]
+            order = [*self._sorted(op.order, columns, whole=False)]
+            place = func.row_number().over(partition_by=per, order_by=order).label("_place")
             ranked = select(*self._table.c, place).where(clause).subquery("_ranked")
             most = bindparam(str(count), type_=_INTEGER)
-            of_ranked = partial(self._column, rows=ranked.c)
-            groups = [
-                part
-                for each in op.per
-                for part in self._keys(Order.by(each), of_ranked, whole=True)
-            ]
+            found = columns_of(op.per, ranked.c, self._dialect)
+            groups = self._sorted(map(Order.by, op.per), found, whole=True)
             statement = (
                 select(*(ranked.c[name] for name in self.collection.names))
                 .where(ranked.c["_place"] <= most)
@@ -460,34 +436,12 @@ class Statements:
         encoded = tuple(value if encode is None else map(encode, value))
         return self._dialect.many(self.collection.field(name).type, encoded)
 
-    def _column(
-        self,
-        column: FieldOrTerm,
-        rows: ReadOnlyColumnCollection[str, ColumnElement[Any]] | None = None,
-    ) -> ColumnElement[Any]:
-        """Return a field's column, or a term as one, of rows of the table or of these."""
-        columns: Any = self._table.c if rows is None else rows
-        if isinstance(column, str):
-            return cast("ColumnElement[Any]", columns[column])
-        return term_column(column, columns[column.field], self._dialect.paths)
-
-    def _keys(
-        self,
-        order: Order,
-        column_of: Callable[[FieldOrTerm], ColumnElement[Any]],
-        *,
-        whole: bool,
+    def _sorted(
+        self, order: Iterable[Order], columns: Chosen, *, whole: bool
     ) -> Iterator[ColumnElement[Any]]:
-        column = column_of(order.column)
-        if order.nulls is not None:
-            yield column.is_not(None) if order.nulls_first else column.is_(None)
-        if not whole and column_type(self.collection, order.column).sorted_by_head:
-            column = func.substr(column, literal_column("1"), literal_column(str(SORTED_TEXT)))
-        key: ColumnElement[Any] = desc(column) if order.descending else asc(column)
-        nullable = order.part is not None or self.collection.nullable(order.field)
-        if self._dialect.rank_nulls and nullable:
-            key = key.nulls_last() if order.descending else key.nulls_first()
-        yield key
+        for each in order:
+            column = columns[each.column]
+            yield from sort_keys(each, column, self.collection, self._dialect, whole=whole)
 
 
 def _converters(
