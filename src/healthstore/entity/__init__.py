@@ -28,7 +28,7 @@ from healthstore.entity.declare import (
 )
 from healthstore.entity.derive import collection_of, target_of
 from healthstore.entity.filters import column_of, field_name
-from healthstore.entity.operands import parse_test
+from healthstore.entity.operands import parse_part_test, parse_test
 from healthstore.entity.reading import (
     as_stored,
     column_reader,
@@ -57,6 +57,7 @@ __all__ = (
     "from_written",
     "is_validated",
     "parse_fields",
+    "parse_part_test",
     "parse_test",
     "place",
     "reader_of",
