@@ -312,8 +312,8 @@ def _sorting(
         kind = column_type(codec.collection, column)
         require_order(kind, codec, each.field)
         key = key_of(column) if isinstance(column, str) else keys.get(column)
-        value = _value_of(column, codec) if isinstance(column, str) or key is None else f"${key}"
-        null = {"$eq": [value, None]}
+        value = _value_of(column, codec) if key is None else f"${key}"
+        null = {"$eq": [path_of(column, codec) if isinstance(column, str) else value, None]}
         if each.nulls is not None:
             made[f"_null{place}"] = {"$cond": [null, 0, 1] if each.nulls_first else [null, 1, 0]}
             sort[f"_null{place}"] = 1

@@ -128,7 +128,7 @@ async def _walked(
 class TestPathColumns(Contract):
     """A part of JSON is a column like any other: selected, told apart, sorted by, grouped by."""
 
-    @proves("J1", "J9")
+    @proves("J1")
     async def test_a_part_is_selected_as_it_is_stored(self, store: Backend) -> None:
         """Whatever is there, of the very type: 1 stays int, 1.0 float; missing is None."""
         await filled(store)
