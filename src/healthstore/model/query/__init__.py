@@ -28,17 +28,30 @@ from healthstore.model.query.bounds import (
     require_moderate,
 )
 from healthstore.model.query.lookups import lookups, substituted
-from healthstore.model.query.names import F, FieldName, FieldPart, FieldSize, field
+from healthstore.model.query.names import F, FieldName, FieldPart, FieldSize, FieldTerm, field
 from healthstore.model.query.normal import normalise
-from healthstore.model.query.order import Nulls, Order, after, asc, desc, parse_keys, parse_order
+from healthstore.model.query.order import (
+    Nulls,
+    Order,
+    SortKey,
+    after,
+    asc,
+    desc,
+    parse_keys,
+    parse_order,
+)
 from healthstore.model.query.parts import (
     MAX_KEY,
     MAX_PART_VALUES,
     MAX_PLACE,
     MAX_STEPS,
+    TERM_TYPES,
     WHOLE,
+    FieldOrTerm,
     Part,
     Step,
+    Term,
+    column_key,
 )
 from healthstore.model.query.tests import (
     ALL,
@@ -80,14 +93,17 @@ __all__ = (
     "NONE",
     "ORDERED",
     "PLURAL",
+    "TERM_TYPES",
     "TEXTUAL",
     "WHOLE",
     "And",
     "Condition",
     "F",
     "FieldName",
+    "FieldOrTerm",
     "FieldPart",
     "FieldSize",
+    "FieldTerm",
     "Filter",
     "Lookup",
     "Not",
@@ -97,10 +113,13 @@ __all__ = (
     "Order",
     "OtherField",
     "Part",
+    "SortKey",
     "Step",
+    "Term",
     "Test",
     "after",
     "asc",
+    "column_key",
     "desc",
     "field",
     "fields_in",

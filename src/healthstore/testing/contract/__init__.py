@@ -65,6 +65,8 @@ from healthstore.testing.contract.pages import TestPages
 from healthstore.testing.contract.part_changes import TestPartChanges
 from healthstore.testing.contract.partial_indexes import TestPartialIndexes
 from healthstore.testing.contract.patches import TestPatches
+from healthstore.testing.contract.path_columns import TestPathColumns
+from healthstore.testing.contract.path_terms import TestPathTerms
 from healthstore.testing.contract.patterns import TestPatterns
 from healthstore.testing.contract.probing import TestProbing
 from healthstore.testing.contract.query_plans import TestQueryPlans
@@ -126,6 +128,8 @@ __all__ = (
     "TestPartChanges",
     "TestPartialIndexes",
     "TestPatches",
+    "TestPathColumns",
+    "TestPathTerms",
     "TestPatterns",
     "TestProbing",
     "TestQueryPlans",
@@ -187,6 +191,8 @@ class ContractTests(
     TestPages,
     TestPartChanges,
     TestPartialIndexes,
+    TestPathColumns,
+    TestPathTerms,
     TestPatterns,
     TestPatches,
     TestProbing,
