@@ -75,6 +75,7 @@ class Unique:
 class Index:
     """An index over these fields, in this order; ``-name`` is descending.
 
+    Of one field that holds JSON it is an index of a list's elements: ``Index("tags")``.
     ``where`` says which documents are worth it: what asks for others does not use the index.
     Where a database has no index of a part, or not of this one, it holds all documents.
     """
@@ -152,6 +153,10 @@ class Definition:
     def mutable(self) -> tuple[str, ...]:
         """The names of the fields whose values can change in place."""
         return tuple(each.name for each in self.fields if each.type.kind is Kind.JSON)
+
+    def of_elements(self, index: Index) -> bool:
+        """Tell whether an index is one of the elements of lists."""
+        return self.field(index.fields[0]).type.kind is Kind.JSON
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

@@ -26,6 +26,8 @@ _SYSTEM_COLUMNS = frozenset(
 )
 # The least that any of the databases allows, with some room.
 _MAX_FIELDS, _MAX_INDEXES, _MAX_INDEX_FIELDS = 500, 50, 16
+# MySQL keeps what is indexed of a row's lists, as they were, in a page of 16,384 bytes.
+_MAX_ELEMENT_INDEXES = 4
 # MySQL indexes at most 3072 bytes: 640 code points of utf8mb4 and a little room.
 _MAX_INDEXED_TEXT = 640
 _MAX_INDEX_BYTES = 2_560
@@ -59,7 +61,10 @@ def require_keepable(collection: Definition) -> None:
     for key in _keys(collection):
         if not key.fields:
             raise ConfigurationError("an index names no field", entity=collection.entity)
-        _check_indexable(key.fields, collection)
+        if isinstance(key, Index) and _is_of_json(key, collection):
+            _check_elements(key, collection)
+        else:
+            _check_indexable(key.fields, collection)
     for reference in collection.references:
         _check_reference(reference, collection)
     _check_own_references(collection)
@@ -145,6 +150,30 @@ def _check_sizes(collection: Definition) -> None:
             f"at most {_MAX_FIELDS} and {_MAX_INDEXES} are kept",
             hint="keep some of them in a JSON field, or in another collection",
             entity=collection.entity,
+        )
+    lists = sum(collection.of_elements(each) for each in collection.indexes)
+    if lists > _MAX_ELEMENT_INDEXES:
+        raise ConfigurationError(
+            f"{lists} indexes of lists; at most {_MAX_ELEMENT_INDEXES} are kept",
+            hint="index those lists of which elements are looked for",
+            entity=collection.entity,
+        )
+
+
+def _is_of_json(index: Index, collection: Definition) -> bool:
+    return any(collection.field(name).type.kind is Kind.JSON for name in index.fields)
+
+
+def _check_elements(index: Index, collection: Definition) -> None:
+    """Refuse an index of a list's elements that has other keys, or an order, which they have not."""
+    if len(index.keys) > 1 or index.keys != index.fields:
+        raise ConfigurationError(
+            "an index of a list's elements has one key, and no direction",
+            hint=f'declare it apart from others, as in Index("{index.fields[0]}")',
+            entity=collection.entity,
+            field=next(
+                name for name in index.fields if collection.field(name).type.kind is Kind.JSON
+            ),
         )
 
 

@@ -22,7 +22,7 @@ from healthstore.adapters.sql.schema import (
     missing_indexes,
     names,
 )
-from healthstore.adapters.sql.tables import create_table, references_of, table_of
+from healthstore.adapters.sql.tables import HIDDEN, create_table, references_of, table_of
 from healthstore.model import schema
 from healthstore.model.change import with_names
 from healthstore.model.ops import Explained
@@ -214,7 +214,9 @@ class _Renaming:
                 there.constraints.discard(name)
         for index in sorted(self.before.indexes, key=lambda each: str(each.name)):
             # A unique key that is an index has a hidden column.
-            if str(index.name) in self.uniques and str(index.name) in there.indexes:
+            hidden = index.info.get(HIDDEN, self.old.names[0])
+            gone = str(index.name) in self.uniques or self.fields[hidden] != hidden
+            if gone and str(index.name) in there.indexes:
                 yield self._moved(self._statement(DropIndex(index)))
                 there.indexes.discard(str(index.name))
 

@@ -32,13 +32,14 @@ from sqlalchemy.schema import (
 from healthstore.adapters.sql.deletes import unguarded
 from healthstore.adapters.sql.dialect import Dialect
 from healthstore.adapters.sql.filters import FIELD_TYPE, Many, Operand, where_clause
-from healthstore.adapters.sql.paths import Bound
+from healthstore.adapters.sql.paths import ELEMENTS, Bound
 from healthstore.model import schema
 from healthstore.model.query import normalise
 from healthstore.model.schema import Collection, Unique
 from healthstore.model.values import FieldType, Kind, Value
 
 __all__ = (
+    "HIDDEN",
     "ForeignKey",
     "add_reference",
     "create_indexes",
@@ -51,18 +52,23 @@ __all__ = (
 )
 
 
+HIDDEN = "hidden column"
+"""What an index's ``info`` has its field under, if its key is a column that the table hides."""
+
+
 def table_of(collection: Collection, dialect: Dialect) -> Table:
     """Return the table that keeps a collection; referenced tables are known by their key only."""
     metadata = MetaData()
     keys: tuple[Unique | schema.Index, ...] = (*collection.uniques, *collection.indexes)
     indexed = {name for key in keys for name in key.fields}
+    listed = {each.fields[0] for each in collection.indexes if collection.of_elements(each)}
     columns = [
         Column(
             each.name,
             dialect.column_type(each.type, each.name in indexed),
             nullable=each.nullable,
             autoincrement=False,
-            info={FIELD_TYPE: each.type},
+            info={FIELD_TYPE: each.type, ELEMENTS: each.name in listed},
             quote=True,
         )
         for each in collection.fields
@@ -131,7 +137,18 @@ def _add_indexes(table: Table, collection: Collection, dialect: Dialect) -> None
     constant = _constants(table, collection, dialect)
     for index in _indexes(collection, dialect):
         keys: list[ColumnElement[Any]] = []
-        for key in index.keys:
+        part: dict[str, Any] = {}
+        info: dict[str, Any] = {}
+        if collection.of_elements(index):
+            if dialect.elements is None:
+                continue
+            (name,) = index.fields
+            elements = dialect.elements(table.c[name])
+            part |= elements.options
+            keys.append(elements.key)
+            if elements.key is not table.c[name]:
+                info[HIDDEN] = name
+        for key in index.keys if not keys else ():
             name = key.removeprefix("-")
             column = table.c[name]
             descending = key.startswith("-")
@@ -139,11 +156,10 @@ def _add_indexes(table: Table, collection: Collection, dialect: Dialect) -> None
             if dialect.rank_nulls and collection.nullable(name):
                 ordered = ordered.nulls_last() if descending else ordered.nulls_first()
             keys.append(ordered)
-        part: dict[str, Any] = {}
         if dialect.index_part and index.where is not None:
             where = normalise(index.where, collection.nullable)
             part[dialect.index_part] = where_clause(where, table, dialect, constant)
-        Index(collection.index_name(index), *keys, _table=table, **part)
+        Index(collection.index_name(index), *keys, _table=table, info=info, **part)
 
 
 def _add_checks(table: Table, collection: Collection, dialect: Dialect) -> None:

@@ -56,6 +56,7 @@ from healthstore.testing.contract.latest import TestLatest
 from healthstore.testing.contract.letters import TestLetters
 from healthstore.testing.contract.lifecycle import TestLifecycle
 from healthstore.testing.contract.limits import TestLimits
+from healthstore.testing.contract.list_indexes import TestListIndexes
 from healthstore.testing.contract.lists import TestLists
 from healthstore.testing.contract.long_texts import TestLongTexts
 from healthstore.testing.contract.many import TestMany
@@ -116,6 +117,7 @@ __all__ = (
     "TestLetters",
     "TestLifecycle",
     "TestLimits",
+    "TestListIndexes",
     "TestLists",
     "TestLongTexts",
     "TestMany",
@@ -177,6 +179,7 @@ class ContractTests(
     TestLetters,
     TestLifecycle,
     TestLimits,
+    TestListIndexes,
     TestLists,
     TestLongTexts,
     TestMany,

@@ -12,17 +12,18 @@ from dataclasses import dataclass, replace
 from math import ceil, floor, inf, nextafter
 from typing import Any
 
-from sqlalchemy import ColumnElement, true
+from sqlalchemy import Column, ColumnElement, true
 from sqlalchemy.dialects.mysql import DOUBLE
 from sqlalchemy.types import BigInteger, NullType, Text
 
 from healthstore.adapters.sql.clauses import Written, condition
 from healthstore.adapters.sql.convert import encode_json_text
+from healthstore.adapters.sql.dialect import Elements
 from healthstore.adapters.sql.paths import SIGNS, Bound, Form, Paths, Place
 from healthstore.model.json import INT64_MAX, INT64_MIN
 from healthstore.model.query import Operator, Step
 
-__all__ = ("MARIADB_PATHS", "MYSQL_PATHS")
+__all__ = ("MARIADB_PATHS", "MYSQL_PATHS", "mysql_elements")
 
 _TEXT, _WHOLE, _FLOAT, _AS_IT_IS = Text(), BigInteger(), DOUBLE(), NullType()
 # With these the bound of what is compared lies above what was asked for, if it cannot be that.
@@ -84,6 +85,8 @@ class _Product:
     member: str
     """The test that a list has a text or a bool."""
     has_number: str
+    indexed: str = ""
+    """The test that holds of each list with a text that an index has, and of some others."""
 
     @property
     def number(self) -> str:
@@ -127,6 +130,9 @@ def _paths(product: _Product) -> Paths:
 
     def has(place: Place, form: Form, bound: tuple[ColumnElement[Any], ...]) -> ColumnElement[bool]:
         test = product.has_number if form == "number" else product.member
+        if place.elements and form == "text" and product.indexed:
+            test = f"{product.indexed} AND {test}"
+            bound = (*bound, place.column)
         return condition(f"(JSON_TYPE({{0}}){types} = 'ARRAY' AND {test})", found(place), *bound)
 
     return Paths(
@@ -165,6 +171,22 @@ def _places(start: int, count: int) -> str:
     return ", ".join(f"{{{at}}}" for at in range(start, start + count))
 
 
+# What an index has of a list. An INSERT fails whose elements are no texts, are too long, or so many
+# that the undo log has no room for them: of such a list there is a mark instead. A literal without
+# its character set would have the connection's collation, and be another one than the index's; a
+# test of null is left out for a column that is never null.
+_LISTED = (
+    "CASE WHEN LENGTH({0}) <= 512 AND JSON_SCHEMA_VALID(_utf8mb4"
+    '\'{{"type": "array", "items": {{"type": "string", "maxLength": 64}}}}\', {0}) '
+    "THEN JSON_EXTRACT({0}, _utf8mb4'$') WHEN LENGTH({0}) > 0 THEN JSON_ARRAY(_utf8mb4'?') END"
+)
+
+
+def mysql_elements(column: Column[Any]) -> Elements:
+    """Return the index of the elements of a column's lists: of several values for each row."""
+    return Elements(Written(f"(CAST({_LISTED} AS CHAR(64) ARRAY))", column), {})
+
+
 _MEMBER = "CAST({1} AS JSON) MEMBER OF ({0})"
 _BINARY = " COLLATE utf8mb4_0900_bin"  # JSON_TYPE has a collation of its own, which pads
 
@@ -178,6 +200,7 @@ MYSQL_PATHS = _paths(
         element=lambda value: (Bound(encode_json_text(value), _TEXT),),
         member=_MEMBER,
         has_number=_MEMBER,
+        indexed=f"JSON_OVERLAPS({_LISTED.replace('{0}', '{2}')}, JSON_ARRAY(_utf8mb4'?', CAST({{1}} AS JSON)))",
     )
 )
 
