@@ -30,7 +30,8 @@ class Written(ColumnElement[Any]):
         self.type = NullType() if kind is None else kind
 
     def self_group(self, against: Any = None) -> Any:
-        # SQLAlchemy would make `… = 1` of a condition, which hides from a planner what is in it.
+        """Return itself: SQLAlchemy's ``… = 1`` hides from a planner what is in a condition."""
+        del against
         return self
 
 
