@@ -27,19 +27,21 @@ from healthstore.model.query import (
     MAX_STEPS,
     ORDERED,
     PLURAL,
+    TERM_TYPES,
     TEXTUAL,
     WHOLE,
     Operator,
     OtherField,
     Part,
     Step,
+    Term,
     Test,
 )
 from healthstore.model.refusals import invalid, refused
 from healthstore.model.text import require_text
-from healthstore.model.values import Kind, Value
+from healthstore.model.values import FieldType, Kind, Value, canonicaliser
 
-__all__ = ("canonical_part_test", "part_test_size")
+__all__ = ("canonical_part_test", "checked_term", "part_test_size")
 
 _ALONE = frozenset({Operator.IS_NULL, Operator.NOT_NULL, Operator.IS_MISSING})
 _MANY = PLURAL | {Operator.HAS_ANY, Operator.HAS_ALL}
@@ -65,7 +67,7 @@ def canonical_part_test(collection: Definition, test: Test, operator: Operator) 
     field = collection.field(test.field)
     given = WHOLE if test.part is None else test.part
     _require_parts(collection, field, operator, given)
-    part = Part(_canonical_steps(collection, field, given.steps), given.size)
+    part = Part(_canonical_steps(collection, field, given.steps), given.size, given.kind)
     if isinstance(test.operand, OtherField):
         raise invalid(
             collection,
@@ -74,7 +76,9 @@ def canonical_part_test(collection: Definition, test: Test, operator: Operator) 
             field.name,
         )
     operand = None if operator in _ALONE else test.operand
-    if part.size:
+    if given.kind is not None:
+        canonical = cast("Callable[[object], Json]", canonicaliser(FieldType(given.kind)))
+    elif part.size:
         canonical = _canonical_count
     elif operator in ELEMENTS:
         canonical = _canonical_element
@@ -113,6 +117,19 @@ def _require_parts(collection: Definition, field: Field, operator: Operator, par
             "compare it, as in F.tags.size() >= 2",
             field.name,
         )
+    if part.kind is not None:
+        _require_term(collection, field, part)
+        if operator in TEXTUAL - MATCHING and part.kind is not Kind.TEXT:
+            raise invalid(
+                collection, f"is no text: {operator} has no meaning", "use ==", field.name
+            )
+        if operator in ELEMENTS | {Operator.IS_MISSING}:
+            raise invalid(
+                collection,
+                f"has a type: {operator} has no meaning",
+                "test the part without as_()",
+                field.name,
+            )
     if operator in MATCHING:
         raise invalid(
             collection,
@@ -125,6 +142,32 @@ def _require_parts(collection: Definition, field: Field, operator: Operator, par
             collection,
             f"is tested as a whole: {operator} needs a path",
             'write F.data["key"]',
+            field.name,
+        )
+
+
+def checked_term(collection: Definition, term: Term) -> Term:
+    """Return a term of a JSON field with a canonical path, of a kind that has an order.
+
+    Raises InvalidRequestError for any other one.
+    """
+    field = collection.field(term.field)
+    if field.type.kind is not Kind.JSON:
+        raise invalid(
+            collection, "is no JSON: it has no parts", "name the field itself", field.name
+        )
+    if not term.steps:
+        raise invalid(collection, "is taken as a whole", 'write F.data["key"]', field.name)
+    _require_term(collection, field, term.part)
+    return Term(field.name, _canonical_steps(collection, field, term.steps), term.kind)
+
+
+def _require_term(collection: Definition, field: Field, part: Part) -> None:
+    if part.kind not in TERM_TYPES or part.size:
+        raise invalid(
+            collection,
+            "has a part that is taken as a value of a type that it cannot have",
+            "use as_(int), as_(float), as_(str) or as_(bool)",
             field.name,
         )
 

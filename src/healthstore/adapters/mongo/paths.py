@@ -9,14 +9,15 @@ looked into even there. It is an expression, step by step, which no index serves
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from healthstore.adapters.mongo.codec import Stored, escape, escaped_key, key_of
 from healthstore.adapters.mongo.texts import ends_pattern, pattern, successor
-from healthstore.model.query import WHOLE, Operator, Part, Step, Test
+from healthstore.model.query import NEGATED, WHOLE, Operator, Part, Step, Term, Test
+from healthstore.model.values import Kind
 
-__all__ = ("part_query",)
+__all__ = ("part_query", "term_expression")
 
 _LIST: Stored = {"$type": "array"}
 _NO_LIST: Stored = {"$not": _LIST}
@@ -31,12 +32,20 @@ _COMPARED: Mapping[Operator, str] = {
 }
 # The names of BSON's types, as $type gives them.
 _NUMBERS = ("int", "long", "double", "decimal")
+_NEGATIVE = frozenset(
+    {
+        *(Operator.NE, Operator.NOT_IN, Operator.NOT_CONTAINS),
+        *(Operator.NOT_STARTS, Operator.NOT_ENDS),
+    }
+)
 _ELEMENTS: Mapping[Operator, str] = {Operator.HAS_ANY: "$in", Operator.HAS_ALL: "$all"}
 
 
 def part_query(test: Test) -> Stored:
     """Return the query for a test of a part in normal form; its negation is ``$nor`` of it."""
     part = test.part or WHOLE
+    if part.kind is not None:
+        return _valued(test, Term(test.field, part.steps, part.kind))
     if part.size:
         return _sized(test, part)
     keys = [key_of(test.field)]
@@ -78,6 +87,47 @@ def _asked(operator: Operator, operand: Any) -> Stored:
 
 
 # --- expressions -----------------------------------------------------------------------------
+
+
+def term_expression(term: Term) -> Stored:
+    """Return a term as an expression: null where there is no such value."""
+    kind = {"$type": "$$it"}
+    asked, value = _TERMS[term.kind]
+    return _if(_at(term.field, term.steps), asked(kind), value, None)
+
+
+# Of a number: that it is whole, and of 64 bits. DocumentDB truncates to 15 digits.
+_IS_WHOLE: Stored = {
+    "$and": [
+        {"$gte": ["$$it", -(2.0**63)]},
+        {"$lt": ["$$it", 2.0**63]},
+        {"$eq": ["$$it", {"$floor": "$$it"}]},
+    ]
+}
+_TERMS: Mapping[Kind, tuple[Callable[[Stored], Stored], Any]] = {
+    Kind.INTEGER: (
+        lambda kind: {"$in": [kind, list(_NUMBERS)]},
+        {"$cond": [_IS_WHOLE, {"$toLong": "$$it"}, None]},
+    ),
+    Kind.FLOAT: (lambda kind: {"$in": [kind, list(_NUMBERS)]}, {"$toDouble": "$$it"}),
+    Kind.TEXT: (lambda kind: {"$eq": [kind, "string"]}, "$$it"),
+    Kind.BOOLEAN: (lambda kind: {"$eq": [kind, "bool"]}, "$$it"),
+    Kind.JSON: (lambda kind: {"$ne": [kind, "missing"]}, "$$it"),
+}
+
+
+def _valued(test: Test, term: Term) -> Stored:
+    """Return the query for a term; only a test of null holds where it is null."""
+    found = term_expression(term)
+    if test.operator is Operator.IS_NULL:
+        return {"$expr": {"$eq": [found, None]}}
+    there: Stored = {"$ne": ["$$it", None]}
+    if test.operator is Operator.NOT_NULL:
+        return {"$expr": {"$ne": [found, None]}}
+    values: Sequence[Any] = test.operand if isinstance(test.operand, tuple) else (test.operand,)
+    positive = NEGATED[test.operator] if test.operator in _NEGATIVE else test.operator
+    held = _held(positive, values)
+    return {"$expr": _if(found, there, held if positive is test.operator else {"$not": [held]})}
 
 
 def _sized(test: Test, part: Part) -> Stored:

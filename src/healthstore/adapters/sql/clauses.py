@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Boolean, ColumnElement
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import NullType, TypeEngine
 
-__all__ = ("Written", "combined", "condition")
+__all__ = ("Inline", "Written", "combined", "condition")
 
 _CHAIN = 100  # SQLite's parser nests a chain; 1,000 levels are its limit
 
@@ -38,6 +38,24 @@ class Written(ColumnElement[Any]):
 @compiles(Written)
 def _write(written: Written, compiler: Any, **options: Any) -> str:
     return written.text.format(*(compiler.process(each, **options) for each in written.parts))
+
+
+class Inline(ColumnElement[Any]):
+    """A constant that stands in a statement as the dialect spells it; it is not bound.
+
+    So two expressions of it are one to a database that groups by them, or keeps an index of them.
+    """
+
+    inherit_cache = False
+
+    def __init__(self, value: str | int, kind: TypeEngine[Any]) -> None:
+        self.value = value
+        self.type = kind
+
+
+@compiles(Inline)
+def _write_inline(inline: Inline, compiler: Any, **_: Any) -> str:
+    return cast(str, compiler.render_literal_value(inline.value, inline.type))
 
 
 def condition(text: str, *parts: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -1,7 +1,8 @@
 """Tests of a part of JSON as clauses; how a dialect reads JSON is its own :class:`Paths`.
 
 A path is bound as values are: its keys may be any text, and are no part of a statement. What
-remains of a test is how many steps there are, of which kinds, and of which form an operand is.
+remains of a test is how many steps there are, of which kinds, and of which form an operand is. A
+term has its path in it, as constants: it is grouped by, and indexed, as the same expression.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
 from sqlalchemy import Column, ColumnElement, and_, false, or_, true
-from sqlalchemy.types import BigInteger, Integer, Text, TypeEngine
+from sqlalchemy.types import BigInteger, Boolean, Double, Integer, Text, TypeEngine
 
-from healthstore.adapters.sql.clauses import combined
-from healthstore.model.query import WHOLE, Operator, Step, Test
-from healthstore.model.values import Value
+from healthstore.adapters.sql.clauses import Inline, combined
+from healthstore.model.query import WHOLE, Operator, Step, Term, Test
+from healthstore.model.values import Kind, Value
 
 __all__ = (
     "ELEMENTS",
@@ -30,6 +31,8 @@ __all__ = (
     "part_clause",
     "part_prepared",
     "part_shape",
+    "term_column",
+    "term_expression",
 )
 
 Form: TypeAlias = Literal["bool", "number", "text", "json"]
@@ -99,10 +102,26 @@ class Paths:
     """What is bound for an element that is looked for."""
     has: Callable[[Place, Form, tuple[ColumnElement[Any], ...]], ColumnElement[bool]]
     """The test that a list has it."""
-    readable: Callable[[ColumnElement[Any], ColumnElement[bool]], ColumnElement[bool]] = (
+    terms: Mapping[Kind, Callable[[Place], ColumnElement[Any]]]
+    """A part as a value of a kind, as a column of that kind has it; null where there is none."""
+    boolean: Callable[[bool], Bound] = lambda value: Bound(int(value), Integer())
+    """What is bound for a bool that a term is compared with."""
+    readable: Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[Any]] = (
         lambda _, clause: clause
     )
-    """The same test of a column, which fails for JSON that the database would take for none."""
+    """The same clause of a column, which fails for JSON that the database would take for none."""
+
+
+def term_expression(term: Term, column: ColumnElement[Any], paths: Paths) -> ColumnElement[Any]:
+    """Return a term as an expression without parameters, always of the same text."""
+    path = tuple([Inline(each.value, each.type) for each in paths.path(term.steps)])
+    kinds = tuple([type(step) for step in term.steps])
+    return paths.terms[term.kind](Place(column, kinds, path, is_plain(term.steps)))
+
+
+def term_column(term: Term, column: ColumnElement[Any], paths: Paths) -> ColumnElement[Any]:
+    """Return a term as a column of a statement, which fails for JSON that cannot be read."""
+    return paths.readable(column, term_expression(term, column, paths))
 
 
 Bind: TypeAlias = Callable[[Bound], ColumnElement[Any]]
@@ -120,6 +139,12 @@ class Columns:
 
 
 _TEXT, _SIZE, _LENGTH = Text(), BigInteger(), Integer()
+_TERMS: Mapping[Kind, TypeEngine[Any]] = {
+    Kind.INTEGER: _SIZE,
+    Kind.FLOAT: Double(),
+    Kind.TEXT: _TEXT,
+    Kind.BOOLEAN: Boolean(),
+}
 
 
 def _form(value: Value) -> Form:
@@ -140,10 +165,19 @@ def _values(test: Test) -> tuple[Value, ...]:
 
 def _as_column(test: Test) -> TypeEngine[Any] | None:
     """Return the type of the column as which a part is tested: a size, a text; None of others."""
+    if test.part is not None and test.part.kind is not None:
+        return _TERMS[test.part.kind]
     if test.part is not None and test.part.size:
         return _SIZE
     texts = [each for each in _values(test) if isinstance(each, str)]
     return _TEXT if texts and test.operator not in _ELEMENTS else None
+
+
+def _bound(name: str | None, value: Any, kind: TypeEngine[Any], paths: Paths) -> Bound:
+    """Return what is bound for a value, or, without a name, for a length."""
+    if name is None:
+        return Bound(value, _LENGTH)
+    return paths.boolean(value) if isinstance(value, bool) else Bound(value, kind)
 
 
 def is_plain(steps: tuple[Step, ...]) -> bool:
@@ -169,6 +203,8 @@ def part_prepared(test: Test, pad: Callable[[tuple[Value, ...]], tuple[Value, ..
 def part_shape(test: Test) -> object:
     """Return what remains of a test of a part without its path and its values."""
     part = test.part or WHOLE
+    if part.kind is not None:  # a term has its path in it
+        return test.field, test.operator, part, len(_values(test))
     # A statement has its own words for either bool.
     forms = tuple([each if isinstance(each, bool) else _form(each) for each in _values(test)])
     kinds = tuple([type(step) for step in part.steps])
@@ -178,11 +214,12 @@ def part_shape(test: Test) -> object:
 def part_bounds(test: Test, paths: Paths, columns: Columns) -> Iterator[Bound]:
     """Yield what a test of a part binds, in order."""
     part = test.part or WHOLE
-    yield from paths.path(part.steps)
+    if part.kind is None:
+        yield from paths.path(part.steps)
     kind = _as_column(test)
     if kind is not None:
         for name, value in columns.operands(Test(test.field, test.operator, test.operand)):
-            yield Bound(value, _LENGTH if name is None else kind)
+            yield _bound(name, value, kind, paths)
         return
     for value in _values(test):
         if test.operator in _ELEMENTS:
@@ -197,7 +234,13 @@ def part_clause(
     test: Test, column: ColumnElement[Any], paths: Paths, columns: Columns, bind: Bind
 ) -> ColumnElement[bool]:
     """Return the clause of a test of a part; ``bind`` is asked in the order of the bounds."""
-    return paths.readable(column, _clause(test, column, paths, columns, bind))
+    part = test.part or WHOLE
+    if part.kind is None:
+        clause = _clause(test, column, paths, columns, bind)
+    else:
+        found = term_expression(Term(test.field, part.steps, part.kind), column, paths)
+        clause = _held(test, found, _TERMS[part.kind], paths, columns, bind)
+    return paths.readable(column, clause)
 
 
 def _clause(
@@ -235,14 +278,26 @@ def _of_column(  # noqa: PLR0913, PLR0917 - a part of what is above
     columns: Columns,
     bind: Bind,
 ) -> ColumnElement[bool]:
-    def operand(name: str | None, value: Any) -> ColumnElement[Any]:
-        return bind(Bound(value, _LENGTH if name is None else kind))
-
-    plain = Test(test.field, test.operator, test.operand)
     if kind is _SIZE:
-        return columns.clause(paths.size(place), plain, operand)
+        return _held(test, paths.size(place), kind, paths, columns, bind)
     is_text, text = paths.text(place)
-    return and_(is_text, columns.clause(text, plain, operand))
+    return and_(is_text, _held(test, text, kind, paths, columns, bind))
+
+
+def _held(  # noqa: PLR0913, PLR0917 - as above
+    test: Test,
+    found: ColumnElement[Any],
+    kind: TypeEngine[Any],
+    paths: Paths,
+    columns: Columns,
+    bind: Bind,
+) -> ColumnElement[bool]:
+    """Return the clause of a test of what is as a column of a type."""
+
+    def operand(name: str | None, value: Any) -> ColumnElement[Any]:
+        return bind(_bound(name, value, kind, paths))
+
+    return columns.clause(found, Test(test.field, test.operator, test.operand), operand)
 
 
 def _of_elements(test: Test, place: Place, paths: Paths, bind: Bind) -> ColumnElement[bool]:

@@ -41,7 +41,7 @@ from healthstore.model.evaluate.groups import (
 )
 from healthstore.model.evaluate.leading import begin_alike, leading
 from healthstore.model.evaluate.lookups import answered, require_few
-from healthstore.model.evaluate.parts import MISSING, equal_json, part_of
+from healthstore.model.evaluate.parts import MISSING, equal_json, part_of, term_value
 from healthstore.model.evaluate.selections import picked, selected
 
 __all__ = (
@@ -77,6 +77,7 @@ __all__ = (
     "sort_documents",
     "sorted_whole",
     "still_referenced",
+    "term_value",
     "unknown_buckets",
     "years_between",
 )

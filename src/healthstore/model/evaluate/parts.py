@@ -6,15 +6,15 @@ bools with bools only, which to Python are numbers. Lists and objects equal what
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import ge, gt, le, lt
 from typing import Any, Final, TypeAlias, cast
 
-from healthstore.model.json import Json
-from healthstore.model.query import WHOLE, Operator, Step, Test
-from healthstore.model.values import Document, Value
+from healthstore.model.json import INT64_MAX, INT64_MIN, Json
+from healthstore.model.query import WHOLE, Operator, Step, Term, Test
+from healthstore.model.values import Document, Kind, Value
 
-__all__ = ("MISSING", "equal_json", "part_of", "part_predicate", "size_of")
+__all__ = ("MISSING", "equal_json", "part_of", "part_predicate", "size_of", "term_value")
 
 MISSING: Final = object()
 """What stands for a part that is not there."""
@@ -46,6 +46,34 @@ def size_of(value: object) -> int | None:
     return len(cast("list[object]", value)) if isinstance(value, list) else None
 
 
+def term_value(document: Document, term: Term) -> Value:
+    """Return a document's value of a term, ``None`` if it has none."""
+    return _READERS[term.kind](part_of(document[term.field], term.steps))
+
+
+def _whole(value: object) -> int | None:
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and INT64_MIN <= value <= INT64_MAX else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and type(value) is not bool else None
+
+
+def _json(value: object) -> Value:
+    return None if value is MISSING else cast(Value, value)
+
+
+_READERS: Mapping[Kind, Callable[[object], Value]] = {
+    Kind.INTEGER: _whole,
+    Kind.FLOAT: _number,
+    Kind.TEXT: lambda value: value if isinstance(value, str) else None,
+    Kind.BOOLEAN: lambda value: value if isinstance(value, bool) else None,
+    Kind.JSON: _json,
+}
+
+
 def equal_json(one: object, other: object) -> bool:
     """Tell whether two values of JSON are equal: 1 and 1.0 are, 1 and true are not."""
     if isinstance(one, list) and isinstance(other, list):
@@ -67,9 +95,13 @@ def _kind(value: object) -> type:
 def part_predicate(test: Test) -> Callable[[Document], bool]:
     """Return the function that tells whether a document satisfies a test of a part."""
     name, part = test.field, test.part or WHOLE
-    build = (_SIZE_TESTS if part.size else _TESTS)[test.operator]
+    valued = part.size or part.kind is not None
+    build = (_VALUE_TESTS if valued else _TESTS)[test.operator]
     holds = build(test.operand)
     steps = part.steps
+    if part.kind is not None:
+        read = _READERS[part.kind]
+        return lambda document: holds(read(part_of(document[name], steps)))
     if part.size:
         return lambda document: holds(size_of(part_of(document[name], steps)))
     return lambda document: holds(part_of(document[name], steps))
@@ -94,6 +126,12 @@ def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any], _Holds]:
         return lambda value: _kind(value) is kind and compare(value, operand)
 
     return build
+
+
+def _ordered_alike(compare: Callable[[Any, Any], bool]) -> Callable[[Any], _Holds]:
+    return lambda operand: (
+        lambda value: operand is not None and value is not None and compare(value, operand)
+    )
 
 
 def _textual(holds: Callable[[str, str], bool]) -> Callable[[Any], _Holds]:
@@ -159,11 +197,20 @@ _TESTS: dict[Operator, Callable[[Any], _Holds]] = {
     Operator.HAS_ANY: _has_any,
     Operator.HAS_ALL: _has_all,
 }
-# A size is a number or None, as an integer field is.
-_SIZE_TESTS: dict[Operator, Callable[[Any], _Holds]] = {
-    each: _TESTS[each]
-    for each in (
-        *(Operator.EQ, Operator.NE, Operator.LT, Operator.LE, Operator.GT, Operator.GE),
-        *(Operator.IN, Operator.NOT_IN, Operator.IS_NULL, Operator.NOT_NULL),
-    )
+# A size is a number or None, as an integer field is; and a term is as a field of its type.
+_VALUE_TESTS: dict[Operator, Callable[[Any], _Holds]] = {
+    **{
+        each: _TESTS[each]
+        for each in (
+            *(Operator.EQ, Operator.NE, Operator.IN, Operator.NOT_IN),
+            *(Operator.IS_NULL, Operator.NOT_NULL, Operator.CONTAINS, Operator.NOT_CONTAINS),
+            *(Operator.STARTS, Operator.NOT_STARTS, Operator.ENDS, Operator.NOT_ENDS),
+        )
+    },
+    **{
+        each: _ordered_alike(compare)
+        for each, compare in (
+            *((Operator.LT, lt), (Operator.LE, le), (Operator.GT, gt), (Operator.GE, ge)),
+        )
+    },
 }

@@ -28,7 +28,7 @@ from healthstore.model.query.bounds import (
     require_moderate,
 )
 from healthstore.model.query.lookups import lookups, substituted
-from healthstore.model.query.names import F, FieldName, FieldPart, FieldSize, field
+from healthstore.model.query.names import F, FieldName, FieldPart, FieldSize, FieldTerm, field
 from healthstore.model.query.normal import normalise
 from healthstore.model.query.order import Nulls, Order, after, asc, desc, parse_keys, parse_order
 from healthstore.model.query.parts import (
@@ -36,9 +36,11 @@ from healthstore.model.query.parts import (
     MAX_PART_VALUES,
     MAX_PLACE,
     MAX_STEPS,
+    TERM_TYPES,
     WHOLE,
     Part,
     Step,
+    Term,
 )
 from healthstore.model.query.tests import (
     ALL,
@@ -80,6 +82,7 @@ __all__ = (
     "NONE",
     "ORDERED",
     "PLURAL",
+    "TERM_TYPES",
     "TEXTUAL",
     "WHOLE",
     "And",
@@ -88,6 +91,7 @@ __all__ = (
     "FieldName",
     "FieldPart",
     "FieldSize",
+    "FieldTerm",
     "Filter",
     "Lookup",
     "Not",
@@ -98,6 +102,7 @@ __all__ = (
     "OtherField",
     "Part",
     "Step",
+    "Term",
     "Test",
     "after",
     "asc",

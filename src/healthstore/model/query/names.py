@@ -7,11 +7,11 @@ from typing import cast
 
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
-from healthstore.model.query.parts import WHOLE, Part, Step
+from healthstore.model.query.parts import TERM_TYPES, WHOLE, Part, Step, Term
 from healthstore.model.query.tests import And, Filter, Lookup, Operator, OtherField, Test
-from healthstore.model.values import Value
+from healthstore.model.values import Kind, Value
 
-__all__ = ("F", "FieldName", "FieldPart", "FieldSize", "field")
+__all__ = ("F", "FieldName", "FieldPart", "FieldSize", "FieldTerm", "field")
 
 
 class _Compared:
@@ -199,6 +199,40 @@ class FieldPart(_Structured):
     def not_null(self) -> Test:
         """Hold when there is no null: another value, or nothing."""
         return self._test(Operator.NOT_NULL)
+
+    def as_(self, kind: type[int | float | str | bool]) -> FieldTerm:
+        """Return the part as a value of one type, to sort by, to group by, to measure, to index.
+
+        What is of another type is ``None``, as is a null, and what is missing. ``int``: a whole
+        number of 64 bits, 2.0 among them; ``float``: any number, the nearest double; ``str`` and
+        ``bool``: a text, a bool. It is compared as a field of that type is.
+        """
+        kinds = [each for each, name in TERM_TYPES.items() if name is kind]
+        if not kinds:
+            raise InvalidRequestError(
+                f"{self!r} is taken as a value of a type that it cannot have",
+                hint="use as_(int), as_(float), as_(str) or as_(bool)",
+                field=self.name,
+            )
+        steps = () if self.part is None else self.part.steps
+        return FieldTerm(self.name, self.owner, Part(steps, kind=kinds[0]))
+
+
+class FieldTerm(_Compared):
+    """A part of a field's JSON as a value of one type: ``F.data["weight"].as_(float)``."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str, owner: type | None, part: Part) -> None:
+        self.name = name
+        self.owner = owner
+        self.part = part
+
+    @property
+    def term(self) -> Term:
+        """The term as a value, which is equal to an equal one."""
+        part = self.part or WHOLE
+        return Term(self.name, part.steps, part.kind or Kind.JSON)
 
 
 class FieldSize(_Compared):

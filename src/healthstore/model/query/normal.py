@@ -129,7 +129,7 @@ def _normal_lookup(
 
 def _normal_part(test: Test, part: Part, *, negate: bool) -> Filter:
     """Return what a test of a part looks for, or its negation."""
-    if part.size:
+    if part.size or part.kind is not None:
         return _normal_test(test, nullable=True, negate=negate)
     operator, operand = test.operator, test.operand
     if operator in NEGATIVE or operator is Operator.NOT_NULL:

@@ -1,17 +1,33 @@
-"""Parts of a JSON field: what a path leads to, and how long a list is.
+"""Parts of a JSON field: what a path leads to, how long a list is, and terms.
 
 A step of a path is the key of an object, any text, or a place in a list, counted from 0. A part
 is *missing* where its field is ``None``, a step is not there, or a step leads into what is no
 object, for a place no list. A missing part and a null are two things; ``== None`` takes both.
+
+A *term* is a part as a value of one type, like a field of that type: what is of another type, a
+null or missing is ``None``.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ("MAX_KEY", "MAX_PART_VALUES", "MAX_PLACE", "MAX_STEPS", "WHOLE", "Part", "Step")
+from healthstore.model.values import FieldType, Kind
+
+__all__ = (
+    "MAX_KEY",
+    "MAX_PART_VALUES",
+    "MAX_PLACE",
+    "MAX_STEPS",
+    "TERM_TYPES",
+    "WHOLE",
+    "Part",
+    "Step",
+    "Term",
+)
 
 Step: TypeAlias = str | int
 
@@ -24,20 +40,65 @@ MAX_PLACE = 9_999_999
 MAX_PART_VALUES = 1_000
 """The most values that a part, or the elements of a list, are looked up in."""
 
+TERM_TYPES: Mapping[Kind, type[int | float | str | bool]] = {
+    Kind.INTEGER: int,
+    Kind.FLOAT: float,
+    Kind.TEXT: str,
+    Kind.BOOLEAN: bool,
+}
+"""The kinds of terms that have an order, by the type that ``as_`` takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """A part of a field's JSON, or with ``size`` the number of elements of the list there.
 
-    Without steps it is the whole value. The size of what is no list is ``None``.
+    Without steps it is the whole value. The size of what is no list is ``None``. With a ``kind``
+    it is what is there as a value of that kind; see :class:`Term`.
     """
 
     steps: tuple[Step, ...] = ()
     size: bool = False
+    kind: Kind | None = None
 
     def __str__(self) -> str:
         written = "".join(map(_written, self.steps))
+        if self.kind is not None and self.kind in TERM_TYPES:
+            return f"{written}.as_({TERM_TYPES[self.kind].__name__})"
         return f"{written}.size()" if self.size else written
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A part of a field's JSON as a value of one kind; ``None`` where there is no such value.
+
+    ``INTEGER``: a whole number from -2^63 to 2^63 - 1, written as int or as float. ``FLOAT``: any
+    number, to the nearest double. ``TEXT``: a text. ``BOOLEAN``: true or false. ``JSON``: whatever
+    is there.
+    """
+
+    field: str
+    steps: tuple[Step, ...]
+    kind: Kind
+
+    @property
+    def part(self) -> Part:
+        """The part, as which a test of the field takes it."""
+        return Part(self.steps, kind=self.kind)
+
+    @property
+    def type(self) -> FieldType:
+        """The type of a field that has the same values."""
+        return FieldType(self.kind)
+
+    @property
+    def key(self) -> str:
+        """What no other term and no field is called: ``data.weight.as_(float)``."""
+        return f"{self.field}{self.part}"
+
+    def __str__(self) -> str:
+        """Return the path as text, which is the name of its column: ``data.weight``."""
+        return f"{self.field}{Part(self.steps)}"
 
 
 WHOLE = Part()

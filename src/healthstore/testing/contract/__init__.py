@@ -65,6 +65,7 @@ from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.pages import TestPages
 from healthstore.testing.contract.partial_indexes import TestPartialIndexes
 from healthstore.testing.contract.patches import TestPatches
+from healthstore.testing.contract.path_terms import TestPathTerms
 from healthstore.testing.contract.patterns import TestPatterns
 from healthstore.testing.contract.probing import TestProbing
 from healthstore.testing.contract.query_plans import TestQueryPlans
@@ -126,6 +127,7 @@ __all__ = (
     "TestPages",
     "TestPartialIndexes",
     "TestPatches",
+    "TestPathTerms",
     "TestPatterns",
     "TestProbing",
     "TestQueryPlans",
@@ -187,6 +189,7 @@ class ContractTests(
     TestOrderAndPages,
     TestPages,
     TestPartialIndexes,
+    TestPathTerms,
     TestPatterns,
     TestPatches,
     TestProbing,

@@ -13,8 +13,8 @@ from math import ceil, floor, inf, nextafter
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, true
-from sqlalchemy.dialects.mysql import DOUBLE
-from sqlalchemy.types import BigInteger, NullType, Text
+from sqlalchemy.dialects.mysql import DOUBLE, TINYINT
+from sqlalchemy.types import BigInteger, NullType, Text, TypeEngine
 
 from healthstore.adapters.sql.clauses import Written, condition
 from healthstore.adapters.sql.convert import encode_json_text
@@ -22,12 +22,19 @@ from healthstore.adapters.sql.dialect import Elements
 from healthstore.adapters.sql.paths import SIGNS, Bound, Form, Paths, Place
 from healthstore.model.json import INT64_MAX, INT64_MIN
 from healthstore.model.query import Operator, Step
+from healthstore.model.values import Kind
 
 __all__ = ("MARIADB_PATHS", "MYSQL_PATHS", "mysql_elements")
 
 _TEXT, _WHOLE, _FLOAT, _AS_IT_IS = Text(), BigInteger(), DOUBLE(), NullType()
 # With these the bound of what is compared lies above what was asked for, if it cannot be that.
 _ABOVE = frozenset({Operator.LT, Operator.GE})
+# Of a float: that it is an integer of 64 bits.
+_IS_WHOLE = (
+    "CAST({0} AS DOUBLE) = FLOOR(CAST({0} AS DOUBLE)) "
+    "AND CAST({0} AS DOUBLE) >= -9223372036854775808e0 "
+    "AND CAST({0} AS DOUBLE) < 9223372036854775808e0"
+)
 _SAME = frozenset({Operator.EQ, Operator.IN})
 
 
@@ -135,6 +142,17 @@ def _paths(product: _Product) -> Paths:
             bound = (*bound, place.column)
         return condition(f"(JSON_TYPE({{0}}){types} = 'ARRAY' AND {test})", found(place), *bound)
 
+    def term(text: str, kind: TypeEngine[Any]) -> Callable[[Place], ColumnElement[Any]]:
+        return lambda place: Written(f"(CASE {text} END)", found(place), kind=kind)
+
+    def as_text(place: Place) -> ColumnElement[Any]:
+        return Written(
+            f"(CASE WHEN JSON_TYPE({{0}}){types} = 'STRING' THEN JSON_UNQUOTE({{0}}) END "
+            f"COLLATE {collation})",
+            found(place),
+            kind=_TEXT,
+        )
+
     return Paths(
         path=_path,
         missing=lambda place: condition("{0} IS NULL", found(place)),
@@ -144,15 +162,7 @@ def _paths(product: _Product) -> Paths:
             f"= '{'true' if value else 'false'}')",
             found(place),
         ),
-        text=lambda place: (
-            true(),
-            Written(
-                f"(CASE WHEN JSON_TYPE({{0}}){types} = 'STRING' THEN JSON_UNQUOTE({{0}}) END "
-                f"COLLATE {collation})",
-                found(place),
-                kind=_TEXT,
-            ),
-        ),
+        text=lambda place: (true(), as_text(place)),
         number=_number,
         compared=compared,
         json=lambda value: Bound(encode_json_text(value), _TEXT),
@@ -164,6 +174,24 @@ def _paths(product: _Product) -> Paths:
         ),
         element=product.element,
         has=has,
+        terms={
+            Kind.INTEGER: term(
+                f"WHEN {product.whole} THEN CAST({{0}} AS SIGNED) "
+                f"WHEN {product.real} THEN CASE WHEN {_IS_WHOLE} THEN "
+                "CAST(CAST({0} AS DOUBLE) + 0e0 AS SIGNED) END",  # -2^63 is an error without
+                _WHOLE,
+            ),
+            Kind.FLOAT: term(
+                f"WHEN {product.whole} OR {product.real} THEN CAST({{0}} AS DOUBLE)", _FLOAT
+            ),
+            Kind.TEXT: as_text,
+            Kind.BOOLEAN: term(
+                f"WHEN JSON_TYPE({{0}}){types} = 'BOOLEAN' "
+                f"THEN JSON_UNQUOTE({{0}}) COLLATE {collation} = 'true'",
+                TINYINT(),
+            ),
+            Kind.JSON: lambda place: Written("({0})", found(place), kind=_TEXT),
+        },
     )
 
 
@@ -224,17 +252,18 @@ _MARIADB = _Product(
 )
 
 
-def _readable(column: ColumnElement[Any], clause: ColumnElement[bool]) -> ColumnElement[bool]:
+def _readable(column: ColumnElement[Any], clause: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return the clause, which fails with error 1242 for JSON of more than 31 levels.
 
     To every function of JSON, which read no more, it would be null.
     """
     two = "SELECT v FROM JSON_TABLE('[1, 2]', '$[*]' COLUMNS (v INT PATH '$')) AS e"
-    return condition(
+    return Written(
         "CASE WHEN {0} IS NULL OR JSON_VALID({0}) THEN {1} "
         f"ELSE ({two} WHERE {{0}} IS NOT NULL) END",
         column,
         clause,
+        kind=clause.type,
     )
 
 

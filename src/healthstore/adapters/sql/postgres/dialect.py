@@ -329,7 +329,8 @@ _LOCK = "SELECT pg_advisory_xact_lock(7521390172530)"  # any number, the same fo
 _compiler: Compiler = cast("Any", sqlalchemy_asyncpg.dialect)()
 _ddl_compiler: Compiler = cast("Any", postgresql.dialect)(paramstyle="named")
 # SQLAlchemy 2.0 doubles backslashes in literals until it has connected; no server of ours does.
-cast("Any", _ddl_compiler)._backslash_escapes = False  # noqa: SLF001 - it has no other name
+for _each in (_compiler, _ddl_compiler):
+    cast("Any", _each)._backslash_escapes = False  # noqa: SLF001 - it has no other name
 
 _ASIDE = Aside(
     index="INDEX CONCURRENTLY",

@@ -6,18 +6,19 @@ objects only; a step to a place reads arrays and, wrongly, a scalar as if it wer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, true
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.types import Integer, Numeric, Text
+from sqlalchemy.types import BigInteger, Boolean, Double, Integer, Numeric, Text, TypeEngine
 
 from healthstore.adapters.sql.clauses import Written, condition
 from healthstore.adapters.sql.paths import SIGNS, Bound, Form, Paths, Place
+from healthstore.model.json import INT64_MAX, INT64_MIN
 from healthstore.model.query import Operator, Step
-from healthstore.model.values import Value
+from healthstore.model.values import Kind, Value
 
 __all__ = ("postgres_paths",)
 
@@ -76,6 +77,25 @@ def _has(place: Place, form: Form, bound: tuple[ColumnElement[Any], ...]) -> Col
     return condition("{0} @> {1}", _found(place), *bound)
 
 
+def _scalar(name: str, read: str, kind: TypeEngine[Any]) -> Callable[[Place], ColumnElement[Any]]:
+    """Return what reads a part of a type of JSON, as a type of the database."""
+    text = f"CASE WHEN jsonb_typeof({{0}}) = '{name}' THEN {read} END"
+    return lambda place: Written(f"({text})", _found(place), kind=kind)
+
+
+_WHOLE = (
+    "CASE WHEN CAST({0} AS NUMERIC) = TRUNC(CAST({0} AS NUMERIC)) AND CAST({0} AS NUMERIC) "
+    f"BETWEEN {INT64_MIN} AND {INT64_MAX} THEN CAST(CAST({{0}} AS NUMERIC) AS BIGINT) END"
+)
+_TERMS: Mapping[Kind, Callable[[Place], ColumnElement[Any]]] = {
+    Kind.INTEGER: _scalar("number", _WHOLE, BigInteger()),
+    Kind.FLOAT: _scalar("number", "CAST({0} AS DOUBLE PRECISION)", Double()),
+    Kind.TEXT: lambda place: _text(place)[1],
+    Kind.BOOLEAN: _scalar("boolean", "CAST({0} AS BOOLEAN)", Boolean()),
+    Kind.JSON: lambda place: Written("({0})", _found(place), kind=_JSON),
+}
+
+
 def postgres_paths(to_jsonb: Callable[[Any], bytes]) -> Paths:
     """Return them; ``to_jsonb`` writes a value as the driver takes it."""
 
@@ -97,4 +117,6 @@ def postgres_paths(to_jsonb: Callable[[Any], bytes]) -> Paths:
         size=_size,
         element=lambda value: (json(cast("Value", [value])),),
         has=_has,
+        terms=_TERMS,
+        boolean=lambda value: Bound(value, Boolean()),
     )

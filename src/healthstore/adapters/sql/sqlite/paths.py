@@ -6,23 +6,25 @@ the part, and its path is that of the whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, literal_column
-from sqlalchemy.types import Integer, NullType
+from sqlalchemy.types import Double, Integer, NullType, Text, TypeEngine
 
 from healthstore.adapters.sql.clauses import Written, condition
 from healthstore.adapters.sql.convert import decode_json, encode_json_text
 from healthstore.adapters.sql.paths import SIGNS, Bound, Form, Paths, Place, is_plain
 from healthstore.model.evaluate import MISSING, equal_json, part_of
 from healthstore.model.query import Operator, Step
+from healthstore.model.values import Kind
 
 __all__ = ("EQUAL_JSON", "PART_OF_JSON", "SQLITE_PATHS", "equal_texts", "part_of_text")
 
 PART_OF_JSON = "healthstore_part"
 EQUAL_JSON = "healthstore_equal"
 _AS_IT_IS = NullType()
+_PATH = Text()
 _WHOLE: ColumnElement[Any] = literal_column("'$'")
 
 
@@ -42,8 +44,8 @@ def equal_texts(one: str, other: str) -> bool:
 def _path(steps: tuple[Step, ...]) -> tuple[Bound, ...]:
     if is_plain(steps):
         written = "".join(f'."{each}"' if isinstance(each, str) else f"[{each}]" for each in steps)
-        return (Bound(f"${written}", _AS_IT_IS),)
-    return (Bound(encode_json_text(steps), _AS_IT_IS),)
+        return (Bound(f"${written}", _PATH),)
+    return (Bound(encode_json_text(steps), _PATH),)
 
 
 def _of(place: Place) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
@@ -96,6 +98,29 @@ def _same(place: Place, value: ColumnElement[Any]) -> ColumnElement[bool]:
     )
 
 
+def _term(text: str, kind: TypeEngine[Any]) -> Callable[[Place], ColumnElement[Any]]:
+    return lambda place: Written(f"(CASE {text} END)", *_of(place), kind=kind)
+
+
+_VALUE = "json_extract({0}, {1})"
+# Beyond the range the cast gives one of its ends.
+_WHOLE_REAL = (
+    f"CASE WHEN {_VALUE} >= -9223372036854775808.0 AND {_VALUE} < 9223372036854775808.0 "
+    f"AND CAST({_VALUE} AS INTEGER) = {_VALUE} THEN CAST({_VALUE} AS INTEGER) END"
+)
+_TERMS: Mapping[Kind, Callable[[Place], ColumnElement[Any]]] = {
+    Kind.INTEGER: _term(
+        f"json_type({{0}}, {{1}}) WHEN 'integer' THEN {_VALUE} WHEN 'real' THEN {_WHOLE_REAL}",
+        Integer(),
+    ),
+    Kind.FLOAT: _term(
+        f"WHEN json_type({{0}}, {{1}}) IN ('integer', 'real') THEN CAST({_VALUE} AS REAL)", Double()
+    ),
+    Kind.TEXT: _term(f"json_type({{0}}, {{1}}) WHEN 'text' THEN {_VALUE}", Text()),
+    Kind.BOOLEAN: _term("json_type({0}, {1}) WHEN 'true' THEN 1 WHEN 'false' THEN 0", Integer()),
+    Kind.JSON: lambda place: Written("({0} -> {1})", *_of(place), kind=Text()),
+}
+
 SQLITE_PATHS = Paths(
     path=_path,
     missing=lambda place: condition("json_type({0}, {1}) IS NULL", *_of(place)),
@@ -118,4 +143,5 @@ SQLITE_PATHS = Paths(
         Bound(encode_json_text(value) if isinstance(value, bool) else value, _AS_IT_IS),
     ),
     has=_has,
+    terms=_TERMS,
 )
