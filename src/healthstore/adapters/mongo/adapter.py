@@ -80,12 +80,14 @@ STANDALONE = Capabilities(
     references=False,
     serializable=False,
     element_indexes=True,
+    term_indexes=True,
     stops_cancelled=False,
     coalesced=frozenset({Get}),
 )
 TRANSACTIONAL = Capabilities(
     serializable=False,
     element_indexes=True,
+    term_indexes=True,
     # The server goes on with a write whose connection was closed: see `_to_its_end`.
     stops_cancelled=False,
     coalesced=frozenset({Delete, Get, Insert, Patch}),

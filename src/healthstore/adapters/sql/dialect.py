@@ -326,6 +326,8 @@ class Dialect:
     """The query for the names of all indexes, and whether each one is whole."""
     elements: Callable[[Column[Any]], Elements] | None
     """What indexes the elements of a column's lists; None where nothing does."""
+    indexes_terms: bool
+    """Whether a term is a key of an index; else the index has its other keys."""
     index_part: str
     """What SQLAlchemy calls the clause of an index that holds a part of the rows.
 

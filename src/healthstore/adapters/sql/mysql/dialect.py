@@ -376,6 +376,7 @@ def _dialect(
         existing_indexes="SELECT DISTINCT index_name, 1 FROM information_schema.statistics "
         "WHERE table_schema = DATABASE()",
         elements=None if mariadb else mysql_elements,
+        indexes_terms=not mariadb,
         index_part="",
         aside=None,
         existing_references="SELECT constraint_name FROM information_schema.table_constraints "

@@ -38,7 +38,16 @@ _IS_WHOLE = (
 _SAME = frozenset({Operator.EQ, Operator.IN})
 
 
-def _path(steps: tuple[Step, ...]) -> tuple[Bound, ...]:
+class _Introduced(Text):
+    """A text that is written, as a constant, with its character set: see :data:`_LISTED`."""
+
+    def literal_processor(self, dialect: Any) -> Callable[[Any], str] | None:
+        """Return what writes a constant."""
+        write = super().literal_processor(dialect)
+        return None if write is None else lambda value: f"_utf8mb4{write(value)}"
+
+
+def _path(steps: tuple[Step, ...], kind: TypeEngine[Any]) -> tuple[Bound, ...]:
     """Return the paths to each list of which an element is a step, and the whole path."""
     paths: list[str] = []
     path = "$"
@@ -48,7 +57,7 @@ def _path(steps: tuple[Step, ...]) -> tuple[Bound, ...]:
             path += f"[{step}]"
         else:
             path += f".{encode_json_text(step)}"
-    return tuple([Bound(each, _TEXT) for each in (*paths, path)])
+    return tuple([Bound(each, kind) for each in (*paths, path)])
 
 
 def _number(operator: Operator, value: float) -> tuple[Bound, ...]:
@@ -92,6 +101,8 @@ class _Product:
     member: str
     """The test that a list has a text or a bool."""
     has_number: str
+    literal: str = ""
+    """What stands before a constant that may be a part of an index."""
     indexed: str = ""
     """The test that holds of each list with a text that an index has, and of some others."""
 
@@ -154,7 +165,7 @@ def _paths(product: _Product) -> Paths:
         )
 
     return Paths(
-        path=_path,
+        path=lambda steps: _path(steps, _Introduced() if product.literal else _TEXT),
         missing=lambda place: condition("{0} IS NULL", found(place)),
         null=lambda place: typed(place, "NULL"),
         truth=lambda place, value: condition(
@@ -186,8 +197,8 @@ def _paths(product: _Product) -> Paths:
             ),
             Kind.TEXT: as_text,
             Kind.BOOLEAN: term(
-                f"WHEN JSON_TYPE({{0}}){types} = 'BOOLEAN' "
-                f"THEN JSON_UNQUOTE({{0}}) COLLATE {collation} = 'true'",
+                f"WHEN JSON_TYPE({{0}}){types} = {product.literal}'BOOLEAN' "
+                f"THEN JSON_UNQUOTE({{0}}) COLLATE {collation} = {product.literal}'true'",
                 TINYINT(),
             ),
             Kind.JSON: lambda place: Written("({0})", found(place), kind=_TEXT),
@@ -222,12 +233,13 @@ MYSQL_PATHS = _paths(
     _Product(
         collation="utf8mb4_0900_bin",
         types=_BINARY,
-        whole=f"JSON_TYPE({{0}}){_BINARY} IN ('INTEGER', 'UNSIGNED INTEGER')",
-        real=f"JSON_TYPE({{0}}){_BINARY} IN ('DOUBLE', 'DECIMAL')",
+        whole=f"JSON_TYPE({{0}}){_BINARY} IN (_utf8mb4'INTEGER', _utf8mb4'UNSIGNED INTEGER')",
+        real=f"JSON_TYPE({{0}}){_BINARY} IN (_utf8mb4'DOUBLE', _utf8mb4'DECIMAL')",
         same="{0} = CAST({1} AS JSON)",
         element=lambda value: (Bound(encode_json_text(value), _TEXT),),
         member=_MEMBER,
         has_number=_MEMBER,
+        literal="_utf8mb4",
         indexed=f"JSON_OVERLAPS({_LISTED.replace('{0}', '{2}')}, JSON_ARRAY(_utf8mb4'?', CAST({{1}} AS JSON)))",
     )
 )

@@ -69,6 +69,7 @@ class PostgresAdapter(SqlAdapter):
     capabilities = Capabilities(
         semi_joins=True,
         element_indexes=True,
+        term_indexes=True,
         coalesced=frozenset({Delete, Get, Insert, Patch}),
     )
 

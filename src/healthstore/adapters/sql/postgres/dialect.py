@@ -397,6 +397,7 @@ POSTGRESQL = Dialect(
             "postgresql_with": {"fastupdate": "off"},
         },
     ),
+    indexes_terms=True,
     index_part="postgresql_where",
     aside=_ASIDE,
     existing_references="SELECT conname FROM pg_catalog.pg_constraint "
