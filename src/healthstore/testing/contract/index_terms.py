@@ -59,8 +59,15 @@ def _filters(part: FieldPart) -> list[Filter]:
         part != 1,
         (part > 1) & (F.name == "n1"),
         (part > 1e16) | (part < 0),
+        *(part.as_(float) == each for each in (2**53, 0.1, 5e-324, -1e300, 0)),
+        *(part.as_(float) > each for each in (2**53, 1e300, -(2.0**63), 2.5)),
+        *(part.as_(float) <= each for each in (2**53, 1e300, -(2.0**63), 2.5)),
         part.as_(float) >= 2**53,
+        part.as_(float) < 2**53,
+        part.as_(float).in_([2**53, 1e16, None]),
         part.as_(int) == 1,
+        part.as_(int) >= 2**53 + 1,
+        part.as_(int).in_([1, 2**63 - 1]),
         part.as_(bool) == True,  # noqa: E712 - a filter
     ]
     return found
@@ -103,6 +110,8 @@ class TestIndexTerms(Contract):
             (weight.in_([7, 8.5]), by_weight),
             ((weight > 3) & (weight <= 5), by_weight),
             (rank == 77, by_rank),
+            (weight.as_(float).in_([77.5, 78]), by_weight),
+            (rank.as_(int) == 77, by_rank),
             ((F.name == "n7") & (weight > 900), by_name),
         ):
             find = Find(made, where, limit=1_000)

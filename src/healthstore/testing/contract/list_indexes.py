@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
@@ -25,10 +26,10 @@ from healthstore.model.ops import (
 )
 from healthstore.model.query import F, Filter
 from healthstore.model.schema import Collection, Field, Index, Unique
-from healthstore.model.values import Document, FieldType, Json, Kind
+from healthstore.model.values import Document, FieldType, Json, Kind, Value
 from healthstore.testing.contract._altered import LABEL, definition_of, prepare, row_of, things
 from healthstore.testing.contract._promises import Contract, needs_alterations
-from healthstore.testing.contract._samples import add, ids, selected, stored
+from healthstore.testing.contract._samples import add, identity, ids, selected, stored
 from healthstore.testing.contract._structured import LISTS, SCALARS
 
 __all__ = ("TestListIndexes",)
@@ -62,7 +63,7 @@ _COUNT = 2_000  # enough for each planner to prefer an index
 def _rows(collection: Collection) -> list[Document]:
     lists = (*LISTS, *_LONG, *SCALARS)
     names = {each.name for each in collection.fields} - {"id", "version"}
-    return [row_of(at, **dict.fromkeys(names, tags)) for at, tags in enumerate(lists)]  # type: ignore[arg-type] - lists of JSON
+    return [row_of(at, **dict.fromkeys(names, cast(Value, tags))) for at, tags in enumerate(lists)]
 
 
 def _filters() -> list[Filter]:
@@ -105,8 +106,8 @@ class TestListIndexes(Contract):
             await store.execute(Insert(made, (row,)))
             for now in (full[at - 1], [], value):
                 changes = tuple((name, now) for name in names)
-                await store.execute(Patch(made, (row["id"],), changes))  # type: ignore[arg-type] - an id
-            (found,) = await store.execute(Get(made, (row["id"],)))  # type: ignore[arg-type] - an id
+                await store.execute(Patch(made, (identity(at),), changes))
+            (found,) = await store.execute(Get(made, (identity(at),)))
             assert found is not None
             assert found["l3"] == value
         assert await store.execute(CountDocuments(made, F.l2.has("a"))) >= 4
@@ -191,7 +192,7 @@ class TestListIndexes(Contract):
             found = await store.execute(Find(now, F.labels.has("t1")))
             assert ids(found) == (rows[1]["id"], rows[4]["id"])
             assert (await store.execute(Ensure((now,)))).present == (now.name,)
-        await store.execute(Delete(other, (rows[1]["id"],)))  # type: ignore[arg-type] - an id
+        await store.execute(Delete(other, (identity(1),)))
         assert await store.execute(CountDocuments(other, F.labels.has_any(["t1"]))) == 1
 
     async def test_an_index_of_a_list_that_none_can_keep_is_refused(self, store: Backend) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor, inf, nextafter
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Column, ColumnElement, true
 from sqlalchemy.dialects.mysql import DOUBLE, TINYINT
@@ -41,10 +41,10 @@ _SAME = frozenset({Operator.EQ, Operator.IN})
 class _Introduced(Text):
     """A text that is written, as a constant, with its character set: see :data:`_LISTED`."""
 
-    def literal_processor(self, dialect: Any) -> Callable[[Any], str] | None:
+    def literal_processor(self, dialect: Any) -> Callable[[Any], str]:
         """Return what writes a constant."""
-        write = super().literal_processor(dialect)
-        return None if write is None else lambda value: f"_utf8mb4{write(value)}"
+        write: Callable[[Any], str] = cast("Any", super()).literal_processor(dialect)
+        return lambda value: f"_utf8mb4{write(value)}"
 
 
 def _path(steps: tuple[Step, ...], kind: TypeEngine[Any]) -> tuple[Bound, ...]:
