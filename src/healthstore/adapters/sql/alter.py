@@ -211,8 +211,8 @@ class _Alteration:
             str(each.name)
             for each in self.after.indexes
             if str(each.name) not in self.indexes
-            and not (each.unique or self.dialect.index_part in each.dialect_kwargs)
-            and not each.info.get(HIDDEN)
+            and not (each.unique or each.info.get(HIDDEN))
+            and each.dialect_kwargs.get(self.dialect.index_part) is None
             and same.issuperset(each.columns.keys())
         }
         return {

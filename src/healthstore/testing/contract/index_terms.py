@@ -26,7 +26,12 @@ from healthstore.model.query import F, FieldPart, Filter
 from healthstore.model.schema import Field, Index
 from healthstore.model.values import Document, FieldType, Json, Kind
 from healthstore.testing.contract._altered import LABEL, definition_of, prepare, row_of, things
-from healthstore.testing.contract._promises import Contract, needs_alterations
+from healthstore.testing.contract._promises import (
+    Contract,
+    needs_alterations,
+    partly_needs,
+    proves,
+)
 from healthstore.testing.contract._samples import add, identity, ids, selected, stored
 from healthstore.testing.contract._structured import KEYS, ROWS, SCALARS
 
@@ -76,6 +81,7 @@ def _filters(part: FieldPart) -> list[Filter]:
 class TestIndexTerms(Contract):
     """An index of a part of JSON makes some tests faster, and no answer another one."""
 
+    @proves("J11")
     @pytest.mark.parametrize("indexes", (NUMBERS, OTHERS), ids=("numbers", "others"))
     async def test_an_index_of_a_part_of_json_changes_no_answer(
         self, store: Backend, indexes: tuple[Index, ...]
@@ -91,6 +97,8 @@ class TestIndexTerms(Contract):
             wanted = ids(selected(rows, where))
             assert await store.execute(CountDocuments(made, where)) == len(wanted)
 
+    @proves("J11")
+    @partly_needs("term_indexes")
     async def test_an_index_of_a_part_of_json_is_used(self, store: Backend) -> None:
         """For a number, a range of them, behind another key; or the backend declares none."""
         weight, rank = F.data["weight"], F.data["a b"]["rank"]

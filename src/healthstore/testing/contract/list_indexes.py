@@ -28,7 +28,7 @@ from healthstore.model.query import F, Filter
 from healthstore.model.schema import Collection, Field, Index, Unique
 from healthstore.model.values import Document, FieldType, Json, Kind, Value
 from healthstore.testing.contract._altered import LABEL, definition_of, prepare, row_of, things
-from healthstore.testing.contract._promises import Contract, needs_alterations
+from healthstore.testing.contract._promises import Contract, needs_alterations, partly_needs
 from healthstore.testing.contract._samples import add, identity, ids, selected, stored
 from healthstore.testing.contract._structured import LISTS, SCALARS
 
@@ -112,6 +112,7 @@ class TestListIndexes(Contract):
             assert found["l3"] == value
         assert await store.execute(CountDocuments(made, F.l2.has("a"))) >= 4
 
+    @partly_needs("element_indexes")
     @pytest.mark.parametrize("nullable", (True, False))
     async def test_an_index_of_a_list_is_used(self, store: Backend, *, nullable: bool) -> None:
         """For an element, one of several and all of several; or the backend declares none."""
