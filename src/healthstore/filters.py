@@ -21,6 +21,10 @@ with a list of values; ``contains``, ``startswith`` and ``endswith`` with a text
 value, ``has_any`` and ``has_all`` with a list of values, of a field that is a list; ``is_null``
 and ``not_null`` without ``"value"``. They mean what those of :data:`healthstore.F` mean.
 
+A part of a field's JSON that ``allow`` names, as ``F.data["weight"]``, is asked about by its path as
+text, ``"data.weight"``: with a text, a number, true, false or null as ``"value"``, and of the type
+of the part, if it has one by ``as_``. No other path is taken.
+
 Values are JSON as an entity of it is read: a text for a text, an instant with its offset
 (``"2026-01-31T07:30:00Z"``), a date, a time, a duration (``"PT1H30M"``), a UUID, the value of an
 enum's member and bytes (those of its UTF-8); a number for an integer and a float; true or false
@@ -34,9 +38,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, cast
 
-from healthstore.entity import Entity, collection_of, parse_test
+from healthstore.entity import Entity, collection_of, column_of, parse_part_test, parse_test
 from healthstore.errors import ConfigurationError, InvalidRequestError, UnknownFieldError
-from healthstore.model.query import PLURAL, And, Filter, Not, Operator, Or, Test
+from healthstore.model.parts import checked_column
+from healthstore.model.query import (
+    PLURAL,
+    And,
+    FieldOrTerm,
+    FieldPart,
+    FieldTerm,
+    Filter,
+    Not,
+    Operator,
+    Or,
+    Term,
+    Test,
+)
 
 __all__ = ("MAX_BYTES", "MAX_DEPTH", "MAX_PARTS", "MAX_VALUES", "parse")
 
@@ -79,7 +96,7 @@ def parse(  # noqa: PLR0913 - each bound by its name
     data: object,
     entity: type[Entity],
     *,
-    allow: Iterable[str] = (),
+    allow: Iterable[str | FieldPart | FieldTerm] = (),
     max_depth: int = MAX_DEPTH,
     max_parts: int = MAX_PARTS,
     max_values: int = MAX_VALUES,
@@ -90,8 +107,8 @@ def parse(  # noqa: PLR0913 - each bound by its name
     ``data`` is what a JSON decoder returns: dicts, lists, texts, numbers, booleans and None; with
     ``json.loads(body, parse_float=Decimal)`` no digit of a Decimal is lost. It may be hostile:
     what comes out are tests of this entity's fields against values of their types, and nothing
-    else. ``allow`` names the fields that may be asked about; without it there is none. A field
-    that is not allowed is refused as one that does not exist.
+    else. ``allow`` names the fields, and the parts of JSON, that may be asked about; without it
+    there is none. What is not allowed is refused as what does not exist.
 
     At most 32 levels, 1,000 parts, 10,000 values in lists and 1,000,000 bytes of text are taken;
     ``max_depth``, ``max_parts``, ``max_values`` and ``max_bytes`` set lower bounds.
@@ -110,22 +127,47 @@ def parse(  # noqa: PLR0913 - each bound by its name
     return _Reading(entity, _allowed(entity, allow), bounds).part(data, "", 1)
 
 
-def _allowed(entity: type[Entity], allow: Iterable[str]) -> tuple[str, ...]:
+def _allowed(
+    entity: type[Entity], allow: Iterable[str | FieldPart | FieldTerm]
+) -> Mapping[str, FieldOrTerm]:
+    """Return what may be asked about, by the text that names it in a filter."""
     names = collection_of(entity).names
     given: object = allow
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise ConfigurationError(
             "allow is no list of fields", hint='write allow=["name"]', entity=entity.__name__
         )
-    allowed = tuple(allow)
-    for name in allowed:
-        if name not in names:
+    allowed: dict[str, FieldOrTerm] = {}
+    for each in allow:
+        if isinstance(each, FieldPart | FieldTerm):
+            part = _allowed_part(entity, each)
+            if allowed.setdefault(str(part), part) != part:
+                raise ConfigurationError(
+                    f"allow names {part} twice, with different types",
+                    hint="name it once: a filter tells no type",
+                    entity=entity.__name__,
+                )
+        elif isinstance(cast(object, each), str) and each in names:
+            allowed[each] = each
+        else:
             raise ConfigurationError(
-                f"allow names {name!r}, which is no field",
+                f"allow names {each!r}, which is no field",
                 hint=f"known: {', '.join(names)}",
                 entity=entity.__name__,
             )
     return allowed
+
+
+def _allowed_part(entity: type[Entity], part: FieldPart | FieldTerm) -> FieldOrTerm:
+    try:
+        return checked_column(collection_of(entity), column_of(entity, part))
+    except InvalidRequestError as error:
+        raise ConfigurationError(
+            f"allow names {part!r}, which is no part of the entity's JSON: {error.message}",
+            hint=error.hint,
+            entity=entity.__name__,
+            field=part.name,
+        ) from None
 
 
 def _bound(name: str, given: int, most: int) -> int:
@@ -148,7 +190,9 @@ class _Bounds(NamedTuple):
 class _Reading:
     """One filter while it is read, and how much of it there may still be."""
 
-    def __init__(self, entity: type[Entity], allowed: tuple[str, ...], most: _Bounds) -> None:
+    def __init__(
+        self, entity: type[Entity], allowed: Mapping[str, FieldOrTerm], most: _Bounds
+    ) -> None:
         self._entity = entity
         self._allowed = allowed
         self._most = most
@@ -194,9 +238,15 @@ class _Reading:
         value = data.get("value")
         if operator in _MANY:
             value = self._listed(value, place, name, f"{written}")
-        self._count(value if isinstance(value, tuple) else (value,), place, name)
+        values = value if isinstance(value, tuple) else (value,)
+        self._count(values, place, name)
+        asked = self._allowed[name]
+        if isinstance(asked, Term):
+            self._require_plain(values, place, name)
         try:
-            return parse_test(self._entity, name, operator, value)
+            if isinstance(asked, Term):
+                return parse_part_test(self._entity, asked, operator, value)
+            return parse_test(self._entity, asked, operator, value)
         except InvalidRequestError as error:
             raise type(error)(
                 _at(place, f"{written}: {error.message}"),
@@ -225,6 +275,12 @@ class _Reading:
             said = f"the lists hold more than {self._most.values} values"
             raise self._wrong(place, said, _LESS, name)
         return tuple(given)
+
+    def _require_plain(self, values: tuple[object, ...], place: str, name: str) -> None:
+        for each in values:
+            if isinstance(each, list | dict):
+                said = f"a part is compared with plain values, not with a {type(each).__name__}"
+                raise self._wrong(place, said, "use a text, a number, true, false or null", name)
 
     def _count(self, values: tuple[object, ...], place: str, name: str) -> None:
         for each in values:

@@ -38,7 +38,7 @@ from healthstore.events import EventStream as AsyncEventStream
 from healthstore.manager import DatabaseManager as AsyncDatabaseManager
 from healthstore.model.ops import Bucket, Ensured, Measure
 from healthstore.model.plans import QueryPlan
-from healthstore.model.query import ALL, Condition, Order
+from healthstore.model.query import ALL, Condition, Order, SortKey
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
 from healthstore.repository.pages import Page
@@ -123,7 +123,7 @@ class Repository(Generic[M]):
     def find(
         self,
         *filters: Condition,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = 100,
         after: str | None = None,
         include: Include = (),
@@ -131,7 +131,8 @@ class Repository(Generic[M]):
     ) -> Page[M]:
         """Return at most ``limit`` entities that satisfy all filters.
 
-        ``order`` names fields, ``-name`` for descending, or has keys of ``asc()`` and ``desc()``;
+        ``order`` names fields, ``-name`` for descending, or has keys of ``asc()`` and ``desc()``,
+        or parts of JSON, ``F.data["weight"].as_(float)``;
         the id decides among equals. To read on, pass the page's ``next`` as ``after``, or its
         ``previous`` to go back, with the same filters and order: pages neither repeat nor skip a
         document, whatever is added or deleted meanwhile. A position of another query is refused.
@@ -169,7 +170,7 @@ class Repository(Generic[M]):
         self,
         *columns: object,
         where: Condition = ALL,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = 100,
         distinct: bool = False,
         into: None = None,
@@ -181,7 +182,7 @@ class Repository(Generic[M]):
         self,
         *columns: object,
         where: Condition = ALL,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = 100,
         distinct: bool = False,
         into: type[R],
@@ -192,7 +193,7 @@ class Repository(Generic[M]):
         self,
         *columns: object,
         where: Condition = ALL,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = 100,
         distinct: bool = False,
         into: type[R] | None = None,
@@ -202,11 +203,14 @@ class Repository(Generic[M]):
 
         A column is the name of a field, ``F.name`` or ``User.name``; ``named`` ones are called
         otherwise in the rows: ``kilos="weight"``. Values are those of the entity's attributes. A
-        row is a dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple.
+        part of JSON is a column, too: ``F.data["unit"]``, whatever is there, or as a value of a
+        type ``F.data["weight"].as_(float)``; it is called ``data.unit`` unless it is named, and
+        what is missing is None. A row is a dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple.
         ``order`` and ``limit`` are as in :meth:`find`.
 
         With ``distinct`` equal rows are one. They are sorted by selected columns only, and by
-        each of these at last; JSON, bytes and floats are refused.
+        each of these at last; JSON, bytes and floats are refused, but not texts, whole numbers and
+        bools of JSON, as ``F.data["unit"].as_(str)``.
         """
         return cast(
             "list[R] | list[dict[str, object]]",
@@ -223,11 +227,11 @@ class Repository(Generic[M]):
             ),
         )
 
-    def first(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
+    def first(self, *filters: Condition, order: Iterable[SortKey] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
         return self._portal.call(self._inner.first(*filters, order=order))
 
-    def last(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
+    def last(self, *filters: Condition, order: Iterable[SortKey] = ()) -> M | None:
         """Return the last entity in this order that satisfies all filters, or None."""
         return self._portal.call(self._inner.last(*filters, order=order))
 
@@ -252,7 +256,7 @@ class Repository(Generic[M]):
     def explain(
         self,
         *filters: Condition,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int = 100,
         refresh: bool = False,
     ) -> QueryPlan:
@@ -269,7 +273,7 @@ class Repository(Generic[M]):
     def stream(
         self,
         *filters: Condition,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = None,
         page_size: int = 1000,
         stale: bool = False,

@@ -67,7 +67,15 @@ from healthstore.model.ops import (
     Replace,
 )
 from healthstore.model.plans import QueryPlan
-from healthstore.model.query import MAX_VALUES, Filter, Lookup, Operator, Test, normalise
+from healthstore.model.query import (
+    MAX_VALUES,
+    FieldOrTerm,
+    Filter,
+    Lookup,
+    Operator,
+    Test,
+    normalise,
+)
 from healthstore.model.schema import Collection
 from healthstore.model.shape import shape
 from healthstore.model.values import Document, Value
@@ -252,7 +260,7 @@ class Adapter(ABC, Generic[S]):
         session: S,
         collection: Collection,
         where: Filter,
-        columns: tuple[str, ...] | None = None,
+        columns: tuple[FieldOrTerm, ...] | None = None,
     ) -> list[Document]:
         """Return every document that satisfies a filter, or columns and the id, page by page."""
         found: list[Document] = []
@@ -265,7 +273,7 @@ class Adapter(ABC, Generic[S]):
         session: S,
         collection: Collection,
         where: Filter,
-        columns: tuple[str, ...] | None,
+        columns: tuple[FieldOrTerm, ...] | None,
     ) -> AsyncIterator[tuple[Document, ...]]:
         page_filter = where
         kept = None if columns is None else tuple(dict.fromkeys((*columns, "id")))

@@ -27,8 +27,8 @@ from healthstore.entity.declare import (
     uuid7,
 )
 from healthstore.entity.derive import collection_of, target_of
-from healthstore.entity.filters import field_name
-from healthstore.entity.operands import parse_test
+from healthstore.entity.filters import column_of, field_name
+from healthstore.entity.operands import parse_part_test, parse_test
 from healthstore.entity.reading import (
     as_stored,
     column_reader,
@@ -50,12 +50,14 @@ __all__ = (
     "as_stored",
     "canonical_value",
     "collection_of",
+    "column_of",
     "column_reader",
     "field_name",
     "from_document",
     "from_written",
     "is_validated",
     "parse_fields",
+    "parse_part_test",
     "parse_test",
     "place",
     "reader_of",

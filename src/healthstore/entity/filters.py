@@ -8,20 +8,25 @@ from typing import cast
 from healthstore.entity.fields import Writer
 from healthstore.errors import InvalidRequestError
 from healthstore.model.query import (
+    WHOLE,
     And,
     FieldName,
+    FieldOrTerm,
+    FieldPart,
+    FieldTerm,
     Filter,
     Lookup,
     Not,
     Or,
     OtherField,
+    Term,
     Test,
     require_moderate,
 )
 from healthstore.model.query.tests import below
-from healthstore.model.values import Value
+from healthstore.model.values import Kind, Value
 
-__all__ = ("field_name", "require_own", "spelled")
+__all__ = ("column_of", "field_name", "require_own", "spelled")
 
 
 def require_own(entity: type, where: Filter) -> None:
@@ -62,6 +67,19 @@ def field_name(entity: type, of: object) -> str:
             entity=entity.__name__,
         )
     return of
+
+
+def column_of(entity: type, of: object) -> FieldOrTerm:
+    """Return the field that is named as for :func:`field_name`, or the term that a part is.
+
+    A part that is of no type is whatever JSON is there. Raises InvalidRequestError for the field
+    of another entity, and for what names none.
+    """
+    if not isinstance(of, FieldPart | FieldTerm):
+        return field_name(entity, of)
+    require_own(entity, of.not_null())
+    part = of.part or WHOLE
+    return Term(of.name, part.steps, part.kind or Kind.JSON)
 
 
 def spelled(texts: Mapping[str, Writer], where: Filter) -> Filter:

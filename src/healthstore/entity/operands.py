@@ -15,11 +15,11 @@ from healthstore.entity.derive import derive
 from healthstore.entity.reading import reason
 from healthstore.model.advice import AdvisedError
 from healthstore.model.filters import canonical_filter
-from healthstore.model.query import ELEMENTS, TEXTUAL, Operator, Test
+from healthstore.model.query import ELEMENTS, TEXTUAL, Operator, Part, Term, Test
 from healthstore.model.refusals import refused
 from healthstore.model.values import Kind, Value
 
-__all__ = ("parse_test",)
+__all__ = ("parse_part_test", "parse_test")
 
 _SURE: Final = 15
 """Digits that every float keeps: a number that was written with so many is still that number."""
@@ -51,6 +51,16 @@ def parse_test(entity: type[Entity], name: str, operator: Operator, value: objec
     except (TypeError, ValueError) as error:
         raise refused(collection, name, error) from None
     return cast(Test, canonical_filter(collection, Test(name, operator, operand)))
+
+
+def parse_part_test(entity: type[Entity], term: Term, operator: Operator, value: object) -> Test:
+    """Return the test of a part of JSON, or of a term, as :func:`parse_test` does of a field."""
+    collection = derive(entity).collection
+    values = value if isinstance(value, tuple) else (value,)
+    read = tuple(_read_float(each) for each in cast("tuple[object, ...]", values))
+    operand = read if isinstance(value, tuple) else read[0]
+    part = Part(term.steps) if term.kind is Kind.JSON else term.part
+    return cast(Test, canonical_filter(collection, Test(term.field, operator, operand, None, part)))
 
 
 def _of_text(kind: type, example: str) -> Callable[[object], Value]:

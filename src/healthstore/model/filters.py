@@ -13,7 +13,7 @@ from typing import cast
 from healthstore.errors import InvalidRequestError
 from healthstore.model.advice import AdvisedError
 from healthstore.model.definition import Definition, Field
-from healthstore.model.parts import canonical_part_test, part_test_size
+from healthstore.model.parts import canonical_part_test, checked_term, part_test_size
 from healthstore.model.patterns import MAX_TEXT, canonical
 from healthstore.model.query import (
     ELEMENTS,
@@ -32,6 +32,7 @@ from healthstore.model.query import (
     Or,
     Order,
     OtherField,
+    Term,
     Test,
     lookups,
     normalise,
@@ -60,28 +61,34 @@ def checked_order(collection: Definition, order: Iterable[Order]) -> tuple[Order
 
 
 def plain_order(collection: Definition, order: Iterable[Order]) -> tuple[Order, ...]:
-    """Return the order as it is: of fields that have one, each named once.
+    """Return the order as it is: of fields and terms that have one, each named once.
 
     Only a key that places null otherwise than the databases do says where.
     """
     checked = tuple([_plain(collection, each) for each in order])
-    names = [key.field for key in checked]
-    for name in names:
-        if not collection.field(name).type.ordered or names.count(name) > 1:
+    columns = [key.column for key in checked]
+    for key, column in zip(checked, columns, strict=True):
+        ordered = key.part is not None or collection.field(key.field).type.ordered
+        if not ordered or columns.count(column) > 1:
             raise invalid(
                 collection,
                 "has no order, or is named twice",
-                "sort by each field once, and by no JSON or bytes",
-                name,
+                "sort by each field once, and by no JSON or bytes; of JSON by a part of it, as in "
+                'F.data["weight"].as_(float)',
+                key.field,
             )
     return checked
 
 
 def _plain(collection: Definition, key: Order) -> Order:
+    part = key.part
+    if part is not None:
+        checked = checked_term(collection, Term(key.field, part.steps, part.kind or Kind.JSON))
+        part = checked.part
     natural = key.nulls_first is not key.descending
-    return (
-        Order(key.field, key.descending) if natural or not collection.nullable(key.field) else key
-    )
+    if natural or (part is None and not collection.nullable(key.field)):
+        return Order(key.field, key.descending, part=part)
+    return Order(key.field, key.descending, key.nulls, part)
 
 
 def checked_filter(collection: Definition, where: Filter) -> Filter:

@@ -93,7 +93,7 @@ def untyped(test: Test, collection: Definition) -> Filter | None:
     None, unless an index has it. It is for a store whose indexes have values of all types.
     """
     part = test.part
-    if part is None or part.kind not in _KINDS or test.operator not in _ROUNDED:
+    if part is None or part.kind is None or test.operator not in _ROUNDED:
         return None
     if Term(test.field, part.steps, part.kind) not in collection.terms:
         return None

@@ -32,7 +32,7 @@ from healthstore.model.measures import (
     Sum,
 )
 from healthstore.model.plans import QueryPlan
-from healthstore.model.query import ALL, Filter, Order
+from healthstore.model.query import ALL, FieldOrTerm, Filter, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
 
@@ -353,7 +353,7 @@ class Find(Op["tuple[Document, ...]"]):
     ``origin`` says who returned it: a group of stores answers from there or not at all, and
     returns :class:`Found`. A store by itself is the only origin, and need not look.
 
-    With ``columns`` a document has these fields only, in this order. With ``distinct`` documents
+    With ``columns`` a document has these only, in this order, a term under its key. With ``distinct`` documents
     that are equal in them are one; then they are sorted by columns only, at last by each of
     them as a whole, and there is no ``after``.
     """
@@ -365,7 +365,7 @@ class Find(Op["tuple[Document, ...]"]):
     limit: int = 100
     after: tuple[Value, ...] | None = None
     origin: Origin | None = None
-    columns: tuple[str, ...] | None = None
+    columns: tuple[FieldOrTerm, ...] | None = None
     distinct: bool = False
 
 
@@ -373,13 +373,13 @@ class Find(Op["tuple[Document, ...]"]):
 class Leading(Op["tuple[Document, ...]"]):
     """Return the ``first`` documents of each group in an order, one group after the other.
 
-    A group is what has the same values in the fields ``per``; null is one of its own. Groups come
+    A group is what has the same values in the columns ``per``; null is one of its own. Groups come
     in order of these values, whole texts among them, and at most ``limit`` documents in all.
     """
 
     effect = Effect.READ
     collection: Collection
-    per: tuple[str, ...]
+    per: tuple[FieldOrTerm, ...]
     first: int
     where: Filter = ALL
     order: tuple[Order, ...] = (Order("id"),)

@@ -30,6 +30,7 @@ from healthstore.model.query import (
     TERM_TYPES,
     TEXTUAL,
     WHOLE,
+    FieldOrTerm,
     Operator,
     OtherField,
     Part,
@@ -41,7 +42,7 @@ from healthstore.model.refusals import invalid, refused
 from healthstore.model.text import require_text
 from healthstore.model.values import FieldType, Kind, Value, canonicaliser
 
-__all__ = ("canonical_part_test", "checked_term", "part_test_size")
+__all__ = ("canonical_part_test", "checked_column", "checked_term", "column_type", "part_test_size")
 
 _ALONE = frozenset({Operator.IS_NULL, Operator.NOT_NULL, Operator.IS_MISSING})
 _MANY = PLURAL | {Operator.HAS_ANY, Operator.HAS_ALL}
@@ -146,10 +147,22 @@ def _require_parts(collection: Definition, field: Field, operator: Operator, par
         )
 
 
-def checked_term(collection: Definition, term: Term) -> Term:
+def column_type(collection: Definition, column: FieldOrTerm) -> FieldType:
+    """Return the type of a column's values."""
+    return collection.field(column).type if isinstance(column, str) else column.type
+
+
+def checked_column(collection: Definition, column: FieldOrTerm) -> FieldOrTerm:
+    """Return a field's name, or a term of any kind with a canonical path."""
+    if isinstance(column, str):
+        return collection.field(column).name
+    return checked_term(collection, column, whole=True)
+
+
+def checked_term(collection: Definition, term: Term, *, whole: bool = False) -> Term:
     """Return a term of a JSON field with a canonical path, of a kind that has an order.
 
-    Raises InvalidRequestError for any other one.
+    With ``whole`` it may be whatever JSON is there. Raises InvalidRequestError for any other one.
     """
     field = collection.field(term.field)
     if field.type.kind is not Kind.JSON:
@@ -158,7 +171,8 @@ def checked_term(collection: Definition, term: Term) -> Term:
         )
     if not term.steps:
         raise invalid(collection, "is taken as a whole", 'write F.data["key"]', field.name)
-    _require_term(collection, field, term.part)
+    if not (whole and term.kind is Kind.JSON):
+        _require_term(collection, field, term.part)
     return Term(field.name, _canonical_steps(collection, field, term.steps), term.kind)
 
 

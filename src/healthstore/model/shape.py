@@ -33,7 +33,17 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
-from healthstore.model.query import PLURAL, And, Filter, Lookup, Not, Operator, OtherField, Test
+from healthstore.model.query import (
+    PLURAL,
+    And,
+    Filter,
+    Lookup,
+    Not,
+    Operator,
+    OtherField,
+    Test,
+    column_key,
+)
 
 __all__ = ("MAX_SHAPE", "counted", "filter_shape", "index_shape", "shape")
 
@@ -143,7 +153,7 @@ def _find(op: Find) -> _Pieces:
     yield f"find {op.collection.name}"
     if op.columns is not None:
         yield " distinct (" if op.distinct else " ("
-        yield from _listed(op.columns)
+        yield from _listed(map(column_key, op.columns))
         yield ")"
     yield from _where(op.where)
     if op.after is not None:
@@ -156,7 +166,7 @@ def _find(op: Find) -> _Pieces:
 
 def _leading(op: Leading) -> _Pieces:
     yield f"first {op.first} of {op.collection.name} per "
-    yield from _listed(op.per)
+    yield from _listed(map(column_key, op.per))
     yield from _where(op.where)
     if op.order:
         yield " order "

@@ -12,7 +12,7 @@ from healthstore.entity import Entity, collection_of, field_name, reader_of, tar
 from healthstore.errors import InvalidRequestError
 from healthstore.model.filters import checked_order
 from healthstore.model.ops import Find, Leading
-from healthstore.model.query import Operator, Order, Test, parse_order
+from healthstore.model.query import Operator, Order, SortKey, Test, parse_order
 
 __all__ = ("MAX_CHILDREN", "Children", "read_children")
 
@@ -41,7 +41,7 @@ class Children(Generic[E_co]):
         entity: type[E_co],
         field: object,
         *,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = None,
     ) -> None:
         if not (isinstance(cast(object, entity), type) and issubclass(entity, Entity)):

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from healthstore.errors import InvalidRequestError
+from healthstore.model.evaluate import column_value
 from healthstore.model.ops import Origin
-from healthstore.model.query import Filter, Order
+from healthstore.model.parts import column_type
+from healthstore.model.query import FieldOrTerm, Filter, Order
 from healthstore.model.schema import Collection
 from healthstore.model.shape import filter_shape
 from healthstore.model.values import SORTED_TEXT, Document, Json, Value, canonicaliser
@@ -29,8 +31,8 @@ class Query:
     orders: tuple[Order, ...]
     key: bytes | None = field(default=None, repr=False)
     """What signs its positions; None: a sum tells damage only."""
-    columns: tuple[str, ...] | None = None
-    """The fields of each that are read, the sort keys among them; None: all."""
+    columns: tuple[FieldOrTerm, ...] | None = None
+    """The columns of each that are read, the sort keys among them; None: all."""
 
     @property
     def signature(self) -> str:
@@ -60,7 +62,7 @@ class Position:
         cls, query: Query, document: Document, origin: Origin, *, backwards: bool = False
     ) -> Position:
         """Return the place of a document; of a text what is sorted by counts."""
-        values = [document[each.field] for each in query.orders]
+        values = [column_value(document, each.column) for each in query.orders]
         keys = [each[:SORTED_TEXT] if isinstance(each, str) else each for each in values]
         return cls(tuple(keys), origin, backwards)
 
@@ -68,7 +70,7 @@ class Position:
 def write_position(query: Query, position: Position) -> str:
     """Return a position as a text, which only the same query takes."""
     values = [
-        None if value is None else _tagged(query.collection, each.field, value)
+        None if value is None else _tagged(query.collection, each.column, value)
         for each, value in zip(query.orders, position.keys, strict=True)
     ]
     place = [position.origin.member, position.origin.stale]
@@ -100,7 +102,7 @@ def read_position(query: Query, token: str) -> Position:
         if signature != query.signature or type(member) is not str:
             raise foreign
         keys = tuple(
-            None if value is None else _untagged(query.collection, each.field, value)
+            None if value is None else _untagged(query.collection, each.column, value)
             for each, value in zip(query.orders, values, strict=True)
         )
         return Position(keys, Origin(member, bool(stale)), bool(backwards), bool(including))
@@ -119,10 +121,10 @@ def _mark(key: bytes | None, body: bytes) -> bytes:
     return hmac.digest(key, body, "sha256")[:_SIGNATURE]
 
 
-def _tagged(collection: Collection, name: str, value: Value) -> Json:
-    return to_tagged(collection.field(name).type)(value)
+def _tagged(collection: Collection, column: FieldOrTerm, value: Value) -> Json:
+    return to_tagged(column_type(collection, column))(value)
 
 
-def _untagged(collection: Collection, name: str, value: Json) -> Value:
-    kind = collection.field(name).type
+def _untagged(collection: Collection, column: FieldOrTerm, value: Json) -> Value:
+    kind = column_type(collection, column)
     return canonicaliser(kind)(from_tagged(kind)(value))

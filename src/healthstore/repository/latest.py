@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from healthstore.entity import Entity, collection_of, field_name
+from healthstore.entity import Entity, collection_of, column_of
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
 from healthstore.model.ops import Leading
@@ -33,8 +33,8 @@ def latest_of(
             entity=collection.entity,
         )
     groups = listed(per, "per", 'per=["user_id"]')
-    names = tuple(field_name(entity, each) for each in groups)
-    last = Order(field_name(entity, by), descending=True)
+    names = tuple(column_of(entity, each) for each in groups)
+    last = Order.by(column_of(entity, by), descending=True)
     order = (last,) if last.field == "id" else (last, Order("id", descending=True))
     return Leading(collection, names, n, where, order, MAX_LATEST + 1)
 

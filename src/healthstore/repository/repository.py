@@ -35,7 +35,16 @@ from healthstore.model.ops import (
     RefreshStatistics,
 )
 from healthstore.model.plans import QueryPlan
-from healthstore.model.query import ALL, And, Condition, Filter, Order, parse_keys, parse_order
+from healthstore.model.query import (
+    ALL,
+    And,
+    Condition,
+    Filter,
+    Order,
+    SortKey,
+    parse_keys,
+    parse_order,
+)
 from healthstore.model.values import Document, Value
 from healthstore.repository.aggregates import asked_aggregate
 from healthstore.repository.cursors import Query
@@ -133,7 +142,7 @@ class Repository(Generic[M]):
     async def find(
         self,
         *filters: Condition,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = 100,
         after: str | None = None,
         include: Include = (),
@@ -141,7 +150,8 @@ class Repository(Generic[M]):
     ) -> Page[M]:
         """Return at most ``limit`` entities that satisfy all filters.
 
-        ``order`` names fields, ``-name`` for descending, or has keys of ``asc()`` and ``desc()``;
+        ``order`` names fields, ``-name`` for descending, or has keys of ``asc()`` and ``desc()``,
+        or parts of JSON, ``F.data["weight"].as_(float)``;
         the id decides among equals. To read on, pass the page's ``next`` as ``after``, or its
         ``previous`` to go back, with the same filters and order: pages neither repeat nor skip a
         document, whatever is added or deleted meanwhile. A position of another query is refused.
@@ -191,7 +201,7 @@ class Repository(Generic[M]):
         self,
         *columns: object,
         where: Condition = ALL,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = 100,
         distinct: bool = False,
         into: None = None,
@@ -203,7 +213,7 @@ class Repository(Generic[M]):
         self,
         *columns: object,
         where: Condition = ALL,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = 100,
         distinct: bool = False,
         into: type[R],
@@ -214,7 +224,7 @@ class Repository(Generic[M]):
         self,
         *columns: object,
         where: Condition = ALL,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = 100,
         distinct: bool = False,
         into: type[R] | None = None,
@@ -224,11 +234,14 @@ class Repository(Generic[M]):
 
         A column is the name of a field, ``F.name`` or ``User.name``; ``named`` ones are called
         otherwise in the rows: ``kilos="weight"``. Values are those of the entity's attributes. A
-        row is a dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple.
+        part of JSON is a column, too: ``F.data["unit"]``, whatever is there, or as a value of a
+        type ``F.data["weight"].as_(float)``; it is called ``data.unit`` unless it is named, and
+        what is missing is None. A row is a dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple.
         ``order`` and ``limit`` are as in :meth:`find`.
 
         With ``distinct`` equal rows are one. They are sorted by selected columns only, and by
-        each of these at last; JSON, bytes and floats are refused.
+        each of these at last; JSON, bytes and floats are refused, but not texts, whole numbers and
+        bools of JSON, as ``F.data["unit"].as_(str)``.
         """
         chosen = selection(self._entity, columns, named, into)
         orders = parse_keys(order) if distinct else parse_order(order)
@@ -236,11 +249,11 @@ class Repository(Generic[M]):
         rows = await select(self._executor, query, chosen, limit=limit, distinct=distinct)
         return cast("list[R] | list[dict[str, object]]", rows)
 
-    async def first(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
+    async def first(self, *filters: Condition, order: Iterable[SortKey] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
         return await self._first(filters, parse_order(order))
 
-    async def last(self, *filters: Condition, order: Iterable[str | Order] = ()) -> M | None:
+    async def last(self, *filters: Condition, order: Iterable[SortKey] = ()) -> M | None:
         """Return the last entity in this order that satisfies all filters, or None."""
         return await self._first(filters, tuple(each.reversed() for each in parse_order(order)))
 
@@ -277,7 +290,7 @@ class Repository(Generic[M]):
     async def explain(
         self,
         *filters: Condition,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int = 100,
         refresh: bool = False,
     ) -> QueryPlan:
@@ -300,7 +313,7 @@ class Repository(Generic[M]):
     async def stream(
         self,
         *filters: Condition,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = None,
         page_size: int = 1_000,
         stale: bool = False,

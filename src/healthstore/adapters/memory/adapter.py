@@ -16,7 +16,7 @@ from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
 from healthstore.abc.options import common_options
 from healthstore.abc.unit import Phase, read_only_unit
 from healthstore.abc.url import BackendURL
-from healthstore.adapters.memory.table import Table, matcher, packed
+from healthstore.adapters.memory.table import Table, kept_value, matcher, packed
 from healthstore.errors import (
     BackendError,
     ConfigurationError,
@@ -336,7 +336,8 @@ class MemoryAdapter(Adapter[_Session]):
             rows = table.by_id(where) if few is None else iter(few)
             found = list(islice(filter(holds, rows), op.limit))
         else:
-            found = evaluate.sort_documents(filter(holds, table.rows.values()), op.order)
+            rows = filter(holds, table.rows.values())
+            found = evaluate.sort_documents(rows, op.order, kept_value)
         return tuple(map(table.reader(op.collection, op.columns), found[: op.limit]))
 
     async def select(self, session: _Session, op: Find) -> tuple[Document, ...]:
@@ -344,14 +345,15 @@ class MemoryAdapter(Adapter[_Session]):
         if not op.distinct:
             return await self.find(session, op)
         where = self._answered(session, op.collection, op.where)
-        rows = session.table(op.collection).rows.values()
-        return evaluate.selected(op, filter(evaluate.matches(where), rows))
+        table = session.table(op.collection)
+        rows = filter(matcher(where), table.rows.values())
+        return evaluate.selected(op, map(table.reader(op.collection, op.columns), rows))
 
     async def leading(self, session: _Session, op: Leading) -> tuple[Document, ...]:
         """Return copies of the first documents of each group."""
         where = self._answered(session, op.collection, op.where)
         table = session.table(op.collection)
-        found = evaluate.leading(op, filter(evaluate.matches(where), table.rows.values()))
+        found = evaluate.leading(op, filter(matcher(where), table.rows.values()), kept_value)
         return tuple(map(table.reader(op.collection), found))
 
     async def explain_find(self, session: _Session, op: Find) -> QueryPlan:

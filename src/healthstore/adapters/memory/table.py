@@ -11,13 +11,13 @@ from operator import attrgetter
 from typing import cast
 from uuid import UUID
 
-from healthstore.model.evaluate import duplicate_key, matches
+from healthstore.model.evaluate import duplicate_key, matches, term_value
 from healthstore.model.json import Json, packed_json, unpacked_json
-from healthstore.model.query import And, Filter, Operator, OtherField, Test, walk
+from healthstore.model.query import And, FieldOrTerm, Filter, Operator, OtherField, Test, walk
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
 
-__all__ = ("Table", "matcher", "packed", "unpacked")
+__all__ = ("Table", "kept_value", "matcher", "packed", "unpacked")
 
 
 @dataclass(slots=True, eq=False)
@@ -47,7 +47,7 @@ class Table:
         return None if row is None else unpacked(self.collection, row)
 
     def reader(
-        self, known: Collection, columns: tuple[str, ...] | None = None
+        self, known: Collection, columns: tuple[FieldOrTerm, ...] | None = None
     ) -> Callable[[Document], Document]:
         """Return what makes of a document that is kept a copy, with the fields in known order.
 
@@ -184,10 +184,22 @@ def _key(document: Document, fields: tuple[str, ...]) -> tuple[Value, ...] | Non
     return None if None in key else key
 
 
-def _part(columns: tuple[str, ...], mutable: frozenset[str], row: Document) -> Document:
+def kept_value(row: Document, column: FieldOrTerm) -> Value:
+    """Return the value of a column of what is kept: of a field as it is kept."""
+    if isinstance(column, str):
+        return row[column]
+    value = row[column.field]
+    found = None if value is None else unpacked_json(cast(bytes, value))
+    return term_value({column.field: found}, column)
+
+
+def _part(columns: tuple[FieldOrTerm, ...], mutable: frozenset[str], row: Document) -> Document:
     """Return a copy of columns of what is kept to give away."""
     part: Document = {}
     for name in columns:
+        if not isinstance(name, str):
+            part[name.key] = kept_value(row, name)
+            continue
         value = row[name]
         if name in mutable and value is not None:
             value = unpacked_json(cast(bytes, value))

@@ -40,6 +40,8 @@ from healthstore.errors import SchemaMismatchError
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import Converter, at_places, converted
 from healthstore.model.decimals import EXACT, of_units, to_units
+from healthstore.model.parts import column_type
+from healthstore.model.query import FieldOrTerm, column_key
 from healthstore.model.schema import Collection
 from healthstore.model.values import (
     Document,
@@ -51,7 +53,7 @@ from healthstore.model.values import (
     uuid_of,
 )
 
-__all__ = ("Codec", "Stored", "escape", "escaped_key", "key_of", "unescape")
+__all__ = ("Codec", "Stored", "escape", "escaped_key", "key_of", "keys_of", "unescape")
 
 Stored: TypeAlias = dict[str, Any]
 
@@ -69,6 +71,19 @@ _BIAS = 6176
 def key_of(name: str) -> str:
     """Return the key under which a field is stored."""
     return "_id" if name == "id" else name
+
+
+def keys_of(columns: Sequence[FieldOrTerm]) -> tuple[str, ...]:
+    """Return the keys under which columns are read: a term has one by its place.
+
+    No field's name begins so, and what a term is called is no name of a server.
+    """
+    return tuple(
+        [
+            key_of(each) if isinstance(each, str) else f"_t{place}"
+            for place, each in enumerate(columns)
+        ]
+    )
 
 
 def _write_decimal(field: FieldType) -> Converter:
@@ -226,7 +241,7 @@ _CONVERTERS: dict[Kind, tuple[Callable[[FieldType], Converter | None], ...]] = {
 
 
 class Codec:
-    """Writes and reads the documents of one collection, or some of their fields."""
+    """Writes and reads the documents of one collection, or some of their columns."""
 
     __slots__ = (
         "_keys",
@@ -242,24 +257,29 @@ class Codec:
         "collection",
     )
 
-    def __init__(self, collection: Collection, names: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self, collection: Collection, columns: tuple[FieldOrTerm, ...] | None = None
+    ) -> None:
         self.collection = collection
-        self._names = collection.names if names is None else names
-        fields = tuple(map(collection.field, self._names))
-        self._keys = tuple(map(key_of, self._names))
+        chosen = collection.names if columns is None else columns
+        self._names = tuple(map(column_key, chosen))
+        self._keys = keys_of(chosen)
         self._pick: Callable[[Document], tuple[Value, ...]] = _getter(self._names)
         self._pull: Callable[[Stored], tuple[Any, ...]] = _getter(self._keys)
         self._writers: dict[str, Converter | None] = {}
         self._readers: dict[str, Converter | None] = {}
-        for each in fields:
-            write, read = _CONVERTERS.get(each.type.kind, _AS_IS)
-            self._writers[each.name] = write(each.type)
-            self._readers[each.name] = read(each.type)
+        types = [column_type(collection, each) for each in chosen]
+        for name, kind in zip(self._names, types, strict=True):
+            write, read = _CONVERTERS.get(kind.kind, _AS_IS)
+            self._writers[name] = write(kind)
+            self._readers[name] = read(kind)
         self._writing = at_places(self._writers.values())
         self._reading = at_places(self._readers.values())
         self._reading_binaries = at_places(
-            uuid_of if each.type.kind is Kind.UUID else self._readers[each.name] for each in fields
+            uuid_of if kind.kind is Kind.UUID else self._readers[name]
+            for name, kind in zip(self._names, types, strict=True)
         )
+        fields = [collection.field(each) for each in chosen if isinstance(each, str)]
         self._nulls: Stored = {key_of(each.name): None for each in fields if each.nullable}
 
     def encode(self, document: Document) -> Stored:

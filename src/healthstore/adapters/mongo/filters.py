@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from healthstore.adapters.mongo.codec import Codec, Stored, key_of
-from healthstore.adapters.mongo.paths import part_query
+from healthstore.adapters.mongo.codec import Codec, Stored, key_of, keys_of
+from healthstore.adapters.mongo.paths import part_query, term_expression
 from healthstore.adapters.mongo.texts import ends_pattern, pattern, successor, whole_pattern
 from healthstore.errors import CapabilityError, InvalidRequestError
 from healthstore.model.narrowing import untyped
 from healthstore.model.ops import Find, Leading
+from healthstore.model.parts import column_type
 from healthstore.model.query import (
     And,
+    FieldOrTerm,
     Filter,
     Lookup,
     Operator,
@@ -27,6 +29,7 @@ __all__ = (
     "NOTHING",
     "computed_page",
     "distinct_page",
+    "is_computed",
     "leading",
     "path_of",
     "projection",
@@ -234,9 +237,19 @@ def sort_keys(order: Sequence[Order], codec: Codec) -> list[tuple[str, int]]:
     return [(key_of(each.field), -1 if each.descending else 1) for each in order]
 
 
-def projection(names: Sequence[str]) -> Mapping[str, bool]:
-    """Return what asks for fields of documents, and no others."""
-    return {"_id": False} | {key_of(name): True for name in names}
+def projection(columns: Sequence[FieldOrTerm]) -> Stored:
+    """Return what asks for columns of documents, and no others; terms are expressions in it."""
+    kept: Stored = {"_id": False}
+    for key, each in zip(keys_of(columns), columns, strict=True):
+        kept[key] = True if isinstance(each, str) else term_expression(each)
+    return kept
+
+
+def is_computed(op: Find) -> bool:
+    """Tell whether a page needs a pipeline: to place nulls otherwise, or for a term."""
+    return any(each.nulls is not None or each.part is not None for each in op.order) or any(
+        not isinstance(each, str) for each in op.columns or ()
+    )
 
 
 def computed_page(op: Find, codec: Codec, *, whole: bool) -> list[Stored]:
@@ -251,19 +264,21 @@ def computed_page(op: Find, codec: Codec, *, whole: bool) -> list[Stored]:
 def distinct_page(op: Find, codec: Codec) -> list[Stored]:
     """Return the pipeline for distinct rows, sorted by whole texts."""
     columns = op.columns or ()
-    key = {f"k{place}": path_of(name, codec) for place, name in enumerate(columns)}
-    row = {key_of(name): f"$_id.k{place}" for place, name in enumerate(columns)}
+    key = {f"k{place}": _value_of(each, codec) for place, each in enumerate(columns)}
+    row = {key: f"$_id.k{place}" for place, key in enumerate(keys_of(columns))}
     told_apart = [{"$group": {"_id": key}}, {"$replaceRoot": {"newRoot": row}}]
     return [
         {"$match": query(op.where, codec)},
         *told_apart,
-        *_sorted(op, codec, whole=True),
+        *_sorted(op, codec, whole=True, rows=columns),
     ]
 
 
-def _sorted(op: Find, codec: Codec, *, whole: bool) -> list[Stored]:
-    """Return the stages that sort and limit what is found."""
-    made, sort = _sorting(op.order, codec, whole=whole)
+def _sorted(
+    op: Find, codec: Codec, *, whole: bool, rows: Sequence[FieldOrTerm] = ()
+) -> list[Stored]:
+    """Return the stages that sort and limit what is found: documents, or rows of these columns."""
+    made, sort = _sorting(op.order, codec, whole=whole, rows=rows)
     page: list[Stored] = [{"$sort": sort}, {"$limit": op.limit}]
     return [{"$set": made}, *page, {"$unset": [*made]}] if made else page
 
@@ -273,7 +288,7 @@ def leading(op: Leading, codec: Codec) -> list[Stored]:
     made, sort = _sorting(op.order, codec, whole=False)
     first = {"$topN": {"n": op.first, "sortBy": sort, "output": "$$ROOT"}}
     computed = ([{"$set": made}], [{"$unset": [*made]}]) if made else ([], [])
-    group = {f"k{place}": path_of(name, codec) for place, name in enumerate(op.per)}
+    group = {f"k{place}": _value_of(each, codec) for place, each in enumerate(op.per)}
     return [
         {"$match": query(op.where, codec)},
         *computed[0],
@@ -286,21 +301,34 @@ def leading(op: Leading, codec: Codec) -> list[Stored]:
     ]
 
 
-def _sorting(order: Sequence[Order], codec: Codec, *, whole: bool) -> tuple[Stored, Stored]:
+def _value_of(column: FieldOrTerm, codec: Codec) -> Any:
+    """Return a field or a term as an expression, null where there is none."""
+    return path_of(column, codec) if isinstance(column, str) else term_expression(column)
+
+
+def _sorting(
+    order: Sequence[Order], codec: Codec, *, whole: bool, rows: Sequence[FieldOrTerm] = ()
+) -> tuple[Stored, Stored]:
     """Return what is computed of a document, under names of its own, and the keys to sort by."""
     made: Stored = {}  # names of fields begin with a letter, so that none of these is one
     sort: Stored = {}
-    for place, (each, (key, direction)) in enumerate(
-        zip(order, sort_keys(order, codec), strict=True)
-    ):
-        null = {"$eq": [path_of(each.field, codec), None]}
+    keys = dict(zip(rows, keys_of(rows), strict=True))
+    for place, each in enumerate(order):
+        column, direction = each.column, -1 if each.descending else 1
+        kind = column_type(codec.collection, column)
+        require_order(kind, codec, each.field)
+        key = key_of(column) if isinstance(column, str) else keys.get(column)
+        value = _value_of(column, codec) if key is None else f"${key}"
+        null = {"$eq": [path_of(column, codec) if isinstance(column, str) else value, None]}
         if each.nulls is not None:
             made[f"_null{place}"] = {"$cond": [null, 0, 1] if each.nulls_first else [null, 1, 0]}
             sort[f"_null{place}"] = 1
-        if whole or not codec.collection.field(each.field).type.sorted_by_head:
+        if not whole and kind.sorted_by_head:
+            made[f"_{place}"] = {"$cond": [null, None, {"$substrCP": [value, 0, SORTED_TEXT]}]}
+            sort[f"_{place}"] = direction
+        elif key is None:
+            made[f"_{place}"] = value
+            sort[f"_{place}"] = direction
+        else:
             sort[key] = direction
-            continue
-        head = {"$substrCP": [f"${key}", 0, SORTED_TEXT]}
-        made[f"_{place}"] = {"$cond": [null, None, head]}
-        sort[f"_{place}"] = direction
     return made, sort

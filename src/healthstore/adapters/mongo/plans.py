@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from healthstore.adapters.mongo.codec import Codec, Stored
-from healthstore.adapters.mongo.filters import computed_page, query, sort_keys
+from healthstore.adapters.mongo.filters import computed_page, is_computed, query, sort_keys
 from healthstore.adapters.mongo.session import Session
 from healthstore.model.ops import Find
 from healthstore.model.plans import PRIMARY, QueryPlan
@@ -37,7 +37,7 @@ async def explain_find(session: Session, codec: Codec, op: Find, milliseconds: i
     """Ask for the plan of a page; the server explains nothing inside a transaction."""
     name = op.collection.name
     told = f"db.getCollection({json.dumps(name)})"
-    if any(each.nulls is not None for each in op.order):
+    if is_computed(op):
         pipeline = computed_page(op, codec, whole=True)
         command: Stored = {"aggregate": name, "pipeline": pipeline, "cursor": {}}
         stages = [{"$limit": "?"} if "$limit" in each else template(each) for each in pipeline]

@@ -17,6 +17,7 @@ from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.filters import (
     computed_page,
     distinct_page,
+    is_computed,
     path_of,
     projection,
     query,
@@ -58,7 +59,7 @@ async def find(session: Session, codec: Codec, op: Find, milliseconds: int) -> t
         return ()  # to MongoDB, 0 means no limit
     reader = codec if op.columns is None else Codec(op.collection, op.columns)
     if evaluate.shows_order(op):
-        if any(each.nulls is not None for each in op.order):
+        if is_computed(op):
             stages = computed_page(op, codec, whole=True)
             batches = await _computed_page(session, op, stages, milliseconds)
         else:

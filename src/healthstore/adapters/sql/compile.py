@@ -22,10 +22,8 @@ from sqlalchemy import (
     Table,
     TextClause,
     and_,
-    asc,
     bindparam,
     delete,
-    desc,
     func,
     insert,
     literal_column,
@@ -33,7 +31,6 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.types import NULLTYPE, TypeEngine
 
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Converter, Dialect, Row
@@ -49,12 +46,13 @@ from healthstore.adapters.sql.filters import (
 )
 from healthstore.adapters.sql.groups import grouped, groups_of
 from healthstore.adapters.sql.paths import Bound
+from healthstore.adapters.sql.sorting import Chosen, columns_of, sort_keys, told_apart
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
 from healthstore.model.ops import Aggregate, Find, Group, Leading, Patch
-from healthstore.model.query import Filter, Order, Test
+from healthstore.model.query import FieldOrTerm, Filter, Order, Test, column_key
 from healthstore.model.schema import Collection
-from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
+from healthstore.model.values import Document, FieldType, Kind, Value
 
 __all__ = ("Compiled", "Lock", "Statements")
 
@@ -126,15 +124,21 @@ class Statements:
             yield from self.rows(documents[start : start + _IN_TURN])
 
     def documents(
-        self, rows: Sequence[Row], columns: tuple[str, ...] | None = None
+        self, rows: Sequence[Row], columns: tuple[FieldOrTerm, ...] | None = None
     ) -> tuple[Document, ...]:
         """Return the documents of a driver's rows, which hold these columns, or all."""
         names, decoding = self.collection.names, self._decoding
         if columns is not None:
-            names, decoding = columns, at_places(map(self._decoders.__getitem__, columns))
+            names = tuple(map(column_key, columns))
+            decoding = at_places(map(self._decoder, columns))
         with collector_paused():
             values = converted(rows, decoding)
             return tuple([dict(zip(names, row, strict=True)) for row in values])
+
+    def _decoder(self, column: FieldOrTerm) -> Converter | None:
+        if isinstance(column, str):
+            return self._decoders[column]
+        return self._dialect.decoders[column.kind](column.type)
 
     def encode(self, name: str, value: Value) -> Any:
         """Return one value as the driver takes it."""
@@ -161,12 +165,16 @@ class Statements:
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            columns = [self._table.c[name] for name in op.columns or self.collection.names]
-            statement = select(*columns).where(clause)
-            if op.distinct:  # not DISTINCT: with that, some sort by no part of a column
-                statement = statement.group_by(*columns)
-            keys = [part for each in op.order for part in self._keys(each, whole=whole)]
-            return statement.order_by(*keys).suffix_with(_limit(count))
+            keys = tuple([each.column for each in op.order])
+            chosen = op.columns or self.collection.names
+            columns = columns_of((*chosen, *keys), self._table.c, self._dialect)
+            if op.distinct:  # it is sorted by what is chosen, and by nothing else
+                columns, statement = told_apart(columns, self._table, clause)
+            else:
+                shown = (columns[each] for each in chosen)
+                statement = select(*shown).select_from(self._table).where(clause)
+            by = self._sorted(op.order, columns, whole=whole)
+            return statement.order_by(*by).suffix_with(_limit(count))
 
         where = self._prepared(op.where)
         key = ("find", shape(where), tuple(op.order), whole, op.columns, op.distinct)
@@ -178,16 +186,15 @@ class Statements:
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            per = [self._table.c[name] for name in op.per]
-            keys = [part for each in op.order for part in self._keys(each, whole=False)]
-            place = func.row_number().over(partition_by=per, order_by=keys).label("_place")
+            keys = (*op.per, *(each.column for each in op.order))
+            columns = columns_of(keys, self._table.c, self._dialect)
+            per = [columns[each] for each in op.per]
+            order = [*self._sorted(op.order, columns, whole=False)]
+            place = func.row_number().over(partition_by=per, order_by=order).label("_place")
             ranked = select(*self._table.c, place).where(clause).subquery("_ranked")
             most = bindparam(str(count), type_=_INTEGER)
-            groups = [
-                part
-                for name in op.per
-                for part in self._keys(Order(name), whole=True, rows=ranked.c)
-            ]
+            found = columns_of(op.per, ranked.c, self._dialect)
+            groups = self._sorted(map(Order.by, op.per), found, whole=True)
             statement = (
                 select(*(ranked.c[name] for name in self.collection.names))
                 .where(ranked.c["_place"] <= most)
@@ -429,22 +436,12 @@ class Statements:
         encoded = tuple(value if encode is None else map(encode, value))
         return self._dialect.many(self.collection.field(name).type, encoded)
 
-    def _keys(
-        self,
-        order: Order,
-        *,
-        whole: bool,
-        rows: ReadOnlyColumnCollection[str, ColumnElement[Any]] | None = None,
+    def _sorted(
+        self, order: Iterable[Order], columns: Chosen, *, whole: bool
     ) -> Iterator[ColumnElement[Any]]:
-        column: ColumnElement[Any] = (self._table.c if rows is None else rows)[order.field]
-        if order.nulls is not None:
-            yield column.is_not(None) if order.nulls_first else column.is_(None)
-        if not whole and self.collection.field(order.field).type.sorted_by_head:
-            column = func.substr(column, literal_column("1"), literal_column(str(SORTED_TEXT)))
-        key: ColumnElement[Any] = desc(column) if order.descending else asc(column)
-        if self._dialect.rank_nulls and self.collection.nullable(order.field):
-            key = key.nulls_last() if order.descending else key.nulls_first()
-        yield key
+        for each in order:
+            column = columns[each.column]
+            yield from sort_keys(each, column, self.collection, self._dialect, whole=whole)
 
 
 def _converters(

@@ -13,7 +13,7 @@ from healthstore.errors import (
     HealthstoreError,
     InvalidRequestError,
 )
-from healthstore.layers.guard.filters import checked_where
+from healthstore.layers.guard.filters import checked_where, require_found
 from healthstore.layers.guard.groups import check_aggregate
 from healthstore.layers.guard.selections import MAX_DISTINCT, checked_columns, distinct_order
 from healthstore.layers.guard.values import (
@@ -286,7 +286,10 @@ def _check_find(op: Find, store: Executor) -> Find:
             f"the limit must be from 1 to {most - 1}",
             "read on with the next page, or use stream()",
         )
-    order = distinct_order(op) if op.distinct else checked_order(collection, op.order)
+    order = (
+        distinct_order(op, columns or ()) if op.distinct else checked_order(collection, op.order)
+    )
+    require_found(collection, (*(columns or ()), *(each.column for each in order)), store)
     where = op.where
     if op.after is not None:
         if len(op.after) != len(order):
@@ -333,9 +336,10 @@ def _check_leading(op: Leading, store: Executor) -> Leading:
             "the first of no group are asked for",
             "name a field of the groups, or find with an order and a limit",
         )
-    plain_order(collection, [Order(name) for name in op.per])
-    where = checked_where(collection, op.where, store)
-    return replace(op, where=where, order=checked_order(collection, op.order))
+    per = tuple(each.column for each in plain_order(collection, map(Order.by, op.per)))
+    where, order = checked_where(collection, op.where, store), checked_order(collection, op.order)
+    require_found(collection, (*per, *(each.column for each in order)), store)
+    return replace(op, where=where, order=order, per=per)
 
 
 def _check_count(op: CountDocuments, store: Executor) -> CountDocuments:

@@ -41,7 +41,7 @@ from healthstore.model.evaluate.groups import (
 )
 from healthstore.model.evaluate.leading import begin_alike, leading
 from healthstore.model.evaluate.lookups import answered, require_few
-from healthstore.model.evaluate.parts import MISSING, equal_json, part_of, term_value
+from healthstore.model.evaluate.parts import MISSING, column_value, equal_json, part_of, term_value
 from healthstore.model.evaluate.selections import picked, selected
 
 __all__ = (
@@ -57,6 +57,7 @@ __all__ = (
     "changed_by_id",
     "check_document",
     "check_version",
+    "column_value",
     "duplicate_key",
     "equal_json",
     "finish_aggregate",

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import ge, gt, le, lt
 from typing import Any, TypeAlias, cast
 
-from healthstore.model.evaluate.parts import part_predicate
+from healthstore.model.evaluate.parts import column_value, part_predicate
 from healthstore.model.ops import Find
+from healthstore.model.parts import column_type
 from healthstore.model.query import (
     ELEMENTS,
     And,
+    FieldOrTerm,
     Filter,
     Lookup,
     Not,
@@ -22,7 +24,7 @@ from healthstore.model.query import (
 )
 from healthstore.model.values import SORTED_TEXT, Document, Value
 
-__all__ = ("matches", "shows_order", "sort_documents", "sorted_whole")
+__all__ = ("Valued", "matches", "shows_order", "sort_documents", "sorted_whole")
 
 Predicate: TypeAlias = Callable[[Document], bool]
 
@@ -136,20 +138,27 @@ _TESTS: dict[Operator, Callable[[str, _Operand], Predicate]] = {
 }
 
 
-def sort_documents(documents: Iterable[Document], order: Sequence[Order]) -> list[Document]:
+Valued: TypeAlias = Callable[[Document, FieldOrTerm], Value]
+"""What gives the value of a column of a document."""
+
+
+def sort_documents(
+    documents: Iterable[Document], order: Sequence[Order], value_of: Valued = column_value
+) -> list[Document]:
     """Return the documents in this order, where of a text its head counts."""
     ordered = list(documents)
     # Sorts are stable: sort by the last key first.
     for key in reversed(order):
-        ordered.sort(key=_rank(key), reverse=key.descending)
+        ordered.sort(key=_rank(key, value_of), reverse=key.descending)
     return ordered
 
 
-def _rank(key: Order) -> Callable[[Document], tuple[Any, ...]]:
+def _rank(key: Order, value_of: Valued) -> Callable[[Document], tuple[Any, ...]]:
     null = (0,) if key.nulls_first is not key.descending else (2,)  # before it is reversed
+    column = key.column
 
     def rank(document: Document) -> tuple[Any, ...]:
-        value = document[key.field]
+        value = document[column] if isinstance(column, str) else value_of(document, column)
         if isinstance(value, str):
             value = value[:SORTED_TEXT]
         return null if value is None else (1, value)
@@ -163,7 +172,7 @@ def shows_order(op: Find) -> bool:
     Otherwise :func:`sorted_whole` cannot tell: then it must be sorted by heads at once.
     """
     return op.columns is None or all(
-        key.field in op.columns or not op.collection.field(key.field).type.sorted_by_head
+        key.column in op.columns or not column_type(op.collection, key.column).sorted_by_head
         for key in op.order
     )
 
@@ -174,9 +183,10 @@ def sorted_whole(op: Find, documents: Iterable[Document]) -> bool:
     It is unless a text among the keys is longer than what counts: then texts that begin alike
     must be sorted by the next key. A text that is not stands where it stood in either order.
     """
-    names = [key.field for key in op.order if op.collection.field(key.field).type.sorted_by_head]
+    listed = [key.column for key in op.order]
+    columns = [each for each in listed if column_type(op.collection, each).sorted_by_head]
     return not any(
-        isinstance(value := document[name], str) and len(value) >= SORTED_TEXT
-        for name in names
+        isinstance(value := column_value(document, each), str) and len(value) >= SORTED_TEXT
+        for each in columns
         for document in documents
     )

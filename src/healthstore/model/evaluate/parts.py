@@ -11,10 +11,18 @@ from operator import ge, gt, le, lt
 from typing import Any, Final, TypeAlias, cast
 
 from healthstore.model.json import INT64_MAX, INT64_MIN, Json
-from healthstore.model.query import WHOLE, Operator, Step, Term, Test
+from healthstore.model.query import WHOLE, FieldOrTerm, Operator, Step, Term, Test
 from healthstore.model.values import Document, Kind, Value
 
-__all__ = ("MISSING", "equal_json", "part_of", "part_predicate", "size_of", "term_value")
+__all__ = (
+    "MISSING",
+    "column_value",
+    "equal_json",
+    "part_of",
+    "part_predicate",
+    "size_of",
+    "term_value",
+)
 
 MISSING: Final = object()
 """What stands for a part that is not there."""
@@ -44,6 +52,14 @@ def part_of(value: object, steps: tuple[Step, ...]) -> object:
 def size_of(value: object) -> int | None:
     """Return the number of a list's elements, None of what is no list."""
     return len(cast("list[object]", value)) if isinstance(value, list) else None
+
+
+def column_value(document: Document, column: FieldOrTerm) -> Value:
+    """Return a document's value of a column: one that is there by its key, or that of a term."""
+    if isinstance(column, str):
+        return document[column]
+    key = column.key
+    return document[key] if key in document else term_value(document, column)
 
 
 def term_value(document: Document, term: Term) -> Value:

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from healthstore.model.evaluate.filters import sort_documents
+from healthstore.model.evaluate.parts import column_value
 from healthstore.model.ops import Find
+from healthstore.model.query import column_key
 from healthstore.model.values import Document, Value
 
 __all__ = ("picked", "selected")
@@ -14,8 +16,10 @@ __all__ = ("picked", "selected")
 
 def picked(op: Find, documents: Iterable[Document]) -> tuple[Document, ...]:
     """Return the columns of documents, which stay in their order."""
-    names = op.columns or ()
-    return tuple([{name: each[name] for name in names} for each in documents])
+    columns = [(column_key(each), each) for each in op.columns or ()]
+    return tuple(
+        [{key: column_value(each, column) for key, column in columns} for each in documents]
+    )
 
 
 def selected(op: Find, documents: Iterable[Document]) -> tuple[Document, ...]:

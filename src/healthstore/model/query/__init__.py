@@ -30,7 +30,16 @@ from healthstore.model.query.bounds import (
 from healthstore.model.query.lookups import lookups, substituted
 from healthstore.model.query.names import F, FieldName, FieldPart, FieldSize, FieldTerm, field
 from healthstore.model.query.normal import normalise
-from healthstore.model.query.order import Nulls, Order, after, asc, desc, parse_keys, parse_order
+from healthstore.model.query.order import (
+    Nulls,
+    Order,
+    SortKey,
+    after,
+    asc,
+    desc,
+    parse_keys,
+    parse_order,
+)
 from healthstore.model.query.parts import (
     MAX_KEY,
     MAX_PART_VALUES,
@@ -38,9 +47,11 @@ from healthstore.model.query.parts import (
     MAX_STEPS,
     TERM_TYPES,
     WHOLE,
+    FieldOrTerm,
     Part,
     Step,
     Term,
+    column_key,
 )
 from healthstore.model.query.tests import (
     ALL,
@@ -89,6 +100,7 @@ __all__ = (
     "Condition",
     "F",
     "FieldName",
+    "FieldOrTerm",
     "FieldPart",
     "FieldSize",
     "FieldTerm",
@@ -101,11 +113,13 @@ __all__ = (
     "Order",
     "OtherField",
     "Part",
+    "SortKey",
     "Step",
     "Term",
     "Test",
     "after",
     "asc",
+    "column_key",
     "desc",
     "field",
     "fields_in",

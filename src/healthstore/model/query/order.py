@@ -8,11 +8,12 @@ from typing import Literal, TypeAlias
 
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
-from healthstore.model.query.names import FieldName
+from healthstore.model.query.names import FieldName, FieldPart, FieldTerm
+from healthstore.model.query.parts import FieldOrTerm, Part, Term, column_key
 from healthstore.model.query.tests import ALL, NONE, And, Filter, Not, Operator, Or, Test
-from healthstore.model.values import SORTED_TEXT, Value
+from healthstore.model.values import SORTED_TEXT, Kind, Value
 
-__all__ = ("Nulls", "Order", "after", "asc", "desc", "parse_keys", "parse_order")
+__all__ = ("Nulls", "Order", "SortKey", "after", "asc", "desc", "parse_keys", "parse_order")
 
 
 Nulls: TypeAlias = Literal["first", "last"]
@@ -24,12 +25,32 @@ class Order:
     """One sort key. ``None`` is smallest: first when ascending, last when descending.
 
     ``nulls`` places it otherwise. Of a text the first ``SORTED_TEXT`` code points count; then the
-    next key decides.
+    next key decides. With a ``part``, which has a kind, it is a term that is sorted by.
     """
 
     field: str
     descending: bool = False
     nulls: Nulls | None = None
+    part: Part | None = None
+
+    @classmethod
+    def by(cls, column: FieldOrTerm, *, descending: bool = False) -> Order:
+        """Return the key that sorts by a field or a term."""
+        if isinstance(column, str):
+            return cls(column, descending)
+        return cls(column.field, descending, part=column.part)
+
+    @property
+    def column(self) -> FieldOrTerm:
+        """What is sorted by: the field, or the term."""
+        if self.part is None:
+            return self.field
+        return Term(self.field, self.part.steps, self.part.kind or Kind.JSON)
+
+    @property
+    def key(self) -> str:
+        """What the value that is sorted by stands under in a document."""
+        return column_key(self.column)
 
     @property
     def nulls_first(self) -> bool:
@@ -41,16 +62,21 @@ class Order:
         opposite: Nulls | None = None
         if self.nulls is not None:
             opposite = "last" if self.nulls_first else "first"
-        return Order(self.field, not self.descending, opposite)
+        return Order(self.field, not self.descending, opposite, self.part)
 
     def __str__(self) -> str:
-        text = f"-{self.field}" if self.descending else self.field
+        text = f"-{self.key}" if self.descending else self.key
         return text if self.nulls is None else f"{text} nulls {self.nulls}"
+
+
+SortKey: TypeAlias = str | Order | FieldTerm
+"""One key of an order: ``"-recorded_at"``, ``desc("age")`` or ``F.data["weight"].as_(float)``."""
 
 
 def asc(of: object, *, nulls: Nulls | None = None) -> Order:
     """Return the sort key of a field, by its name or as ``User.age``, the smallest value first.
 
+    It may be a part of JSON as a value of a type: ``F.data["weight"].as_(float)``.
     ``nulls`` says whether ``None`` is ``"first"``, as without it, or ``"last"``.
     """
     return _key(of, nulls, descending=False)
@@ -59,23 +85,34 @@ def asc(of: object, *, nulls: Nulls | None = None) -> Order:
 def desc(of: object, *, nulls: Nulls | None = None) -> Order:
     """Return the sort key of a field, by its name or as ``User.age``, the largest value first.
 
+    It may be a part of JSON as a value of a type: ``F.data["weight"].as_(float)``.
     ``nulls`` says whether ``None`` is ``"first"``, or ``"last"``, as without it.
     """
     return _key(of, nulls, descending=True)
 
 
 def _key(of: object, nulls: Nulls | None, *, descending: bool) -> Order:
-    name = of.name if isinstance(of, FieldName) else of
+    name = of.name if isinstance(of, FieldName | FieldTerm) else of
+    if isinstance(of, FieldPart):
+        raise _untyped(of)
     if not isinstance(name, str):
         raise InvalidRequestError("a sort key names no field", hint='write desc("recorded_at")')
     if nulls not in {None, "first", "last"}:
         raise InvalidRequestError(
             "nulls stand first or last", hint=f'write nulls="first" or nulls="last" for {name!r}'
         )
-    return Order(name, descending, nulls)
+    return Order(name, descending, nulls, of.part if isinstance(of, FieldTerm) else None)
 
 
-def parse_order(keys: Iterable[str | Order]) -> tuple[Order, ...]:
+def _untyped(of: FieldPart) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{of!r} may be of any type, and has no order",
+        hint=f"write {of!r}.as_(float), or as_(int), as_(str), as_(bool)",
+        field=of.name,
+    )
+
+
+def parse_order(keys: Iterable[SortKey]) -> tuple[Order, ...]:
     """Return the sort keys as :func:`parse_keys` does, with ``id`` as the last one.
 
     It is appended unless it is there, so that the order is total.
@@ -84,10 +121,11 @@ def parse_order(keys: Iterable[str | Order]) -> tuple[Order, ...]:
     return orders if any(each.field == "id" for each in orders) else (*orders, Order("id"))
 
 
-def parse_keys(keys: Iterable[str | Order]) -> tuple[Order, ...]:
+def parse_keys(keys: Iterable[SortKey]) -> tuple[Order, ...]:
     """Return the sort keys for names such as ``"name"`` and ``"-recorded_at"`` (descending).
 
-    A key may also be made by :func:`asc` or :func:`desc`.
+    A key may also be a part of JSON as a value of a type, the smallest first, or be made by
+    :func:`asc` or :func:`desc`.
     """
     example = 'order=["name", "-recorded_at"]'
     given: Sequence[object] = listed(keys, "the order", example)
@@ -97,6 +135,10 @@ def parse_keys(keys: Iterable[str | Order]) -> tuple[Order, ...]:
             orders.append(Order(key.removeprefix("-"), key.startswith("-")))
         elif isinstance(key, Order):
             orders.append(key)
+        elif isinstance(key, FieldTerm):
+            orders.append(Order(key.name, part=key.part))
+        elif isinstance(key, FieldPart):
+            raise _untyped(key)
         else:
             raise InvalidRequestError("the order is no list of names", hint=f"write {example}")
     return tuple(orders)
@@ -121,6 +163,11 @@ def after(orders: Sequence[Order], position: Sequence[Value]) -> Filter:
     return And((_not_before(orders[0], position[0]), beyond))
 
 
+def _test(order: Order, operator: Operator, operand: Value = None) -> Test:
+    """Return the test of what a key sorts by."""
+    return Test(order.field, operator, operand, None, order.part)
+
+
 def _head(value: Value) -> str | None:
     """Return what counts of a text that other texts may have in common, None of other values."""
     if isinstance(value, str) and len(value) >= SORTED_TEXT:
@@ -132,32 +179,32 @@ def _level(order: Order, value: Value) -> Filter:
     """Return the filter for the documents that a key puts on a level with a value."""
     head = _head(value)
     if head is None:
-        return Test(order.field, Operator.EQ, value)
-    return Test(order.field, Operator.STARTS, head)
+        return _test(order, Operator.EQ, value)
+    return _test(order, Operator.STARTS, head)
 
 
 def _not_before(order: Order, value: Value) -> Filter:
-    null = Test(order.field, Operator.IS_NULL)
+    null = _test(order, Operator.IS_NULL)
     if value is None:
         return ALL if order.nulls_first else null
     if not order.descending:
-        bound: Filter = Test(order.field, Operator.GE, _head(value) or value)
+        bound: Filter = _test(order, Operator.GE, _head(value) or value)
     elif (head := _head(value)) is not None:
-        bound = Or((Test(order.field, Operator.LT, head), _level(order, value)))
+        bound = Or((_test(order, Operator.LT, head), _level(order, value)))
     else:
-        bound = Test(order.field, Operator.LE, value)
+        bound = _test(order, Operator.LE, value)
     return bound if order.nulls_first else bound | null
 
 
 def _beyond(order: Order, value: Value) -> Filter:
     if value is None:
-        return Test(order.field, Operator.NOT_NULL) if order.nulls_first else NONE
+        return _test(order, Operator.NOT_NULL) if order.nulls_first else NONE
     head = _head(value)
     beyond: Filter
     if order.descending:
-        beyond = Test(order.field, Operator.LT, head or value)
+        beyond = _test(order, Operator.LT, head or value)
     elif head is not None:
-        beyond = And((Test(order.field, Operator.GT, head), Not(_level(order, value))))
+        beyond = And((_test(order, Operator.GT, head), Not(_level(order, value))))
     else:
-        beyond = Test(order.field, Operator.GT, value)
-    return beyond if order.nulls_first else beyond | Test(order.field, Operator.IS_NULL)
+        beyond = _test(order, Operator.GT, value)
+    return beyond if order.nulls_first else beyond | _test(order, Operator.IS_NULL)

@@ -24,9 +24,11 @@ __all__ = (
     "MAX_STEPS",
     "TERM_TYPES",
     "WHOLE",
+    "FieldOrTerm",
     "Part",
     "Step",
     "Term",
+    "column_key",
 )
 
 Step: TypeAlias = str | int
@@ -99,6 +101,15 @@ class Term:
     def __str__(self) -> str:
         """Return the path as text, which is the name of its column: ``data.weight``."""
         return f"{self.field}{Part(self.steps)}"
+
+
+FieldOrTerm: TypeAlias = str | Term
+"""What a row may have a value of: a field, by its name, or a term."""
+
+
+def column_key(column: FieldOrTerm) -> str:
+    """Return what a column's value stands under in a document."""
+    return column if isinstance(column, str) else column.key
 
 
 WHOLE = Part()

@@ -66,6 +66,7 @@ from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.pages import TestPages
 from healthstore.testing.contract.partial_indexes import TestPartialIndexes
 from healthstore.testing.contract.patches import TestPatches
+from healthstore.testing.contract.path_columns import TestPathColumns
 from healthstore.testing.contract.path_terms import TestPathTerms
 from healthstore.testing.contract.patterns import TestPatterns
 from healthstore.testing.contract.probing import TestProbing
@@ -129,6 +130,7 @@ __all__ = (
     "TestPages",
     "TestPartialIndexes",
     "TestPatches",
+    "TestPathColumns",
     "TestPathTerms",
     "TestPatterns",
     "TestProbing",
@@ -192,6 +194,7 @@ class ContractTests(
     TestOrderAndPages,
     TestPages,
     TestPartialIndexes,
+    TestPathColumns,
     TestPathTerms,
     TestPatterns,
     TestPatches,

@@ -97,9 +97,12 @@ class TestListIndexes(Contract):
         fields = [Field(f"l{at}", FieldType(Kind.JSON)) for at in range(4)]
         made = things(*fields, indexes=tuple(Index(each.name) for each in fields))
         await store.execute(Ensure((made,)))
-        full: list[Json] = [[face * 16 for face in _FACES[at:][:7]] for at in range(0, 40, 7)]
-        full += [[f"{at:03}" for at in range(start, start + 84)] for start in (0, 300)]
-        full += [["\x7f" * 64] * 7, *_LONG]
+        full: list[Json] = [
+            *([face * 16 for face in _FACES[at:][:7]] for at in range(0, 40, 7)),
+            *([f"{at:03}" for at in range(start, start + 84)] for start in (0, 300)),
+            ["\x7f" * 64] * 7,
+            *_LONG,
+        ]
         for at, value in enumerate(full):
             names = [each.name for each in fields]
             row = row_of(at, **dict.fromkeys(names, value))

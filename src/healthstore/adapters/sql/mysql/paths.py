@@ -41,7 +41,7 @@ _SAME = frozenset({Operator.EQ, Operator.IN})
 class _Introduced(Text):
     """A text that is written, as a constant, with its character set: see :data:`_LISTED`."""
 
-    def literal_processor(self, dialect: Any) -> Callable[[Any], str]:
+    def literal_processor(self, dialect: Any) -> Any:
         """Return what writes a constant."""
         write: Callable[[Any], str] = cast("Any", super()).literal_processor(dialect)
         return lambda value: f"_utf8mb4{write(value)}"
