@@ -97,7 +97,7 @@ class TestListIndexes(Contract):
         fields = [Field(f"l{at}", FieldType(Kind.JSON)) for at in range(4)]
         made = things(*fields, indexes=tuple(Index(each.name) for each in fields))
         await store.execute(Ensure((made,)))
-        full: list[Json] = [
+        full: list[object] = [
             *([face * 16 for face in _FACES[at:][:7]] for at in range(0, 40, 7)),
             *([f"{at:03}" for at in range(start, start + 84)] for start in (0, 300)),
             ["\x7f" * 64] * 7,
@@ -105,10 +105,10 @@ class TestListIndexes(Contract):
         ]
         for at, value in enumerate(full):
             names = [each.name for each in fields]
-            row = row_of(at, **dict.fromkeys(names, value))
+            row = row_of(at, **dict.fromkeys(names, cast(Value, value)))
             await store.execute(Insert(made, (row,)))
             for now in (full[at - 1], [], value):
-                changes = tuple((name, now) for name in names)
+                changes = tuple((name, cast(Value, now)) for name in names)
                 await store.execute(Patch(made, (identity(at),), changes))
             (found,) = await store.execute(Get(made, (identity(at),)))
             assert found is not None
