@@ -43,6 +43,12 @@ class Capabilities:
     Without it the values are read first, at most ``MAX_VALUES``: outside of a unit these are two
     reads.
     """
+    element_indexes: bool = False
+    """An index of a list's elements serves tests of them. Declared, for nothing is refused: without
+    it there is no such index, and each document is looked at."""
+    term_indexes: bool = False
+    """An index has parts of JSON among its keys, and serves tests of them. Declared, as above: without
+    it the index has its other keys, or there is none."""
     hyphen_keys: bool = True
     """A path into JSON may have a key that begins with a hyphen."""
     deep_json: bool = True

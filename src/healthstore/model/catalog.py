@@ -16,7 +16,7 @@ from healthstore.errors import ConfigurationError, SchemaMismatchError, UnknownF
 from healthstore.model.change.difference import changes_between
 from healthstore.model.description import definition, described_field
 from healthstore.model.json import canonical_json
-from healthstore.model.query import And, Filter, Not, Operator, Or, OtherField, Test
+from healthstore.model.query import And, Filter, Not, Operator, Or, OtherField, Term, Test
 from healthstore.model.schema import Check, Collection, Field, Index, OnDelete, Reference, Unique
 from healthstore.model.shape import filter_shape, index_shape
 from healthstore.model.values import (
@@ -222,7 +222,15 @@ def _read_field(described: dict[str, Any]) -> Field:
 def _read_index(described: Any, types: dict[str, FieldType]) -> Index:
     if isinstance(described, list):
         return Index(*described)
-    return Index(*described["keys"], where=_read_rule(described["where"], types))
+    keys = map(_read_key, described["keys"])
+    where = described.get("where")
+    return Index(*keys, where=None if where is None else _read_rule(where, types))
+
+
+def _read_key(described: Any) -> str | Term:
+    if isinstance(described, str):
+        return described
+    return Term(described["field"], tuple(described["path"]), Kind(described["kind"]))
 
 
 def _on_delete(text: str) -> OnDelete:

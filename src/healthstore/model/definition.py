@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple, Self, TypeAlias
 
 from healthstore.errors import InvalidRequestError, UnknownFieldError
-from healthstore.model.query import Filter
+from healthstore.model.query import FieldTerm, Filter, Term
 from healthstore.model.values import (
     Canonicaliser,
     ColumnCanonicaliser,
@@ -75,21 +75,36 @@ class Unique:
 class Index:
     """An index over these fields, in this order; ``-name`` is descending.
 
+    Of one field that holds JSON it is an index of a list's elements: ``Index("tags")``. A key may
+    be a part of JSON as a value of a type: ``Index("user_id", F.data["weight"].as_(float))``.
     ``where`` says which documents are worth it: what asks for others does not use the index.
     Where a database has no index of a part, or not of this one, it holds all documents.
     """
 
-    keys: tuple[str, ...]
+    keys: tuple[str | Term, ...]
     where: Filter | None = None
 
-    def __init__(self, *keys: str, where: Filter | None = None) -> None:
-        object.__setattr__(self, "keys", keys)
+    def __init__(self, *keys: str | FieldTerm | Term, where: Filter | None = None) -> None:
+        terms = tuple(each.term if isinstance(each, FieldTerm) else each for each in keys)
+        object.__setattr__(self, "keys", terms)
         object.__setattr__(self, "where", where)
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The names without their direction."""
-        return tuple(key.removeprefix("-") for key in self.keys)
+        return tuple(
+            key.field if isinstance(key, Term) else key.removeprefix("-") for key in self.keys
+        )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The keys as texts: ``-rank``, ``data.weight.as_(float)``."""
+        return tuple(key.key if isinstance(key, Term) else key for key in self.keys)
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The keys that are parts of JSON."""
+        return tuple(key for key in self.keys if isinstance(key, Term))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +167,15 @@ class Definition:
     def mutable(self) -> tuple[str, ...]:
         """The names of the fields whose values can change in place."""
         return tuple(each.name for each in self.fields if each.type.kind is Kind.JSON)
+
+    def of_elements(self, index: Index) -> bool:
+        """Tell whether an index is one of the elements of lists."""
+        return not index.terms and self.field(index.fields[0]).type.kind is Kind.JSON
+
+    @cached_property
+    def terms(self) -> frozenset[Term]:
+        """The parts of JSON that indexes have as keys."""
+        return frozenset(term for index in self.indexes for term in index.terms)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 
 from healthstore.model.definition import Check, Definition, Field, Index
-from healthstore.model.query import And, Filter, Lookup, Not, OtherField, Test
+from healthstore.model.query import And, Filter, Lookup, Not, OtherField, Term, Test
 from healthstore.model.values import Json, Kind
 from healthstore.model.wire import to_tagged
 
@@ -88,10 +88,20 @@ def described_field(each: Field) -> dict[str, Json]:
 
 
 def _described_index(each: Index, collection: Definition) -> Json:
-    if each.where is None:
-        return list(each.keys)
-    # No list: a program that knows no part of an index refuses the definition.
-    return {"keys": list(each.keys), "where": _rule(each.where, collection)}
+    keys = [_described_key(key) for key in each.keys]
+    if each.where is None and not each.terms:
+        return keys
+    # No list: a program that knows no part of an index, or no key of it, refuses the definition.
+    described: dict[str, Json] = {"keys": keys}
+    return (
+        described if each.where is None else {**described, "where": _rule(each.where, collection)}
+    )
+
+
+def _described_key(key: str | Term) -> Json:
+    if isinstance(key, Term):
+        return {"field": key.field, "path": list(key.steps), "kind": str(key.kind)}
+    return key
 
 
 def part_of(each: Index, collection: Definition) -> bytes:

@@ -26,6 +26,12 @@ _SYSTEM_COLUMNS = frozenset(
 )
 # The least that any of the databases allows, with some room.
 _MAX_FIELDS, _MAX_INDEXES, _MAX_INDEX_FIELDS = 500, 50, 16
+# SQLite and MySQL find a part by a path in the statement, where these have a meaning.
+_UNPLAIN = re.compile(r'["\\\x00-\x1f]')
+_TERM_KINDS = frozenset({Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN})
+_BESIDE = 8  # bytes of a part of JSON beside other keys
+# MySQL keeps what is indexed of a row's lists, as they were, in a page of 16,384 bytes.
+_MAX_ELEMENT_INDEXES = 4
 # MySQL indexes at most 3072 bytes: 640 code points of utf8mb4 and a little room.
 _MAX_INDEXED_TEXT = 640
 _MAX_INDEX_BYTES = 2_560
@@ -59,7 +65,12 @@ def require_keepable(collection: Definition) -> None:
     for key in _keys(collection):
         if not key.fields:
             raise ConfigurationError("an index names no field", entity=collection.entity)
-        _check_indexable(key.fields, collection)
+        if isinstance(key, Index) and key.terms:
+            _check_terms(key, collection)
+        elif isinstance(key, Index) and _is_of_json(key, collection):
+            _check_elements(key, collection)
+        else:
+            _check_indexable(key.fields, collection)
     for reference in collection.references:
         _check_reference(reference, collection)
     _check_own_references(collection)
@@ -145,6 +156,61 @@ def _check_sizes(collection: Definition) -> None:
             f"at most {_MAX_FIELDS} and {_MAX_INDEXES} are kept",
             hint="keep some of them in a JSON field, or in another collection",
             entity=collection.entity,
+        )
+    lists = sum(collection.of_elements(each) for each in collection.indexes)
+    if lists > _MAX_ELEMENT_INDEXES:
+        raise ConfigurationError(
+            f"{lists} indexes of lists; at most {_MAX_ELEMENT_INDEXES} are kept",
+            hint="index those lists of which elements are looked for",
+            entity=collection.entity,
+        )
+
+
+def _check_terms(index: Index, collection: Definition) -> None:
+    """Refuse an index of parts of JSON that a database could not keep, or keeps in its own way."""
+    names = tuple(key.removeprefix("-") for key in index.keys if isinstance(key, str))
+    _check_indexable(names, collection, _BESIDE)
+    term, *others = index.terms
+    if others:  # MongoDB refuses a document where two of them are lists
+        raise ConfigurationError(
+            "an index has two parts of JSON among its keys",
+            hint="declare an index for each of them",
+            entity=collection.entity,
+            field=others[0].field,
+        )
+    refusal = ""
+    if collection.field(term.field).type.kind is not Kind.JSON or not term.steps:
+        refusal = "is indexed by a part that it does not have"
+    elif term.kind not in _TERM_KINDS:
+        refusal = "is indexed by a part of a kind that not every database indexes"
+    elif any(isinstance(step, int) for step in term.steps):
+        refusal = "is indexed by a path through a list, which has no index"
+    elif any(not step or _UNPLAIN.search(str(step)) for step in term.steps):
+        refusal = "is indexed by a path with a key that not every database can name in an index"
+    if refusal:
+        raise ConfigurationError(
+            refusal,
+            hint='use keys as in F.data["weight"], and as_(float), as_(int) or as_(bool); or give '
+            "the part a field of its own",
+            entity=collection.entity,
+            field=term.field,
+        )
+
+
+def _is_of_json(index: Index, collection: Definition) -> bool:
+    return any(collection.field(name).type.kind is Kind.JSON for name in index.fields)
+
+
+def _check_elements(index: Index, collection: Definition) -> None:
+    """Refuse an index of a list's elements that has other keys, or an order, which they have not."""
+    if len(index.keys) > 1 or index.keys != index.fields:
+        raise ConfigurationError(
+            "an index of a list's elements has one key, and no direction",
+            hint=f'declare it apart from others, as in Index("{index.fields[0]}")',
+            entity=collection.entity,
+            field=next(
+                name for name in index.fields if collection.field(name).type.kind is Kind.JSON
+            ),
         )
 
 
@@ -266,8 +332,7 @@ def _check_key_fields(collection: Definition) -> None:
             )
 
 
-def _check_indexable(names: Iterable[str], collection: Definition) -> None:
-    size = 0
+def _check_indexable(names: Iterable[str], collection: Definition, size: int = 0) -> None:
     chosen = tuple(names)
     if len(set(chosen)) < len(chosen) or len(chosen) > _MAX_INDEX_FIELDS:
         raise ConfigurationError(

@@ -7,6 +7,7 @@ catalog or a backup; each adapter compiles it to tables or collections of its ow
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +26,7 @@ from healthstore.model.definition import (
 from healthstore.model.description import essence, fingerprint, part_of
 from healthstore.model.filters import canonical_filter
 from healthstore.model.limits import require_keepable, require_short
+from healthstore.model.parts import checked_term
 from healthstore.model.query import (
     ALL,
     MATCHING,
@@ -34,6 +36,7 @@ from healthstore.model.query import (
     Not,
     Operator,
     Or,
+    Term,
     Test,
     fields_in,
     lookups,
@@ -53,6 +56,9 @@ __all__ = (
     "parents_first",
     "require_distinct",
 )
+
+
+_UNNAMED = re.compile(r"[^a-z0-9_]")  # what a path has, and no name of ours
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,13 +111,13 @@ class Collection(Definition):
 
     def index_name(self, index: Unique | Index) -> str:
         """Return the database's name of a unique key or index: readable, and unique per schema."""
-        keys = index.keys if isinstance(index, Index) else index.fields
+        keys = index.texts if isinstance(index, Index) else index.fields
         text = "__".join((self.name, *keys))
         of = f"{type(index).__name__}:{text}".encode()
         if isinstance(index, Index):
             of += part_of(index, self)
         digest = hashlib.sha256(of).hexdigest()[:8]
-        return f"{text.replace('-', '')[:44]}__{digest}"
+        return f"{_UNNAMED.sub('_', text.replace('-', ''))[:44]}__{digest}"
 
     @cached_property
     def reference_names(self) -> Mapping[str, Reference]:
@@ -156,7 +162,8 @@ def _canonical_field(each: Field) -> Field:
     )
 
 
-def _canonical_index(index: Index, collection: Definition) -> Index:
+def _canonical_index(given: Index, collection: Definition) -> Index:
+    index = _with_canonical_terms(given, collection)
     if index.where is None:
         return index
     what = f"the part that an index of {', '.join(index.fields)} holds"
@@ -168,6 +175,20 @@ def _canonical_index(index: Index, collection: Definition) -> Index:
             entity=collection.entity,
         )
     return Index(*index.keys, where=where)
+
+
+def _with_canonical_terms(index: Index, collection: Definition) -> Index:
+    if not index.terms:
+        return index
+    try:
+        keys = tuple(
+            checked_term(collection, key) if isinstance(key, Term) else key for key in index.keys
+        )
+    except InvalidRequestError as error:
+        raise ConfigurationError(
+            error.message, hint=error.hint, entity=collection.entity, field=error.field
+        ) from None
+    return Index(*keys, where=index.where)
 
 
 def _canonical_check(check: Check, collection: Definition) -> Check:

@@ -74,7 +74,7 @@ def filter_shape(where: Filter) -> str:
 def index_shape(index: Index) -> str:
     """Return an index in words, without values: ``index (status) where status = ?``."""
     part = "" if index.where is None else f" where {filter_shape(index.where)}"
-    return f"index ({', '.join(index.keys)}){part}"
+    return f"index ({', '.join(index.texts)}){part}"
 
 
 def _shortened(pieces: _Pieces) -> str:

@@ -237,7 +237,7 @@ def _of_changes(step: Alteration, seen: _Seen, stores: Mapping[str, Explains]) -
 
 def _is_within(step: Alteration, change: AddIndex | AddUnique) -> bool:
     """Tell whether a key is no plain index over fields that stay as they were."""
-    if isinstance(change, AddUnique):
+    if isinstance(change, AddUnique) or change.index.terms:
         return True
     before, after = step.before.by_name, step.after.by_name
     return any(before.get(name) != after[name] for name in change.index.fields)

@@ -12,7 +12,17 @@ from uuid import UUID
 
 from healthstore.model.change import Change, ChangeField, CreateCollection, FieldForm
 from healthstore.model.definition import Check, Index, Reference, Unique
-from healthstore.model.query import And, Filter, Not, Operator, Or, OtherField, Test
+from healthstore.model.query import (
+    TERM_TYPES,
+    And,
+    Filter,
+    Not,
+    Operator,
+    Or,
+    OtherField,
+    Term,
+    Test,
+)
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind
 
@@ -97,7 +107,7 @@ class _Writer:
                 return self.form(value)
             case Index(keys, where):
                 part = [] if where is None else [f"where={self.rule(where)}"]
-                return self._call("Index", [*map(repr, keys), *part])
+                return self._call("Index", [*map(self.key, keys), *part])
             case Unique(named):
                 return self._call("Unique", map(repr, named))
             case Reference(field, collection, on_delete):
@@ -106,6 +116,14 @@ class _Writer:
                 return self._call("Check", (repr(name), self.rule(rule)))
             case _:
                 return self.constant(value)
+
+    def key(self, key: str | Term) -> str:
+        """Return a key of an index: a name, or a part of JSON as a value of a type."""
+        if not isinstance(key, Term):
+            return repr(key)
+        self._used.add("F")
+        path = "".join(f"[{step!r}]" for step in key.steps)
+        return f"{_place(key.field)}{path}.as_({TERM_TYPES[key.kind].__name__})"
 
     def form(self, form: FieldForm) -> str:
         """Return the form of a field."""

@@ -153,3 +153,39 @@ def test_an_index_of_a_part_is_one_where_the_database_can(name: str, said: str |
     statements = " ".join(closed(name).explain(Alter(before, after)).statements)
     assert (said or "due") in statements.replace('"', "'" if name == "mongodb" else "")
     assert said is not None or "OPEN" not in statements
+
+
+@pytest.mark.parametrize(
+    ("name", "elements", "part"),
+    [
+        ("postgresql", "USING gin (tags jsonb_path_ops)", "(tags -> 'x')"),
+        ("sqlite", None, "json_type(tags, '$.x')"),
+        ("mongodb", "tags", "tags.x"),
+        ("mysql", "AS CHAR(64) ARRAY", "_utf8mb4'$.x'"),
+        ("mariadb", None, None),
+    ],
+)
+def test_an_index_of_json_is_one_where_the_database_can(
+    name: str, elements: str | None, part: str | None
+) -> None:
+    """Of a list's elements, and of a part beside another key; where not, the other key is left."""
+    fields = (
+        Field("id", FieldType(Kind.UUID)),
+        Field("version", _NUMBER),
+        Field("tags", FieldType(Kind.JSON)),
+        Field("due", _NUMBER),
+    )
+    before = Collection("tasks", fields)
+    for index, said in (
+        (Index("tags"), elements),
+        (Index(F.tags["x"].as_(float)), part),
+        (Index("due", F.tags["x"].as_(int)), part),
+    ):
+        after = replace(before, indexes=(index,))
+        statements = " ".join(closed(name).explain(Alter(before, after)).statements)
+        if said is not None:
+            assert said in statements.replace('"', "")
+            assert name != "postgresql" or index.terms or "CONCURRENTLY" in statements
+        elif len(index.keys) == 1:
+            assert not statements
+        assert ("due" in statements) is ("due" in index.keys)

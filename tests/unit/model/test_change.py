@@ -73,26 +73,35 @@ _FORMS = {
     "c": [STATE, replace(STATE, choices=("NEW", "OPEN", "SHUT")), replace(TEXT, max_length=9)],
     "d": [FieldType(Kind.UUID)],
     "e": [FieldType(Kind.DATETIME), FieldType(Kind.DATETIME, milliseconds=True)],
+    "f": [FieldType(Kind.JSON)],
 }
+# Of a field of JSON: the elements of lists, and parts of it as values of a type.
+_OF_JSON = (
+    (Index("f"),),
+    (Index(F.f["x"].as_(float)),),
+    (Index(F.f["a b"]["it's %"].as_(int)), Index("id", F.f["x"].as_(bool)), Index("f")),
+)
 _DEFAULTS: dict[Kind, Value] = {Kind.INTEGER: 0, Kind.FLOAT: 1.0, Kind.ENUM: "NEW", Kind.TEXT: "x"}
 
 
 @st.composite
 def definitions(draw: st.DrawFn) -> Collection:
     """Draw a definition of any of the fields, in any order, with keys and checks on them."""
-    names = draw(st.permutations(draw(st.lists(st.sampled_from("abcde"), unique=True))))
+    names = draw(st.permutations(draw(st.lists(st.sampled_from("abcdef"), unique=True))))
     fields = []
     for name in names:
         kind = draw(st.sampled_from(_FORMS[name]))
         default = _DEFAULTS.get(kind.kind) if draw(st.booleans()) else None
         fields.append(Field(name, kind, draw(st.booleans()), default))
-    indexed = [each.name for each in fields if each.type != FieldType(Kind.TEXT)]
+    whole = (FieldType(Kind.TEXT), FieldType(Kind.JSON))
+    indexed = [each.name for each in fields if each.type not in whole]
+    of_json = draw(st.sampled_from(_OF_JSON)) if "f" in names and draw(st.booleans()) else ()
     some = st.lists(st.sampled_from(indexed), min_size=1, max_size=2, unique=True)
     keys = draw(st.lists(some, max_size=2, unique_by=tuple)) if indexed else []
     signs = draw(st.sampled_from(["", "-"]))
     refers = draw(st.booleans()) and any(each.name == "d" for each in fields)
     target = Reference("d", draw(st.sampled_from(["people", "teams"])))
-    checked = [each.name for each in fields if draw(st.booleans())]
+    checked = [each.name for each in fields if each.name != "f" and draw(st.booleans())]
     nullable = {each.name for each in fields if each.nullable}
     checks = [Check(f"has_{name}", ~F[name].in_([None])) for name in checked]
     checks += [Check("many", F.b > 1)] if "b" in checked else []
@@ -104,7 +113,8 @@ def definitions(draw: st.DrawFn) -> Collection:
         uniques=tuple(Unique(*each) for each in keys[:1]),
         indexes=tuple(
             Index(*(signs + name for name in each), where=draw(part)) for each in keys[1:]
-        ),
+        )
+        + of_json,
         references=(target,) if refers else (),
         checks=tuple(checks),
     )

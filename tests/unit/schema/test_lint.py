@@ -15,7 +15,7 @@ from healthstore.schema.lint import RULES
 FIRST = """
 from healthstore.schema import *
 migration = Migration(operations=[
-    CreateCollection(collection("users", {"name": Text(100), "team": Uuid(nullable=True)})),
+    CreateCollection(collection("users", {"name": Text(100), "team": Uuid(nullable=True), "tags": Json()})),
     CreateCollection(collection("teams", {"name": Text(100)})),
 ])
 """
@@ -71,6 +71,8 @@ CASES = {
         ("table-rewritten", ("mariadb", "mysql", "sqlite")),
     ],
     'AddIndex("users", Index("name"))': [BESIDE],
+    'AddIndex("users", Index("tags"))': [BESIDE],
+    'AddIndex("users", Index(F.tags["x"].as_(float)))': [BUILT],
     'AddField("users", "age", Integer(nullable=True)), AddIndex("users", Index("age"))': [BUILT],
     'ChangeField("users", "name", Text(120)), AddIndex("users", Index("name"))': [BUILT],
     'AddField("users", "age", Integer(nullable=True)), AddIndex("users", Index("team"))': [BESIDE],

@@ -79,11 +79,15 @@ STANDALONE = Capabilities(
     transactions=False,
     references=False,
     serializable=False,
+    element_indexes=True,
+    term_indexes=True,
     stops_cancelled=False,
     coalesced=frozenset({Get}),
 )
 TRANSACTIONAL = Capabilities(
     serializable=False,
+    element_indexes=True,
+    term_indexes=True,
     # The server goes on with a write whose connection was closed: see `_to_its_end`.
     stops_cancelled=False,
     coalesced=frozenset({Delete, Get, Insert, Patch}),

@@ -15,10 +15,19 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from pymongo import IndexModel
 
-from healthstore.adapters.mongo.codec import Codec, Stored, key_of
+from healthstore.adapters.mongo.codec import Codec, Stored, escaped_key, key_of
 from healthstore.adapters.mongo.filters import query
 from healthstore.adapters.mongo.references import LOCK
-from healthstore.model.query import ORDERED, And, Filter, Operator, OtherField, Test, normalise
+from healthstore.model.query import (
+    ORDERED,
+    And,
+    Filter,
+    Operator,
+    OtherField,
+    Term,
+    Test,
+    normalise,
+)
 from healthstore.model.schema import Collection, Field, Unique
 from healthstore.model.values import FieldType, Kind
 
@@ -155,15 +164,19 @@ def index_models(collection: Collection) -> list[IndexModel]:
     for index in collection.indexes:
         if index.fields != ("id",):
             name = collection.index_name(index)
-            keys = [
-                (key_of(field), -1 if key.startswith("-") else 1)
-                for key, field in zip(index.keys, index.fields, strict=True)
-            ]
+            keys = list(map(_index_key, index.keys))
             part = {} if index.where is None else _part(collection, index.where)
             model = IndexModel(keys, name=name, **part)
             if not any(_hold_the_same(model, each) for each in models.values()):
                 models[name] = model
     return list(models.values())
+
+
+def _index_key(key: str | Term) -> tuple[str, int]:
+    """Return a key of an index, and its direction: of a part of JSON its values of all types."""
+    if isinstance(key, Term):
+        return ".".join([key_of(key.field), *(escaped_key(str(step)) for step in key.steps)]), 1
+    return key_of(key.removeprefix("-")), -1 if key.startswith("-") else 1
 
 
 def _hold_the_same(one: IndexModel, other: IndexModel) -> bool:

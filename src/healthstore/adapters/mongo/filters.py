@@ -9,6 +9,7 @@ from healthstore.adapters.mongo.codec import Codec, Stored, key_of, keys_of
 from healthstore.adapters.mongo.paths import part_query, term_expression
 from healthstore.adapters.mongo.texts import ends_pattern, pattern, successor, whole_pattern
 from healthstore.errors import CapabilityError, InvalidRequestError
+from healthstore.model.narrowing import untyped
 from healthstore.model.ops import Find, Leading
 from healthstore.model.parts import column_type
 from healthstore.model.query import (
@@ -50,7 +51,12 @@ def query(filter_: Filter, codec: Codec) -> Stored:
     a document lacks equals null; to an expression it does not, unless :func:`_path` says so.
     """
     if isinstance(filter_, Test):
-        return _test(filter_, codec) if filter_.part is None else part_query(filter_)
+        if filter_.part is None:
+            return _test(filter_, codec)
+        # No index serves an expression, which a part as a value of a type is.
+        beside = untyped(filter_, codec.collection)
+        found = part_query(filter_)
+        return found if beside is None else {"$and": [query(beside, codec), found]}
     if isinstance(filter_, And | Or):
         parts = [query(item, codec) for item in filter_.items]
         if isinstance(filter_, And):

@@ -28,6 +28,7 @@ from healthstore.adapters.sql.schema import (
     missing_indexes,
 )
 from healthstore.adapters.sql.tables import (
+    HIDDEN,
     create_indexes,
     create_table,
     references_of,
@@ -210,7 +211,8 @@ class _Alteration:
             str(each.name)
             for each in self.after.indexes
             if str(each.name) not in self.indexes
-            and not (each.unique or self.dialect.index_part in each.dialect_kwargs)
+            and not (each.unique or each.info.get(HIDDEN))
+            and each.dialect_kwargs.get(self.dialect.index_part) is None
             and same.issuperset(each.columns.keys())
         }
         return {

@@ -29,6 +29,11 @@ class Written(ColumnElement[Any]):
         self.parts = parts
         self.type = NullType() if kind is None else kind
 
+    def self_group(self, against: Any = None) -> Any:
+        """Return itself: SQLAlchemy's ``… = 1`` hides from a planner what is in a condition."""
+        del against
+        return self
+
 
 @compiles(Written)
 def _write(written: Written, compiler: Any, **options: Any) -> str:

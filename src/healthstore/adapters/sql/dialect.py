@@ -34,6 +34,7 @@ __all__ = (
     "Connection",
     "Converter",
     "Dialect",
+    "Elements",
     "Ranks",
     "Rates",
     "Renames",
@@ -221,6 +222,14 @@ class Rates:
     read: float
 
 
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """What an index of a list's elements is made of: its key, and what SQLAlchemy is told of it."""
+
+    key: ColumnElement[Any]
+    options: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aside:
     """How an index is built outside of a transaction, while others write."""
@@ -315,6 +324,10 @@ class Dialect:
     """The query for the names of all tables."""
     existing_indexes: str
     """The query for the names of all indexes, and whether each one is whole."""
+    elements: Callable[[Column[Any]], Elements] | None
+    """What indexes the elements of a column's lists; None where nothing does."""
+    indexes_terms: bool
+    """Whether a term is a key of an index; else the index has its other keys."""
     index_part: str
     """What SQLAlchemy calls the clause of an index that holds a part of the rows.
 

@@ -38,6 +38,7 @@ from healthstore.adapters.sql.paths import (
     part_shape,
 )
 from healthstore.errors import InvalidRequestError
+from healthstore.model.narrowing import narrowed
 from healthstore.model.query import (
     MATCHING,
     PLURAL,
@@ -314,8 +315,10 @@ def prepared(where: Filter, collection: Collection, dialect: Dialect) -> Filter:
     """Return the filter with short lists of values padded, and long ones as :class:`Many`.
 
     Of many lists, which together are more than the dialect's parameters, short ones are Many, too.
-    A pattern is written for the database.
+    A pattern is written for the database. Tests that an index of a term serves have it beside them.
     """
+    if dialect.indexes_terms:
+        where = narrowed(where, collection)
     ready = _prepared(where, dialect, _LISTED)
     few = sum(1 for _ in operands(ready, collection, dialect)) <= dialect.max_parameters
     return ready if few else _prepared(where, dialect, 1)

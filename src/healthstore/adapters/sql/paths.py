@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
-from sqlalchemy import ColumnElement, and_, false, or_, true
+from sqlalchemy import Column, ColumnElement, and_, false, or_, true
 from sqlalchemy.types import BigInteger, Boolean, Double, Integer, Text, TypeEngine
 
 from healthstore.adapters.sql.clauses import Inline, combined
@@ -19,6 +19,7 @@ from healthstore.model.query import WHOLE, Operator, Step, Term, Test
 from healthstore.model.values import Kind, Value
 
 __all__ = (
+    "ELEMENTS",
     "SIGNS",
     "Bound",
     "Columns",
@@ -44,6 +45,8 @@ SIGNS: Mapping[Operator, str] = {
     Operator.GT: ">",
     Operator.GE: ">=",
 }
+ELEMENTS = "elements"
+"""What a column's ``info`` has under it if an index has the elements of its lists: True."""
 _ELEMENTS = frozenset({Operator.HAS_ANY, Operator.HAS_ALL})
 
 
@@ -64,6 +67,8 @@ class Place:
     path: tuple[ColumnElement[Any], ...]
     plain: bool
     """Whether no key holds what JSON writes with a backslash."""
+    elements: bool = False
+    """Whether it is a whole column, and an index has the elements of its lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +249,10 @@ def _clause(
     part = test.part or WHOLE
     path = tuple([bind(each) for each in paths.path(part.steps)])
     kinds = tuple([type(step) for step in part.steps])
-    place = Place(column, kinds, path, is_plain(part.steps))
+    elements = not kinds and any(
+        cast("Column[Any]", each).info.get(ELEMENTS) for each in column.base_columns
+    )
+    place = Place(column, kinds, path, is_plain(part.steps), elements)
     kind = _as_column(test)
     if kind is not None:
         return _of_column(test, place, kind, paths, columns, bind)

@@ -7,7 +7,7 @@ that an error of the database tells which one it is about: they are renamed, too
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sqlalchemy import CheckConstraint, Table
@@ -22,11 +22,11 @@ from healthstore.adapters.sql.schema import (
     missing_indexes,
     names,
 )
-from healthstore.adapters.sql.tables import create_table, references_of, table_of
+from healthstore.adapters.sql.tables import HIDDEN, create_table, references_of, table_of
 from healthstore.model import schema
 from healthstore.model.change import with_names
 from healthstore.model.ops import Explained
-from healthstore.model.query import fields_in
+from healthstore.model.query import Term, fields_in
 from healthstore.model.schema import Collection, Unique
 
 __all__ = ("explain_renaming", "rename")
@@ -162,11 +162,15 @@ class _Renaming:
     def _key(self, key: Unique | schema.Index) -> Unique | schema.Index:
         if isinstance(key, Unique):
             return Unique(*(self.fields[each] for each in key.fields))
-        signs = ("-" if each.startswith("-") else "" for each in key.keys)
-        fields = (self.fields[each] for each in key.fields)
-        keys = (f"{sign}{each}" for sign, each in zip(signs, fields, strict=True))
+        keys = (self._named(each) for each in key.keys)
         where = None if key.where is None else with_names(key.where, self.fields)
         return schema.Index(*keys, where=where)
+
+    def _named(self, key: str | Term) -> str | Term:
+        if isinstance(key, Term):
+            return replace(key, field=self.fields[key.field])
+        name = key.removeprefix("-")
+        return f"{key[: len(key) - len(name)]}{self.fields[name]}"
 
     @property
     def rewrites(self) -> bool:
@@ -214,7 +218,9 @@ class _Renaming:
                 there.constraints.discard(name)
         for index in sorted(self.before.indexes, key=lambda each: str(each.name)):
             # A unique key that is an index has a hidden column.
-            if str(index.name) in self.uniques and str(index.name) in there.indexes:
+            hidden = any(self.fields[each] != each for each in index.info.get(HIDDEN, ()))
+            gone = str(index.name) in self.uniques or hidden
+            if gone and str(index.name) in there.indexes:
                 yield self._moved(self._statement(DropIndex(index)))
                 there.indexes.discard(str(index.name))
 

@@ -9,6 +9,7 @@ from sqlalchemy import Table, UniqueConstraint
 
 from healthstore.adapters.sql.dialect import Connection, Dialect
 from healthstore.adapters.sql.tables import (
+    HIDDEN,
     add_reference,
     create_indexes,
     create_table,
@@ -61,7 +62,7 @@ class There:
         """Return what a table has that is as its definition says."""
         uniques = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
         # A unique key that is an index begins with a hidden column.
-        plain = [each for each in table.indexes if not each.unique]
+        plain = [each for each in table.indexes if not (each.unique or each.info.get(HIDDEN))]
         led = {each.columns.keys()[0] for each in uniques}
         led |= {each.columns.keys()[0] for each in plain}
         # An index that the server makes by itself for a reference has its name.

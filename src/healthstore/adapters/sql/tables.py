@@ -32,13 +32,14 @@ from sqlalchemy.schema import (
 from healthstore.adapters.sql.deletes import unguarded
 from healthstore.adapters.sql.dialect import Dialect
 from healthstore.adapters.sql.filters import FIELD_TYPE, Many, Operand, where_clause
-from healthstore.adapters.sql.paths import Bound
+from healthstore.adapters.sql.paths import ELEMENTS, Bound, term_expression
 from healthstore.model import schema
-from healthstore.model.query import normalise
+from healthstore.model.query import Term, normalise
 from healthstore.model.schema import Collection, Unique
 from healthstore.model.values import FieldType, Kind, Value
 
 __all__ = (
+    "HIDDEN",
     "ForeignKey",
     "add_reference",
     "create_indexes",
@@ -51,18 +52,23 @@ __all__ = (
 )
 
 
+HIDDEN = "hidden"
+"""What an index's ``info`` has the fields under of which its keys are made, where they are more."""
+
+
 def table_of(collection: Collection, dialect: Dialect) -> Table:
     """Return the table that keeps a collection; referenced tables are known by their key only."""
     metadata = MetaData()
     keys: tuple[Unique | schema.Index, ...] = (*collection.uniques, *collection.indexes)
     indexed = {name for key in keys for name in key.fields}
+    listed = {each.fields[0] for each in collection.indexes if collection.of_elements(each)}
     columns = [
         Column(
             each.name,
             dialect.column_type(each.type, each.name in indexed),
             nullable=each.nullable,
             autoincrement=False,
-            info={FIELD_TYPE: each.type},
+            info={FIELD_TYPE: each.type, ELEMENTS: each.name in listed},
             quote=True,
         )
         for each in collection.fields
@@ -130,20 +136,41 @@ def _indexes(collection: Collection, dialect: Dialect) -> tuple[schema.Index, ..
 def _add_indexes(table: Table, collection: Collection, dialect: Dialect) -> None:
     constant = _constants(table, collection, dialect)
     for index in _indexes(collection, dialect):
-        keys: list[ColumnElement[Any]] = []
-        for key in index.keys:
-            name = key.removeprefix("-")
-            column = table.c[name]
-            descending = key.startswith("-")
-            ordered: ColumnElement[Any] = column.desc() if descending else column.asc()
-            if dialect.rank_nulls and collection.nullable(name):
-                ordered = ordered.nulls_last() if descending else ordered.nulls_first()
-            keys.append(ordered)
-        part: dict[str, Any] = {}
+        name, part = index.fields[0], dict[str, Any]()
+        hidden = {key.field for key in index.terms if dialect.indexes_terms}
+        if collection.of_elements(index):
+            elements = None if dialect.elements is None else dialect.elements(table.c[name])
+            keys = [] if elements is None else [elements.key]
+            if elements is not None:
+                part |= elements.options
+                hidden = set() if elements.key is table.c[name] else {name}
+        else:
+            keys = [
+                _ordered(key, table, collection, dialect)
+                for key in index.keys
+                if isinstance(key, str) or dialect.indexes_terms
+            ]
+        if not keys:
+            continue
         if dialect.index_part and index.where is not None:
             where = normalise(index.where, collection.nullable)
             part[dialect.index_part] = where_clause(where, table, dialect, constant)
-        Index(collection.index_name(index), *keys, _table=table, **part)
+        Index(collection.index_name(index), *keys, _table=table, info={HIDDEN: hidden}, **part)
+
+
+def _ordered(
+    key: str | Term, table: Table, collection: Collection, dialect: Dialect
+) -> ColumnElement[Any]:
+    """Return a key of an index in its direction, with nulls where a query's order has them."""
+    name = key.field if isinstance(key, Term) else key.removeprefix("-")
+    column: ColumnElement[Any] = table.c[name]
+    if isinstance(key, Term):
+        column = term_expression(key, column, dialect.paths)
+    descending = isinstance(key, str) and key.startswith("-")
+    ordered: ColumnElement[Any] = column.desc() if descending else column.asc()
+    if dialect.rank_nulls and (isinstance(key, Term) or collection.nullable(name)):
+        ordered = ordered.nulls_last() if descending else ordered.nulls_first()
+    return ordered
 
 
 def _add_checks(table: Table, collection: Collection, dialect: Dialect) -> None:

@@ -83,7 +83,7 @@ def _type(field: Field) -> str:
 def _roles(collection: Collection, name: str) -> str:
     roles = ["primary key"] if name == "id" else []
     roles += [_among("unique", each.fields) for each in collection.uniques if name in each.fields]
-    roles += [_among("index", each.keys) for each in collection.indexes if name in each.fields]
+    roles += [_among("index", each.texts) for each in collection.indexes if name in each.fields]
     roles += [
         f"refers to {each.collection}, on delete {each.on_delete}"
         for each in collection.references

@@ -14,7 +14,7 @@ from healthstore.model.change.state import (
     refused,
 )
 from healthstore.model.definition import Check, Definition, Index, Reference, Unique
-from healthstore.model.query import And, Filter, Not, Or, OtherField
+from healthstore.model.query import And, Filter, Not, Or, OtherField, Term
 from healthstore.model.schema import Collection
 
 __all__ = ("RenameCollection", "RenameField", "names_between", "renamed", "with_names")
@@ -91,7 +91,9 @@ def renamed(given: Definition, names: Mapping[str, str]) -> Definition:
     def of(name: str) -> str:
         return names.get(name, name)
 
-    def key(text: str) -> str:
+    def key(text: str | Term) -> str | Term:
+        if isinstance(text, Term):
+            return replace(text, field=of(text.field))
         return f"-{of(text[1:])}" if text.startswith("-") else of(text)
 
     return replace(

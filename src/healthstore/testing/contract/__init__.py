@@ -46,6 +46,7 @@ from healthstore.testing.contract.explanations import TestExplanations
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
 from healthstore.testing.contract.group_options import TestGroupOptions
+from healthstore.testing.contract.index_terms import TestIndexTerms
 from healthstore.testing.contract.instants import TestInstants
 from healthstore.testing.contract.joins import TestJoins
 from healthstore.testing.contract.json_paths import TestJsonPaths
@@ -56,6 +57,7 @@ from healthstore.testing.contract.latest import TestLatest
 from healthstore.testing.contract.letters import TestLetters
 from healthstore.testing.contract.lifecycle import TestLifecycle
 from healthstore.testing.contract.limits import TestLimits
+from healthstore.testing.contract.list_indexes import TestListIndexes
 from healthstore.testing.contract.lists import TestLists
 from healthstore.testing.contract.long_texts import TestLongTexts
 from healthstore.testing.contract.many import TestMany
@@ -109,6 +111,7 @@ __all__ = (
     "TestFilters",
     "TestFloatSums",
     "TestGroupOptions",
+    "TestIndexTerms",
     "TestInstants",
     "TestJoins",
     "TestJsonPaths",
@@ -119,6 +122,7 @@ __all__ = (
     "TestLetters",
     "TestLifecycle",
     "TestLimits",
+    "TestListIndexes",
     "TestLists",
     "TestLongTexts",
     "TestMany",
@@ -173,6 +177,7 @@ class ContractTests(
     TestFilters,
     TestFloatSums,
     TestGroupOptions,
+    TestIndexTerms,
     TestInstants,
     TestJoins,
     TestJsonPaths,
@@ -183,6 +188,7 @@ class ContractTests(
     TestLetters,
     TestLifecycle,
     TestLimits,
+    TestListIndexes,
     TestLists,
     TestLongTexts,
     TestMany,

@@ -187,7 +187,7 @@ _PRODUCTS = (
         "utf8mb4_0900_bin",
         (8, 0),
         lambda seconds: f"max_execution_time = {int(seconds * 1000)}",
-        _CAPABILITIES,
+        replace(_CAPABILITIES, element_indexes=True, term_indexes=True),
     ),
 )
 

@@ -39,7 +39,7 @@ from healthstore.adapters.sql.dialect import Converter, Dialect, Ranks, Rates, R
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
 from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.mysql.buckets import BUCKETS
-from healthstore.adapters.sql.mysql.paths import MARIADB_PATHS, MYSQL_PATHS
+from healthstore.adapters.sql.mysql.paths import MARIADB_PATHS, MYSQL_PATHS, mysql_elements
 from healthstore.adapters.sql.mysql.plans import MARIADB_PLANNER, MYSQL_PLANNER
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, uuid_of
@@ -375,6 +375,8 @@ def _dialect(
         existing="SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
         existing_indexes="SELECT DISTINCT index_name, 1 FROM information_schema.statistics "
         "WHERE table_schema = DATABASE()",
+        elements=None if mariadb else mysql_elements,
+        indexes_terms=not mariadb,
         index_part="",
         aside=None,
         existing_references="SELECT constraint_name FROM information_schema.table_constraints "

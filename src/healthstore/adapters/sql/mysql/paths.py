@@ -10,20 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor, inf, nextafter
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, true
+from sqlalchemy import Column, ColumnElement, true
 from sqlalchemy.dialects.mysql import DOUBLE, TINYINT
 from sqlalchemy.types import BigInteger, NullType, Text, TypeEngine
 
 from healthstore.adapters.sql.clauses import Written, condition
 from healthstore.adapters.sql.convert import encode_json_text
+from healthstore.adapters.sql.dialect import Elements
 from healthstore.adapters.sql.paths import SIGNS, Bound, Form, Paths, Place
 from healthstore.model.json import INT64_MAX, INT64_MIN
 from healthstore.model.query import Operator, Step
 from healthstore.model.values import Kind
 
-__all__ = ("MARIADB_PATHS", "MYSQL_PATHS")
+__all__ = ("MARIADB_PATHS", "MYSQL_PATHS", "mysql_elements")
 
 _TEXT, _WHOLE, _FLOAT, _AS_IT_IS = Text(), BigInteger(), DOUBLE(), NullType()
 # With these the bound of what is compared lies above what was asked for, if it cannot be that.
@@ -37,7 +38,16 @@ _IS_WHOLE = (
 _SAME = frozenset({Operator.EQ, Operator.IN})
 
 
-def _path(steps: tuple[Step, ...]) -> tuple[Bound, ...]:
+class _Introduced(Text):
+    """A text that is written, as a constant, with its character set: see :data:`_LISTED`."""
+
+    def literal_processor(self, dialect: Any) -> Any:
+        """Return what writes a constant."""
+        write: Callable[[Any], str] = cast("Any", super()).literal_processor(dialect)
+        return lambda value: f"_utf8mb4{write(value)}"
+
+
+def _path(steps: tuple[Step, ...], kind: TypeEngine[Any]) -> tuple[Bound, ...]:
     """Return the paths to each list of which an element is a step, and the whole path."""
     paths: list[str] = []
     path = "$"
@@ -47,7 +57,7 @@ def _path(steps: tuple[Step, ...]) -> tuple[Bound, ...]:
             path += f"[{step}]"
         else:
             path += f".{encode_json_text(step)}"
-    return tuple([Bound(each, _TEXT) for each in (*paths, path)])
+    return tuple([Bound(each, kind) for each in (*paths, path)])
 
 
 def _number(operator: Operator, value: float) -> tuple[Bound, ...]:
@@ -91,6 +101,10 @@ class _Product:
     member: str
     """The test that a list has a text or a bool."""
     has_number: str
+    literal: str = ""
+    """What stands before a constant that may be a part of an index."""
+    indexed: str = ""
+    """The test that holds of each list with a text that an index has, and of some others."""
 
     @property
     def number(self) -> str:
@@ -134,6 +148,9 @@ def _paths(product: _Product) -> Paths:
 
     def has(place: Place, form: Form, bound: tuple[ColumnElement[Any], ...]) -> ColumnElement[bool]:
         test = product.has_number if form == "number" else product.member
+        if place.elements and form == "text" and product.indexed:
+            test = f"{product.indexed} AND {test}"
+            bound = (*bound, place.column)
         return condition(f"(JSON_TYPE({{0}}){types} = 'ARRAY' AND {test})", found(place), *bound)
 
     def term(text: str, kind: TypeEngine[Any]) -> Callable[[Place], ColumnElement[Any]]:
@@ -148,7 +165,7 @@ def _paths(product: _Product) -> Paths:
         )
 
     return Paths(
-        path=_path,
+        path=lambda steps: _path(steps, _Introduced() if product.literal else _TEXT),
         missing=lambda place: condition("{0} IS NULL", found(place)),
         null=lambda place: typed(place, "NULL"),
         truth=lambda place, value: condition(
@@ -180,8 +197,8 @@ def _paths(product: _Product) -> Paths:
             ),
             Kind.TEXT: as_text,
             Kind.BOOLEAN: term(
-                f"WHEN JSON_TYPE({{0}}){types} = 'BOOLEAN' "
-                f"THEN JSON_UNQUOTE({{0}}) COLLATE {collation} = 'true'",
+                f"WHEN JSON_TYPE({{0}}){types} = {product.literal}'BOOLEAN' "
+                f"THEN JSON_UNQUOTE({{0}}) COLLATE {collation} = {product.literal}'true'",
                 TINYINT(),
             ),
             Kind.JSON: lambda place: Written("({0})", found(place), kind=_TEXT),
@@ -193,6 +210,22 @@ def _places(start: int, count: int) -> str:
     return ", ".join(f"{{{at}}}" for at in range(start, start + count))
 
 
+# What an index has of a list. An INSERT fails whose elements are no texts, are too long, or so many
+# that the undo log has no room for them: of such a list there is a mark instead. A literal without
+# its character set would have the connection's collation, and be another one than the index's; a
+# test of null is left out for a column that is never null.
+_LISTED = (
+    "CASE WHEN LENGTH({0}) <= 512 AND JSON_SCHEMA_VALID(_utf8mb4"
+    '\'{{"type": "array", "items": {{"type": "string", "maxLength": 64}}}}\', {0}) '
+    "THEN JSON_EXTRACT({0}, _utf8mb4'$') WHEN LENGTH({0}) > 0 THEN JSON_ARRAY(_utf8mb4'?') END"
+)
+
+
+def mysql_elements(column: Column[Any]) -> Elements:
+    """Return the index of the elements of a column's lists: of several values for each row."""
+    return Elements(Written(f"(CAST({_LISTED} AS CHAR(64) ARRAY))", column), {})
+
+
 _MEMBER = "CAST({1} AS JSON) MEMBER OF ({0})"
 _BINARY = " COLLATE utf8mb4_0900_bin"  # JSON_TYPE has a collation of its own, which pads
 
@@ -200,12 +233,14 @@ MYSQL_PATHS = _paths(
     _Product(
         collation="utf8mb4_0900_bin",
         types=_BINARY,
-        whole=f"JSON_TYPE({{0}}){_BINARY} IN ('INTEGER', 'UNSIGNED INTEGER')",
-        real=f"JSON_TYPE({{0}}){_BINARY} IN ('DOUBLE', 'DECIMAL')",
+        whole=f"JSON_TYPE({{0}}){_BINARY} IN (_utf8mb4'INTEGER', _utf8mb4'UNSIGNED INTEGER')",
+        real=f"JSON_TYPE({{0}}){_BINARY} IN (_utf8mb4'DOUBLE', _utf8mb4'DECIMAL')",
         same="{0} = CAST({1} AS JSON)",
         element=lambda value: (Bound(encode_json_text(value), _TEXT),),
         member=_MEMBER,
         has_number=_MEMBER,
+        literal="_utf8mb4",
+        indexed=f"JSON_OVERLAPS({_LISTED.replace('{0}', '{2}')}, JSON_ARRAY(_utf8mb4'?', CAST({{1}} AS JSON)))",
     )
 )
 

@@ -66,7 +66,12 @@ def _read_sslmode(text: str) -> object:
 class PostgresAdapter(SqlAdapter):
     """A PostgreSQL database behind a pool of connections."""
 
-    capabilities = Capabilities(semi_joins=True, coalesced=frozenset({Delete, Get, Insert, Patch}))
+    capabilities = Capabilities(
+        semi_joins=True,
+        element_indexes=True,
+        term_indexes=True,
+        coalesced=frozenset({Delete, Get, Insert, Patch}),
+    )
 
     def __init__(self, name: str, url: BackendURL, options: Mapping[str, Any]) -> None:
         super().__init__(name)

@@ -38,6 +38,7 @@ from healthstore.adapters.sql.dialect import (
     Aside,
     Converter,
     Dialect,
+    Elements,
     Ranks,
     Rates,
     Renames,
@@ -387,6 +388,16 @@ POSTGRESQL = Dialect(
     existing_indexes="SELECT relname, indisvalid FROM pg_catalog.pg_index "
     "JOIN pg_catalog.pg_class ON pg_class.oid = indexrelid "
     "WHERE relnamespace = current_schema()::regnamespace",
+    elements=lambda column: Elements(
+        column,
+        {
+            "postgresql_using": "gin",
+            "postgresql_ops": {column.name: "jsonb_path_ops"},
+            # Else each search reads what was written of late, up to 4 MB of it.
+            "postgresql_with": {"fastupdate": "off"},
+        },
+    ),
+    indexes_terms=True,
     index_part="postgresql_where",
     aside=_ASIDE,
     existing_references="SELECT conname FROM pg_catalog.pg_constraint "

@@ -88,7 +88,11 @@ class SqliteAdapter(SqlAdapter):
     is opened anew: its write-ahead log may belong to the first.
     """
 
-    capabilities = Capabilities(semi_joins=True, coalesced=frozenset({Delete, Get, Insert, Patch}))
+    capabilities = Capabilities(
+        semi_joins=True,
+        term_indexes=True,
+        coalesced=frozenset({Delete, Get, Insert, Patch}),
+    )
 
     def __init__(
         self,

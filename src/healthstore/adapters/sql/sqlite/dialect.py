@@ -396,6 +396,8 @@ SQLITE = Dialect(
     bulk_rows=5_000,
     existing="SELECT name FROM sqlite_master WHERE type = 'table'",
     existing_indexes="SELECT name, 1 FROM sqlite_master WHERE type = 'index'",
+    elements=None,
+    indexes_terms=True,
     index_part="sqlite_where",
     aside=None,
     existing_references=None,

@@ -7,9 +7,9 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from errno import EACCES, EPERM, EROFS
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
 from time import monotonic, sleep
@@ -396,13 +396,30 @@ def _forbidden(what: str, path: Path, error: OSError) -> ConfigurationError:
     )
 
 
+@cache
+def _trust() -> str:
+    """Return OFF, if an index of parts of JSON is possible so, which a schema may hold.
+
+    SQLite 3.38 to 3.40 take their own functions of JSON for unsafe. There is no other function that
+    a schema of unknown origin could harm by: no extension is loaded.
+    """
+    with closing(sqlite3.connect(":memory:")) as probe:
+        probe.execute("PRAGMA trusted_schema=OFF")
+        probe.execute("CREATE TABLE t (d)")
+        try:
+            probe.execute("CREATE INDEX i ON t (json_type(d))")
+        except sqlite3.OperationalError:
+            return "ON"
+    return "OFF"
+
+
 async def _prelude(connection: Connection) -> None:
     await connection.run(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
     ((others,),) = await connection.fetch(_OTHERS, ())
     # The log would stay in the file for good: what is only looked at is left as it is. It comes
     # with the catalog, see `SQLITE.admin`.
     log = {} if others else {"journal_mode": "WAL"}
-    settings = {**log, "synchronous": "FULL", "foreign_keys": "ON", "trusted_schema": "OFF"}
+    settings = {**log, "synchronous": "FULL", "foreign_keys": "ON", "trusted_schema": _trust()}
     for name, value in {**settings, "cache_size": "-4096"}.items():
         await connection.run(f"PRAGMA {name}={value}")
     kept = {"foreign_keys": 1, "synchronous": 2, **dict.fromkeys(log, "wal")}
