@@ -362,8 +362,9 @@ class Repository(Generic[M]):
 
         ``having=F.n > 5`` is a filter of the rows, ``order=["-n"]`` sorts them, at last by the key
         of the group: the names are those of a row. At most ``limit`` rows are returned. A row is a
-        dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple. There are
-        at most 10,000 groups; InvalidRequestError says that there are more.
+        dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple. At most
+        10,000 rows are returned, and so many at most are filtered and sorted by what the database
+        does not sort exactly, such as means; InvalidRequestError says that there are more.
         """
         return cast(
             "list[R] | list[dict[str, Value]]",

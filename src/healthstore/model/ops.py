@@ -428,10 +428,16 @@ class CountDocuments(Op[int]):
 class Aggregate(Op["tuple[Group, ...]"]):
     """Group the documents that satisfy a filter, and compute measures for each group.
 
-    None is a group of its own. With no ``group`` there is exactly one row. Rows are ordered by
-    key; more than ``limit`` groups raise InvalidRequestError. A ``planned`` one was made by
-    ``healthstore.model.evaluate.plan_aggregate`` of a checked one: the guard does not look at
-    it again, and whoever planned it completes its rows.
+    None is a group of its own. With no ``group`` there is exactly one row. ``having`` is a filter
+    of rows and ``order`` sorts them, at last by the group's key: a row has the columns of the
+    group, and the measures by their ``names``. At most ``take`` rows are returned, all of them
+    without it; more than ``limit`` groups that the core has to look at raise InvalidRequestError.
+    ``after`` holds the key of a row: only groups whose keys come after it are rows.
+
+    A ``planned`` one was made by ``healthstore.model.evaluate.plan_aggregate`` of a checked one:
+    the guard does not look at it again, and whoever planned it completes its rows. Its columns
+    are named by their places, ``k0`` and ``m0`` the first ones, and a backend does what it says
+    of having, order and take.
     """
 
     effect = Effect.READ
@@ -441,6 +447,11 @@ class Aggregate(Op["tuple[Group, ...]"]):
     group: tuple[str | Bucket, ...] = ()
     limit: int = 10_000
     planned: bool = False
+    names: tuple[str, ...] = ()
+    having: Filter = ALL
+    order: tuple[Order, ...] = ()
+    take: int | None = None
+    after: tuple[Value, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,17 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
-from healthstore.model.query import PLURAL, And, Filter, Lookup, Not, Operator, OtherField, Test
+from healthstore.model.query import (
+    ALL,
+    PLURAL,
+    And,
+    Filter,
+    Lookup,
+    Not,
+    Operator,
+    OtherField,
+    Test,
+)
 
 __all__ = ("MAX_SHAPE", "counted", "filter_shape", "index_shape", "shape")
 
@@ -176,6 +186,14 @@ def _aggregate(op: Aggregate) -> _Pieces:
     if op.group:
         yield " group "
         yield from _listed(map(_key, op.group))
+    if op.having != ALL:
+        yield " having "
+        yield from _filter(op.having, 0)
+    if op.order:
+        yield " order "
+        yield from _listed(map(str, op.order))
+    if op.take is not None:
+        yield f" limit {op.take}"
 
 
 def _key(key: str | Bucket) -> str:

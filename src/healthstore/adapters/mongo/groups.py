@@ -10,6 +10,7 @@ from bson.decimal128 import Decimal128
 from healthstore.adapters.mongo.buckets import bucket_key, read_bucket
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.filters import path_of, query, require_order
+from healthstore.adapters.mongo.taken import taken
 from healthstore.model.measures import PARTS, grouped_field
 from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
 from healthstore.model.values import Kind, Value
@@ -18,7 +19,7 @@ __all__ = ("fields_of", "group_rows", "pipeline", "sums_floats")
 
 
 def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:
-    """Return the aggregation pipeline of a planned aggregate, one row beyond its limit at most."""
+    """Return the pipeline of a planned aggregate: what it takes, or one row beyond its limit."""
     keys = {
         f"k{place}": bucket_key(key, codec) if isinstance(key, Bucket) else path_of(key, codec)
         for place, key in enumerate(op.group)
@@ -32,7 +33,7 @@ def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:
         else:
             stage, group[f"m{place}"] = rank(measure, codec, keys, f"_r{place}")
             stages.append(stage)
-    return [*stages, {"$group": group}, {"$limit": op.limit + 1}]
+    return [*stages, {"$group": group}, *taken(op, codec)]
 
 
 def sums_floats(op: Aggregate) -> bool:

@@ -49,6 +49,7 @@ from healthstore.adapters.sql.filters import (
 )
 from healthstore.adapters.sql.groups import grouped, groups_of
 from healthstore.adapters.sql.paths import Bound
+from healthstore.adapters.sql.taken import having_type, having_values
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
 from healthstore.model.ops import Aggregate, Find, Group, Leading, Patch
@@ -211,16 +212,28 @@ class Statements:
         return compiled, compiled.bind(self._values(where))
 
     def aggregate(self, op: Aggregate) -> tuple[Compiled, Sequence[Any]]:
-        """Select the groups of an aggregate, one row beyond its limit at most."""
+        """Select the groups of an aggregate: those it takes, or one row beyond its limit at most."""
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            statement = grouped(op, self._table, self._dialect, clause)
+
+            def operand(name: str | None, _: Value | Many | Bound) -> ColumnElement[Any]:
+                nonlocal count
+                kind = having_type(op, cast(str, name), lambda each: self._table.c[each].type)
+                bound: ColumnElement[Any] = bindparam(str(count), type_=kind)
+                count += 1
+                return bound
+
+            statement = grouped(op, self._table, self._dialect, clause, operand)
             return statement.suffix_with(_limit(count)) if op.group else statement
 
         where = self._prepared(op.where)
-        compiled = self._compile(("aggregate", shape(where), op.group, op.measures), build)
-        return compiled, compiled.bind([*self._values(where), op.limit + 1])
+        key = ("aggregate", shape(where), op.group, op.measures, shape(op.having), op.order)
+        compiled = self._compile(key, build)
+        most = op.limit + 1 if op.take is None else op.take
+        return compiled, compiled.bind(
+            [*self._values(where), *having_values(op, self.encode), most]
+        )
 
     def groups(self, op: Aggregate, rows: Iterable[Row]) -> tuple[Group, ...]:
         """Return the groups of an aggregate's rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, TypeAlias, cast
 
 from sqlalchemy import ColumnElement, Select, Table, func, literal_column, select
@@ -10,8 +11,9 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from healthstore.adapters.sql.buckets import bucket_column
 from healthstore.adapters.sql.dialect import Dialect, Row
-from healthstore.adapters.sql.filters import FIELD_TYPE
+from healthstore.adapters.sql.filters import FIELD_TYPE, Operand
 from healthstore.adapters.sql.ranks import numbered, ordered_measure, ranked_measure
+from healthstore.adapters.sql.taken import asked
 from healthstore.model.evaluate import out_of_range
 from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
 from healthstore.model.values import Value
@@ -33,16 +35,47 @@ def exact(op: Aggregate, dialect: Dialect) -> bool:
 
 
 def grouped(
-    op: Aggregate, table: Table, dialect: Dialect, clause: ColumnElement[bool]
+    op: Aggregate, table: Table, dialect: Dialect, clause: ColumnElement[bool], operand: Operand
 ) -> Select[Any]:
-    """Return the statement for each group's key and the columns of its measures."""
+    """Return the statement for each group's key and the columns of its measures.
+
+    ``operand`` is asked for what HAVING binds.
+    """
     ranked = [each for each in op.measures if _is_ranked(each, table, dialect)]
     if ranked:
-        return _of_numbered(op, table, dialect, clause, ranked)
+        return _of_numbered(op, table, dialect, clause, ranked, operand=operand)
     keys = [_key(each, place, table, dialect) for place, each in enumerate(op.group)]
-    columns = [column for each in op.measures for column in _columns(op, each, table.c, dialect)]
-    statement = select(*(each for each, _ in keys), *columns).select_from(table).where(clause)
-    return statement.group_by(*(by for _, by in keys)) if keys else statement
+    columns = [_columns(op, each, table.c, dialect) for each in op.measures]
+    statement = select(*(each for each, _ in keys), *chain(*columns)).select_from(table)
+    return _finished(
+        op,
+        statement.where(clause),
+        [by for _, by in keys],
+        columns,
+        dialect=dialect,
+        operand=operand,
+    )
+
+
+def _finished(  # noqa: PLR0913 - the parts of one statement
+    op: Aggregate,
+    statement: Select[Any],
+    keys: Sequence[ColumnElement[Any]],
+    columns: Sequence[tuple[ColumnElement[Any], ...]],
+    *,
+    dialect: Dialect,
+    operand: Operand,
+) -> Select[Any]:
+    """Return the statement with its groups, which of them are rows, and their order."""
+    if not keys:
+        return statement
+    sorting: dict[str, tuple[ColumnElement[Any], ...]] = {
+        f"k{place}": (key,) for place, key in enumerate(keys)
+    }
+    for place, (measure, each) in enumerate(zip(op.measures, columns, strict=True)):
+        summed = measure.function is Function.SUM
+        sorting[f"m{place}"] = dialect.sum_keys(each) if summed else each
+    return asked(statement.group_by(*keys), op, sorting, dialect, operand)
 
 
 def _is_ranked(measure: Measure, table: Table, dialect: Dialect) -> bool:
@@ -52,12 +85,14 @@ def _is_ranked(measure: Measure, table: Table, dialect: Dialect) -> bool:
     return ordered_measure(measure, table.c.__getitem__, dialect.ranks) is None
 
 
-def _of_numbered(
+def _of_numbered(  # noqa: PLR0913 - the parts of one statement
     op: Aggregate,
     table: Table,
     dialect: Dialect,
     clause: ColumnElement[bool],
     ranked: Sequence[Measure],
+    *,
+    operand: Operand,
 ) -> Select[Any]:
     """Return the statement over rows that are numbered for these measures.
 
@@ -84,16 +119,16 @@ def _of_numbered(
         for column in numbered(each, f"_r{place}", by, rows.c.__getitem__)
     ]
     counted = select(*rows.c, *numbers).subquery("_numbered")
-    columns: list[ColumnElement[Any]] = []
+    columns: list[tuple[ColumnElement[Any], ...]] = []
     for each in op.measures:
         if each in ranked:
             name = f"_r{ranked.index(each)}"
-            columns.append(ranked_measure(each, name, counted.c.__getitem__, dialect.ranks))
+            columns.append((ranked_measure(each, name, counted.c.__getitem__, dialect.ranks),))
         else:
-            columns.extend(_columns(op, each, counted.c, dialect))
+            columns.append(_columns(op, each, counted.c, dialect))
     grouping = [counted.c[label] for label in labels]
-    statement = select(*grouping, *columns)
-    return statement.group_by(*grouping) if grouping else statement.select_from(counted)
+    statement = select(*grouping, *chain(*columns)).select_from(counted)
+    return _finished(op, statement, grouping, columns, dialect=dialect, operand=operand)
 
 
 def groups_of(

@@ -17,12 +17,15 @@ from healthstore.model.evaluate import (
     beyond_time,
     finish_aggregate,
     plan_aggregate,
+    row_definition,
     unknown_buckets,
     years_between,
 )
 from healthstore.model.evaluate.buckets import Years
+from healthstore.model.filters import checked_filter, plain_order
 from healthstore.model.measures import PARTS, columns_of, grouped_field
 from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
+from healthstore.model.query import ALL, lookups
 from healthstore.model.refusals import invalid
 from healthstore.model.schema import Collection
 from healthstore.model.values import SORTED_TEXT, Kind
@@ -69,7 +72,30 @@ def check_aggregate(op: Aggregate, store: Executor) -> Aggregate:
             )
     measures = tuple([_checked_measure(collection, measure) for measure in op.measures])
     where = checked_where(collection, op.where, store)
-    return replace(op, measures=measures, where=where, group=group)
+    return _checked_rows(replace(op, measures=measures, where=where, group=group))
+
+
+def _checked_rows(op: Aggregate) -> Aggregate:
+    """Return the aggregate with what is asked of its rows in canonical form."""
+    if op.names and len(op.names) != len(op.measures):
+        raise invalid(op.collection, "not each measure has a name", "name all of them, or none")
+    if op.take is not None and (type(op.take) is not int or not 1 <= op.take <= op.limit):
+        raise invalid(
+            op.collection,
+            f"the limit must be from 1 to {op.limit}, or None",
+            "leave it out for all groups",
+        )
+    if op.having == ALL and not op.order:
+        return op
+    row = row_definition(op)
+    having = checked_filter(row, op.having)
+    if next(lookups(having), None) is not None:
+        raise invalid(
+            op.collection,
+            "a row of an aggregate is looked up in what another query finds",
+            "look up in the filters of the aggregate",
+        )
+    return replace(op, having=having, order=plain_order(row, op.order))
 
 
 def _checked_key(collection: Collection, key: object) -> str | Bucket:

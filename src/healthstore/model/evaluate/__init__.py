@@ -42,6 +42,7 @@ from healthstore.model.evaluate.groups import (
 from healthstore.model.evaluate.leading import begin_alike, leading
 from healthstore.model.evaluate.lookups import answered, require_few
 from healthstore.model.evaluate.parts import MISSING, equal_json, part_of
+from healthstore.model.evaluate.rows import row_definition
 from healthstore.model.evaluate.selections import picked, selected
 
 __all__ = (
@@ -72,6 +73,7 @@ __all__ = (
     "picked",
     "plan_aggregate",
     "require_few",
+    "row_definition",
     "selected",
     "shows_order",
     "sort_documents",

@@ -75,6 +75,7 @@ from healthstore.testing.contract.schema import TestSchema
 from healthstore.testing.contract.selections import TestSelections
 from healthstore.testing.contract.serving import TestServing
 from healthstore.testing.contract.sizes import TestSizes
+from healthstore.testing.contract.top_groups import TestTopGroups
 from healthstore.testing.contract.two_fields import TestTwoFields
 from healthstore.testing.contract.uniques import TestUniques
 from healthstore.testing.contract.units import TestUnits
@@ -135,6 +136,7 @@ __all__ = (
     "TestSelections",
     "TestServing",
     "TestSizes",
+    "TestTopGroups",
     "TestTwoFields",
     "TestUniques",
     "TestUnits",
@@ -196,6 +198,7 @@ class ContractTests(
     TestSelections,
     TestServing,
     TestSizes,
+    TestTopGroups,
     TestTwoFields,
     TestUniques,
     TestUnits,

@@ -303,7 +303,12 @@ async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
     where = seat.declared.where(step.schema, step.where)
     measures = {f"m{at}": each for at, each in enumerate(step.measures)}
     return await seat.repository(step.schema).aggregate(
-        where, group=step.group, **cast(Any, measures)
+        where,
+        group=step.group,
+        having=step.having,
+        order=step.order,
+        limit=step.limit,
+        **cast(Any, measures),
     )
 
 

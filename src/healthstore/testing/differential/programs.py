@@ -132,12 +132,15 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """Group entities and compute measures."""
+    """Group entities and compute measures, which are named ``m0`` and so on."""
 
     schema: str
     measures: tuple[Measure, ...]
     where: Filter = ALL
     group: tuple[str | Bucket, ...] = ()
+    having: Filter = ALL
+    order: tuple[Order, ...] = ()
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
