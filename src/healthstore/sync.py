@@ -381,6 +381,50 @@ class Repository(Generic[M]):
             ),
         )
 
+    @overload
+    def aggregate_stream(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        page_size: int = 2000,
+        into: None = None,
+        **measures: Measure,
+    ) -> Iterator[dict[str, Value]]: ...
+
+    @overload
+    def aggregate_stream(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        page_size: int = 2000,
+        into: type[R],
+        **measures: Measure,
+    ) -> Iterator[R]: ...
+
+    def aggregate_stream(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        page_size: int = 2000,
+        into: type[R] | None = None,
+        **measures: Measure,
+    ) -> Iterator[R | dict[str, Value]]:
+        """Yield what ``aggregate`` returns, one row after the other, of any number of groups.
+
+        Rows come in order of the group's key, page by page: each page is one request of
+        ``page_size`` groups, with a deadline of its own. With a bucket of instants one request
+        comes before, for the first and the last of them. What others write meanwhile may be in a
+        page that comes later.
+        """
+        return self._portal.iterate(
+            self._inner.aggregate_stream(
+                *filters, group=group, having=having, page_size=page_size, into=into, **measures
+            )
+        )
+
 
 class Transaction:
     """A unit of work with repositories: everything in it is kept together, or nothing is."""

@@ -16,10 +16,11 @@ from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 from healthstore.repository.rows import row_maker
 
-__all__ = ("Asked", "asked_aggregate")
+__all__ = ("Asked", "asked_aggregate", "require_unsorted")
 
 # What an aggregate may be asked for besides its measures, which are named by other words.
-_OPTIONS = frozenset({"having", "order", "limit", "into", "unwind", "group"})
+_OPTIONS = frozenset({"having", "order", "limit", "into", "unwind", "group", "page_size"})
+_UNSORTED = ("order", "limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,17 @@ def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
         names,
         cast("Callable[[Document], object]", make),
     )
+
+
+def require_unsorted(entity: type[Entity], measures: Mapping[str, object]) -> None:
+    """Raise InvalidRequestError for an order or a limit of what comes in order of its keys."""
+    for name in measures:
+        if name in _UNSORTED and not isinstance(measures[name], Measure):
+            raise InvalidRequestError(
+                f"a stream of groups takes no {name}: all of them come, in order of their keys",
+                hint="ask aggregate(), or stop when you have enough",
+                entity=collection_of(entity).entity,
+            )
 
 
 def _require_free(collection: Collection, names: Iterable[str]) -> None:

@@ -37,8 +37,9 @@ from healthstore.model.ops import (
 from healthstore.model.plans import QueryPlan
 from healthstore.model.query import ALL, And, Condition, Filter, Order, parse_keys, parse_order
 from healthstore.model.values import Document, Value
-from healthstore.repository.aggregates import asked_aggregate
+from healthstore.repository.aggregates import asked_aggregate, require_unsorted
 from healthstore.repository.cursors import Query
+from healthstore.repository.group_pages import stream_groups
 from healthstore.repository.latest import latest_of, require_few
 from healthstore.repository.pages import MAX_PAGE, Page, read_all, read_page
 from healthstore.repository.related import Include, read_related, relations
@@ -436,6 +437,58 @@ class Repository(Generic[M]):
         )
         rows = asked.rows(await self._executor.execute(asked.op))
         return cast("list[R] | list[dict[str, Value]]", rows)
+
+    @overload
+    def aggregate_stream(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        page_size: int = 2_000,
+        into: None = None,
+        **measures: Measure,
+    ) -> AsyncIterator[dict[str, Value]]: ...
+
+    @overload
+    def aggregate_stream(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        page_size: int = 2_000,
+        into: type[R],
+        **measures: Measure,
+    ) -> AsyncIterator[R]: ...
+
+    async def aggregate_stream(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        page_size: int = 2_000,
+        into: type[R] | None = None,
+        **measures: Measure,
+    ) -> AsyncIterator[R | dict[str, Value]]:
+        """Yield what ``aggregate`` returns, one row after the other, of any number of groups.
+
+        Rows come in order of the group's key, page by page: each page is one request of
+        ``page_size`` groups, with a deadline of its own. With a bucket of instants one request
+        comes before, for the first and the last of them. What others write meanwhile may be in a
+        page that comes later.
+        """
+        require_unsorted(self._entity, measures)
+        asked = asked_aggregate(
+            self._entity,
+            self._where(filters),
+            group,
+            measures,
+            having=cast(Filter, having),
+            order=(),
+            limit=None,
+            into=into,
+        )
+        async for row in stream_groups(asked, self._executor, page_size):
+            yield cast("R | dict[str, Value]", row)
 
     def _where(self, filters: tuple[Condition, ...]) -> Filter:
         given = cast("tuple[Filter, ...]", filters)  # the guard refuses a real bool

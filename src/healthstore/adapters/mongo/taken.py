@@ -9,6 +9,7 @@ from bson.int64 import Int64
 
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.filters import NOTHING, compared
+from healthstore.model.evaluate import ordered
 from healthstore.model.measures import Function, grouped_field
 from healthstore.model.ops import Aggregate
 from healthstore.model.query import ALL, And, Filter, Not, Test
@@ -22,10 +23,10 @@ def taken(op: Aggregate, codec: Codec) -> list[Stored]:
     stages: list[Stored] = []
     if op.having != ALL:
         stages.append({"$match": _query(op, op.having, codec)})
-    if op.order:
+    if order := ordered(op):
         made: Stored = {}
         sort: Stored = {}
-        for place, each in enumerate(op.order):
+        for place, each in enumerate(order):
             path = _path(each.field)
             if each.nulls is not None:
                 null = {"$eq": [f"${path}", None]}

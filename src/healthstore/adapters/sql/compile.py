@@ -52,6 +52,7 @@ from healthstore.adapters.sql.paths import Bound
 from healthstore.adapters.sql.taken import having_type, having_values
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
+from healthstore.model.evaluate import ordered
 from healthstore.model.ops import Aggregate, Find, Group, Leading, Patch
 from healthstore.model.query import Filter, Order, Test
 from healthstore.model.schema import Collection
@@ -228,7 +229,7 @@ class Statements:
             return statement.suffix_with(_limit(count)) if op.group else statement
 
         where = self._prepared(op.where)
-        key = ("aggregate", shape(where), op.group, op.measures, shape(op.having), op.order)
+        key = ("aggregate", shape(where), op.group, op.measures, shape(op.having), ordered(op))
         compiled = self._compile(key, build)
         most = op.limit + 1 if op.take is None else op.take
         return compiled, compiled.bind(

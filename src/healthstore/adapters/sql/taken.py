@@ -11,6 +11,7 @@ from sqlalchemy.types import TypeEngine
 from healthstore.adapters.sql.clauses import combined
 from healthstore.adapters.sql.dialect import Dialect
 from healthstore.adapters.sql.filters import Operand, column_clause, test_operands
+from healthstore.model.evaluate import ordered
 from healthstore.model.measures import Measure, grouped_field
 from healthstore.model.ops import Aggregate
 from healthstore.model.query import ALL, And, Filter, Not, Order, Test, walk
@@ -33,7 +34,7 @@ def asked(
     """
     if op.having != ALL:
         statement = statement.having(_clause(op.having, columns, dialect, operand))
-    keys = [key for each in op.order for key in _keys(op, each, columns, dialect)]
+    keys = [key for each in ordered(op) for key in _keys(op, each, columns, dialect)]
     return statement.order_by(*keys) if keys else statement
 
 

@@ -42,7 +42,8 @@ from healthstore.model.evaluate.groups import (
 from healthstore.model.evaluate.leading import begin_alike, leading
 from healthstore.model.evaluate.lookups import answered, require_few
 from healthstore.model.evaluate.parts import MISSING, equal_json, part_of
-from healthstore.model.evaluate.rows import row_definition
+from healthstore.model.evaluate.positions import groups_after
+from healthstore.model.evaluate.rows import begins_alike, ordered, parted, row_definition, taken
 from healthstore.model.evaluate.selections import picked, selected
 
 __all__ = (
@@ -53,6 +54,7 @@ __all__ = (
     "answered",
     "asked_years",
     "begin_alike",
+    "begins_alike",
     "beyond_time",
     "broken_check",
     "changed_by_id",
@@ -63,11 +65,14 @@ __all__ = (
     "finish_aggregate",
     "first_covered_day",
     "group_order",
+    "groups_after",
     "leading",
     "matches",
     "missing_parent",
+    "ordered",
     "out_of_range",
     "part_of",
+    "parted",
     "patched",
     "patched_each",
     "picked",
@@ -79,6 +84,7 @@ __all__ = (
     "sort_documents",
     "sorted_whole",
     "still_referenced",
+    "taken",
     "unknown_buckets",
     "years_between",
 )

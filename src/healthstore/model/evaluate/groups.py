@@ -188,7 +188,8 @@ def _asked(op: Aggregate, groups: list[Group]) -> list[Group]:
         )
         for each in groups
     )
-    return taken(summed, names, op.having, op.order, op.take)
+    # By whole keys first: they decide at last, and of texts in an order only the heads count.
+    return taken(sorted(summed, key=group_order), names, op.having, op.order, op.take)
 
 
 def _of_nothing(collection: Collection, measure: Measure) -> Value:

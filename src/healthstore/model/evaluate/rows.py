@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 from healthstore.model.definition import Definition, Field
 from healthstore.model.evaluate.buckets import partial
@@ -29,9 +30,17 @@ from healthstore.model.query import (
     walk,
 )
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, FieldType, Kind
+from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind
 
-__all__ = ("AVERAGE_PLACES", "pushed", "row_definition", "taken")
+__all__ = (
+    "AVERAGE_PLACES",
+    "begins_alike",
+    "ordered",
+    "parted",
+    "pushed",
+    "row_definition",
+    "taken",
+)
 
 AVERAGE_PLACES = 6
 """How many places more than its field the average of a decimal has."""
@@ -91,7 +100,46 @@ def taken(
     return [found[id(row)][1] for row in ordered[:take]]
 
 
+def ordered(op: Aggregate) -> tuple[Order, ...]:
+    """Return the order of a planned aggregate that takes some rows, the key at last."""
+    if op.take is None:
+        return ()
+    named = {each.field for each in op.order}
+    keys = (f"k{place}" for place in range(len(op.group)))
+    return (*op.order, *(Order(key) for key in keys if key not in named))
+
+
+def begins_alike(op: Aggregate, rows: Iterable[Group]) -> bool:
+    """Tell whether rows that a database took of a planned aggregate may be others than asked for.
+
+    Long texts may begin alike, and then the next key decides, or the whole of a key that is the
+    last one: that not every database sorts so. A text that is not long stands where it should,
+    so that one of those that are would be among the rows.
+    """
+    long: list[int] = []
+    for each in ordered(op):
+        place, key = int(each.field[1:]), each.field[0] == "k"
+        found = op.group[place] if key else op.measures[place]
+        counted = isinstance(found, Measure) and (found.field is None or found.function.counts)
+        name = found.field if isinstance(found, Measure) else grouped_field(found)
+        if not counted and op.collection.field(cast(str, name)).type.sorted_by_head:
+            long.append(place if key else len(op.group) + place)
+    return any(
+        isinstance(value := (*row.key, *row.values)[place], str) and len(value) >= SORTED_TEXT
+        for row in rows
+        for place in long
+    )
+
+
 # --- what a database does ------------------------------------------------------------------------
+
+
+def parted(op: Aggregate) -> tuple[Filter, Filter]:
+    """Return the part of a checked ``having`` that a database holds groups against, and the rest."""
+    parts = op.having.items if isinstance(op.having, And) else (op.having,)
+    compared = _compared(op)
+    native = tuple(each for each in parts if _compares(each, compared))
+    return And(native), And(tuple(each for each in parts if each not in native))
 
 
 def pushed(op: Aggregate, planned: Aggregate) -> Aggregate:
@@ -102,36 +150,40 @@ def pushed(op: Aggregate, planned: Aggregate) -> Aggregate:
     buckets = [key for key in planned.group if isinstance(key, Bucket)]
     if not op.group or any(partial(op.collection, each) for each in buckets):
         return planned
+    native, rest = parted(op)
     columns = _columns(op, planned)
-    compared = {name: column for name, (column, compares) in columns.items() if compares}
-    parts = op.having.items if isinstance(op.having, And) else (op.having,)
-    native = [each for each in parts if _compares(each, compared)]
-    having = And(tuple(_renamed(each, compared) for each in native)) if native else ALL
-    found = replace(planned, having=having)
-    keys = columns_of(op.group)
-    sorts = all(name in columns for name in (*keys, *(each.field for each in op.order)))
-    if op.take is None or len(native) < len(parts) or not sorts:
+    found = replace(planned, having=_renamed(native, columns))
+    if op.take is None or rest != ALL or not all(each.field in columns for each in op.order):
         return found
-    order = [replace(each, field=columns[each.field][0]) for each in op.order]
-    named = {each.field for each in order}
-    order += [Order(columns[name][0]) for name in keys if columns[name][0] not in named]
-    return replace(found, order=tuple(order), take=op.take)
+    order = tuple(replace(each, field=columns[each.field]) for each in op.order)
+    return replace(found, order=order, take=op.take)
 
 
-def _columns(op: Aggregate, planned: Aggregate) -> Mapping[str, tuple[str, bool]]:
-    """Return the planned columns that sort as the row's do, and whether they compare so, too.
+def _columns(op: Aggregate, planned: Aggregate) -> Mapping[str, str]:
+    """Return the planned columns, by those of the row, that sort as these do.
 
-    The key of a bucket is another value there than in the row. A float's sum may be computed in
-    parts, and of a long text only the head counts where it is sorted.
+    A float's sum may be computed in parts.
     """
-    found: dict[str, tuple[str, bool]] = {}
-    for place, (name, key) in enumerate(zip(columns_of(op.group), op.group, strict=True)):
-        if not op.collection.field(grouped_field(key)).type.sorted_by_head:
-            found[name] = f"k{place}", not isinstance(key, Bucket)
+    found = {name: f"k{place}" for place, name in enumerate(columns_of(op.group))}
     for name, measure in zip(op.names, op.measures, strict=False):
         if _sorts(op.collection, measure):
-            found[name] = f"m{planned.measures.index(measure)}", True
+            found[name] = f"m{planned.measures.index(measure)}"
     return found
+
+
+def _compared(op: Aggregate) -> frozenset[str]:
+    """Return the columns of a row whose values a database compares with others.
+
+    The key of a bucket is another value there than in the row.
+    """
+    keys = zip(columns_of(op.group), op.group, strict=True)
+    measures = zip(op.names, op.measures, strict=False)
+    return frozenset(
+        (
+            *(name for name, key in keys if isinstance(key, str)),
+            *(name for name, each in measures if _sorts(op.collection, each)),
+        )
+    )
 
 
 def _sorts(collection: Collection, measure: Measure) -> bool:
@@ -140,7 +192,7 @@ def _sorts(collection: Collection, measure: Measure) -> bool:
     kind = collection.field(measure.field).type
     if measure.function is Function.SUM:
         return kind.kind is not Kind.FLOAT
-    return measure.function in _EXTREMES and not kind.sorted_by_head
+    return measure.function in _EXTREMES
 
 
 _EXTREMES = frozenset({Function.MIN, Function.MAX})
@@ -148,7 +200,7 @@ _EQUALITY = frozenset({Operator.EQ, Operator.NE, Operator.IS_NULL, Operator.NOT_
 _COMPARING = ORDERED | _EQUALITY | PLURAL
 
 
-def _compares(having: Filter, columns: Mapping[str, str]) -> bool:
+def _compares(having: Filter, columns: frozenset[str]) -> bool:
     """Tell whether a database holds a filter against these columns."""
     return all(test.field in columns and _is_plain(test) for test in walk(having))
 

@@ -30,7 +30,7 @@ from healthstore.model.ops import (
 )
 from healthstore.model.query import ALL, NONE, F, Filter, Operator, Order, Test
 from healthstore.model.schema import Collection, Field
-from healthstore.model.values import Document, FieldType, Kind, Value
+from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
 from healthstore.testing.contract._promises import Contract
 from healthstore.testing.contract._samples import (
     EVERYTHING,
@@ -79,7 +79,10 @@ def _sorted(rows: list[Document], order: Sequence[Order]) -> list[Document]:
         null = (0,) if each.nulls_first is not each.descending else (2,)
 
         def rank(row: Document, name: str = each.field, null: Any = null) -> Any:
-            return null if row[name] is None else (1, row[name])
+            value = row[name]
+            if isinstance(value, str):
+                value = value[:SORTED_TEXT]
+            return null if value is None else (1, value)
 
         rows = sorted(rows, key=rank, reverse=each.descending)
     return rows
@@ -242,6 +245,32 @@ class TestTopGroups(Contract):
             with pytest.raises(InvalidRequestError, match="more than 20 groups") as error:
                 await store.execute(some)
             assert error.value.hint
+
+    async def test_long_texts_are_sorted_by_their_heads_then_by_the_next_key(
+        self, store: Backend
+    ) -> None:
+        """Texts that begin alike for 1,000 code points are on a level; as keys they are whole."""
+        texts = ("b", *(f"{'x' * 1_500}{each}" for each in "cab"), "x" * 1_200, "y", None)
+        rows = [
+            everything(text=text, label=f"{at}", number=at)
+            for text, count in zip(texts, (3, 1, 4, 2, 5, 1, 2), strict=True)
+            for at in range(count)
+        ]
+        await add(store, EVERYTHING, *rows)
+        op = Aggregate(EVERYTHING, (Count(),), group=("text",), names=("n",), take=4)
+        orders = [(), (Order("text"),), (Order("text", descending=True), Order("n")), (Order("n"),)]
+        measures = (Max("text"), Min("text"), Count())
+        other = Aggregate(EVERYTHING, measures, group=("label",), names=("x", "y", "n"), take=3)
+        await _holds(store, *(replace(op, order=each) for each in orders))
+        await _holds(
+            store,
+            *(
+                replace(other, order=(Order(name, down), Order("n", not down)))
+                for name in ("x", "y")
+                for down in (False, True)
+            ),
+        )
+        await _holds(store, replace(op, having=F.text > f"{'x' * 1_500}a", order=(Order("n"),)))
 
     async def test_buckets_are_sorted_by_their_beginning(self, store: Backend) -> None:
         """The first and the last days, weeks and hours, also beside measures that number rows."""

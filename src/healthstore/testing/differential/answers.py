@@ -302,7 +302,8 @@ async def _count_in_a_loop(seat: _Seat, step: programs.Count) -> int:
 async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
     where = seat.declared.where(step.schema, step.where)
     measures = {f"m{at}": each for at, each in enumerate(step.measures)}
-    return await seat.repository(step.schema).aggregate(
+    repository = seat.repository(step.schema)
+    rows = await repository.aggregate(
         where,
         group=step.group,
         having=step.having,
@@ -310,6 +311,14 @@ async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
         limit=step.limit,
         **cast(Any, measures),
     )
+    if not step.order and step.limit is None:
+        pages = repository.aggregate_stream(
+            where, group=step.group, having=step.having, page_size=2, **cast(Any, measures)
+        )
+        found = [row async for row in pages]
+        if found != rows:
+            raise _BrokenLawError("a stream of groups is not the list of them", [rows, found])
+    return rows
 
 
 async def _update(seat: _Seat, step: programs.Update) -> object:
