@@ -325,6 +325,7 @@ class Repository(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[str | Bucket] = (),
+        unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
         limit: int | None = None,
@@ -337,6 +338,7 @@ class Repository(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[str | Bucket] = (),
+        unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
         limit: int | None = None,
@@ -348,6 +350,7 @@ class Repository(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[str | Bucket] = (),
+        unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
         limit: int | None = None,
@@ -359,6 +362,10 @@ class Repository(Generic[M]):
         For example ``aggregate(F.type == "weight", group=["user_id"], mean=Avg("value"))``. A key
         of the group is a field or a :class:`Bucket`, whose column has the field's name unless the
         bucket has one.
+
+        With ``unwind="triggers"`` there is a row for each element of that list, an element twice
+        counts twice, and none for an empty list or None: ``triggers`` is the element then, as a
+        key of the group and in measures. The filters are of the entities.
 
         ``having=F.n > 5`` is a filter of the rows, ``order=["-n"]`` sorts them, at last by the key
         of the group: the names are those of a row. At most ``limit`` rows are returned. A row is a
@@ -372,6 +379,7 @@ class Repository(Generic[M]):
                 self._inner.aggregate(
                     *filters,
                     group=group,
+                    unwind=unwind,
                     having=having,
                     order=order,
                     limit=limit,

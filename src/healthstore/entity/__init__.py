@@ -27,6 +27,7 @@ from healthstore.entity.declare import (
     uuid7,
 )
 from healthstore.entity.derive import collection_of, target_of
+from healthstore.entity.elements import element_type
 from healthstore.entity.filters import field_name
 from healthstore.entity.operands import parse_test
 from healthstore.entity.reading import (
@@ -51,6 +52,7 @@ __all__ = (
     "canonical_value",
     "collection_of",
     "column_reader",
+    "element_type",
     "field_name",
     "from_document",
     "from_written",

@@ -23,7 +23,7 @@ from healthstore.model.schema import Collection
 from healthstore.model.values import SORTED_TEXT, Kind, Value
 from healthstore.model.zones import Unit, unit_of, week_start_of, zone_of
 
-__all__ = ("checked_groups",)
+__all__ = ("ELEMENTS", "checked_groups")
 
 
 def checked_groups(op: Aggregate) -> Aggregate:
@@ -31,7 +31,7 @@ def checked_groups(op: Aggregate) -> Aggregate:
 
     Raises InvalidRequestError if it has no meaning.
     """
-    collection = op.collection
+    collection = _checked_source(op)
     if not op.measures:
         raise invalid(collection, "an aggregate computes nothing", "name a measure: n=Count()")
     group = tuple([_checked_key(collection, key) for key in op.group])
@@ -45,8 +45,42 @@ def checked_groups(op: Aggregate) -> Aggregate:
                 grouped_field(key),
             )
     measures = tuple([_checked_measure(collection, measure) for measure in op.measures])
+    _require_settled(op)
     after = None if op.after is None else _checked_position(op, group)
     return _checked_rows(replace(op, measures=measures, group=group, after=after))
+
+
+def _checked_source(op: Aggregate) -> Collection:
+    """Return the definition of what is grouped; refuse to unwind what is no list of scalars."""
+    if op.unwind is not None:
+        field = op.collection.field(op.unwind.field)
+        if field.type.kind is not Kind.JSON or op.unwind.type.kind not in ELEMENTS:
+            raise invalid(
+                op.collection,
+                "is no list of texts, numbers or bools",
+                "unwind a list of one such type, as in tags: list[str]",
+                field.name,
+            )
+        if op.after is not None:
+            raise invalid(op.collection, "elements have no pages", "ask for all at once")
+    return op.rows
+
+
+def _require_settled(op: Aggregate) -> None:
+    """Refuse the first and the last of elements: those of one document have no order."""
+    for measure in op.measures:
+        picked = op.unwind is not None and measure.by is not None
+        if picked and op.unwind and op.unwind.field in {measure.field, measure.by}:
+            raise invalid(
+                op.collection,
+                f"{measure.function} has no meaning for elements of a list",
+                "measure another field, or take the minimum or the maximum",
+                op.unwind.field,
+            )
+
+
+ELEMENTS = frozenset({Kind.TEXT, Kind.ENUM, Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN})
+"""The kinds of elements that a list is unwound to."""
 
 
 def _checked_position(op: Aggregate, group: tuple[str | Bucket, ...]) -> tuple[Value, ...]:

@@ -181,6 +181,8 @@ def _count(op: CountDocuments) -> _Pieces:
 
 def _aggregate(op: Aggregate) -> _Pieces:
     yield f"aggregate {op.collection.name} "
+    if op.unwind is not None:
+        yield f"unwind {op.unwind.field} "
     yield from _listed(map(_measure, op.measures))
     yield from _where(op.where)
     if op.group:

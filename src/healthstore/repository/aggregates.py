@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from healthstore.entity import Entity, collection_of
+from healthstore.entity import Entity, collection_of, element_type
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
+from healthstore.model.grouping import ELEMENTS
 from healthstore.model.measures import columns_of
-from healthstore.model.ops import Aggregate, Bucket, Group, Measure
+from healthstore.model.ops import Aggregate, Bucket, Group, Measure, Unwind
 from healthstore.model.query import Filter, Order, parse_keys
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
@@ -20,7 +21,7 @@ __all__ = ("Asked", "asked_aggregate", "require_unsorted")
 
 # What an aggregate may be asked for besides its measures, which are named by other words.
 _OPTIONS = frozenset({"having", "order", "limit", "into", "unwind", "group", "page_size"})
-_UNSORTED = ("order", "limit")
+_UNSORTED = ("order", "limit", "unwind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
     order: Iterable[str | Order],
     limit: int | None,
     into: type[object] | None,
+    unwind: str = "",
 ) -> Asked:
     """Return the aggregate that is asked for, and what is made of its groups.
 
@@ -60,6 +62,7 @@ def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
         "limit": limit,
         "into": into,
         "group": group,
+        "unwind": unwind,
     }
     _require_free(collection, [name for name, each in options.items() if isinstance(each, Measure)])
     keys = listed(group, "the group", 'group=["user_id"]')
@@ -77,14 +80,29 @@ def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
             having=having,
             order=parse_keys(order),
             take=limit,
+            unwind=None if unwind == "" else _unwound(entity, collection, unwind),
         ),
         names,
         cast("Callable[[Document], object]", make),
     )
 
 
+def _unwound(entity: type[Entity], collection: Collection, name: str) -> Unwind:
+    """Return the list that is unwound, with the type of its elements."""
+    field = collection.field(name)
+    kind = element_type(entity, field.name)
+    if kind is None or kind.kind not in ELEMENTS:
+        raise InvalidRequestError(
+            "is no list of texts, numbers or bools, all of one type",
+            hint=f"unwind a list that says of what it is, as in {name}: list[str]",
+            entity=collection.entity,
+            field=name,
+        )
+    return Unwind(field.name, kind)
+
+
 def require_unsorted(entity: type[Entity], measures: Mapping[str, object]) -> None:
-    """Raise InvalidRequestError for an order or a limit of what comes in order of its keys."""
+    """Raise InvalidRequestError for what a stream does not take: its order is that of the keys."""
     for name in measures:
         if name in _UNSORTED and not isinstance(measures[name], Measure):
             raise InvalidRequestError(

@@ -384,6 +384,7 @@ class Repository(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[str | Bucket] = (),
+        unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
         limit: int | None = None,
@@ -396,6 +397,7 @@ class Repository(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[str | Bucket] = (),
+        unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
         limit: int | None = None,
@@ -403,10 +405,11 @@ class Repository(Generic[M]):
         **measures: Measure,
     ) -> list[R]: ...
 
-    async def aggregate(
+    async def aggregate(  # noqa: PLR0913 - each has a name where it is called
         self,
         *filters: Condition,
         group: Sequence[str | Bucket] = (),
+        unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
         limit: int | None = None,
@@ -418,6 +421,10 @@ class Repository(Generic[M]):
         For example ``aggregate(F.type == "weight", group=["user_id"], mean=Avg("value"))``. A key
         of the group is a field or a :class:`Bucket`, whose column has the field's name unless the
         bucket has one.
+
+        With ``unwind="triggers"`` there is a row for each element of that list, an element twice
+        counts twice, and none for an empty list or None: ``triggers`` is the element then, as a
+        key of the group and in measures. The filters are of the entities.
 
         ``having=F.n > 5`` is a filter of the rows, ``order=["-n"]`` sorts them, at last by the key
         of the group: the names are those of a row. At most ``limit`` rows are returned. A row is a
@@ -434,6 +441,7 @@ class Repository(Generic[M]):
             order=order,
             limit=limit,
             into=into,
+            unwind=unwind,
         )
         rows = asked.rows(await self._executor.execute(asked.op))
         return cast("list[R] | list[dict[str, Value]]", rows)

@@ -31,12 +31,14 @@ from sqlalchemy import (
     literal_column,
     select,
     text,
+    true,
     update,
 )
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.types import NULLTYPE, TypeEngine
 
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Converter, Dialect, Row
+from healthstore.adapters.sql.elements import converter, source
 from healthstore.adapters.sql.filters import (
     Many,
     Operand,
@@ -217,28 +219,42 @@ class Statements:
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
+            rows, clause = source(op, self._table, self._dialect, clause)
 
             def operand(name: str | None, _: Value | Many | Bound) -> ColumnElement[Any]:
                 nonlocal count
-                kind = having_type(op, cast(str, name), lambda each: self._table.c[each].type)
+                kind = having_type(op, cast(str, name), lambda each: rows.c[each].type)
                 bound: ColumnElement[Any] = bindparam(str(count), type_=kind)
                 count += 1
                 return bound
 
-            statement = grouped(op, self._table, self._dialect, clause, operand)
+            statement = grouped(op, rows, self._dialect, clause, operand)
             return statement.suffix_with(_limit(count)) if op.group else statement
 
         where = self._prepared(op.where)
-        key = ("aggregate", shape(where), op.group, op.measures, shape(op.having), ordered(op))
+        key = (
+            *("aggregate", shape(where), op.unwind, op.group, op.measures),
+            *(shape(op.having), ordered(op)),
+        )
         compiled = self._compile(key, build)
         most = op.limit + 1 if op.take is None else op.take
-        return compiled, compiled.bind(
-            [*self._values(where), *having_values(op, self.encode), most]
-        )
+
+        def encode(name: str, value: Value) -> Any:
+            own = converter(op, name, self._encoders[name], self._dialect.encoders)
+            return value if own is None or value is None else own(value)
+
+        values = [*self._values(where), *having_values(op, encode), most]
+        return compiled, compiled.bind(values)
 
     def groups(self, op: Aggregate, rows: Iterable[Row]) -> tuple[Group, ...]:
         """Return the groups of an aggregate's rows."""
-        return groups_of(op, rows, self._table, self._dialect, self.decode)
+
+        def decode(name: str, value: Any) -> Value:
+            own = converter(op, name, self._decoders[name], self._dialect.decoders)
+            return cast(Value, value if own is None or value is None else own(value))
+
+        measured, _ = source(op, self._table, self._dialect, true())
+        return groups_of(op, rows, measured, self._dialect, decode)
 
     def decode(self, name: str, value: Any) -> Value:
         """Return the canonical value of one driver's value."""

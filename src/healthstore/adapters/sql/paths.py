@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
-from sqlalchemy import ColumnElement, and_, false, or_, true
+from sqlalchemy import ColumnElement, FromClause, and_, false, or_, true
 from sqlalchemy.types import BigInteger, Integer, Text, TypeEngine
 
 from healthstore.adapters.sql.clauses import combined
 from healthstore.model.query import WHOLE, Operator, Step, Test
-from healthstore.model.values import Value
+from healthstore.model.values import Kind, Value
 
 __all__ = (
     "SIGNS",
@@ -94,6 +94,11 @@ class Paths:
     """What is bound for an element that is looked for."""
     has: Callable[[Place, Form, tuple[ColumnElement[Any], ...]], ColumnElement[bool]]
     """The test that a list has it."""
+    elements: Callable[
+        [ColumnElement[Any], Kind], tuple[FromClause, ColumnElement[Any], ColumnElement[bool]]
+    ]
+    """The elements of a column's list as rows beside those of its table, none of what is no list;
+    the value of one as of a kind; and the test that it is of that kind."""
     readable: Callable[[ColumnElement[Any], ColumnElement[bool]], ColumnElement[bool]] = (
         lambda _, clause: clause
     )

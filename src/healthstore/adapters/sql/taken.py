@@ -84,7 +84,7 @@ def _keys(
 ) -> Iterator[ColumnElement[Any]]:
     field = _field(op, order.field)
     nullable = field is not None and (
-        isinstance(_column(op, order.field), Measure) or op.collection.nullable(field)
+        isinstance(_column(op, order.field), Measure) or op.rows.nullable(field)
     )
     for column in columns[order.field]:
         key: ColumnElement[Any] = desc(column) if order.descending else asc(column)

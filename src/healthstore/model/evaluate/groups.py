@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal, localcontext
@@ -90,14 +90,14 @@ def finish_aggregate(
             "and give a limit",
             entity=op.collection.entity,
         )
-    writers = [key_writer(op.collection, key) for key in op.group]
+    writers = [key_writer(op.rows, key) for key in op.group]
     finished = []
     for row in rows:
         known = dict(zip(computed, row.values, strict=True))
         for measure in computed:
-            known[measure] = _checked(op.collection, measure, known[measure])
+            known[measure] = _checked(op.rows, measure, known[measure])
         key = tuple([write(value) for write, value in zip(writers, row.key, strict=True)])
-        values = tuple(_finish(op.collection, measure, known) for measure in op.measures)
+        values = tuple(_finish(op.rows, measure, known) for measure in op.measures)
         finished.append(Group(key, values))
     finished.sort(key=group_order)
     names = (*columns_of(op.group), *op.names)
@@ -161,8 +161,8 @@ _AVERAGES: dict[type, Callable[[Any, int, FieldType], Value]] = {
 def aggregate(op: Aggregate, documents: Iterable[Document]) -> tuple[Group, ...]:
     """Compute a planned aggregate over the documents that satisfy its filter."""
     groups: dict[tuple[Value, ...], list[Document]] = {} if op.group else {(): []}
-    readers = [key_reader(op.collection, key) for key in op.group]
-    for document in documents:
+    readers = [key_reader(op.rows, key) for key in op.group]
+    for document in unwound(op, documents):
         groups.setdefault(tuple([read(document) for read in readers]), []).append(document)
     found = [
         Group(key, tuple(aggregate_measure(measure, members) for measure in op.measures))
@@ -171,13 +171,37 @@ def aggregate(op: Aggregate, documents: Iterable[Document]) -> tuple[Group, ...]
     return tuple(_asked(op, found))
 
 
+def unwound(op: Aggregate, documents: Iterable[Document]) -> Iterator[Document]:
+    """Yield each document once for each element of the list that is unwound, or as it is."""
+    if op.unwind is None:
+        yield from documents
+        return
+    name, kinds = op.unwind.field, _PYTHON[op.unwind.type.kind]
+    real = op.unwind.type.kind is Kind.FLOAT
+    for document in documents:
+        elements = document[name]
+        for each in elements if isinstance(elements, list) else ():
+            if type(each) in kinds:
+                yield {**document, name: float(each) if real else each}  # type: ignore[arg-type]  # a number
+
+
+# Python's types of the elements of a list; a bool is no number.
+_PYTHON: Mapping[Kind, frozenset[type]] = {
+    Kind.TEXT: frozenset({str}),
+    Kind.ENUM: frozenset({str}),
+    Kind.INTEGER: frozenset({int}),
+    Kind.FLOAT: frozenset({int, float}),
+    Kind.BOOLEAN: frozenset({bool}),
+}
+
+
 def _asked(op: Aggregate, groups: list[Group]) -> list[Group]:
     """Return the groups of a planned aggregate that are asked for; a sum of nothing counts as 0."""
     if op.having == ALL and op.take is None:
         return groups
     names = [f"k{place}" for place in range(len(op.group))]
     names += [f"m{place}" for place in range(len(op.measures))]
-    nothing = [_of_nothing(op.collection, each) for each in op.measures]
+    nothing = [_of_nothing(op.rows, each) for each in op.measures]
     summed = (
         Group(
             each.key,

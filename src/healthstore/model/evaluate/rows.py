@@ -49,7 +49,7 @@ _INTEGER, _FLOAT = FieldType(Kind.INTEGER), FieldType(Kind.FLOAT)
 
 def row_definition(op: Aggregate) -> Definition:
     """Return the definition of a row: its columns, and what each of them may hold."""
-    collection = op.collection
+    collection = op.rows
     fields = [
         Field(column, _key_type(collection, key), nullable=True)
         for column, key in zip(columns_of(op.group), op.group, strict=True)
@@ -122,7 +122,7 @@ def begins_alike(op: Aggregate, rows: Iterable[Group]) -> bool:
         found = op.group[place] if key else op.measures[place]
         counted = isinstance(found, Measure) and (found.field is None or found.function.counts)
         name = found.field if isinstance(found, Measure) else grouped_field(found)
-        if not counted and op.collection.field(cast(str, name)).type.sorted_by_head:
+        if not counted and op.rows.field(cast(str, name)).type.sorted_by_head:
             long.append(place if key else len(op.group) + place)
     return any(
         isinstance(value := (*row.key, *row.values)[place], str) and len(value) >= SORTED_TEXT
@@ -166,7 +166,7 @@ def _columns(op: Aggregate, planned: Aggregate) -> Mapping[str, str]:
     """
     found = {name: f"k{place}" for place, name in enumerate(columns_of(op.group))}
     for name, measure in zip(op.names, op.measures, strict=False):
-        if _sorts(op.collection, measure):
+        if _sorts(op.rows, measure):
             found[name] = f"m{planned.measures.index(measure)}"
     return found
 
@@ -181,7 +181,7 @@ def _compared(op: Aggregate) -> frozenset[str]:
     return frozenset(
         (
             *(name for name, key in keys if isinstance(key, str)),
-            *(name for name, each in measures if _sorts(op.collection, each)),
+            *(name for name, each in measures if _sorts(op.rows, each)),
         )
     )
 

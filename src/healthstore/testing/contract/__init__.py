@@ -80,6 +80,7 @@ from healthstore.testing.contract.top_groups import TestTopGroups
 from healthstore.testing.contract.two_fields import TestTwoFields
 from healthstore.testing.contract.uniques import TestUniques
 from healthstore.testing.contract.units import TestUnits
+from healthstore.testing.contract.unwinding import TestUnwinding
 from healthstore.testing.contract.validators import TestValidators
 from healthstore.testing.contract.value_lists import TestValueLists
 from healthstore.testing.contract.values import TestValues
@@ -142,6 +143,7 @@ __all__ = (
     "TestTwoFields",
     "TestUniques",
     "TestUnits",
+    "TestUnwinding",
     "TestValidators",
     "TestValueLists",
     "TestValues",
@@ -206,6 +208,7 @@ class ContractTests(
     TestUniques,
     TestUnits,
     TestValueLists,
+    TestUnwinding,
     TestValidators,
     TestValues,
     TestWrites,

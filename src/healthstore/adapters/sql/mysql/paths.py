@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import ceil, floor, inf, nextafter
 from typing import Any
 
-from sqlalchemy import ColumnElement, true
+from sqlalchemy import ColumnElement, FromClause, func, literal_column, true
 from sqlalchemy.dialects.mysql import DOUBLE
 from sqlalchemy.types import BigInteger, NullType, Text
 
@@ -21,6 +21,7 @@ from healthstore.adapters.sql.convert import encode_json_text
 from healthstore.adapters.sql.paths import SIGNS, Bound, Form, Paths, Place
 from healthstore.model.json import INT64_MAX, INT64_MIN
 from healthstore.model.query import Operator, Step
+from healthstore.model.values import Kind
 
 __all__ = ("MARIADB_PATHS", "MYSQL_PATHS")
 
@@ -129,6 +130,28 @@ def _paths(product: _Product) -> Paths:
         test = product.has_number if form == "number" else product.member
         return condition(f"(JSON_TYPE({{0}}){types} = 'ARRAY' AND {test})", found(place), *bound)
 
+    def elements(
+        column: ColumnElement[Any], kind: Kind
+    ) -> tuple[FromClause, ColumnElement[Any], ColumnElement[bool]]:
+        listed = Written(f"CASE WHEN JSON_TYPE({{0}}){types} = 'ARRAY' THEN {{0}} END", column)
+        each: ColumnElement[Any] = literal_column("'$[*]' COLUMNS (v JSON PATH '$')")
+        rows = func.JSON_TABLE(listed, each).table_valued("v", name="_element")
+        fits, value = {
+            Kind.INTEGER: (product.whole, "CAST({0} AS SIGNED)"),
+            Kind.FLOAT: (f"({product.whole} OR {product.real})", "CAST({0} AS DOUBLE)"),
+            Kind.BOOLEAN: (
+                f"JSON_TYPE({{0}}){types} = 'BOOLEAN'",
+                f"(JSON_UNQUOTE({{0}}) COLLATE {collation} = 'true')",
+            ),
+        }.get(
+            kind,
+            (
+                f"JSON_TYPE({{0}}){types} = 'STRING'",
+                f"(JSON_UNQUOTE({{0}}) COLLATE {collation})",
+            ),
+        )
+        return rows, Written(value, rows.c.v), condition(f"({fits})", rows.c.v)
+
     return Paths(
         path=_path,
         missing=lambda place: condition("{0} IS NULL", found(place)),
@@ -158,6 +181,7 @@ def _paths(product: _Product) -> Paths:
         ),
         element=product.element,
         has=has,
+        elements=elements,
     )
 
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, true
+from sqlalchemy import ColumnElement, FromClause, func, true
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import Integer, Numeric, Text
 
 from healthstore.adapters.sql.clauses import Written, condition
 from healthstore.adapters.sql.paths import SIGNS, Bound, Form, Paths, Place
 from healthstore.model.query import Operator, Step
-from healthstore.model.values import Value
+from healthstore.model.values import Kind, Value
 
 __all__ = ("postgres_paths",)
 
@@ -76,6 +76,30 @@ def _has(place: Place, form: Form, bound: tuple[ColumnElement[Any], ...]) -> Col
     return condition("{0} @> {1}", _found(place), *bound)
 
 
+# No number of jsonb is written with an exponent: an integer has no point.
+_ELEMENTS = {
+    Kind.INTEGER: ("jsonb_typeof({0}) = 'number' AND strpos({0} #>> '{{}}', '.') = 0", "BIGINT"),
+    Kind.FLOAT: ("jsonb_typeof({0}) = 'number'", "FLOAT8"),
+    Kind.BOOLEAN: ("jsonb_typeof({0}) = 'boolean'", "BOOLEAN"),
+}
+
+
+def _elements(
+    column: ColumnElement[Any], kind: Kind
+) -> tuple[FromClause, ColumnElement[Any], ColumnElement[bool]]:
+    listed = Written("CASE WHEN jsonb_typeof({0}) = 'array' THEN {0} END", column)
+    rows = func.jsonb_array_elements(listed).table_valued("value", name="_element")
+    found = _ELEMENTS.get(kind)
+    if found is None:
+        text = Written("({0} #>> '{{}}' COLLATE \"C\")", rows.c.value)  # fmt: skip
+        return rows, text, condition("(jsonb_typeof({0}) = 'string')", rows.c.value)
+    fits, cast_to = found
+    value = Written(
+        f"CASE WHEN {fits} THEN CAST({{0}} #>> '{{{{}}}}' AS {cast_to}) END", rows.c.value
+    )
+    return rows, value, condition(f"({fits})", rows.c.value)
+
+
 def postgres_paths(to_jsonb: Callable[[Any], bytes]) -> Paths:
     """Return them; ``to_jsonb`` writes a value as the driver takes it."""
 
@@ -97,4 +121,5 @@ def postgres_paths(to_jsonb: Callable[[Any], bytes]) -> Paths:
         size=_size,
         element=lambda value: (json(cast("Value", [value])),),
         has=_has,
+        elements=_elements,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, literal_column
+from sqlalchemy import ColumnElement, FromClause, func, literal_column
 from sqlalchemy.types import Integer, NullType
 
 from healthstore.adapters.sql.clauses import Written, condition
@@ -17,6 +17,7 @@ from healthstore.adapters.sql.convert import decode_json, encode_json_text
 from healthstore.adapters.sql.paths import SIGNS, Bound, Form, Paths, Place, is_plain
 from healthstore.model.evaluate import MISSING, equal_json, part_of
 from healthstore.model.query import Operator, Step
+from healthstore.model.values import Kind
 
 __all__ = ("EQUAL_JSON", "PART_OF_JSON", "SQLITE_PATHS", "equal_texts", "part_of_text")
 
@@ -96,6 +97,25 @@ def _same(place: Place, value: ColumnElement[Any]) -> ColumnElement[bool]:
     )
 
 
+_TYPES = {
+    Kind.INTEGER: "'integer'",
+    Kind.FLOAT: "'integer', 'real'",
+    Kind.BOOLEAN: "'true', 'false'",
+}
+
+
+def _elements(
+    column: ColumnElement[Any], kind: Kind
+) -> tuple[FromClause, ColumnElement[Any], ColumnElement[bool]]:
+    listed = Written("CASE WHEN json_type({0}) = 'array' THEN {0} END", column)
+    rows = func.json_each(listed).table_valued("value", "type", name="_element")
+    value: ColumnElement[Any] = rows.c.value
+    if kind is Kind.FLOAT:
+        value = Written("CAST({0} AS REAL)", value)
+    types = _TYPES.get(kind, "'text'")
+    return rows, value, condition(f"({{0}} IN ({types}))", rows.c.type)
+
+
 SQLITE_PATHS = Paths(
     path=_path,
     missing=lambda place: condition("json_type({0}, {1}) IS NULL", *_of(place)),
@@ -118,4 +138,5 @@ SQLITE_PATHS = Paths(
         Bound(encode_json_text(value) if isinstance(value, bool) else value, _AS_IT_IS),
     ),
     has=_has,
+    elements=_elements,
 )
