@@ -162,7 +162,7 @@ def aggregate(op: Aggregate, documents: Iterable[Document]) -> tuple[Group, ...]
     """Compute a planned aggregate over the documents that satisfy its filter."""
     groups: dict[tuple[Value, ...], list[Document]] = {} if op.group else {(): []}
     readers = [key_reader(op.rows, key) for key in op.group]
-    for document in unwound(op, documents):
+    for document in _unwound(op, documents):
         groups.setdefault(tuple([read(document) for read in readers]), []).append(document)
     found = [
         Group(key, tuple(aggregate_measure(measure, members) for measure in op.measures))
@@ -171,7 +171,7 @@ def aggregate(op: Aggregate, documents: Iterable[Document]) -> tuple[Group, ...]
     return tuple(_asked(op, found))
 
 
-def unwound(op: Aggregate, documents: Iterable[Document]) -> Iterator[Document]:
+def _unwound(op: Aggregate, documents: Iterable[Document]) -> Iterator[Document]:
     """Yield each document once for each element of the list that is unwound, or as it is."""
     if op.unwind is None:
         yield from documents
@@ -179,10 +179,10 @@ def unwound(op: Aggregate, documents: Iterable[Document]) -> Iterator[Document]:
     name, kinds = op.unwind.field, _PYTHON[op.unwind.type.kind]
     real = op.unwind.type.kind is Kind.FLOAT
     for document in documents:
-        elements = document[name]
+        elements: Any = document[name]
         for each in elements if isinstance(elements, list) else ():
             if type(each) in kinds:
-                yield {**document, name: float(each) if real else each}  # type: ignore[arg-type]  # a number
+                yield {**document, name: float(each) if real else each}
 
 
 # Python's types of the elements of a list; a bool is no number.

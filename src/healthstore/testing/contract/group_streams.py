@@ -19,7 +19,7 @@ from healthstore.errors import InvalidRequestError, UnknownFieldError
 from healthstore.model.ops import Avg, Bucket, Count, Ensure, Max, Op, Sum
 from healthstore.model.query import ALL, F, Filter
 from healthstore.repository import Repository
-from healthstore.testing.contract._promises import Contract, laws
+from healthstore.testing.contract._promises import Contract, laws, proves
 
 __all__ = ("TestGroupStreams",)
 
@@ -117,6 +117,7 @@ async def _seen(store: Backend) -> Repository[_Seen]:
 class TestGroupStreams(Contract):
     """A stream of groups is the list of them all, whatever the size of its pages."""
 
+    @proves("C3", "C7", "A11", "A13")
     @laws
     @given(st.sampled_from(GROUPS), st.sampled_from(HAVING), st.integers(1, 9))
     async def test_pages_of_any_size_are_the_list_of_all_groups(

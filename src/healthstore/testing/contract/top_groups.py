@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
@@ -31,7 +31,7 @@ from healthstore.model.ops import (
 from healthstore.model.query import ALL, NONE, F, Filter, Operator, Order, Test
 from healthstore.model.schema import Collection, Field
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
-from healthstore.testing.contract._promises import Contract
+from healthstore.testing.contract._promises import Contract, proves
 from healthstore.testing.contract._samples import (
     EVERYTHING,
     READINGS,
@@ -111,6 +111,7 @@ def _given(value: Value, other: Value) -> list[Filter]:
 class TestTopGroups(Contract):
     """HAVING, ORDER BY and LIMIT are what a filter, a sort and a slice of all rows are."""
 
+    @proves("C3", "C7", "A13")
     @pytest.mark.parametrize("field", SORTED)
     async def test_the_first_groups_are_those_of_any_key(self, store: Backend, field: str) -> None:
         """Of each kind, both ways, with None at either end: no row of another group comes in."""
@@ -126,6 +127,7 @@ class TestTopGroups(Contract):
         )
         await _holds(store, *(replace(op, order=each) for each in orders))
 
+    @proves("C1", "C8")
     @pytest.mark.parametrize("field", SORTED)
     async def test_keys_are_compared_as_fields_are(self, store: Backend, field: str) -> None:
         """Each comparison of a key finds the groups that Python finds; none of them is None."""
@@ -162,6 +164,7 @@ class TestTopGroups(Contract):
         asked += [replace(op, having=each, order=(Order("y"),), take=3) for each in above]
         await _holds(store, *asked)
 
+    @proves("A4", "A5", "A7")
     async def test_sums_are_compared_exactly(self, store: Backend) -> None:
         """Up to 64 bits, of decimals beyond, with 0 for a sum of nothing."""
         ends = (INT64_MAX, INT64_MAX - 1, -INT64_MAX, 2**53, 2**53 + 1, 1, 0, None, -1)
@@ -194,6 +197,7 @@ class TestTopGroups(Contract):
         ]
         await _holds(store, *asked)
 
+    @proves("A5")
     async def test_sums_beyond_64_bits_of_units_are_sorted(self, store: Backend) -> None:
         """Decimals of 18 digits have sums that no 64 bits hold; they are sorted as all others."""
         most = Decimal(10**16) - Decimal("0.01")
@@ -272,10 +276,11 @@ class TestTopGroups(Contract):
         )
         await _holds(store, replace(op, having=F.text > f"{'x' * 1_500}a", order=(Order("n"),)))
 
+    @proves("A11")
     async def test_buckets_are_sorted_by_their_beginning(self, store: Backend) -> None:
         """The first and the last days, weeks and hours, also beside measures that number rows."""
         rows = every_row(60)
-        moments = sorted(row["moment"] for row in rows if row["moment"] is not None)  # type: ignore[type-var]  # instants
+        moments = sorted(cast(datetime, row["moment"]) for row in rows if row["moment"] is not None)
         await add(store, EVERYTHING, *rows)
         between = (F.moment >= moments[len(moments) // 3]) & (F.moment <= moments[-3])
         for unit in ("minute", "hour", "day", "week", "month", "year"):

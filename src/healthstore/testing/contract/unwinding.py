@@ -32,7 +32,7 @@ from healthstore.model.ops import (
 from healthstore.model.query import F, Filter
 from healthstore.model.values import FieldType, Json, Kind
 from healthstore.repository import Repository
-from healthstore.testing.contract._promises import Contract
+from healthstore.testing.contract._promises import Contract, proves
 from healthstore.testing.contract._samples import add
 from healthstore.testing.contract._structured import STRUCTURED, structured
 
@@ -95,6 +95,7 @@ def _unwound(name: str, rows: Sequence[_Stress] = tuple(ROWS)) -> list[tuple[Any
 class TestUnwinding(Contract):
     """An element of a list is a row, as often as it is there."""
 
+    @proves("J8", "C1")
     @pytest.mark.parametrize("name", NAMES)
     async def test_each_element_is_a_row(self, store: Backend, name: str) -> None:
         """Texts by code point, numbers exactly; twice in a list counts twice, empty lists drop out."""
@@ -196,6 +197,7 @@ class TestUnwinding(Contract):
         )
         assert [row["moods"] for row in calm] == ["calm"]
 
+    @proves("J1", "J7")
     async def test_elements_of_another_type_are_no_rows(self, store: Backend) -> None:
         """1 and 1.0 are one float, and true is none; null, lists, objects and no list are nothing."""
         lists: list[Json] = [
@@ -231,7 +233,7 @@ class TestUnwinding(Contract):
             ({"unwind": "level"}, InvalidRequestError, "is no list"),
             ({"unwind": "anything"}, InvalidRequestError, "is no list"),
             ({"unwind": "holes"}, InvalidRequestError, "is no list"),
-            ({"unwind": "trigers"}, UnknownFieldError, "no field"),
+            ({"unwind": "trigger"}, UnknownFieldError, "no field"),
             ({"unwind": 3}, InvalidRequestError, "named by a text"),
             ({"group": ["triggers"]}, InvalidRequestError, "cannot be grouped by"),
             (

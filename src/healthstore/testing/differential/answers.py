@@ -31,7 +31,7 @@ from healthstore.model.query import (
     substituted,
 )
 from healthstore.model.serve import serves
-from healthstore.model.values import Value
+from healthstore.model.values import FieldType, Value
 from healthstore.repository import Repository
 from healthstore.testing.differential import programs
 from healthstore.testing.differential.declared import Declared, declare_all
@@ -303,6 +303,16 @@ async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
     where = seat.declared.where(step.schema, step.where)
     measures = {f"m{at}": each for at, each in enumerate(step.measures)}
     repository = seat.repository(step.schema)
+    if step.unwind:  # no annotation says of which type its elements are
+        asked = ops.Aggregate(
+            *(repository.collection, step.measures, where, step.group),
+            names=tuple(measures),
+            having=step.having,
+            order=step.order,
+            take=step.limit,
+            unwind=ops.Unwind(step.unwind, FieldType(step.element)),
+        )
+        return [(*each.key, *each.values) for each in await seat.executor.execute(asked)]
     rows = await repository.aggregate(
         where,
         group=step.group,

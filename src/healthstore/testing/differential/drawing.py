@@ -439,6 +439,15 @@ class _Author:
 
     def _aggregate(self, schema: Schema) -> Step:
         known = (*schema.attributes, *_OWN)
+        lists = [each for each in schema.attributes if each.type.kind is Kind.JSON]
+        unwind, element = "", Kind.TEXT
+        if lists and self._random.random() < 0.3:
+            unwind = self._random.choice(lists).name
+            element = self._random.choice((Kind.TEXT, Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN))
+            known = tuple(
+                Attribute(unwind, FieldType(element)) if each.name == unwind else each
+                for each in known
+            )
         measures = draw_measures(self._random, known)
         group = draw_keys(self._random, known)
         columns = columns_of(measures, group, known)
@@ -447,7 +456,9 @@ class _Author:
         )
         order, limit = draw_order(self._random, tuple(columns))
         return programs.Aggregate(
-            schema.name, measures, self._where(schema), group, having, order, limit
+            *(schema.name, measures, self._where(schema), group, having, order, limit),
+            unwind=unwind,
+            element=element,
         )
 
     def _having(self, schema: Schema, columns: Mapping[str, Attribute | None]) -> Filter:

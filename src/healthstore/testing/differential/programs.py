@@ -141,6 +141,9 @@ class Aggregate:
     having: Filter = ALL
     order: tuple[Order, ...] = ()
     limit: int | None = None
+    unwind: str = ""
+    """A field of JSON whose lists are unwound, to elements of this kind."""
+    element: Kind = Kind.TEXT
 
 
 @dataclass(frozen=True, slots=True)
