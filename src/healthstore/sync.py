@@ -347,6 +347,7 @@ class Repository(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[str | Bucket] = (),
+        unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
         limit: int | None = None,
@@ -359,6 +360,7 @@ class Repository(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[str | Bucket] = (),
+        unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
         limit: int | None = None,
@@ -370,6 +372,7 @@ class Repository(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[str | Bucket] = (),
+        unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
         limit: int | None = None,
@@ -382,10 +385,15 @@ class Repository(Generic[M]):
         of the group is a field or a :class:`Bucket`, whose column has the field's name unless the
         bucket has one.
 
+        With ``unwind="triggers"`` there is a row for each element of that list, an element twice
+        counts twice, and none for an empty list or None: ``triggers`` is the element then, as a
+        key of the group and in measures. The filters are of the entities.
+
         ``having=F.n > 5`` is a filter of the rows, ``order=["-n"]`` sorts them, at last by the key
         of the group: the names are those of a row. At most ``limit`` rows are returned. A row is a
-        dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple. There are
-        at most 10,000 groups; InvalidRequestError says that there are more.
+        dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple. At most
+        10,000 rows are returned, and so many at most are filtered and sorted by what the database
+        does not sort exactly, such as means; InvalidRequestError says that there are more.
         """
         return cast(
             "list[R] | list[dict[str, Value]]",
@@ -393,6 +401,7 @@ class Repository(Generic[M]):
                 self._inner.aggregate(
                     *filters,
                     group=group,
+                    unwind=unwind,
                     having=having,
                     order=order,
                     limit=limit,
@@ -400,6 +409,50 @@ class Repository(Generic[M]):
                     **measures,
                 )
             ),
+        )
+
+    @overload
+    def aggregate_stream(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        page_size: int = 2000,
+        into: None = None,
+        **measures: Measure,
+    ) -> Iterator[dict[str, Value]]: ...
+
+    @overload
+    def aggregate_stream(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        page_size: int = 2000,
+        into: type[R],
+        **measures: Measure,
+    ) -> Iterator[R]: ...
+
+    def aggregate_stream(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        page_size: int = 2000,
+        into: type[R] | None = None,
+        **measures: Measure,
+    ) -> Iterator[R | dict[str, Value]]:
+        """Yield what ``aggregate`` returns, one row after the other, of any number of groups.
+
+        Rows come in order of the group's key, page by page: each page is one request of
+        ``page_size`` groups, with a deadline of its own. With a bucket of instants one request
+        comes before, for the first and the last of them. What others write meanwhile may be in a
+        page that comes later.
+        """
+        return self._portal.iterate(
+            self._inner.aggregate_stream(
+                *filters, group=group, having=having, page_size=page_size, into=into, **measures
+            )
         )
 
 

@@ -27,6 +27,7 @@ from healthstore.entity.declare import (
     uuid7,
 )
 from healthstore.entity.derive import collection_of, target_of
+from healthstore.entity.elements import element_type
 from healthstore.entity.filters import column_of, field_name
 from healthstore.entity.operands import parse_part_test, parse_test
 from healthstore.entity.reading import (
@@ -52,6 +53,7 @@ __all__ = (
     "collection_of",
     "column_of",
     "column_reader",
+    "element_type",
     "field_name",
     "from_document",
     "from_written",

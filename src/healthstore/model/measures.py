@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
-from healthstore.model.values import Value
+from healthstore.model.values import FieldType, Value
 
 __all__ = (
     "PARTS",
@@ -28,6 +28,7 @@ __all__ = (
     "Offsets",
     "Percentile",
     "Sum",
+    "Unwind",
     "columns_of",
     "grouped_field",
     "nearest_rank",
@@ -171,6 +172,17 @@ class Bucket:
     def column(self) -> str:
         """What the column is named."""
         return self.name or self.field
+
+
+@dataclass(frozen=True, slots=True)
+class Unwind:
+    """A list of which each element is a row; in it the field is the element, of this type.
+
+    What a list holds of other types is no row.
+    """
+
+    field: str
+    type: FieldType
 
 
 def grouped_field(key: str | Bucket) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -30,10 +31,11 @@ from healthstore.model.measures import (
     Min,
     Percentile,
     Sum,
+    Unwind,
 )
 from healthstore.model.plans import QueryPlan
 from healthstore.model.query import ALL, FieldOrTerm, Filter, Order
-from healthstore.model.schema import Collection
+from healthstore.model.schema import Collection, Field
 from healthstore.model.values import Document, Value
 
 __all__ = (
@@ -74,6 +76,7 @@ __all__ = (
     "Rename",
     "Replace",
     "Sum",
+    "Unwind",
 )
 
 R_co = TypeVar("R_co", covariant=True)
@@ -428,10 +431,19 @@ class CountDocuments(Op[int]):
 class Aggregate(Op["tuple[Group, ...]"]):
     """Group the documents that satisfy a filter, and compute measures for each group.
 
-    None is a group of its own. With no ``group`` there is exactly one row. Rows are ordered by
-    key; more than ``limit`` groups raise InvalidRequestError. A ``planned`` one was made by
-    ``healthstore.model.evaluate.plan_aggregate`` of a checked one: the guard does not look at
-    it again, and whoever planned it completes its rows.
+    None is a group of its own. With no ``group`` there is exactly one row. ``having`` is a filter
+    of rows and ``order`` sorts them, at last by the group's key: a row has the columns of the
+    group, and the measures by their ``names``. At most ``take`` rows are returned, all of them
+    without it; more than ``limit`` groups that the core has to look at raise InvalidRequestError.
+    ``after`` holds the key of a row: only groups whose keys come after it are rows.
+
+    With ``unwind`` each document is taken once for each element of a list, in which the field is
+    the element: so groups and measures know it. The filter is of documents as they are.
+
+    A ``planned`` one was made by ``healthstore.model.evaluate.plan_aggregate`` of a checked one:
+    the guard does not look at it again, and whoever planned it completes its rows. Its columns
+    are named by their places, ``k0`` and ``m0`` the first ones, and a backend does what it says
+    of having, order and take.
     """
 
     effect = Effect.READ
@@ -441,6 +453,26 @@ class Aggregate(Op["tuple[Group, ...]"]):
     group: tuple[str | Bucket, ...] = ()
     limit: int = 10_000
     planned: bool = False
+    names: tuple[str, ...] = ()
+    having: Filter = ALL
+    order: tuple[Order, ...] = ()
+    take: int | None = None
+    after: tuple[Value, ...] | None = None
+    unwind: Unwind | None = None
+
+    @property
+    def rows(self) -> Collection:
+        """The definition of what is grouped and measured."""
+        return self.collection if self.unwind is None else _unwound(self.collection, self.unwind)
+
+
+@lru_cache(maxsize=256)
+def _unwound(collection: Collection, unwind: Unwind) -> Collection:
+    fields = tuple(
+        Field(each.name, unwind.type) if each.name == unwind.field else each
+        for each in collection.fields
+    )
+    return Collection(collection.name, fields, entity=collection.entity)
 
 
 @dataclass(frozen=True, slots=True)

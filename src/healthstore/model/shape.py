@@ -34,6 +34,7 @@ from healthstore.model.ops import (
     Replace,
 )
 from healthstore.model.query import (
+    ALL,
     PLURAL,
     And,
     Filter,
@@ -181,11 +182,21 @@ def _count(op: CountDocuments) -> _Pieces:
 
 def _aggregate(op: Aggregate) -> _Pieces:
     yield f"aggregate {op.collection.name} "
+    if op.unwind is not None:
+        yield f"unwind {op.unwind.field} "
     yield from _listed(map(_measure, op.measures))
     yield from _where(op.where)
     if op.group:
         yield " group "
         yield from _listed(map(_key, op.group))
+    if op.having != ALL:
+        yield " having "
+        yield from _filter(op.having, 0)
+    if op.order:
+        yield " order "
+        yield from _listed(map(str, op.order))
+    if op.take is not None:
+        yield f" limit {op.take}"
 
 
 def _key(key: str | Bucket) -> str:

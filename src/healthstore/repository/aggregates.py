@@ -6,26 +6,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from healthstore.entity import Entity, collection_of
+from healthstore.entity import Entity, collection_of, element_type
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
-from healthstore.model.definition import Definition, Field
-from healthstore.model.evaluate import matches, sort_documents
-from healthstore.model.filters import checked_filter, plain_order
-from healthstore.model.measures import columns_of, grouped_field
-from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
-from healthstore.model.query import Filter, Order, lookups, parse_keys
+from healthstore.model.grouping import ELEMENTS
+from healthstore.model.measures import columns_of
+from healthstore.model.ops import Aggregate, Bucket, Group, Measure, Unwind
+from healthstore.model.query import Filter, Order, parse_keys
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, FieldType, Kind
+from healthstore.model.values import Document
 from healthstore.repository.rows import row_maker
 
-__all__ = ("Asked", "asked_aggregate")
+__all__ = ("Asked", "asked_aggregate", "require_unsorted")
 
 # What an aggregate may be asked for besides its measures, which are named by other words.
-_OPTIONS = frozenset({"having", "order", "limit", "into", "unwind", "group"})
-_MOST = 10_000
-_AVERAGE_PLACES = 6
-_INTEGER, _FLOAT = FieldType(Kind.INTEGER), FieldType(Kind.FLOAT)
+_OPTIONS = frozenset({"having", "order", "limit", "into", "unwind", "group", "page_size"})
+_UNSORTED = ("order", "limit", "unwind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +30,12 @@ class Asked:
 
     op: Aggregate
     names: tuple[str, ...]
-    having: Filter
-    order: tuple[Order, ...]
-    limit: int | None
     make: Callable[[Document], object]
 
     def rows(self, groups: Iterable[Group]) -> list[object]:
-        """Return the rows of the groups, which come in order of their keys.
-
-        Sorts are stable, so that the key decides among equals.
-        """
-        rows: Sequence[Document] = [
-            dict(zip(self.names, (*each.key, *each.values), strict=True)) for each in groups
-        ]
-        rows = sort_documents(filter(matches(self.having), rows), self.order)
-        return [self.make(row) for row in rows[: self.limit]]
+        """Return the rows of the groups."""
+        make, names = self.make, self.names
+        return [make(dict(zip(names, (*each.key, *each.values), strict=True))) for each in groups]
 
 
 def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
@@ -61,11 +48,12 @@ def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
     order: Iterable[str | Order],
     limit: int | None,
     into: type[object] | None,
+    unwind: str = "",
 ) -> Asked:
     """Return the aggregate that is asked for, and what is made of its groups.
 
     Raises InvalidRequestError for what is no measure or has the name of an option or of a column
-    of the group, and for a ``having`` or an ``order`` of what is no column of a row.
+    of the group.
     """
     collection = collection_of(entity)
     options: Mapping[str, object] = {
@@ -74,28 +62,54 @@ def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
         "limit": limit,
         "into": into,
         "group": group,
+        "unwind": unwind,
     }
     _require_free(collection, [name for name, each in options.items() if isinstance(each, Measure)])
     keys = listed(group, "the group", 'group=["user_id"]')
     columns = columns_of(keys)
     _require_measures(collection, columns, measures)
-    if limit is not None and (type(limit) is not int or not 1 <= limit <= _MOST):
-        raise InvalidRequestError(
-            f"the limit must be from 1 to {_MOST}, or None",
-            hint="leave it out for all groups",
-            entity=collection.entity,
-        )
     names = (*columns, *measures)
-    result = _result(collection, keys, measures)
     make = (lambda row: row) if into is None else row_maker(into, names, collection.entity)
     return Asked(
-        Aggregate(collection, tuple(measures.values()), where, keys),
+        Aggregate(
+            collection,
+            tuple(measures.values()),
+            where,
+            keys,
+            names=tuple(measures),
+            having=having,
+            order=parse_keys(order),
+            take=limit,
+            unwind=None if unwind == "" else _unwound(entity, collection, unwind),
+        ),
         names,
-        _checked_having(result, having),
-        plain_order(result, parse_keys(order)),
-        limit,
         cast("Callable[[Document], object]", make),
     )
+
+
+def _unwound(entity: type[Entity], collection: Collection, name: str) -> Unwind:
+    """Return the list that is unwound, with the type of its elements."""
+    field = collection.field(name)
+    kind = element_type(entity, field.name)
+    if kind is None or kind.kind not in ELEMENTS:
+        raise InvalidRequestError(
+            "is no list of texts, numbers or bools, all of one type",
+            hint=f"unwind a list that says of what it is, as in {name}: list[str]",
+            entity=collection.entity,
+            field=name,
+        )
+    return Unwind(field.name, kind)
+
+
+def require_unsorted(entity: type[Entity], measures: Mapping[str, object]) -> None:
+    """Raise InvalidRequestError for what a stream does not take: its order is that of the keys."""
+    for name in measures:
+        if name in _UNSORTED and not isinstance(measures[name], Measure):
+            raise InvalidRequestError(
+                f"a stream of groups takes no {name}: all of them come, in order of their keys",
+                hint="ask aggregate(), or stop when you have enough",
+                entity=collection_of(entity).entity,
+            )
 
 
 def _require_free(collection: Collection, names: Iterable[str]) -> None:
@@ -118,45 +132,3 @@ def _require_measures(
                 hint=f"write {name}=Count(), or another name",
                 entity=collection.entity,
             )
-
-
-def _checked_having(result: Definition, having: Filter) -> Filter:
-    checked = checked_filter(result, having)
-    if next(lookups(checked), None) is not None:
-        raise InvalidRequestError(
-            "a row of an aggregate is looked up in what another query finds",
-            hint="look up in the filters of the aggregate",
-            entity=result.entity,
-        )
-    return checked
-
-
-def _result(
-    collection: Collection, keys: Sequence[str | Bucket], measures: Mapping[str, Measure]
-) -> Definition:
-    """Return the definition of a row of the result: its columns, and what each may hold."""
-    fields = [
-        Field(column, _key_type(collection, key), nullable=True)
-        for column, key in zip(columns_of(tuple(keys)), keys, strict=True)
-    ]
-    fields += [
-        Field(name, _type_of(collection, each), nullable=True) for name, each in measures.items()
-    ]
-    return Definition(collection.name, tuple(fields), entity=collection.entity)
-
-
-def _key_type(collection: Collection, key: str | Bucket) -> FieldType:
-    kind = collection.field(grouped_field(key)).type
-    # A bucket of instants begins at one with all of its digits.
-    return FieldType(kind.kind) if isinstance(key, Bucket) else kind
-
-
-def _type_of(collection: Collection, measure: Measure) -> FieldType:
-    if measure.field is None or measure.function.counts:
-        return _INTEGER
-    kind = collection.field(measure.field).type
-    if measure.function is not Function.AVG:
-        return kind
-    if kind.kind is Kind.DECIMAL:
-        return FieldType(Kind.DECIMAL, digits=kind.digits, places=kind.places + _AVERAGE_PLACES)
-    return kind if kind.kind is Kind.DURATION else _FLOAT

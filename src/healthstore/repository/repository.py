@@ -47,8 +47,9 @@ from healthstore.model.query import (
     parse_order,
 )
 from healthstore.model.values import Document, Value
-from healthstore.repository.aggregates import asked_aggregate
+from healthstore.repository.aggregates import asked_aggregate, require_unsorted
 from healthstore.repository.cursors import Query
+from healthstore.repository.group_pages import stream_groups
 from healthstore.repository.latest import latest_of, require_few
 from healthstore.repository.pages import MAX_PAGE, Page, read_all, read_page
 from healthstore.repository.parts import Changes, changed_parts
@@ -417,6 +418,7 @@ class Repository(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[str | Bucket] = (),
+        unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
         limit: int | None = None,
@@ -429,6 +431,7 @@ class Repository(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[str | Bucket] = (),
+        unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
         limit: int | None = None,
@@ -436,10 +439,11 @@ class Repository(Generic[M]):
         **measures: Measure,
     ) -> list[R]: ...
 
-    async def aggregate(
+    async def aggregate(  # noqa: PLR0913 - each has a name where it is called
         self,
         *filters: Condition,
         group: Sequence[str | Bucket] = (),
+        unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
         limit: int | None = None,
@@ -452,10 +456,15 @@ class Repository(Generic[M]):
         of the group is a field or a :class:`Bucket`, whose column has the field's name unless the
         bucket has one.
 
+        With ``unwind="triggers"`` there is a row for each element of that list, an element twice
+        counts twice, and none for an empty list or None: ``triggers`` is the element then, as a
+        key of the group and in measures. The filters are of the entities.
+
         ``having=F.n > 5`` is a filter of the rows, ``order=["-n"]`` sorts them, at last by the key
         of the group: the names are those of a row. At most ``limit`` rows are returned. A row is a
-        dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple. There are
-        at most 10,000 groups; InvalidRequestError says that there are more.
+        dict, or an ``into``: the class of a pydantic model, a dataclass or a NamedTuple. At most
+        10,000 rows are returned, and so many at most are filtered and sorted by what the database
+        does not sort exactly, such as means; InvalidRequestError says that there are more.
         """
         asked = asked_aggregate(
             self._entity,
@@ -466,9 +475,62 @@ class Repository(Generic[M]):
             order=order,
             limit=limit,
             into=into,
+            unwind=unwind,
         )
         rows = asked.rows(await self._executor.execute(asked.op))
         return cast("list[R] | list[dict[str, Value]]", rows)
+
+    @overload
+    def aggregate_stream(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        page_size: int = 2_000,
+        into: None = None,
+        **measures: Measure,
+    ) -> AsyncIterator[dict[str, Value]]: ...
+
+    @overload
+    def aggregate_stream(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        page_size: int = 2_000,
+        into: type[R],
+        **measures: Measure,
+    ) -> AsyncIterator[R]: ...
+
+    async def aggregate_stream(
+        self,
+        *filters: Condition,
+        group: Sequence[str | Bucket] = (),
+        having: Condition = ALL,
+        page_size: int = 2_000,
+        into: type[R] | None = None,
+        **measures: Measure,
+    ) -> AsyncIterator[R | dict[str, Value]]:
+        """Yield what ``aggregate`` returns, one row after the other, of any number of groups.
+
+        Rows come in order of the group's key, page by page: each page is one request of
+        ``page_size`` groups, with a deadline of its own. With a bucket of instants one request
+        comes before, for the first and the last of them. What others write meanwhile may be in a
+        page that comes later.
+        """
+        require_unsorted(self._entity, measures)
+        asked = asked_aggregate(
+            self._entity,
+            self._where(filters),
+            group,
+            measures,
+            having=cast(Filter, having),
+            order=(),
+            limit=None,
+            into=into,
+        )
+        async for row in stream_groups(asked, self._executor, page_size):
+            yield cast("R | dict[str, Value]", row)
 
     def _where(self, filters: tuple[Condition, ...]) -> Filter:
         given = cast("tuple[Filter, ...]", filters)  # the guard refuses a real bool

@@ -15,7 +15,7 @@ from bson.int64 import Int64
 
 from healthstore.adapters.mongo.codec import Codec
 from healthstore.adapters.mongo.filters import path_of
-from healthstore.model.evaluate import BELOW_A_DAY, first_covered_day, parted
+from healthstore.model.evaluate import BELOW_A_DAY, first_covered_day, halfway
 from healthstore.model.ops import Bucket
 from healthstore.model.values import Kind, Value
 from healthstore.model.zones import Unit
@@ -69,7 +69,7 @@ def _offset(bucket: Bucket, path: Any, low: int, high: int) -> Any:
     if high - low == 1:
         _, offset = bucket.offsets[low]
         return None if offset is None else Int64(offset * _SECOND)
-    middle = parted(bucket.offsets, low, high)
+    middle = halfway(bucket.offsets, low, high)
     at, _ = bucket.offsets[middle]
     before = {"$lt": [path, Int64(at * _SECOND)]}
     return {

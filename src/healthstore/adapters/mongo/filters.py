@@ -27,6 +27,7 @@ from healthstore.model.values import SORTED_TEXT, FieldType, Kind
 
 __all__ = (
     "NOTHING",
+    "compared",
     "computed_page",
     "distinct_page",
     "is_computed",
@@ -84,6 +85,11 @@ def _test(test: Test, codec: Codec) -> Stored:
     if operator in _ORDERED:
         require_order(kind, codec, name)
     return _TESTS[operator](key_of(name), written)
+
+
+def compared(key: str, operator: Operator, written: Any) -> Stored:
+    """Return the query for a test of what a pipeline has computed, with stored values."""
+    return _TESTS[operator](key, written)
 
 
 def require_order(kind: FieldType, codec: Codec, name: str) -> None:

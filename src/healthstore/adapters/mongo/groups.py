@@ -10,21 +10,25 @@ from bson.decimal128 import Decimal128
 from healthstore.adapters.mongo.buckets import bucket_key, read_bucket
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.filters import path_of, query, require_order
+from healthstore.adapters.mongo.taken import taken
 from healthstore.model.measures import PARTS, grouped_field
-from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
+from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure, Unwind
 from healthstore.model.values import Kind, Value
 
 __all__ = ("fields_of", "group_rows", "pipeline", "sums_floats")
 
 
 def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:
-    """Return the aggregation pipeline of a planned aggregate, one row beyond its limit at most."""
+    """Return the pipeline of a planned aggregate: what it takes, or one row beyond its limit."""
+    stages: list[Stored] = [{"$match": query(op.where, codec)}]
+    if op.unwind is not None:
+        stages += _elements(op.unwind)
+        codec = Codec(op.rows)
     keys = {
         f"k{place}": bucket_key(key, codec) if isinstance(key, Bucket) else path_of(key, codec)
         for place, key in enumerate(op.group)
     }
     group: Stored = {"_id": keys or None}
-    stages: list[Stored] = [{"$match": query(op.where, codec)}]
     for place, measure in enumerate(op.measures):
         rank = _RANKS.get(measure.function)
         if rank is None:
@@ -32,14 +36,14 @@ def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:
         else:
             stage, group[f"m{place}"] = rank(measure, codec, keys, f"_r{place}")
             stages.append(stage)
-    return [*stages, {"$group": group}, {"$limit": op.limit + 1}]
+    return [*stages, {"$group": group}, *taken(op, codec)]
 
 
 def sums_floats(op: Aggregate) -> bool:
     """Tell whether an aggregate sums floats: how a server rounds depends on the order of rows."""
     return any(
         each.function is Function.SUM
-        and op.collection.field(cast(str, each.field)).type.kind is Kind.FLOAT
+        and op.rows.field(cast(str, each.field)).type.kind is Kind.FLOAT
         for each in op.measures
     )
 
@@ -48,7 +52,30 @@ def fields_of(op: Aggregate) -> tuple[str, ...]:
     """Return the names of the fields that an aggregate needs of a document."""
     measured = {name for each in op.measures for name in (each.field, each.by) if name is not None}
     own = {"id"} if any(each.by is not None for each in op.measures) else set[str]()
+    own |= set[str]() if op.unwind is None else {op.unwind.field}
     return tuple(sorted({*map(grouped_field, op.group), *measured, *own}))
+
+
+# The names of BSON's types, as $type gives them, of an element of each kind.
+_TYPES: Mapping[Kind, Sequence[str]] = {
+    Kind.INTEGER: ("int", "long"),
+    Kind.FLOAT: ("int", "long", "double"),
+    Kind.BOOLEAN: ("bool",),
+}
+
+
+def _elements(unwind: Unwind) -> list[Stored]:
+    """Return the stages that make each element of a list a document of its own."""
+    path = key_of(unwind.field)
+    types = list(_TYPES.get(unwind.type.kind, ("string",)))
+    stages: list[Stored] = [
+        {"$match": {"$expr": {"$isArray": f"${path}"}}},
+        {"$unwind": f"${path}"},
+        {"$match": {"$expr": {"$in": [{"$type": f"${path}"}, types]}}},
+    ]
+    if unwind.type.kind is Kind.FLOAT:
+        stages.append({"$set": {path: {"$toDouble": f"${path}"}}})
+    return stages
 
 
 def _measure(measure: Measure, codec: Codec) -> Stored:
@@ -120,6 +147,7 @@ _RANKS: Mapping[Function, Callable[[Measure, Codec, Stored, str], tuple[Stored, 
 
 def group_rows(op: Aggregate, rows: Sequence[Stored], codec: Codec) -> tuple[Group, ...]:
     """Return the rows of an aggregation as groups; without keys there is exactly one."""
+    codec = codec if op.unwind is None else Codec(op.rows)
     if not rows and not op.group:
         nothing = tuple(0 if measure.function.counts else None for measure in op.measures)
         return (Group((), nothing),)

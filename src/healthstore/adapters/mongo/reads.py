@@ -170,7 +170,10 @@ async def aggregate(
         maxTimeMS=milliseconds,
         batchSize=op.limit + 1,
     )
-    return group_rows(op, await cursor.to_list(), codec)
+    groups = group_rows(op, await cursor.to_list(), codec)
+    if evaluate.begins_alike(op, groups):
+        return await _aggregate_here(session, codec, op, milliseconds)
+    return groups
 
 
 async def _aggregate_here(

@@ -316,9 +316,12 @@ class SqlAdapter(Adapter[SqlSession]):
         compiled, parameters = statements.aggregate(op)
         rows = await session.connection.fetch(compiled.sql, parameters)
         try:
-            return statements.groups(op, rows)
+            groups = statements.groups(op, rows)
         except UnevenError:
             return await super().aggregate(session, op)
+        if evaluate.begins_alike(op, groups):
+            return await super().aggregate(session, op)
+        return groups
 
     async def _by_id(
         self,

@@ -16,7 +16,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import NULLTYPE
 
 from healthstore.adapters.sql.dialect import Buckets
-from healthstore.model.evaluate import first_covered_day, parted
+from healthstore.model.evaluate import first_covered_day, halfway
 from healthstore.model.ops import Bucket
 from healthstore.model.values import FieldType, Kind
 from healthstore.model.zones import Unit
@@ -74,7 +74,7 @@ def _offset(
     if high - low == 1:
         _, offset = bucket.offsets[low]
         return null() if offset is None else literal_column(buckets.offset(offset))
-    middle = parted(bucket.offsets, low, high)
+    middle = halfway(bucket.offsets, low, high)
     at, _ = bucket.offsets[middle]
     return case(
         (

@@ -29,11 +29,13 @@ from sqlalchemy import (
     literal_column,
     select,
     text,
+    true,
     update,
 )
 from sqlalchemy.types import NULLTYPE, TypeEngine
 
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Converter, Dialect, Row
+from healthstore.adapters.sql.elements import converter, source
 from healthstore.adapters.sql.filters import (
     Many,
     Operand,
@@ -47,8 +49,10 @@ from healthstore.adapters.sql.filters import (
 from healthstore.adapters.sql.groups import grouped, groups_of
 from healthstore.adapters.sql.paths import Bound
 from healthstore.adapters.sql.sorting import Chosen, columns_of, sort_keys, told_apart
+from healthstore.adapters.sql.taken import having_type, having_values
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
+from healthstore.model.evaluate import ordered
 from healthstore.model.ops import Aggregate, Find, Group, Leading, Patch
 from healthstore.model.query import FieldOrTerm, Filter, Order, Test, column_key
 from healthstore.model.schema import Collection
@@ -218,20 +222,46 @@ class Statements:
         return compiled, compiled.bind(self._values(where))
 
     def aggregate(self, op: Aggregate) -> tuple[Compiled, Sequence[Any]]:
-        """Select the groups of an aggregate, one row beyond its limit at most."""
+        """Select the groups of an aggregate: those it takes, or one row beyond its limit at most."""
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
-            statement = grouped(op, self._table, self._dialect, clause)
+            rows, clause = source(op, self._table, self._dialect, clause)
+
+            def operand(name: str | None, _: Value | Many | Bound) -> ColumnElement[Any]:
+                nonlocal count
+                kind = having_type(op, cast(str, name), lambda each: rows.c[each].type)
+                bound: ColumnElement[Any] = bindparam(str(count), type_=kind)
+                count += 1
+                return bound
+
+            statement = grouped(op, rows, self._dialect, clause, operand)
             return statement.suffix_with(_limit(count)) if op.group else statement
 
         where = self._prepared(op.where)
-        compiled = self._compile(("aggregate", shape(where), op.group, op.measures), build)
-        return compiled, compiled.bind([*self._values(where), op.limit + 1])
+        key = (
+            *("aggregate", shape(where), op.unwind, op.group, op.measures),
+            *(shape(op.having), ordered(op)),
+        )
+        compiled = self._compile(key, build)
+        most = op.limit + 1 if op.take is None else op.take
+
+        def encode(name: str, value: Value) -> Any:
+            own = converter(op, name, self._encoders[name], self._dialect.encoders)
+            return value if own is None or value is None else own(value)
+
+        values = [*self._values(where), *having_values(op, encode), most]
+        return compiled, compiled.bind(values)
 
     def groups(self, op: Aggregate, rows: Iterable[Row]) -> tuple[Group, ...]:
         """Return the groups of an aggregate's rows."""
-        return groups_of(op, rows, self._table, self._dialect, self.decode)
+
+        def decode(name: str, value: Any) -> Value:
+            own = converter(op, name, self._decoders[name], self._dialect.decoders)
+            return cast(Value, value if own is None or value is None else own(value))
+
+        measured, _ = source(op, self._table, self._dialect, true())
+        return groups_of(op, rows, measured, self._dialect, decode)
 
     def decode(self, name: str, value: Any) -> Value:
         """Return the canonical value of one driver's value."""

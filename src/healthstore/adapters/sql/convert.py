@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, literal, literal_column
+from sqlalchemy import ColumnElement, func, literal, literal_column
 
 from healthstore.adapters.sql.dialect import Converter
 from healthstore.model.values import FieldType, Kind
 
-__all__ = ("constant", "decode_json", "encode_json_text", "enum_check", "same")
+__all__ = ("constant", "decode_json", "encode_json_text", "enum_check", "same", "whole_sum")
 
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
@@ -46,3 +47,8 @@ def constant(value: Any, column: ColumnElement[Any]) -> ColumnElement[Any]:
         return literal_column(f"{value:f}")
     # Text is written as text, whatever the column: a DATETIME has no literal of its own.
     return literal(value, None if isinstance(value, str) else column.type)
+
+
+def whole_sum(columns: Sequence[ColumnElement[Any]]) -> tuple[ColumnElement[Any], ...]:
+    """Return what sorts and compares as a sum that is one column; that of nothing is 0."""
+    return (func.coalesce(columns[0], literal_column("0")),)

@@ -310,6 +310,11 @@ class Dialect:
     sum_columns: Callable[[ColumnElement[Any], FieldType], tuple[ColumnElement[Any], ...]]
     sum_value: Callable[[FieldType, Sequence[Any]], Any]
     """From the values of ``sum_columns`` to the canonical sum, or None."""
+    sum_keys: Callable[[Sequence[ColumnElement[Any]]], tuple[ColumnElement[Any], ...]]
+    """From ``sum_columns``, of no floats, to what sorts as the sum does, one after the other.
+
+    The sum of nothing is 0. The first one compares as the sum with each value of its field.
+    """
     buckets: Buckets
     ranks: Ranks
     joint_update: Callable[[Table, Sequence[str], Sequence[str]], ClauseElement] | None

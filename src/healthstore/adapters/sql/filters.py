@@ -57,10 +57,12 @@ __all__ = (
     "FIELD_TYPE",
     "Many",
     "Operand",
+    "column_clause",
     "listed",
     "operands",
     "prepared",
     "shape",
+    "test_operands",
     "where_clause",
 )
 
@@ -120,7 +122,7 @@ def where_clause(
 def _columns(dialect: Dialect) -> Columns:
     return Columns(
         lambda column, test, operand: _TESTS[test.operator](column, test, dialect, operand),
-        _of_test,
+        test_operands,
     )
 
 
@@ -243,6 +245,18 @@ _TESTS: dict[Operator, _Build] = {
     Operator.MATCHES: _matches,
     Operator.NOT_MATCHES: _negated(_matches),
 }
+
+
+def column_clause(
+    test: Test, column: ColumnElement[Any], dialect: Dialect, operand: Operand
+) -> ColumnElement[bool]:
+    """Return the clause of a test, with values, of something that a statement computes.
+
+    ``operand`` is asked for each value in the order of :func:`test_operands`.
+    """
+    return _TESTS[test.operator](column, test, dialect, operand)
+
+
 _WITHOUT_OPERAND = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
 _STARTS = frozenset({Operator.STARTS, Operator.NOT_STARTS})
 _ENDS = frozenset({Operator.ENDS, Operator.NOT_ENDS})
@@ -261,10 +275,10 @@ def operands(
     elif isinstance(where.operand, Lookup):
         yield from operands(where.operand.where, where.operand.collection, dialect)
     else:
-        yield from ((collection, *each) for each in _of_test(where))
+        yield from ((collection, *each) for each in test_operands(where))
 
 
-def _of_test(where: Test) -> Iterator[tuple[str | None, Value | Many]]:
+def test_operands(where: Test) -> Iterator[tuple[str | None, Value | Many]]:
     """Yield what a test of a column binds."""
     if isinstance(where.operand, Many):
         yield where.field, where.operand

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, TypeAlias, cast
 
-from sqlalchemy import ColumnElement, Select, Table, func, literal_column, select
+from sqlalchemy import ColumnElement, FromClause, Select, func, literal_column, select
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from healthstore.adapters.sql.buckets import bucket_column
 from healthstore.adapters.sql.dialect import Dialect, Row
-from healthstore.adapters.sql.filters import FIELD_TYPE
+from healthstore.adapters.sql.filters import Operand
 from healthstore.adapters.sql.ranks import numbered, ordered_measure, ranked_measure
+from healthstore.adapters.sql.taken import asked
 from healthstore.model.evaluate import out_of_range
 from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
 from healthstore.model.values import Value
@@ -26,38 +28,74 @@ Decode: TypeAlias = Callable[[str, Any], Value]
 def exact(op: Aggregate, dialect: Dialect) -> bool:
     """Tell whether the database computes each measure exactly."""
     return all(
-        each.function is not Function.SUM
-        or dialect.sums(op.collection.field(cast(str, each.field)).type)
+        each.function is not Function.SUM or dialect.sums(op.rows.field(cast(str, each.field)).type)
         for each in op.measures
     )
 
 
 def grouped(
-    op: Aggregate, table: Table, dialect: Dialect, clause: ColumnElement[bool]
+    op: Aggregate,
+    table: FromClause,
+    dialect: Dialect,
+    clause: ColumnElement[bool],
+    operand: Operand,
 ) -> Select[Any]:
-    """Return the statement for each group's key and the columns of its measures."""
+    """Return the statement for each group's key and the columns of its measures.
+
+    ``operand`` is asked for what HAVING binds.
+    """
     ranked = [each for each in op.measures if _is_ranked(each, table, dialect)]
     if ranked:
-        return _of_numbered(op, table, dialect, clause, ranked)
-    keys = [_key(each, place, table, dialect) for place, each in enumerate(op.group)]
-    columns = [column for each in op.measures for column in _columns(op, each, table.c, dialect)]
-    statement = select(*(each for each, _ in keys), *columns).select_from(table).where(clause)
-    return statement.group_by(*(by for _, by in keys)) if keys else statement
+        return _of_numbered(op, table, dialect, clause, ranked, operand=operand)
+    keys = [_key(op, place, table, dialect) for place in range(len(op.group))]
+    columns = [_columns(op, each, table.c, dialect) for each in op.measures]
+    statement = select(*(each for each, _ in keys), *chain(*columns)).select_from(table)
+    return _finished(
+        op,
+        statement.where(clause),
+        [by for _, by in keys],
+        columns,
+        dialect=dialect,
+        operand=operand,
+    )
 
 
-def _is_ranked(measure: Measure, table: Table, dialect: Dialect) -> bool:
+def _finished(  # noqa: PLR0913 - the parts of one statement
+    op: Aggregate,
+    statement: Select[Any],
+    keys: Sequence[ColumnElement[Any]],
+    columns: Sequence[tuple[ColumnElement[Any], ...]],
+    *,
+    dialect: Dialect,
+    operand: Operand,
+) -> Select[Any]:
+    """Return the statement with its groups, which of them are rows, and their order."""
+    if not keys:
+        return statement
+    sorting: dict[str, tuple[ColumnElement[Any], ...]] = {
+        f"k{place}": (key,) for place, key in enumerate(keys)
+    }
+    for place, (measure, each) in enumerate(zip(op.measures, columns, strict=True)):
+        summed = measure.function is Function.SUM
+        sorting[f"m{place}"] = dialect.sum_keys(each) if summed else each
+    return asked(statement.group_by(*keys), op, sorting, dialect, operand)
+
+
+def _is_ranked(measure: Measure, table: FromClause, dialect: Dialect) -> bool:
     """Tell whether rows are numbered for a measure."""
     if measure.function not in _ORDERED:
         return False
     return ordered_measure(measure, table.c.__getitem__, dialect.ranks) is None
 
 
-def _of_numbered(
+def _of_numbered(  # noqa: PLR0913 - the parts of one statement
     op: Aggregate,
-    table: Table,
+    table: FromClause,
     dialect: Dialect,
     clause: ColumnElement[bool],
     ranked: Sequence[Measure],
+    *,
+    operand: Operand,
 ) -> Select[Any]:
     """Return the statement over rows that are numbered for these measures.
 
@@ -67,7 +105,7 @@ def _of_numbered(
         name for each in op.measures for name in (each.field, each.by) if name is not None
     )
     own = ["id"] if "id" not in names else []
-    keys = [_key(each, place, table, dialect)[0] for place, each in enumerate(op.group)]
+    keys = [_key(op, place, table, dialect)[0] for place in range(len(op.group))]
     labels = [f"_k{place}" for place in range(len(keys))]
     rows = (
         select(
@@ -84,20 +122,20 @@ def _of_numbered(
         for column in numbered(each, f"_r{place}", by, rows.c.__getitem__)
     ]
     counted = select(*rows.c, *numbers).subquery("_numbered")
-    columns: list[ColumnElement[Any]] = []
+    columns: list[tuple[ColumnElement[Any], ...]] = []
     for each in op.measures:
         if each in ranked:
             name = f"_r{ranked.index(each)}"
-            columns.append(ranked_measure(each, name, counted.c.__getitem__, dialect.ranks))
+            columns.append((ranked_measure(each, name, counted.c.__getitem__, dialect.ranks),))
         else:
-            columns.extend(_columns(op, each, counted.c, dialect))
+            columns.append(_columns(op, each, counted.c, dialect))
     grouping = [counted.c[label] for label in labels]
-    statement = select(*grouping, *columns)
-    return statement.group_by(*grouping) if grouping else statement.select_from(counted)
+    statement = select(*grouping, *chain(*columns)).select_from(counted)
+    return _finished(op, statement, grouping, columns, dialect=dialect, operand=operand)
 
 
 def groups_of(
-    op: Aggregate, rows: Iterable[Row], table: Table, dialect: Dialect, decode: Decode
+    op: Aggregate, rows: Iterable[Row], table: FromClause, dialect: Dialect, decode: Decode
 ) -> tuple[Group, ...]:
     """Return the rows of :func:`grouped` as groups.
 
@@ -108,13 +146,14 @@ def groups_of(
 
 
 def _key(
-    key: str | Bucket, place: int, table: Table, dialect: Dialect
+    op: Aggregate, place: int, table: FromClause, dialect: Dialect
 ) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """Return the column of a key, and what the statement groups by."""
+    key = op.group[place]
     if isinstance(key, str):
         return table.c[key], table.c[key]
-    column = table.c[key.field]
-    found = bucket_column(key, column, column.info[FIELD_TYPE], dialect.buckets)
+    kind = op.rows.field(key.field).type
+    found = bucket_column(key, table.c[key.field], kind, dialect.buckets)
     # By its name, which no field has: the text of a bucket is long.
     name = f"_k{place}"
     return found.label(name), literal_column(name)
@@ -131,7 +170,7 @@ def _columns(
         return (func.count(),)
     column = columns[measure.field]
     if measure.function is Function.SUM:
-        return dialect.sum_columns(column, op.collection.field(measure.field).type)
+        return dialect.sum_columns(column, op.rows.field(measure.field).type)
     if measure.function in _ORDERED:
         found = ordered_measure(measure, columns.__getitem__, dialect.ranks)
         assert found is not None
@@ -139,7 +178,7 @@ def _columns(
     return (_FUNCTIONS[measure.function](column),)
 
 
-def _width(op: Aggregate, measure: Measure, table: Table, dialect: Dialect) -> int:
+def _width(op: Aggregate, measure: Measure, table: FromClause, dialect: Dialect) -> int:
     """Return from how many columns a measure is computed."""
     summed = measure.function is Function.SUM
     return len(_columns(op, measure, table.c, dialect)) if summed else 1
@@ -183,6 +222,6 @@ def _measured(
     if measure.field is None or measure.function.counts:
         return int(columns[0])
     if measure.function is Function.SUM:
-        kind = op.collection.field(measure.field).type
+        kind = op.rows.field(measure.field).type
         return cast(Value, dialect.sum_value(kind, columns))
     return decode(measure.field, columns[0])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
-from sqlalchemy import Column, ColumnElement, and_, false, or_, true
+from sqlalchemy import Column, ColumnElement, FromClause, and_, false, or_, true
 from sqlalchemy.types import BigInteger, Boolean, Double, Integer, Text, TypeEngine
 
 from healthstore.adapters.sql.clauses import Inline, combined
@@ -104,6 +104,11 @@ class Paths:
     """The test that a list has it."""
     terms: Mapping[Kind, Callable[[Place], ColumnElement[Any]]]
     """A part as a value of a kind, as a column of that kind has it; null where there is none."""
+    elements: Callable[
+        [ColumnElement[Any], Kind], tuple[FromClause, ColumnElement[Any], ColumnElement[bool]]
+    ]
+    """The elements of a column's list as rows beside those of its table, none of what is no list;
+    the value of one as of a kind; and the test that it is of that kind."""
     boolean: Callable[[bool], Bound] = lambda value: Bound(int(value), Integer())
     """What is bound for a bool that a term is compared with."""
     readable: Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[Any]] = (

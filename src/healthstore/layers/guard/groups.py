@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
-from fractions import Fraction
-from typing import cast
-from zoneinfo import ZoneInfo
 
 from healthstore.abc.backend import Executor
-from healthstore.errors import InvalidRequestError
 from healthstore.layers.guard.filters import checked_where
 from healthstore.model.evaluate import (
-    BELOW_A_DAY,
     asked_years,
     beyond_time,
     finish_aggregate,
+    groups_after,
     plan_aggregate,
     unknown_buckets,
     years_between,
 )
 from healthstore.model.evaluate.buckets import Years
-from healthstore.model.measures import PARTS, columns_of, grouped_field
-from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
-from healthstore.model.refusals import invalid
-from healthstore.model.schema import Collection
-from healthstore.model.values import SORTED_TEXT, Kind
-from healthstore.model.zones import Unit, unit_of, week_start_of, zone_of
+from healthstore.model.grouping import checked_groups
+from healthstore.model.ops import Aggregate, Group
+from healthstore.model.query import And
+from healthstore.model.values import Kind
 
 __all__ = ("check_aggregate", "completed_aggregate")
 
@@ -54,139 +47,8 @@ async def completed_aggregate(op: Aggregate, store: Executor) -> tuple[Group, ..
 
 def check_aggregate(op: Aggregate, store: Executor) -> Aggregate:
     """Return the aggregate in canonical form; raise InvalidRequestError if it has no meaning."""
-    collection = op.collection
-    if not op.measures:
-        raise invalid(collection, "an aggregate computes nothing", "name a measure: n=Count()")
-    group = tuple([_checked_key(collection, key) for key in op.group])
-    columns = columns_of(group)
-    for column, key in zip(columns, group, strict=True):
-        if columns.count(column) > 1:
-            raise invalid(
-                collection,
-                "is named twice in the group",
-                "group by each field once, or give a bucket another name",
-                grouped_field(key),
-            )
-    measures = tuple([_checked_measure(collection, measure) for measure in op.measures])
-    where = checked_where(collection, op.where, store)
-    return replace(op, measures=measures, where=where, group=group)
-
-
-def _checked_key(collection: Collection, key: object) -> str | Bucket:
-    """Return a key of a group in canonical form."""
-    if isinstance(key, Bucket):
-        return _checked_bucket(collection, key)
-    if not isinstance(key, str):
-        raise invalid(
-            collection,
-            f"a group is by a {type(key).__name__}",
-            'name a field, or give a bucket: group=["user_id", Bucket("at", "day", tz="UTC")]',
-        )
-    if not collection.field(key).type.ordered:
-        raise invalid(collection, "cannot be grouped by", "group by no JSON or bytes", key)
-    return key
-
-
-def _checked_bucket(collection: Collection, bucket: Bucket) -> Bucket:
-    """Return a bucket with its unit as such, and a beginning of weeks only where it counts."""
-    name, kind = bucket.field, collection.field(bucket.field).type.kind
-    try:
-        unit = unit_of(bucket.unit)
-        week_start = week_start_of(bucket.week_start)
-        zone = None if bucket.tz is None else zone_of(bucket.tz)
-    except InvalidRequestError as error:
-        raise error.at(entity=collection.entity, field=name) from None
-    if kind not in _TIMES:
-        raise invalid(
-            collection, f"{kind} is no time", "take buckets of an instant or of a date", name
-        )
-    if bucket.name is not None and (type(bucket.name) is not str or not bucket.name):
-        raise invalid(collection, "the name of a bucket is no text", 'write name="day"', name)
-    _require_zone(collection, name, kind, unit, zone)
-    return Bucket(
-        name,
-        unit,
-        bucket.tz,
-        week_start=week_start if unit is Unit.WEEK else 0,
-        name=bucket.name,
-    )
-
-
-def _require_zone(
-    collection: Collection, name: str, kind: Kind, unit: Unit, zone: ZoneInfo | None
-) -> None:
-    if kind is Kind.DATETIME:
-        if zone is None:
-            raise invalid(
-                collection,
-                "the local time of an instant needs a zone",
-                'give tz="Europe/Berlin", or tz="UTC"',
-                name,
-            )
-        return
-    if unit in BELOW_A_DAY:
-        raise invalid(collection, f"a date has no {unit}", 'give a unit of "day" or longer', name)
-    if zone is not None:
-        raise invalid(collection, "a date is in no zone", "leave out tz", name)
-
-
-_TIMES = frozenset({Kind.DATETIME, Kind.DATE})
-
-
-def _checked_measure(collection: Collection, measure: Measure) -> Measure:
-    """Return a measure in canonical form."""
-    name, function = measure.field, measure.function
-    if name is None:
-        if function is not Function.COUNT:
-            raise invalid(collection, f"{function} needs a field", "name the field to measure")
-        return measure
-    kind = collection.field(name).type
-    meaningless = (
-        (function in _SUMMING and not kind.numeric)
-        or (function in _RANKING and kind.kind in _UNRANKED)
-        or (function is Function.COUNT_DISTINCT and not kind.ordered)
-    )
-    if meaningless:
-        raise invalid(
-            collection, f"{function} has no meaning for {kind.kind}", "measure another field", name
-        )
-    if function in _PICKING:
-        _require_order(collection, cast(str, measure.by))
-    if function is not Function.PERCENTILE:
-        return measure
-    _require_order(collection, name)
-    return replace(measure, share=_checked_share(collection, name, measure.share))
-
-
-def _require_order(collection: Collection, name: str) -> None:
-    """Raise InvalidRequestError for a field by whose whole values no database orders."""
-    kind = collection.field(name).type
-    if not kind.ordered or kind.sorted_by_head:
-        raise invalid(
-            collection,
-            "has no order, or is a text that is not ordered by all of its length",
-            f"take another field, or give the text a length of at most {SORTED_TEXT}",
-            name,
-        )
-
-
-def _checked_share(collection: Collection, name: str, share: object) -> Decimal:
-    """Return the share as the decimal that is written."""
-    if isinstance(share, int | float | Decimal) and not isinstance(share, bool):
-        written = Decimal(str(share))
-        # As a fraction: a program's own decimal context may round, or refuse to.
-        if written.is_finite() and 0 <= written <= 1 and not Fraction(written) * PARTS % 1:
-            return written
-    raise invalid(
-        collection,
-        "a percentile is of no share from 0 to 1 with at most four places",
-        'write Percentile("ms", 0.95)',
-        name,
-    )
-
-
-_SUMMING = frozenset({Function.SUM, Function.AVG})
-_RANKING = frozenset({Function.MIN, Function.MAX, Function.PERCENTILE})
-_PICKING = frozenset({Function.FIRST, Function.LAST})
-# MySQL, PostgreSQL and MongoDB do not agree on the minimum of these.
-_UNRANKED = frozenset({Kind.JSON, Kind.BYTES, Kind.BOOLEAN, Kind.UUID})
+    checked = checked_groups(op)
+    where = checked_where(op.collection, op.where, store)
+    if op.after is not None:
+        where = And((where, groups_after(op.collection, checked.group, checked.after or ())))
+    return replace(checked, where=where, after=None)

@@ -11,7 +11,7 @@ from healthstore.model.evaluate.buckets import (
     asked_years,
     beyond_time,
     first_covered_day,
-    parted,
+    halfway,
     unknown_buckets,
     years_between,
 )
@@ -43,6 +43,8 @@ from healthstore.model.evaluate.groups import (
 from healthstore.model.evaluate.leading import begin_alike, leading
 from healthstore.model.evaluate.lookups import answered, require_few
 from healthstore.model.evaluate.parts import MISSING, column_value, equal_json, part_of, term_value
+from healthstore.model.evaluate.positions import groups_after
+from healthstore.model.evaluate.rows import begins_alike, ordered, parted, row_definition, taken
 from healthstore.model.evaluate.selections import picked, selected
 from healthstore.model.evaluate.setting import with_parts
 
@@ -54,6 +56,7 @@ __all__ = (
     "answered",
     "asked_years",
     "begin_alike",
+    "begins_alike",
     "beyond_time",
     "broken_check",
     "changed_by_id",
@@ -65,9 +68,12 @@ __all__ = (
     "finish_aggregate",
     "first_covered_day",
     "group_order",
+    "groups_after",
+    "halfway",
     "leading",
     "matches",
     "missing_parent",
+    "ordered",
     "out_of_range",
     "part_of",
     "parted",
@@ -76,11 +82,13 @@ __all__ = (
     "picked",
     "plan_aggregate",
     "require_few",
+    "row_definition",
     "selected",
     "shows_order",
     "sort_documents",
     "sorted_whole",
     "still_referenced",
+    "taken",
     "term_value",
     "unknown_buckets",
     "with_parts",

@@ -42,9 +42,9 @@ __all__ = (
     "asked_years",
     "beyond_time",
     "first_covered_day",
+    "halfway",
     "key_reader",
     "key_writer",
-    "parted",
     "partial",
     "planned_bucket",
     "unknown_buckets",
@@ -131,7 +131,9 @@ def planned_bucket(
     spans, first_known, last_known = years.get(bucket.field), False, False
     if not spans:
         spans, first_known, last_known = _usual(*_bounds(where, bucket.field))
-    listed = _listed(zone, spans, first_covered_day(bucket), first_known, last_known)
+    early = not first_known or spans[0][0] == _FIRST
+    covered = first_covered_day(bucket) if early else date.min
+    listed = _listed(zone, spans, covered, first_known, last_known)
     return replace(bucket, offsets=listed)
 
 
@@ -148,7 +150,7 @@ def first_covered_day(bucket: Bucket) -> date:
     return date(1, 1, 1 + bucket.week_start) if late else date.min  # the first one is a Monday
 
 
-def parted(listed: Offsets, low: int, high: int) -> int:
+def halfway(listed: Offsets, low: int, high: int) -> int:
     """Return the place that parts the offsets from ``low`` to before ``high``, of which are two.
 
     A row is as likely on one side as on the other, so that a choice by halves takes few steps.
@@ -237,7 +239,8 @@ def _from_day(day: date, changes: _Changes) -> _Changes:
 def _bounds(where: Filter, field: str) -> tuple[int | None, int | None]:
     """Return the first and the last year in which a filter lets an instant be, None for any."""
     if isinstance(where, And | Or):
-        found = [_bounds(item, field) for item in where.items]
+        null = Test(field, Operator.IS_NULL)  # in no year
+        found = [_bounds(item, field) for item in where.items if item != null]
         lows = [low for low, _ in found if low is not None]
         highs = [high for _, high in found if high is not None]
         if isinstance(where, And):

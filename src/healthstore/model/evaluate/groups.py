@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal, localcontext
@@ -19,15 +19,16 @@ from healthstore.model.evaluate.buckets import (
     planned_bucket,
 )
 from healthstore.model.evaluate.documents import out_of_range
-from healthstore.model.measures import nearest_rank
+from healthstore.model.evaluate.rows import AVERAGE_PLACES, pushed, taken
+from healthstore.model.measures import columns_of, nearest_rank
 from healthstore.model.ops import Aggregate, Bucket, Count, Function, Group, Measure
+from healthstore.model.query import ALL
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, FieldType, Kind, Value, canonicaliser
 
 __all__ = ("aggregate", "aggregate_measure", "finish_aggregate", "group_order", "plan_aggregate")
 
 _NO_YEARS: Mapping[str, Years] = {}
-_AVERAGE_PLACES = 6
 _FINEST = 2**1074  # every float is a multiple of 1 / _FINEST
 _MICROSECOND = timedelta(microseconds=1)
 # Beyond any stored duration: a sum of this size is reported as out of range.
@@ -52,14 +53,25 @@ def plan_aggregate(op: Aggregate, years: Mapping[str, Years] = _NO_YEARS) -> Agg
     group: list[str | Bucket] = []
     for key in op.group:
         if isinstance(key, Bucket):
-            planned = planned_bucket(op.collection, key, op.where, years)
+            bucket = planned_bucket(op.collection, key, op.where, years)
             counted = Count(key.field)
-            if partial(op.collection, planned) and counted not in primitive:
+            if partial(op.collection, bucket) and counted not in primitive:
                 primitive.append(counted)
-            group.append(planned)
+            group.append(bucket)
         else:
             group.append(key)
-    return replace(op, measures=tuple(primitive), group=tuple(group), planned=True)
+    planned = replace(
+        op,
+        measures=tuple(primitive),
+        group=tuple(group),
+        planned=True,
+        names=(),
+        having=ALL,
+        order=(),
+        take=None,
+        after=None,
+    )
+    return pushed(op, planned)
 
 
 def finish_aggregate(
@@ -68,25 +80,28 @@ def finish_aggregate(
     """Return the rows of the planned aggregate as the rows that ``op`` asked for.
 
     A sum of nothing becomes 0 (backends give null), averages are computed, buckets begin at an
-    instant, rows are ordered.
+    instant, rows are filtered, ordered and cut, whatever of that was done before.
     """
     computed = (planned or plan_aggregate(op)).measures
     if len(rows) > op.limit:
         raise InvalidRequestError(
             f"the aggregate has more than {op.limit} groups",
-            hint="narrow the filter or group by fewer fields",
+            hint="narrow the filter, group by fewer fields, or sort by counts, sums, minima or maxima "
+            "and give a limit",
             entity=op.collection.entity,
         )
-    writers = [key_writer(op.collection, key) for key in op.group]
+    writers = [key_writer(op.rows, key) for key in op.group]
     finished = []
     for row in rows:
         known = dict(zip(computed, row.values, strict=True))
         for measure in computed:
-            known[measure] = _checked(op.collection, measure, known[measure])
+            known[measure] = _checked(op.rows, measure, known[measure])
         key = tuple([write(value) for write, value in zip(writers, row.key, strict=True)])
-        values = tuple(_finish(op.collection, measure, known) for measure in op.measures)
+        values = tuple(_finish(op.rows, measure, known) for measure in op.measures)
         finished.append(Group(key, values))
-    return tuple(sorted(finished, key=group_order))
+    finished.sort(key=group_order)
+    names = (*columns_of(op.group), *op.names)
+    return tuple(taken(finished, names, op.having, op.order, op.take))
 
 
 def group_order(row: Group) -> tuple[tuple[Any, ...], ...]:
@@ -101,7 +116,7 @@ def _checked(collection: Collection, measure: Measure, value: Value) -> Value:
     kind = collection.field(measure.field).type
     summed = measure.function is Function.SUM
     if value is None:
-        return _ZEROS[kind.kind](kind) if summed else None
+        return _of_nothing(collection, measure)
     # Decimal sums may have more digits; extremes are stored values, and only floats can be odd.
     if kind.kind is Kind.FLOAT or (summed and kind.kind in {Kind.INTEGER, Kind.DURATION}):
         try:
@@ -131,7 +146,7 @@ def _finish(collection: Collection, measure: Measure, known: dict[Measure, Value
 
 
 def _average_decimal(total: Any, count: int, kind: FieldType) -> Value:
-    step = of_units(1, kind.places + _AVERAGE_PLACES)
+    step = of_units(1, kind.places + AVERAGE_PLACES)
     return EXACT.divide(total, count).quantize(step, context=EXACT)
 
 
@@ -146,13 +161,67 @@ _AVERAGES: dict[type, Callable[[Any, int, FieldType], Value]] = {
 def aggregate(op: Aggregate, documents: Iterable[Document]) -> tuple[Group, ...]:
     """Compute a planned aggregate over the documents that satisfy its filter."""
     groups: dict[tuple[Value, ...], list[Document]] = {} if op.group else {(): []}
-    readers = [key_reader(op.collection, key) for key in op.group]
-    for document in documents:
+    readers = [key_reader(op.rows, key) for key in op.group]
+    for document in _unwound(op, documents):
         groups.setdefault(tuple([read(document) for read in readers]), []).append(document)
-    return tuple(
+    found = [
         Group(key, tuple(aggregate_measure(measure, members) for measure in op.measures))
         for key, members in groups.items()
+    ]
+    return tuple(_asked(op, found))
+
+
+def _unwound(op: Aggregate, documents: Iterable[Document]) -> Iterator[Document]:
+    """Yield each document once for each element of the list that is unwound, or as it is."""
+    if op.unwind is None:
+        yield from documents
+        return
+    name, kinds = op.unwind.field, _PYTHON[op.unwind.type.kind]
+    real = op.unwind.type.kind is Kind.FLOAT
+    for document in documents:
+        elements: Any = document[name]
+        for each in elements if isinstance(elements, list) else ():
+            if type(each) in kinds:
+                yield {**document, name: float(each) if real else each}
+
+
+# Python's types of the elements of a list; a bool is no number.
+_PYTHON: Mapping[Kind, frozenset[type]] = {
+    Kind.TEXT: frozenset({str}),
+    Kind.ENUM: frozenset({str}),
+    Kind.INTEGER: frozenset({int}),
+    Kind.FLOAT: frozenset({int, float}),
+    Kind.BOOLEAN: frozenset({bool}),
+}
+
+
+def _asked(op: Aggregate, groups: list[Group]) -> list[Group]:
+    """Return the groups of a planned aggregate that are asked for; a sum of nothing counts as 0."""
+    if op.having == ALL and op.take is None:
+        return groups
+    names = [f"k{place}" for place in range(len(op.group))]
+    names += [f"m{place}" for place in range(len(op.measures))]
+    nothing = [_of_nothing(op.rows, each) for each in op.measures]
+    summed = (
+        Group(
+            each.key,
+            tuple(
+                zero if value is None else value
+                for value, zero in zip(each.values, nothing, strict=True)
+            ),
+        )
+        for each in groups
     )
+    # By whole keys first: they decide at last, and of texts in an order only the heads count.
+    return taken(sorted(summed, key=group_order), names, op.having, op.order, op.take)
+
+
+def _of_nothing(collection: Collection, measure: Measure) -> Value:
+    """Return what a measure is of no values at all."""
+    if measure.function is not Function.SUM:
+        return None
+    kind = collection.field(cast(str, measure.field)).type
+    return _ZEROS[kind.kind](kind)
 
 
 def aggregate_measure(measure: Measure, documents: Sequence[Document]) -> Value:
@@ -187,7 +256,9 @@ def _sum(values: list[Any]) -> Value:
     if isinstance(values[0], timedelta):
         # In integers: a partial sum may leave timedelta's own range.
         total = sum(value // _MICROSECOND for value in values)
-        return timedelta.max if abs(total) > _LONGEST else timedelta(microseconds=total)
+        if abs(total) > _LONGEST:
+            return timedelta.max if total > 0 else timedelta.min
+        return timedelta(microseconds=total)
     with localcontext(EXACT):
         return cast(Value, sum(values[1:], start=values[0]))
 

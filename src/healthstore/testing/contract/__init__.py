@@ -46,6 +46,7 @@ from healthstore.testing.contract.explanations import TestExplanations
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
 from healthstore.testing.contract.group_options import TestGroupOptions
+from healthstore.testing.contract.group_streams import TestGroupStreams
 from healthstore.testing.contract.index_terms import TestIndexTerms
 from healthstore.testing.contract.instants import TestInstants
 from healthstore.testing.contract.joins import TestJoins
@@ -80,9 +81,11 @@ from healthstore.testing.contract.schema import TestSchema
 from healthstore.testing.contract.selections import TestSelections
 from healthstore.testing.contract.serving import TestServing
 from healthstore.testing.contract.sizes import TestSizes
+from healthstore.testing.contract.top_groups import TestTopGroups
 from healthstore.testing.contract.two_fields import TestTwoFields
 from healthstore.testing.contract.uniques import TestUniques
 from healthstore.testing.contract.units import TestUnits
+from healthstore.testing.contract.unwinding import TestUnwinding
 from healthstore.testing.contract.validators import TestValidators
 from healthstore.testing.contract.value_lists import TestValueLists
 from healthstore.testing.contract.values import TestValues
@@ -111,6 +114,7 @@ __all__ = (
     "TestFilters",
     "TestFloatSums",
     "TestGroupOptions",
+    "TestGroupStreams",
     "TestIndexTerms",
     "TestInstants",
     "TestJoins",
@@ -145,9 +149,11 @@ __all__ = (
     "TestSelections",
     "TestServing",
     "TestSizes",
+    "TestTopGroups",
     "TestTwoFields",
     "TestUniques",
     "TestUnits",
+    "TestUnwinding",
     "TestValidators",
     "TestValueLists",
     "TestValues",
@@ -178,6 +184,7 @@ class ContractTests(
     TestFloatSums,
     TestGroupOptions,
     TestIndexTerms,
+    TestGroupStreams,
     TestInstants,
     TestJoins,
     TestJsonPaths,
@@ -211,10 +218,12 @@ class ContractTests(
     TestSelections,
     TestServing,
     TestSizes,
+    TestTopGroups,
     TestTwoFields,
     TestUniques,
     TestUnits,
     TestValueLists,
+    TestUnwinding,
     TestValidators,
     TestValues,
     TestWrites,

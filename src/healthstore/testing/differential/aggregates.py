@@ -7,11 +7,12 @@ from decimal import Decimal
 from random import Random
 
 from healthstore.model.measures import Bucket, Function, Measure
+from healthstore.model.query import Nulls, Order
 from healthstore.model.values import FieldType, Kind
 from healthstore.model.zones import Unit
 from healthstore.testing.differential.schemas import Attribute
 
-__all__ = ("draw_keys", "draw_measures")
+__all__ = ("columns_of", "draw_keys", "draw_measures", "draw_order")
 
 _UNRANKED = frozenset({Kind.JSON, Kind.BYTES, Kind.BOOLEAN, Kind.UUID})
 _SHARES = (0, 0.05, 0.07, Decimal("0.29"), 0.5, 0.95, 0.9999, 1, 2)
@@ -51,6 +52,31 @@ def draw_keys(random: Random, attributes: Sequence[Attribute]) -> tuple[str | Bu
     known = [each for each in attributes if each.type.ordered]
     some = random.sample(known, min(len(known), random.randint(0, 2)))
     return tuple([_key(random, each.name, each.type) for each in some])
+
+
+def columns_of(
+    measures: Sequence[Measure], group: Sequence[str | Bucket], attributes: Sequence[Attribute]
+) -> dict[str, Attribute | None]:
+    """Return the columns of a row, each with the field whose values it has; None for a count."""
+    known = {each.name: each for each in attributes}
+    found: dict[str, Attribute | None] = {}
+    for key in group:
+        name = key.column if isinstance(key, Bucket) else key
+        found[name] = known[key.field if isinstance(key, Bucket) else key]
+    for place, measure in enumerate(measures):
+        counted = measure.field is None or measure.function.counts
+        found[f"m{place}"] = None if counted else known[str(measure.field)]
+    return found
+
+
+def draw_order(random: Random, columns: Sequence[str]) -> tuple[tuple[Order, ...], int | None]:
+    """Return by which columns rows are sorted, and how many of them are asked for."""
+    if random.random() < 0.3:
+        return (), None
+    some = random.sample(columns, min(len(columns), random.randint(0, 2)))
+    places: tuple[Nulls | None, ...] = (None, None, "first", "last")
+    order = tuple(Order(each, random.random() < 0.5, random.choice(places)) for each in some)
+    return order, random.choice((None, 1, 2, 3, 5))
 
 
 def _key(random: Random, name: str, kind: FieldType) -> str | Bucket:

@@ -31,7 +31,7 @@ from healthstore.model.query import (
     substituted,
 )
 from healthstore.model.serve import serves
-from healthstore.model.values import Value
+from healthstore.model.values import FieldType, Value
 from healthstore.repository import Repository
 from healthstore.testing.differential import programs
 from healthstore.testing.differential.declared import Declared, declare_all
@@ -302,9 +302,33 @@ async def _count_in_a_loop(seat: _Seat, step: programs.Count) -> int:
 async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
     where = seat.declared.where(step.schema, step.where)
     measures = {f"m{at}": each for at, each in enumerate(step.measures)}
-    return await seat.repository(step.schema).aggregate(
-        where, group=step.group, **cast(Any, measures)
+    repository = seat.repository(step.schema)
+    if step.unwind:  # no annotation says of which type its elements are
+        asked = ops.Aggregate(
+            *(repository.collection, step.measures, where, step.group),
+            names=tuple(measures),
+            having=step.having,
+            order=step.order,
+            take=step.limit,
+            unwind=ops.Unwind(step.unwind, FieldType(step.element)),
+        )
+        return [(*each.key, *each.values) for each in await seat.executor.execute(asked)]
+    rows = await repository.aggregate(
+        where,
+        group=step.group,
+        having=step.having,
+        order=step.order,
+        limit=step.limit,
+        **cast(Any, measures),
     )
+    if not step.order and step.limit is None:
+        pages = repository.aggregate_stream(
+            where, group=step.group, having=step.having, page_size=2, **cast(Any, measures)
+        )
+        found = [row async for row in pages]
+        if found != rows:
+            raise _BrokenLawError("a stream of groups is not the list of them", [rows, found])
+    return rows
 
 
 async def _update(seat: _Seat, step: programs.Update) -> object:

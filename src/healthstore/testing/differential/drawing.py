@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, cast, get_args
@@ -27,7 +28,12 @@ from healthstore.model.query import (
 from healthstore.model.schema import OnDelete
 from healthstore.model.values import FieldType, Kind
 from healthstore.testing.differential import programs
-from healthstore.testing.differential.aggregates import draw_keys, draw_measures
+from healthstore.testing.differential.aggregates import (
+    columns_of,
+    draw_keys,
+    draw_measures,
+    draw_order,
+)
 from healthstore.testing.differential.parts import draw_part_test
 from healthstore.testing.differential.programs import Program, Row, Step
 from healthstore.testing.differential.schemas import (
@@ -433,9 +439,37 @@ class _Author:
 
     def _aggregate(self, schema: Schema) -> Step:
         known = (*schema.attributes, *_OWN)
+        lists = [each for each in schema.attributes if each.type.kind is Kind.JSON]
+        unwind, element = "", Kind.TEXT
+        if lists and self._random.random() < 0.3:
+            unwind = self._random.choice(lists).name
+            element = self._random.choice((Kind.TEXT, Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN))
+            known = tuple(
+                Attribute(unwind, FieldType(element)) if each.name == unwind else each
+                for each in known
+            )
         measures = draw_measures(self._random, known)
         group = draw_keys(self._random, known)
-        return programs.Aggregate(schema.name, measures, self._where(schema), group)
+        columns = columns_of(measures, group, known)
+        having = And(
+            tuple(self._having(schema, columns) for _ in range(self._random.choice((0, 0, 1, 2))))
+        )
+        order, limit = draw_order(self._random, tuple(columns))
+        return programs.Aggregate(
+            *(schema.name, measures, self._where(schema), group, having, order, limit),
+            unwind=unwind,
+            element=element,
+        )
+
+    def _having(self, schema: Schema, columns: Mapping[str, Attribute | None]) -> Filter:
+        """Return a test of one column of a row, or that it does not hold."""
+        name = self._random.choice(tuple(columns))
+        each = columns[name]
+        if each is None:
+            return Test(name, self._random.choice(_COMPARED), self._random.randint(0, 3))
+        column, operand = replace(each, name=name), self._operand(schema)
+        test = _draw_test(self._random, column, lambda _: operand(each), (column,))
+        return self._random.choice((test, test, Not(test)))
 
     def _changes(self, schema: Schema) -> Row:
         some = self._random.sample(

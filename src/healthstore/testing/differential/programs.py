@@ -132,12 +132,18 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """Group entities and compute measures."""
+    """Group entities and compute measures, which are named ``m0`` and so on."""
 
     schema: str
     measures: tuple[Measure, ...]
     where: Filter = ALL
     group: tuple[str | Bucket, ...] = ()
+    having: Filter = ALL
+    order: tuple[Order, ...] = ()
+    limit: int | None = None
+    unwind: str = ""
+    """A field of JSON whose lists are unwound, to elements of this kind."""
+    element: Kind = Kind.TEXT
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from healthstore.adapters.sql.convert import (
     encode_json_text,
     enum_check,
     same,
+    whole_sum,
 )
 from healthstore.adapters.sql.dialect import Converter, Dialect, Ranks, Rates, Renames, Rewrites
 from healthstore.adapters.sql.errors import Failure, Verdict, own_name
@@ -367,6 +368,7 @@ def _dialect(
         sums=lambda field: field.numeric,
         sum_columns=_sum_columns,
         sum_value=_sum_value,
+        sum_keys=whole_sum,
         buckets=BUCKETS,
         ranks=Ranks(nearest="GREATEST(1, {0} DIV {1})"),
         joint_update=None,

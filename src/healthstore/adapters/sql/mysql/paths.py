@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import ceil, floor, inf, nextafter
 from typing import Any, cast
 
-from sqlalchemy import Column, ColumnElement, true
+from sqlalchemy import Column, ColumnElement, FromClause, func, literal_column, true
 from sqlalchemy.dialects.mysql import DOUBLE, TINYINT
 from sqlalchemy.types import BigInteger, NullType, Text, TypeEngine
 
@@ -164,6 +164,28 @@ def _paths(product: _Product) -> Paths:
             kind=_TEXT,
         )
 
+    def elements(
+        column: ColumnElement[Any], kind: Kind
+    ) -> tuple[FromClause, ColumnElement[Any], ColumnElement[bool]]:
+        listed = Written(f"CASE WHEN JSON_TYPE({{0}}){types} = 'ARRAY' THEN {{0}} END", column)
+        each: ColumnElement[Any] = literal_column("'$[*]' COLUMNS (v JSON PATH '$')")
+        rows = func.JSON_TABLE(listed, each).table_valued("v", name="_element")
+        fits, value = {
+            Kind.INTEGER: (product.whole, "CAST({0} AS SIGNED)"),
+            Kind.FLOAT: (f"({product.whole} OR {product.real})", "CAST({0} AS DOUBLE)"),
+            Kind.BOOLEAN: (
+                f"JSON_TYPE({{0}}){types} = 'BOOLEAN'",
+                f"(JSON_UNQUOTE({{0}}) COLLATE {collation} = 'true')",
+            ),
+        }.get(
+            kind,
+            (
+                f"JSON_TYPE({{0}}){types} = 'STRING'",
+                f"(JSON_UNQUOTE({{0}}) COLLATE {collation})",
+            ),
+        )
+        return rows, Written(value, rows.c.v), condition(f"({fits})", rows.c.v)
+
     return Paths(
         path=lambda steps: _path(steps, _Introduced() if product.literal else _TEXT),
         missing=lambda place: condition("{0} IS NULL", found(place)),
@@ -203,6 +225,7 @@ def _paths(product: _Product) -> Paths:
             ),
             Kind.JSON: lambda place: Written("({0})", found(place), kind=_TEXT),
         },
+        elements=elements,
     )
 
 

@@ -33,7 +33,7 @@ from healthstore.abc.backend import Isolation
 from healthstore.abc.causes import causes, is_ours, refused, untrusted
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.buckets import written
-from healthstore.adapters.sql.convert import constant, enum_check, same
+from healthstore.adapters.sql.convert import constant, enum_check, same, whole_sum
 from healthstore.adapters.sql.dialect import (
     Aside,
     Converter,
@@ -378,6 +378,7 @@ POSTGRESQL = Dialect(
     sums=lambda field: field.numeric,
     sum_columns=_sum_columns,
     sum_value=_sum_value,
+    sum_keys=whole_sum,
     buckets=BUCKETS,
     ranks=_RANKS,
     joint_update=joint_update,

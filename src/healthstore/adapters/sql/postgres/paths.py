@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, true
+from sqlalchemy import ColumnElement, FromClause, func, true
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import BigInteger, Boolean, Double, Integer, Numeric, Text, TypeEngine
 
@@ -96,6 +96,30 @@ _TERMS: Mapping[Kind, Callable[[Place], ColumnElement[Any]]] = {
 }
 
 
+# No number of jsonb is written with an exponent: an integer has no point.
+_ELEMENTS = {
+    Kind.INTEGER: ("jsonb_typeof({0}) = 'number' AND strpos({0} #>> '{{}}', '.') = 0", "BIGINT"),
+    Kind.FLOAT: ("jsonb_typeof({0}) = 'number'", "FLOAT8"),
+    Kind.BOOLEAN: ("jsonb_typeof({0}) = 'boolean'", "BOOLEAN"),
+}
+
+
+def _elements(
+    column: ColumnElement[Any], kind: Kind
+) -> tuple[FromClause, ColumnElement[Any], ColumnElement[bool]]:
+    listed = Written("CASE WHEN jsonb_typeof({0}) = 'array' THEN {0} END", column)
+    rows = func.jsonb_array_elements(listed).table_valued("value", name="_element")
+    found = _ELEMENTS.get(kind)
+    if found is None:
+        text = Written("({0} #>> '{{}}' COLLATE \"C\")", rows.c.value)  # fmt: skip
+        return rows, text, condition("(jsonb_typeof({0}) = 'string')", rows.c.value)
+    fits, cast_to = found
+    value = Written(
+        f"CASE WHEN {fits} THEN CAST({{0}} #>> '{{{{}}}}' AS {cast_to}) END", rows.c.value
+    )
+    return rows, value, condition(f"({fits})", rows.c.value)
+
+
 def postgres_paths(to_jsonb: Callable[[Any], bytes]) -> Paths:
     """Return them; ``to_jsonb`` writes a value as the driver takes it."""
 
@@ -119,4 +143,5 @@ def postgres_paths(to_jsonb: Callable[[Any], bytes]) -> Paths:
         has=_has,
         terms=_TERMS,
         boolean=lambda value: Bound(value, Boolean()),
+        elements=_elements,
     )

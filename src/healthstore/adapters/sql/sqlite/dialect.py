@@ -16,6 +16,7 @@ from sqlalchemy.types import BLOB, INTEGER, REAL, TEXT, TypeEngine
 from healthstore.abc.backend import Isolation
 from healthstore.abc.causes import is_ours
 from healthstore.abc.unit import Phase
+from healthstore.adapters.sql.buckets import written
 from healthstore.adapters.sql.convert import (
     constant,
     decode_json,
@@ -195,6 +196,17 @@ def _sum_value(field: FieldType, values: Sequence[Any]) -> Any:
 
 def _joined(high: int | None, low: int | None) -> int:
     return ((high or 0) << 32) + (low or 0)
+
+
+def _sum_keys(columns: Sequence[ColumnElement[Any]]) -> tuple[ColumnElement[Any], ...]:
+    # Beyond 64 bits a sum would be a REAL; then it is beyond each value, and its parts decide.
+    high = "(coalesce({0}, 0) + (coalesce({1}, 0) >> 32))"
+    low = "(coalesce({1}, 0) & 4294967295)"
+    total = (
+        f"CASE WHEN {high} > 2147483647 THEN 9e999 WHEN {high} < -2147483648 THEN -9e999 "
+        f"ELSE {high} * 4294967296 + {low} END"
+    )
+    return tuple([written(each, *columns) for each in (total, high, low)])
 
 
 _ADDED = frozenset({Kind.INTEGER, Kind.DURATION})
@@ -389,6 +401,7 @@ SQLITE = Dialect(
     sums=lambda field: field.kind is Kind.FLOAT or _adds(field),
     sum_columns=_sum_columns,
     sum_value=_sum_value,
+    sum_keys=_sum_keys,
     buckets=BUCKETS,
     ranks=Ranks(nearest="max(1, {0} / {1})"),
     joint_update=None,

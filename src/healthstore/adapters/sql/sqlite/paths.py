@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, literal_column
+from sqlalchemy import ColumnElement, FromClause, func, literal_column
 from sqlalchemy.types import Double, Integer, NullType, Text, TypeEngine
 
 from healthstore.adapters.sql.clauses import Written, condition
@@ -139,6 +139,25 @@ _TERMS: Mapping[Kind, Callable[[Place], ColumnElement[Any]]] = {
     Kind.JSON: _as_json,
 }
 
+_TYPES = {
+    Kind.INTEGER: "'integer'",
+    Kind.FLOAT: "'integer', 'real'",
+    Kind.BOOLEAN: "'true', 'false'",
+}
+
+
+def _elements(
+    column: ColumnElement[Any], kind: Kind
+) -> tuple[FromClause, ColumnElement[Any], ColumnElement[bool]]:
+    listed = Written("CASE WHEN json_type({0}) = 'array' THEN {0} END", column)
+    rows = func.json_each(listed).table_valued("value", "type", name="_element")
+    value: ColumnElement[Any] = rows.c.value
+    if kind is Kind.FLOAT:
+        value = Written("CAST({0} AS REAL)", value)
+    types = _TYPES.get(kind, "'text'")
+    return rows, value, condition(f"({{0}} IN ({types}))", rows.c.type)
+
+
 SQLITE_PATHS = Paths(
     path=_path,
     missing=lambda place: condition("json_type({0}, {1}) IS NULL", *_of(place)),
@@ -162,4 +181,5 @@ SQLITE_PATHS = Paths(
     ),
     has=_has,
     terms=_TERMS,
+    elements=_elements,
 )
