@@ -23,6 +23,7 @@ from healthstore.entity.declare import (
     MaxLength,
     Milliseconds,
     Ref,
+    Searchable,
     utc_now,
     uuid7,
 )
@@ -47,6 +48,7 @@ __all__ = (
     "MaxLength",
     "Milliseconds",
     "Ref",
+    "Searchable",
     "as_stored",
     "canonical_value",
     "collection_of",

@@ -17,7 +17,16 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from healthstore.model.query import FieldName
 from healthstore.model.schema import Check, Index, OnDelete, Unique
 
-__all__ = ("Digits", "Entity", "MaxLength", "Milliseconds", "Ref", "utc_now", "uuid7")
+__all__ = (
+    "Digits",
+    "Entity",
+    "MaxLength",
+    "Milliseconds",
+    "Ref",
+    "Searchable",
+    "utc_now",
+    "uuid7",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,15 @@ class Digits:
 @dataclass(frozen=True, slots=True)
 class Milliseconds:
     """An instant of whole milliseconds; MongoDB keeps it as a native date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Searchable:
+    """A text that filters find whatever its case is: ``F.name.equals("ÅSA", ignore_case=True)``.
+
+    Beside it is kept what it is where case does not count, with an index. It needs a MaxLength
+    of at most 640.
+    """
 
 
 @dataclass(frozen=True, init=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache, partial
 from typing import Any, TypeAlias
@@ -100,7 +100,10 @@ def derive(entity: type[Entity]) -> Derivation:
         )
     _complete(entity)
     require_class(entity)
-    declared = tuple(_declared(entity, each) for each in entity.model_fields)
+    ignoring = _ignoring(entity)
+    declared = tuple(
+        _declared(entity, each, searchable=each in ignoring) for each in entity.model_fields
+    )
     texts = {
         each.field.name: each.writer
         for each in declared
@@ -148,11 +151,27 @@ class _Declared:
     members: Mapping[object, Enum]
 
 
-def _declared(entity: type[Entity], name: str) -> _Declared:
+def _ignoring(entity: type[Entity]) -> AbstractSet[str]:
+    """Return the names of the fields in unique keys that ignore case."""
+    keys = [("", each) for each in entity.__indexes__]
+    for name, info in entity.model_fields.items():
+        _, _, notes = unwrap(info.annotation, info.metadata)
+        keys += [(name, each) for each in notes if isinstance(each, Unique)]
+    return {
+        each
+        for name, key in keys
+        if isinstance(key, Unique) and key.ignore_case
+        for each in key.fields or (name,)
+    }
+
+
+def _declared(entity: type[Entity], name: str, *, searchable: bool) -> _Declared:
     info = entity.model_fields[name]
     require_kept(entity, name)
     annotation, nullable, notes = unwrap(info.annotation, info.metadata)
     kind = field_type(annotation, notes, entity, name)
+    if searchable and kind.kind is Kind.TEXT:
+        kind = replace(kind, searchable=True)
     parser = parser_of(entity, name)
     require_plain(entity, name, kind, parser)
     by_value = {each.value: each for each in members(annotation) if isinstance(each, Enum)}
@@ -261,7 +280,11 @@ def _collection(
     entity: type[Entity], name: str, declared: Iterable[_Declared], texts: Mapping[str, Writer]
 ) -> Collection:
     noted = [(each.field.name, note) for each in declared for note in each.notes]
-    uniques = [Unique(*(note.fields or (at,))) for at, note in noted if isinstance(note, Unique)]
+    uniques = [
+        Unique(*(note.fields or (at,)), ignore_case=note.ignore_case)
+        for at, note in noted
+        if isinstance(note, Unique)
+    ]
     indexes = [
         Index(*(note.keys or (at,)), where=note.where)
         for at, note in noted

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import msgspec
 
-from healthstore.model.definition import Check, Definition, Field, Index
+from healthstore.model.definition import Check, Definition, Field, Index, Unique
 from healthstore.model.query import And, Filter, Lookup, Not, OtherField, Test
 from healthstore.model.values import Json, Kind
 from healthstore.model.wire import to_tagged
 
 __all__ = (
+    "SEARCHABLE",
     "checks_of",
     "definition",
     "described_field",
@@ -22,13 +23,16 @@ __all__ = (
     "part_of",
 )
 
+SEARCHABLE = "searchable text"
+"""What stands for the kind of a searchable text in a definition that is written down."""
+
 
 def definition(collection: Definition) -> dict[str, Json]:
     """Return a collection's definition as a JSON object; ``catalog.from_definition`` reads it."""
     return {
         "name": collection.name,
         "fields": [described_field(each) for each in collection.fields],
-        "uniques": [list(unique.fields) for unique in collection.uniques],
+        "uniques": [_described_unique(each) for each in collection.uniques],
         "indexes": [_described_index(each, collection) for each in collection.indexes],
         "references": [
             {"field": each.field, "collection": each.collection, "on_delete": each.on_delete}
@@ -71,6 +75,10 @@ def form_of(each: Field) -> bytes:
 def described_field(each: Field) -> dict[str, Json]:
     """Return one field as a JSON object."""
     described: dict[str, Json] = {"name": each.name, "kind": str(each.type.kind)}
+    if each.type.searchable:
+        # No key of its own: a program that knows no folded texts refuses the definition, and so
+        # never writes a document without them.
+        described["kind"] = SEARCHABLE
     if each.nullable:
         described["nullable"] = True
     if each.type.max_length is not None:
@@ -85,6 +93,13 @@ def described_field(each: Field) -> dict[str, Json]:
     if each.default is not None:
         described["default"] = to_tagged(each.type)(each.default)
     return described
+
+
+def _described_unique(each: Unique) -> Json:
+    # No list: a program that knows no keys that ignore case refuses the definition.
+    return (
+        {"fields": list(each.fields), "ignore_case": True} if each.ignore_case else [*each.fields]
+    )
 
 
 def _described_index(each: Index, collection: Definition) -> Json:

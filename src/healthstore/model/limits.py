@@ -8,8 +8,9 @@ from typing import get_args
 
 from healthstore.errors import ConfigurationError
 from healthstore.model.definition import Definition, Field, Index, OnDelete, Reference, Unique
+from healthstore.model.hidden import kept_parts
 from healthstore.model.query import Lookup, Operator, OtherField, Test, walk
-from healthstore.model.values import MAX_DIGITS, FieldType, Kind, Value, canonicaliser
+from healthstore.model.values import MAX_DIGITS, MAX_FOLDED, FieldType, Kind, Value, canonicaliser
 
 __all__ = ("require_keepable", "require_short")
 
@@ -27,7 +28,7 @@ _SYSTEM_COLUMNS = frozenset(
 # The least that any of the databases allows, with some room.
 _MAX_FIELDS, _MAX_INDEXES, _MAX_INDEX_FIELDS = 500, 50, 16
 # MySQL indexes at most 3072 bytes: 640 code points of utf8mb4 and a little room.
-_MAX_INDEXED_TEXT = 640
+_MAX_INDEXED_TEXT = MAX_FOLDED
 _MAX_INDEX_BYTES = 2_560
 _INDEX_BYTES: dict[Kind, int] = {Kind.UUID: 16, Kind.DECIMAL: 30, Kind.DATE: 10}
 _NOT_INDEXED = frozenset({Kind.JSON, Kind.BYTES})
@@ -60,11 +61,16 @@ def require_keepable(collection: Definition) -> None:
         if not key.fields:
             raise ConfigurationError("an index names no field", entity=collection.entity)
         _check_indexable(key.fields, collection)
+    _check_ignoring(collection)
+    kept = _kept(collection)
+    if kept is not collection:
+        for unique in kept.uniques:
+            _check_indexable(unique.fields, kept)
     for reference in collection.references:
         _check_reference(reference, collection)
     _check_own_references(collection)
-    _check_sizes(collection)
-    _check_row(collection)
+    _check_sizes(kept)
+    _check_row(kept)
     for check in collection.checks:
         _check_name(check.name, "check", collection)
     _check_twice(collection)
@@ -132,6 +138,15 @@ def _literal(value: Value) -> int:
 
 def _keys(collection: Definition) -> tuple[Unique | Index, ...]:
     return (*collection.uniques, *collection.indexes)
+
+
+def _kept(collection: Definition) -> Definition:
+    """Return a definition with its hidden fields, which take room as others do."""
+    if not collection.hidden:
+        return collection
+    shown, hidden, uniques, indexes = kept_parts(collection)
+    parts = (uniques, indexes, collection.references, collection.checks)
+    return Definition(collection.name, (*shown, *hidden), *parts, entity=collection.entity)
 
 
 def _check_sizes(collection: Definition) -> None:
@@ -218,6 +233,7 @@ def _check_type(each: Field, collection: Definition) -> None:
             field=each.name,
         )
     _check_limits(each, collection)
+    _check_searchable(each, collection)
     if kind.kind is Kind.ENUM and not any(kind.choices):
         raise ConfigurationError(
             "an enum has no members, or only the empty text",
@@ -238,6 +254,19 @@ def _check_type(each: Field, collection: Definition) -> None:
         )
 
 
+def _check_searchable(each: Field, collection: Definition) -> None:
+    """Refuse a searchable text that not every database can index."""
+    kind = each.type
+    if kind.searchable and (kind.max_length is None or kind.max_length > MAX_FOLDED):
+        raise ConfigurationError(
+            "a text that is Searchable, or in a key that ignores case, needs a length that every "
+            "database can index",
+            hint=f"annotate it with MaxLength(n), n <= {MAX_FOLDED}",
+            entity=collection.entity,
+            field=each.name,
+        )
+
+
 def _check_limits(each: Field, collection: Definition) -> None:
     """Refuse a limit that belongs to another kind: nothing would keep to it."""
     kind = each.type
@@ -245,6 +274,7 @@ def _check_limits(each: Field, collection: Definition) -> None:
         "Digits": bool(kind.digits or kind.places) and kind.kind is not Kind.DECIMAL,
         "MaxLength": kind.max_length is not None and kind.kind is not Kind.TEXT,
         "Milliseconds": kind.milliseconds and kind.kind is not Kind.DATETIME,
+        "Searchable": kind.searchable and kind.kind is not Kind.TEXT,
         "a list of members": bool(kind.choices) and kind.kind is not Kind.ENUM,
     }
     for limit, present in foreign.items():
@@ -301,6 +331,19 @@ def _check_indexable(names: Iterable[str], collection: Definition) -> None:
             hint="shorten MaxLength, or index fewer fields",
             entity=collection.entity,
         )
+
+
+def _check_ignoring(collection: Definition) -> None:
+    """Refuse a key that ignores the case of no text: it would say what it is not."""
+    for unique in collection.uniques:
+        kinds = {collection.field(name).type.kind for name in unique.fields}
+        if unique.ignore_case and Kind.TEXT not in kinds:
+            raise ConfigurationError(
+                "a unique key ignores case, and has no text",
+                hint="leave ignore_case away, or name a text",
+                entity=collection.entity,
+                field=unique.fields[0],
+            )
 
 
 def _check_own_references(collection: Definition) -> None:

@@ -1,8 +1,21 @@
-"""Text that every backend can keep."""
+"""Text that every backend can keep, and what it is where case does not count."""
 
 from __future__ import annotations
 
-__all__ = ("require_text",)
+from unicodedata import normalize
+
+__all__ = ("folded", "require_text")
+
+
+def folded(text: str) -> str:
+    """Return the text where case does not count: NFKC, its case folded, and NFKC again.
+
+    Texts that differ in case, or in how a letter is composed, have one folded form. What is
+    folded stays what it is.
+    """
+    if text.isascii():
+        return text.lower()
+    return normalize("NFKC", normalize("NFKC", text).casefold())
 
 
 def require_text(value: str) -> None:

@@ -98,8 +98,9 @@ class _Writer:
             case Index(keys, where):
                 part = [] if where is None else [f"where={self.rule(where)}"]
                 return self._call("Index", [*map(repr, keys), *part])
-            case Unique(named):
-                return self._call("Unique", map(repr, named))
+            case Unique(named, ignore_case):
+                kept = ["ignore_case=True"] if ignore_case else []
+                return self._call("Unique", [*map(repr, named), *kept])
             case Reference(field, collection, on_delete):
                 return self._call("Reference", map(repr, (field, collection, on_delete)))
             case Check(name, rule):

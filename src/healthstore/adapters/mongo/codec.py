@@ -14,6 +14,8 @@ kind           stored as
 others         string, double, bool, binary of subtype 0
 =============  =====================================================================
 
+A searchable text is written folded, too, under a key that no field can have; nobody reads that.
+
 A null is written as null. A document may lack a field that may be null: it was there before the
 field, and is read as if null had been written.
 
@@ -40,7 +42,9 @@ from healthstore.errors import SchemaMismatchError
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import Converter, at_places, converted
 from healthstore.model.decimals import EXACT, of_units, to_units
+from healthstore.model.hidden import with_hidden
 from healthstore.model.schema import Collection
+from healthstore.model.text import folded
 from healthstore.model.values import (
     Document,
     FieldType,
@@ -239,6 +243,7 @@ class Codec:
         "_reading_binaries",
         "_writers",
         "_writing",
+        "_written_keys",
         "collection",
     )
 
@@ -247,7 +252,6 @@ class Codec:
         self._names = collection.names if names is None else names
         fields = tuple(map(collection.field, self._names))
         self._keys = tuple(map(key_of, self._names))
-        self._pick: Callable[[Document], tuple[Value, ...]] = _getter(self._names)
         self._pull: Callable[[Stored], tuple[Any, ...]] = _getter(self._keys)
         self._writers: dict[str, Converter | None] = {}
         self._readers: dict[str, Converter | None] = {}
@@ -255,7 +259,13 @@ class Codec:
             write, read = _CONVERTERS.get(each.type.kind, _AS_IS)
             self._writers[each.name] = write(each.type)
             self._readers[each.name] = read(each.type)
-        self._writing = at_places(self._writers.values())
+        # A codec of some fields only reads.
+        hidden = collection.hidden if names is None else {}
+        self._written_keys = (*self._keys, *hidden)
+        self._pick: Callable[[Document], tuple[Value, ...]] = _getter(
+            (*self._names, *hidden.values())
+        )
+        self._writing = at_places((*self._writers.values(), *(folded for _ in hidden)))
         self._reading = at_places(self._readers.values())
         self._reading_binaries = at_places(
             uuid_of if each.type.kind is Kind.UUID else self._readers[each.name] for each in fields
@@ -268,7 +278,7 @@ class Codec:
 
     def encode_all(self, documents: Iterable[Document]) -> list[Stored]:
         """Return canonical documents as they are stored."""
-        keys = self._keys
+        keys = self._written_keys
         with collector_paused():
             rows = converted(list(map(self._pick, documents)), self._writing)
             return [dict(zip(keys, row, strict=True)) for row in rows]
@@ -331,6 +341,14 @@ class Codec:
         """Return one field's canonical value as it is stored."""
         write = self._writers[name]
         return value if value is None or write is None else write(value)
+
+    def changes(self, pairs: tuple[tuple[str, Value], ...]) -> Stored:
+        """Return what a change of these fields to canonical values sets."""
+        hidden = self.collection.hidden
+        return {
+            key_of(name): value if name in hidden else self.write(name, value)
+            for name, value in with_hidden(self.collection, pairs)
+        }
 
     def read(self, name: str, stored: Any) -> Value:
         """Return the canonical value of one field, or of a sum, minimum or maximum of it."""

@@ -9,6 +9,7 @@ from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.paths import part_query
 from healthstore.adapters.mongo.texts import ends_pattern, pattern, successor, whole_pattern
 from healthstore.errors import CapabilityError, InvalidRequestError
+from healthstore.model.definition import hidden_name
 from healthstore.model.ops import Find, Leading
 from healthstore.model.query import (
     And,
@@ -62,6 +63,9 @@ def query(filter_: Filter, codec: Codec) -> Stored:
 
 def _test(test: Test, codec: Codec) -> Stored:
     name, operator, operand = test.field, test.operator, test.operand
+    if test.folded:
+        sought: Any = list(operand) if isinstance(operand, tuple) else operand
+        return _TESTS[operator](hidden_name(name), sought)
     kind = codec.collection.field(name).type
     if isinstance(operand, OtherField):
         return _pair(name, operator, operand.name, codec)

@@ -38,6 +38,7 @@ from healthstore.adapters.sql.paths import (
     part_shape,
 )
 from healthstore.errors import InvalidRequestError
+from healthstore.model.hidden import on_hidden
 from healthstore.model.query import (
     MATCHING,
     PLURAL,
@@ -314,7 +315,7 @@ def prepared(where: Filter, collection: Collection, dialect: Dialect) -> Filter:
     """Return the filter with short lists of values padded, and long ones as :class:`Many`.
 
     Of many lists, which together are more than the dialect's parameters, short ones are Many, too.
-    A pattern is written for the database.
+    A pattern is written for the database, and what ignores case is a test of a hidden field.
     """
     ready = _prepared(where, dialect, _LISTED)
     few = sum(1 for _ in operands(ready, collection, dialect)) <= dialect.max_parameters
@@ -325,6 +326,8 @@ def _prepared(where: Filter, dialect: Dialect, most: int) -> Filter:
     if isinstance(where, Test):
         if where.part is not None:
             return part_prepared(where, _pad)
+        if where.folded:
+            where = on_hidden(where)
         if where.operator not in PLURAL:
             return _written(where, dialect) if where.operator in MATCHING else where
         if isinstance(where.operand, Lookup):

@@ -53,6 +53,7 @@ __all__ = (
 
 def table_of(collection: Collection, dialect: Dialect) -> Table:
     """Return the table that keeps a collection; referenced tables are known by their key only."""
+    collection = collection.stored
     metadata = MetaData()
     keys: tuple[Unique | schema.Index, ...] = (*collection.uniques, *collection.indexes)
     indexed = {name for key in keys for name in key.fields}

@@ -39,6 +39,7 @@ from healthstore.model.evaluate.groups import (
     group_order,
     plan_aggregate,
 )
+from healthstore.model.evaluate.keys import Key, key_test, keyed, unique_keyed
 from healthstore.model.evaluate.leading import begin_alike, leading
 from healthstore.model.evaluate.lookups import answered, require_few
 from healthstore.model.evaluate.parts import MISSING, equal_json, part_of
@@ -47,6 +48,7 @@ from healthstore.model.evaluate.selections import picked, selected
 __all__ = (
     "BELOW_A_DAY",
     "MISSING",
+    "Key",
     "aggregate",
     "aggregate_measure",
     "answered",
@@ -62,6 +64,8 @@ __all__ = (
     "finish_aggregate",
     "first_covered_day",
     "group_order",
+    "key_test",
+    "keyed",
     "leading",
     "matches",
     "missing_parent",
@@ -77,6 +81,7 @@ __all__ = (
     "sort_documents",
     "sorted_whole",
     "still_referenced",
+    "unique_keyed",
     "unknown_buckets",
     "years_between",
 )

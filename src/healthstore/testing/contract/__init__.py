@@ -46,6 +46,7 @@ from healthstore.testing.contract.explanations import TestExplanations
 from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
 from healthstore.testing.contract.group_options import TestGroupOptions
+from healthstore.testing.contract.ignoring_case import TestIgnoringCase
 from healthstore.testing.contract.instants import TestInstants
 from healthstore.testing.contract.joins import TestJoins
 from healthstore.testing.contract.json_paths import TestJsonPaths
@@ -106,6 +107,7 @@ __all__ = (
     "TestFilters",
     "TestFloatSums",
     "TestGroupOptions",
+    "TestIgnoringCase",
     "TestInstants",
     "TestJoins",
     "TestJsonPaths",
@@ -167,6 +169,7 @@ class ContractTests(
     TestFilters,
     TestFloatSums,
     TestGroupOptions,
+    TestIgnoringCase,
     TestInstants,
     TestJoins,
     TestJsonPaths,
