@@ -180,8 +180,13 @@ def _none(_: FieldType) -> list[str]:
     return []
 
 
+def _text(kind: FieldType) -> list[str]:
+    searchable = ["searchable=True"] if kind.searchable else []
+    return searchable if kind.max_length is None else [str(kind.max_length), *searchable]
+
+
 _FORMS: Mapping[Kind, tuple[str, Callable[[FieldType], list[str]]]] = {
-    Kind.TEXT: ("Text", lambda kind: [] if kind.max_length is None else [str(kind.max_length)]),
+    Kind.TEXT: ("Text", _text),
     Kind.INTEGER: ("Integer", _none),
     Kind.BOOLEAN: ("Boolean", _none),
     Kind.FLOAT: ("Float", _none),

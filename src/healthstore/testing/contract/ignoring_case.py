@@ -32,7 +32,7 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
-from healthstore.model.query import F, FieldName, Filter, Test, parse_order
+from healthstore.model.query import F, FieldName, Filter, parse_order
 from healthstore.model.schema import Check, Collection, Field, Index, Unique
 from healthstore.model.values import Document, FieldType, Kind
 from healthstore.testing.contract._altered import definition_of, prepare, row_of, things
@@ -97,7 +97,7 @@ ROWS = [
 ]
 
 
-def _tests(name: FieldName, text: str) -> tuple[Test, ...]:
+def _tests(name: FieldName, text: str) -> tuple[Filter, ...]:
     """Return each test of a field that ignores the case of a text."""
     return (
         name.equals(text, ignore_case=True),
@@ -122,8 +122,8 @@ async def _finds_itself(store: Backend) -> None:
                 assert row["id"] in await _named(store, where), name
     rows = await stored(store, NAMES)
     for text in ("Old", "new", "nEWER", "straSSe"):
-        where = F.name.equals(text, ignore_case=True) | F.title.equals(text, ignore_case=True)
-        assert await stored(store, NAMES, where) == selected(rows, where)
+        either = F.name.equals(text, ignore_case=True) | F.title.equals(text, ignore_case=True)
+        assert await stored(store, NAMES, either) == selected(rows, either)
 
 
 class TestIgnoringCase(Contract):
@@ -149,7 +149,8 @@ class TestIgnoringCase(Contract):
         await add(store, NAMES, *ROWS)
         for text in (*(group[-1] for group in GROUPS), "ASS", "ss", "İ", "Σ", "a", "\u030a", "%"):
             for test in _tests(name, text):
-                for where in (test, ~test):
+                both: tuple[Filter, ...] = (test, ~test)
+                for where in both:
                     assert await stored(store, NAMES, where) == selected(ROWS, where), where
                 assert await store.execute(CountDocuments(NAMES, ~test)) == len(
                     selected(ROWS, ~test)
