@@ -169,7 +169,7 @@ class Test(_Combinable):
     """One field held against an operand: a value, values, another field, a query, or nothing.
 
     With a ``part`` it is a part of the field's JSON; with ``folded`` it is its text where case
-    does not count, see :func:`healthstore.model.text.folded`.
+    does not count, see ``healthstore.model.text``.
     """
 
     __test__ = False  # pytest collects classes called Test*
