@@ -23,6 +23,7 @@ __all__ = (
     "MaxLength",
     "Milliseconds",
     "Ref",
+    "Search",
     "Searchable",
     "utc_now",
     "uuid7",
@@ -49,6 +50,20 @@ class Searchable:
     Beside it is kept what it is where case does not count, with an index. It needs a MaxLength
     of at most 640.
     """
+
+
+@dataclass(frozen=True, init=False)
+class Search:
+    """The texts in which ``repository.search`` looks for words: ``indexes=[Search("name", "note")]``.
+
+    Beside each of them its words are kept: runs of letters, digits and ``_`` where case does not
+    count, each once, at most 10,000 of a text.
+    """
+
+    fields: tuple[str, ...]
+
+    def __init__(self, *fields: str) -> None:
+        object.__setattr__(self, "fields", fields)
 
 
 @dataclass(frozen=True, init=False)
@@ -121,14 +136,14 @@ class Entity(BaseModel, metaclass=_EntityClass):
     version: int = Field(default=1, ge=1)
 
     __collection_name__: ClassVar[str | None] = None
-    __indexes__: ClassVar[tuple[Index | Unique, ...]] = ()
+    __indexes__: ClassVar[tuple[Index | Unique | Search, ...]] = ()
     __checks__: ClassVar[tuple[Check, ...]] = ()
 
     def __init_subclass__(
         cls,
         *,
         collection: str | None = None,
-        indexes: Iterable[Index | Unique] = (),
+        indexes: Iterable[Index | Unique | Search] = (),
         checks: Iterable[Check] = (),
         **kwargs: Any,
     ) -> None:

@@ -19,7 +19,7 @@ from healthstore.entity.annotations import (
     untyped,
     unwrap,
 )
-from healthstore.entity.declare import Entity, Ref
+from healthstore.entity.declare import Entity, Ref, Search
 from healthstore.entity.fields import Writer, own_columns, own_types, parser_of, writer_of
 from healthstore.entity.filters import spelled
 from healthstore.entity.refusals import require_class, require_kept, require_plain
@@ -101,8 +101,10 @@ def derive(entity: type[Entity]) -> Derivation:
     _complete(entity)
     require_class(entity)
     ignoring = _ignoring(entity)
+    searched = _searched(entity)
     declared = tuple(
-        _declared(entity, each, searchable=each in ignoring) for each in entity.model_fields
+        _declared(entity, each, searchable=each in ignoring, words=each in searched)
+        for each in entity.model_fields
     )
     texts = {
         each.field.name: each.writer
@@ -110,6 +112,8 @@ def derive(entity: type[Entity]) -> Derivation:
         if each.writer is not None and each.field.type.kind is Kind.TEXT
     }
     collection = _collection(entity, name, declared, texts)
+    for each in searched:
+        collection.field(each)
     return Derivation(
         collection,
         names=frozenset(collection.names),
@@ -165,13 +169,27 @@ def _ignoring(entity: type[Entity]) -> AbstractSet[str]:
     }
 
 
-def _declared(entity: type[Entity], name: str, *, searchable: bool) -> _Declared:
+def _searched(entity: type[Entity]) -> tuple[str, ...]:
+    """Return the names of the fields in which a search looks for words."""
+    searches = [each for each in entity.__indexes__ if isinstance(each, Search)]
+    if any(not each.fields for each in searches) or len(searches) > 1:
+        raise ConfigurationError(
+            "a class has one Search, which names its fields",
+            hint='write indexes=[Search("name", "description")]',
+            entity=entity.__name__,
+        )
+    return searches[0].fields if searches else ()
+
+
+def _declared(entity: type[Entity], name: str, *, searchable: bool, words: bool) -> _Declared:
     info = entity.model_fields[name]
     require_kept(entity, name)
     annotation, nullable, notes = unwrap(info.annotation, info.metadata)
     kind = field_type(annotation, notes, entity, name)
     if searchable and kind.kind is Kind.TEXT:
         kind = replace(kind, searchable=True)
+    if words:
+        kind = replace(kind, words=True)
     parser = parser_of(entity, name)
     require_plain(entity, name, kind, parser)
     by_value = {each.value: each for each in members(annotation) if isinstance(each, Enum)}

@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 
 from healthstore.errors import ConfigurationError, SchemaMismatchError, UnknownFieldError
 from healthstore.model.change.difference import changes_between
-from healthstore.model.description import SEARCHABLE, definition, described_field
+from healthstore.model.description import definition, described_field, kind_of
 from healthstore.model.json import canonical_json
 from healthstore.model.query import And, Filter, Not, Operator, Or, OtherField, Test
 from healthstore.model.schema import Check, Collection, Field, Index, OnDelete, Reference, Unique
@@ -207,15 +207,13 @@ def from_definition(described: object) -> Collection:
 
 
 def _read_field(described: dict[str, Any]) -> Field:
-    searchable = described["kind"] == SEARCHABLE
-    kind = FieldType(
-        kind=Kind.TEXT if searchable else Kind(described["kind"]),
+    kind = replace(
+        kind_of(described["kind"]),
         max_length=described.get("max_length"),
         digits=described.get("digits", 0),
         places=described.get("places", 0),
         milliseconds=described.get("milliseconds", False),
         choices=tuple(described.get("choices", ())),
-        searchable=searchable,
     )
     default = _read_operand(described.get("default"), kind)
     return Field(described["name"], kind, described.get("nullable", False), default)

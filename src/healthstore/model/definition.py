@@ -36,12 +36,18 @@ __all__ = (
     "Reference",
     "Unique",
     "hidden_name",
+    "words_name",
 )
 
 OnDelete: TypeAlias = Literal["restrict", "cascade", "set_null"]
 
 
 _SIZED = frozenset({Kind.TEXT, Kind.BYTES, Kind.JSON})
+
+
+def words_name(name: str) -> str:
+    """Return the name under which a text's words are kept."""
+    return f"_words_{name}"
 
 
 def hidden_name(name: str) -> str:
@@ -162,12 +168,18 @@ class Definition:
 
     @cached_property
     def hidden(self) -> Mapping[str, str]:
-        """The names of the fields that hold folded texts, and of which fields they are.
+        """The names of the fields that hold folded texts and words, and of which fields they are.
 
         They are in no document: an adapter writes them whenever it writes the field.
         """
         searchable = (each.name for each in self.fields if each.type.searchable)
-        return MappingProxyType({hidden_name(name): name for name in searchable})
+        found = {hidden_name(name): name for name in searchable}
+        return MappingProxyType(found | {words_name(name): name for name in self.searched})
+
+    @cached_property
+    def searched(self) -> tuple[str, ...]:
+        """The names of the fields whose words a search looks for."""
+        return tuple(each.name for each in self.fields if each.type.words)
 
     @cached_property
     def required(self) -> tuple[str, ...]:
@@ -207,7 +219,9 @@ class Definition:
         """
         return MappingProxyType(
             {
-                each.name: canonicaliser(replace(each.type, max_length=None, searchable=False))
+                each.name: canonicaliser(
+                    replace(each.type, max_length=None, searchable=False, words=False)
+                )
                 for each in self.fields
             }
         )

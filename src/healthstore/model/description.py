@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import msgspec
 
 from healthstore.model.definition import Check, Definition, Field, Index, Unique
 from healthstore.model.query import And, Filter, Lookup, Not, OtherField, Test
-from healthstore.model.values import Json, Kind
+from healthstore.model.values import FieldType, Json, Kind
 from healthstore.model.wire import to_tagged
 
 __all__ = (
-    "SEARCHABLE",
     "checks_of",
     "definition",
     "described_field",
     "essence",
     "fingerprint",
     "form_of",
+    "kind_of",
     "part_of",
 )
 
-SEARCHABLE = "searchable text"
-"""What stands for the kind of a searchable text in a definition that is written down."""
+# What stands before the kind of a field that has hidden ones, where it is written down.
+_BESIDE: Sequence[tuple[str, Callable[[FieldType], bool]]] = (
+    ("searchable", lambda kind: kind.searchable),
+    ("searched", lambda kind: kind.words),
+)
+
+
+def kind_of(described: str) -> FieldType:
+    """Return the type, without its limits, of which the kind is written down so."""
+    for searchable in (False, True):
+        for words in (False, True):
+            kind = FieldType(Kind.TEXT, searchable=searchable, words=words)
+            if described_field(Field("", kind))["kind"] == described:
+                return kind
+    return FieldType(Kind(described))
 
 
 def definition(collection: Definition) -> dict[str, Json]:
@@ -75,10 +89,11 @@ def form_of(each: Field) -> bytes:
 def described_field(each: Field) -> dict[str, Json]:
     """Return one field as a JSON object."""
     described: dict[str, Json] = {"name": each.name, "kind": str(each.type.kind)}
-    if each.type.searchable:
-        # No key of its own: a program that knows no folded texts refuses the definition, and so
+    kept = [word for word, is_kept in _BESIDE if is_kept(each.type)]
+    if kept:
+        # No key of its own: a program that knows no hidden fields refuses the definition, and so
         # never writes a document without them.
-        described["kind"] = SEARCHABLE
+        described["kind"] = " ".join((*kept, each.type.kind))
     if each.nullable:
         described["nullable"] = True
     if each.type.max_length is not None:

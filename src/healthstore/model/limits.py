@@ -275,6 +275,7 @@ def _check_limits(each: Field, collection: Definition) -> None:
         "MaxLength": kind.max_length is not None and kind.kind is not Kind.TEXT,
         "Milliseconds": kind.milliseconds and kind.kind is not Kind.DATETIME,
         "Searchable": kind.searchable and kind.kind is not Kind.TEXT,
+        "Search": kind.words and kind.kind is not Kind.TEXT,
         "a list of members": bool(kind.choices) and kind.kind is not Kind.ENUM,
     }
     for limit, present in foreign.items():

@@ -29,6 +29,7 @@ from healthstore.model.query import (
     PLURAL,
     TEXTUAL,
     WHOLE,
+    WORDS,
     Operator,
     OtherField,
     Part,
@@ -36,7 +37,7 @@ from healthstore.model.query import (
     Test,
 )
 from healthstore.model.refusals import invalid, refused
-from healthstore.model.text import require_text
+from healthstore.model.text import folded, require_text
 from healthstore.model.values import Kind, Value
 
 __all__ = ("canonical_part_test", "part_test_size")
@@ -64,6 +65,8 @@ def canonical_part_test(collection: Definition, test: Test, operator: Operator) 
     """
     field = collection.field(test.field)
     given = WHOLE if test.part is None else test.part
+    if given.words:
+        return _canonical_words(collection, field, test, operator)
     _require_parts(collection, field, operator, given)
     part = Part(_canonical_steps(collection, field, given.steps), given.size)
     if isinstance(test.operand, OtherField):
@@ -94,6 +97,26 @@ def canonical_part_test(collection: Definition, test: Test, operator: Operator) 
     except (TypeError, ValueError) as error:
         raise refused(collection, field.name, error) from None
     return Test(field.name, operator, kept, None, part)
+
+
+def _canonical_words(collection: Definition, field: Field, test: Test, operator: Operator) -> Test:
+    """Return the test of a text's words with folded ones; no field but a searched one has any."""
+    if not field.type.words or operator not in {Operator.HAS_ANY, Operator.HAS_ALL}:
+        raise invalid(
+            collection,
+            "is not searched for words",
+            "name it in a Search among the class's indexes",
+            field.name,
+        )
+    listed = _listed(test.operand, operator, _canonical_word)
+    return Test(field.name, operator, listed, None, WORDS)
+
+
+def _canonical_word(value: object) -> Json:
+    if not isinstance(value, str):
+        raise TypeError("is looked for as a text only")
+    require_text(value)
+    return folded(value)
 
 
 def _require_parts(collection: Definition, field: Field, operator: Operator, part: Part) -> None:

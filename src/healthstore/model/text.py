@@ -1,10 +1,15 @@
-"""Text that every backend can keep, and what it is where case does not count."""
+"""Text that every backend can keep, what it is where case does not count, and its words."""
 
 from __future__ import annotations
 
+import re
 from unicodedata import normalize
 
-__all__ = ("folded", "require_text")
+__all__ = ("MAX_WORDS", "folded", "require_text", "words_in")
+
+MAX_WORDS = 10_000
+"""The most words, each counted once, of a text that is searched."""
+_words = re.compile(r"\w+").findall
 
 
 def folded(text: str) -> str:
@@ -16,6 +21,11 @@ def folded(text: str) -> str:
     if text.isascii():
         return text.lower()
     return normalize("NFKC", normalize("NFKC", text).casefold())
+
+
+def words_in(text: str) -> list[str]:
+    r"""Return the words of a text, each once, in order: runs of ``\w`` where case does not count."""
+    return sorted(set(_words(folded(text))))
 
 
 def require_text(value: str) -> None:

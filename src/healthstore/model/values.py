@@ -40,7 +40,7 @@ import msgspec
 
 from healthstore.model.decimals import UNROUNDED, of_units
 from healthstore.model.json import INT64_MAX, INT64_MIN, Json, canonical_json, canonical_jsons
-from healthstore.model.text import folded, require_text
+from healthstore.model.text import MAX_WORDS, folded, require_text, words_in
 
 __all__ = (
     "MAX_FOLDED",
@@ -70,6 +70,7 @@ SORTED_TEXT = 1_000
 """The code points of a text that count when it is sorted; MariaDB and MySQL limit sort keys."""
 MAX_FOLDED = 640
 """The most code points of a text and of its folded form that every database indexes."""
+_FEW = MAX_WORDS // 8  # a text of so few letters has not too many words, whatever NFKC makes of it
 _FOLDED_TIMES = 3  # a letter's case folds to so many at most; what NFKC makes of some is longer
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -107,7 +108,7 @@ class FieldType:
     ``max_length`` counts code points of text (None: no limit); ``digits`` and ``places`` belong
     to decimals; ``milliseconds`` says that an instant carries whole milliseconds only;
     ``choices`` are the values of an enum; ``searchable`` says that a text is kept folded, too, so
-    that it is found whatever its case is.
+    that it is found whatever its case is, and ``words`` that its words are, which a search looks for.
     """
 
     kind: Kind
@@ -117,6 +118,7 @@ class FieldType:
     milliseconds: bool = False
     choices: tuple[str, ...] = ()
     searchable: bool = False
+    words: bool = False
 
     @property
     def longest_folded(self) -> int:
@@ -193,6 +195,7 @@ def _wrong(value: object, wanted: str) -> TypeError:
 def _text(field: FieldType) -> Canonicaliser:
     longest = field.max_length
     longest_folded = field.longest_folded if field.searchable else None
+    counted = field.words
 
     def canonical(value: object) -> Value:
         if type(value) is not str:
@@ -209,6 +212,8 @@ def _text(field: FieldType) -> Canonicaliser:
                     f"holds {size} characters where case does not count; "
                     f"at most {longest_folded} are kept"
                 )
+        if counted and len(value) > _FEW and (count := len(words_in(value))) > MAX_WORDS:
+            raise ValueError(f"holds {count} words that differ; at most {MAX_WORDS} are kept")
         return value
 
     return canonical
@@ -222,7 +227,8 @@ def _texts(field: FieldType) -> ColumnCanonicaliser:
         if _ONLY_TEXT.issuperset(map(type, given)):
             texts = cast("list[str]", given)
             together = "".join(texts)
-            short = longest is None or max(map(len, texts), default=0) <= longest
+            size = max(map(len, texts), default=0)
+            short = (longest is None or size <= longest) and not (field.words and size > _FEW)
             if short and together.isascii() and "\x00" not in together:
                 return cast("list[Value]", values)
         return [None if each is None else one(each) for each in values]

@@ -128,7 +128,7 @@ def _beyond(before: Field, now: FieldType) -> list[Test] | None:
     limits = (was.kind, was.milliseconds, was.places)
     longest = now.max_length
     shorter = longest is not None and (was.max_length is None or longest < was.max_length)
-    folds = now.searchable and not was.searchable
+    folds = (now.searchable, now.words) != (was.searchable, was.words)
     if limits != (now.kind, now.milliseconds, now.places) or shorter or folds:
         return None
     parts: list[Test] = []

@@ -75,13 +75,11 @@ def widened(before: Collection, changes: Sequence[ChangeField]) -> Collection:
 
 
 def newly_searchable(before: Collection, after: Collection) -> tuple[str, ...]:
-    """Return the fields that are there before, and become searchable."""
+    """Return the fields that are there before, and become searchable, or are searched for words."""
     return tuple(
-        each.name
-        for each in after.fields
-        if each.type.searchable
-        and each.name in before.by_name
-        and not before.field(each.name).type.searchable
+        name
+        for hidden, name in after.hidden.items()
+        if name in before.by_name and hidden not in before.hidden
     )
 
 
@@ -91,12 +89,17 @@ def made_searchable(before: Collection, after: Collection, names: Sequence[str])
     So their folded texts may, which no document has yet.
     """
     made: list[ChangeField] = []
-    for name in names:
+    for name in dict.fromkeys(names):
         was, now = before.field(name), after.field(name)
         longest = was.type.max_length
-        if longest is None or longest > MAX_FOLDED:
+        if now.type.searchable and (longest is None or longest > MAX_FOLDED):
             longest = now.type.max_length
-        kind = replace(was.type, max_length=longest, searchable=True)
+        kind = replace(
+            was.type,
+            max_length=longest,
+            searchable=was.type.searchable or now.type.searchable,
+            words=was.type.words or now.type.words,
+        )
         form = FieldForm(kind, nullable=True, default=was.default)
         made.append(ChangeField(before.name, name, form))
     return changed({before.name: before}, made)[before.name] if made else before

@@ -36,14 +36,16 @@ def Text(
     max_length: int | None = None,
     *,
     searchable: bool = False,
+    words: bool = False,
     nullable: bool = False,
     default: str | None = None,
 ) -> FieldForm:
     """Return the form of a text; without ``max_length`` (code points) it has no limit.
 
-    One that is ``searchable`` is found whatever its case is.
+    One that is ``searchable`` is found whatever its case is, and one that is kept in ``words`` by
+    a search.
     """
-    kind = FieldType(Kind.TEXT, max_length=max_length, searchable=searchable)
+    kind = FieldType(Kind.TEXT, max_length=max_length, searchable=searchable, words=words)
     return _form(kind, nullable, default)
 
 

@@ -181,8 +181,9 @@ def _none(_: FieldType) -> list[str]:
 
 
 def _text(kind: FieldType) -> list[str]:
-    searchable = ["searchable=True"] if kind.searchable else []
-    return searchable if kind.max_length is None else [str(kind.max_length), *searchable]
+    beside = ["searchable=True"] if kind.searchable else []
+    beside += ["words=True"] if kind.words else []
+    return beside if kind.max_length is None else [str(kind.max_length), *beside]
 
 
 _FORMS: Mapping[Kind, tuple[str, Callable[[FieldType], list[str]]]] = {

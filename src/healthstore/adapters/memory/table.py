@@ -13,7 +13,7 @@ from uuid import UUID
 
 from healthstore.model.evaluate import Key, duplicate_key, matches, unique_keyed
 from healthstore.model.json import Json, packed_json, unpacked_json
-from healthstore.model.query import And, Filter, Operator, OtherField, Test, walk
+from healthstore.model.query import WORDS, And, Filter, Operator, OtherField, Test, walk
 from healthstore.model.schema import Collection, Unique
 from healthstore.model.values import Document, Value
 
@@ -171,7 +171,8 @@ _ID = attrgetter("int")  # a UUID itself is compared in Python, many times slowe
 def matcher(where: Filter) -> Callable[[Document], bool]:
     """Return the function that tells whether a row satisfies a filter; it unpacks what it needs."""
     holds = matches(where)
-    names = sorted({test.field for test in walk(where) if test.part is not None})
+    parts = (test for test in walk(where) if test.part not in {None, WORDS})
+    names = sorted({test.field for test in parts})
     if not names:
         return holds
 

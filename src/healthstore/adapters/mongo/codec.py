@@ -42,9 +42,8 @@ from healthstore.errors import SchemaMismatchError
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import Converter, at_places, converted
 from healthstore.model.decimals import EXACT, of_units, to_units
-from healthstore.model.hidden import with_hidden
+from healthstore.model.hidden import hidden_maker, with_hidden
 from healthstore.model.schema import Collection
-from healthstore.model.text import folded
 from healthstore.model.values import (
     Document,
     FieldType,
@@ -265,7 +264,7 @@ class Codec:
         self._pick: Callable[[Document], tuple[Value, ...]] = _getter(
             (*self._names, *hidden.values())
         )
-        self._writing = at_places((*self._writers.values(), *(folded for _ in hidden)))
+        self._writing = at_places((*self._writers.values(), *map(hidden_maker, hidden)))
         self._reading = at_places(self._readers.values())
         self._reading_binaries = at_places(
             uuid_of if each.type.kind is Kind.UUID else self._readers[each.name] for each in fields

@@ -9,7 +9,7 @@ from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.paths import part_query
 from healthstore.adapters.mongo.texts import ends_pattern, pattern, successor, whole_pattern
 from healthstore.errors import CapabilityError, InvalidRequestError
-from healthstore.model.definition import hidden_name
+from healthstore.model.hidden import on_hidden
 from healthstore.model.ops import Find, Leading
 from healthstore.model.query import (
     And,
@@ -48,7 +48,7 @@ def query(filter_: Filter, codec: Codec) -> Stored:
     a document lacks equals null; to an expression it does not, unless :func:`_path` says so.
     """
     if isinstance(filter_, Test):
-        return _test(filter_, codec) if filter_.part is None else part_query(filter_)
+        return _test(filter_, codec) if filter_.part is None else part_query(on_hidden(filter_))
     if isinstance(filter_, And | Or):
         parts = [query(item, codec) for item in filter_.items]
         if isinstance(filter_, And):
@@ -56,7 +56,7 @@ def query(filter_: Filter, codec: Codec) -> Stored:
         return {"$or": parts} if parts else dict(NOTHING)
     denied = filter_.item
     if isinstance(denied, Test) and denied.part is not None:
-        return {"$nor": [part_query(denied)]}
+        return {"$nor": [part_query(on_hidden(denied))]}
     # `normalise` moves every other negation into the tests.
     raise InvalidRequestError("the filter is not in normal form", hint="pass it to normalise()")
 
@@ -65,7 +65,7 @@ def _test(test: Test, codec: Codec) -> Stored:
     name, operator, operand = test.field, test.operator, test.operand
     if test.folded:
         sought: Any = list(operand) if isinstance(operand, tuple) else operand
-        return _TESTS[operator](hidden_name(name), sought)
+        return _TESTS[operator](on_hidden(test).field, sought)
     kind = codec.collection.field(name).type
     if isinstance(operand, OtherField):
         return _pair(name, operator, operand.name, codec)

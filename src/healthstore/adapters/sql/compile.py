@@ -51,11 +51,10 @@ from healthstore.adapters.sql.groups import grouped, groups_of
 from healthstore.adapters.sql.paths import Bound
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
-from healthstore.model.hidden import with_hidden
+from healthstore.model.hidden import hidden_maker, with_hidden
 from healthstore.model.ops import Aggregate, Find, Group, Leading, Patch
 from healthstore.model.query import Filter, Order, Test
 from healthstore.model.schema import Collection
-from healthstore.model.text import folded
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind, Value
 
 __all__ = ("Compiled", "Lock", "Statements")
@@ -163,7 +162,8 @@ class Statements:
         encode = self._encoders[name]
         if name not in self.collection.hidden:
             return encode
-        return folded if encode is None else lambda value: encode(folded(value))
+        make = hidden_maker(name)
+        return make if encode is None else lambda value: encode(make(value))
 
     # --- statements ------------------------------------------------------------------------
 

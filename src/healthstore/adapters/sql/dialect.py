@@ -320,6 +320,8 @@ class Dialect:
 
     Empty where there is none: then each index holds them all.
     """
+    list_index: Callable[[str], Mapping[str, object]] | None = None
+    """From a column's name to what an index of the elements of its list needs; None: there is none."""
     aside: Aside | None
     """How indexes are built before an alteration; None where they are a part of it."""
     existing_references: str | None

@@ -324,10 +324,9 @@ def prepared(where: Filter, collection: Collection, dialect: Dialect) -> Filter:
 
 def _prepared(where: Filter, dialect: Dialect, most: int) -> Filter:
     if isinstance(where, Test):
+        where = on_hidden(where)
         if where.part is not None:
             return part_prepared(where, _pad)
-        if where.folded:
-            where = on_hidden(where)
         if where.operator not in PLURAL:
             return _written(where, dialect) if where.operator in MATCHING else where
         if isinstance(where.operand, Lookup):

@@ -125,12 +125,27 @@ def _indexes(collection: Collection, dialect: Dialect) -> tuple[schema.Index, ..
         for each in collection.indexes
         if dialect.null_hides_reference and _hides_reference(collection, each.fields)
     )
-    return tuple(dict.fromkeys((*own, *collection.indexes)))
+    made = (
+        each
+        for each in collection.indexes
+        if dialect.list_index is not None or not _is_list(collection, each)
+    )
+    return tuple(dict.fromkeys((*own, *made)))
+
+
+def _is_list(collection: Collection, index: schema.Index) -> bool:
+    """Tell whether an index is one of the elements of a list: of nothing else that is JSON is any."""
+    return collection.field(index.fields[0]).type.kind is Kind.JSON
 
 
 def _add_indexes(table: Table, collection: Collection, dialect: Dialect) -> None:
     constant = _constants(table, collection, dialect)
     for index in _indexes(collection, dialect):
+        if dialect.list_index is not None and _is_list(collection, index):
+            (name,) = index.fields
+            listed: dict[str, Any] = {**dialect.list_index(name)}
+            Index(collection.index_name(index), table.c[name], **listed)
+            continue
         keys: list[ColumnElement[Any]] = []
         for key in index.keys:
             name = key.removeprefix("-")

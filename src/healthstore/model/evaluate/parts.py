@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from healthstore.model.json import Json
 from healthstore.model.query import WHOLE, Operator, Step, Test
+from healthstore.model.text import words_in
 from healthstore.model.values import Document, Value
 
 __all__ = ("MISSING", "equal_json", "part_of", "part_predicate", "size_of")
@@ -39,6 +40,10 @@ def part_of(value: object, steps: tuple[Step, ...]) -> object:
                 return MISSING
             value = cast("list[object]", value)[step]
     return value
+
+
+def _words_of(value: Value) -> object:
+    return words_in(value) if isinstance(value, str) else MISSING
 
 
 def size_of(value: object) -> int | None:
@@ -70,6 +75,8 @@ def part_predicate(test: Test) -> Callable[[Document], bool]:
     build = (_SIZE_TESTS if part.size else _TESTS)[test.operator]
     holds = build(test.operand)
     steps = part.steps
+    if part.words:
+        return lambda document: holds(_words_of(document[name]))
     if part.size:
         return lambda document: holds(size_of(part_of(document[name], steps)))
     return lambda document: holds(part_of(document[name], steps))

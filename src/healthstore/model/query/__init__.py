@@ -37,6 +37,7 @@ from healthstore.model.query.parts import (
     MAX_PLACE,
     MAX_STEPS,
     WHOLE,
+    WORDS,
     Part,
     Step,
 )
@@ -82,6 +83,7 @@ __all__ = (
     "PLURAL",
     "TEXTUAL",
     "WHOLE",
+    "WORDS",
     "And",
     "Condition",
     "F",

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ("MAX_KEY", "MAX_PART_VALUES", "MAX_PLACE", "MAX_STEPS", "WHOLE", "Part", "Step")
+__all__ = ("MAX_KEY", "MAX_PART_VALUES", "MAX_PLACE", "MAX_STEPS", "WHOLE", "WORDS", "Part", "Step")
 
 Step: TypeAlias = str | int
 
@@ -29,19 +29,26 @@ MAX_PART_VALUES = 1_000
 class Part:
     """A part of a field's JSON, or with ``size`` the number of elements of the list there.
 
-    Without steps it is the whole value. The size of what is no list is ``None``.
+    Without steps it is the whole value. The size of what is no list is ``None``. With ``words`` it
+    is no JSON, but the list of a text's words.
     """
 
     steps: tuple[Step, ...] = ()
     size: bool = False
+    words: bool = False
 
     def __str__(self) -> str:
+        if self.words:
+            return ".words()"
         written = "".join(map(_written, self.steps))
         return f"{written}.size()" if self.size else written
 
 
 WHOLE = Part()
 """The whole JSON of a field, which is a list where its elements are asked for."""
+
+WORDS = Part(words=True)
+"""The words of a text, where case does not count."""
 
 
 def _written(step: Step) -> str:

@@ -73,6 +73,7 @@ from healthstore.testing.contract.references import TestReferences
 from healthstore.testing.contract.renames import TestRenames
 from healthstore.testing.contract.replacements import TestReplacements
 from healthstore.testing.contract.schema import TestSchema
+from healthstore.testing.contract.searches import TestSearches
 from healthstore.testing.contract.selections import TestSelections
 from healthstore.testing.contract.serving import TestServing
 from healthstore.testing.contract.sizes import TestSizes
@@ -134,6 +135,7 @@ __all__ = (
     "TestRenames",
     "TestReplacements",
     "TestSchema",
+    "TestSearches",
     "TestSelections",
     "TestServing",
     "TestSizes",
@@ -196,6 +198,7 @@ class ContractTests(
     TestRenames,
     TestReplacements,
     TestSchema,
+    TestSearches,
     TestSelections,
     TestServing,
     TestSizes,

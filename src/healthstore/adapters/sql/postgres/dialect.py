@@ -387,6 +387,10 @@ POSTGRESQL = Dialect(
     "JOIN pg_catalog.pg_class ON pg_class.oid = indexrelid "
     "WHERE relnamespace = current_schema()::regnamespace",
     index_part="postgresql_where",
+    list_index=lambda name: {
+        "postgresql_using": "gin",
+        "postgresql_ops": {name: "jsonb_path_ops"},
+    },
     aside=_ASIDE,
     existing_references="SELECT conname FROM pg_catalog.pg_constraint "
     "WHERE contype = 'f' AND connamespace = current_schema()::regnamespace",
