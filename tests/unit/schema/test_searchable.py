@@ -8,7 +8,7 @@ from typing import Annotated
 
 import pytest
 
-from healthstore import DatabaseManager, Entity, F, MaxLength, Searchable, Unique
+from healthstore import DatabaseManager, Entity, F, MaxLength, Search, Searchable, Unique
 from healthstore.errors import DuplicateKeyError, SchemaChangeError, SchemaMismatchError
 from healthstore.schema.files import read_chain
 from healthstore.transfer.selection import catalog
@@ -37,6 +37,13 @@ migration = Migration(after="0001_people", operations=[
 ])
 ''',
 }
+
+
+class Searched(Entity, collection="people", indexes=[Search("name", "email")]):
+    """People as a third one would."""
+
+    name: Annotated[str, MaxLength(60)]
+    email: Annotated[str, MaxLength(60)] | None = None
 
 
 class Before(Entity, collection="people"):
@@ -125,3 +132,30 @@ async def test_evolve_refuses_it(db: DatabaseManager) -> None:
         await db.initialize(After)
     with pytest.raises(SchemaChangeError, match="searchable"):
         await db.schema.evolve(After)
+
+
+async def test_what_is_searched_for_words_comes_by_a_migration(
+    db: DatabaseManager, tmp_path: Path
+) -> None:
+    """Each document has the words of its texts afterwards."""
+    with pytest.raises(SchemaChangeError, match="in words"):
+        await db.schema.evolve(Searched)
+    file = tmp_path / "0002_searchable.py"
+    file.write_text(
+        """
+from healthstore.schema import ChangeField, Migration, Text
+
+migration = Migration(after="0001_people", operations=[
+    ChangeField("people", "name", Text(60, words=True)),
+    ChangeField("people", "email", Text(60, words=True, nullable=True)),
+])
+"""
+    )
+    await db.schema.upgrade(directory=tmp_path)
+    await db.initialize(Searched)
+    people = db.repository(Searched)
+    page = await people.search("N7 STRASSE x", limit=1_000)
+    assert len(page) == 1_000
+    assert page.items[0].email == "N7@x.org"
+    rest = await people.search("N7 STRASSE x", limit=1_000, after=page.next)
+    assert (len(rest), rest.next) == (203, None)

@@ -39,7 +39,7 @@ from healthstore.testing.contract._samples import identity, ids, selected, store
 __all__ = ("TestSearches",)
 
 
-class Note(Entity, collection="contract_search", indexes=[Search("title", "text")]):
+class _Note(Entity, collection="contract_search", indexes=[Search("title", "text")]):
     """A note in whose texts one searches, and in whose code one does not."""
 
     title: Annotated[str, MaxLength(100)] | None = None
@@ -48,7 +48,7 @@ class Note(Entity, collection="contract_search", indexes=[Search("title", "text"
     number: int = 0
 
 
-NOTES = collection_of(Note)
+NOTES = collection_of(_Note)
 TEXTS: tuple[tuple[str | None, str], ...] = (
     ("Noodle soup", "with noodles"),
     (None, "A soup. NOODLE, soup!"),
@@ -79,15 +79,26 @@ SEARCHES = (
     "z y x in",
 )
 
+_WRONG: Sequence[tuple[Any, dict[str, Any]]] = (
+    ("a b c d e f g h i", {}),
+    ("x" * 1_001, {}),
+    (5, {}),
+    ("a", {"limit": 0}),
+    ("a", {"limit": 10_001}),
+    ("a", {"after": "1.nonsense"}),
+    ("a", {"after": "2.nonsense"}),
+    ("a", {"after": ""}),
+)
 
-def _notes() -> list[Note]:
+
+def _notes() -> list[_Note]:
     return [
-        Note(id=identity(at), title=title, text=text, number=at % 3, code="soup")
+        _Note(id=identity(at), title=title, text=text, number=at % 3, code="soup")
         for at, (title, text) in enumerate(TEXTS)
     ]
 
 
-def _scan(notes: Iterable[Note], text: str, *, by: str | None = None) -> list[UUID]:
+def _scan(notes: Iterable[_Note], text: str, *, by: str | None = None) -> list[UUID]:
     """Return what a search finds, by looking at the words of each note."""
     terms = set(words_in(text))
     ranked = [
@@ -96,21 +107,21 @@ def _scan(notes: Iterable[Note], text: str, *, by: str | None = None) -> list[UU
     ]
     found = [(rank, each) for rank, each in ranked if rank]
 
-    def place(ranked: tuple[int, Note]) -> tuple[Any, ...]:
+    def place(ranked: tuple[int, _Note]) -> tuple[Any, ...]:
         rank, each = ranked
         return rank, -each.number if by == "-number" else 0, each.id
 
     return [each.id for _, each in sorted(found, key=place)]
 
 
-async def _filled(store: Backend) -> Repository[Note]:
+async def _filled(store: Backend) -> Repository[_Note]:
     await store.execute(Ensure((NOTES,)))
-    notes = Repository(Note, store)
+    notes = Repository(_Note, store)
     await notes.add_many(_notes(), atomic=store.capabilities.transactions)
     return notes
 
 
-def _of(page: Iterable[Note]) -> list[UUID]:
+def _of(page: Iterable[_Note]) -> list[UUID]:
     return [each.id for each in page]
 
 
@@ -197,21 +208,11 @@ class TestSearches(Contract):
     @proves("C14")
     async def test_what_is_no_search_is_refused(self, store: Backend) -> None:
         """Before any I/O: too many words, no text, a limit, a foreign position, no Search at all."""
-        notes = Repository(Note, store)  # the collection is not even there
-        wrong: Sequence[tuple[Any, dict[str, Any]]] = (
-            ("a b c d e f g h i", {}),
-            ("x" * 1_001, {}),
-            (5, {}),
-            ("a", {"limit": 0}),
-            ("a", {"limit": 10_001}),
-            ("a", {"after": "1.nonsense"}),
-            ("a", {"after": "2.nonsense"}),
-            ("a", {"after": ""}),
-        )
-        for text, options in wrong:
+        notes = Repository(_Note, store)  # the collection is not even there
+        for text, options in _WRONG:
             with pytest.raises(InvalidRequestError) as error:
                 await notes.search(text, **options)
-            assert error.value.entity == "Note"
+            assert error.value.entity == "_Note"
 
         class Plain(Entity, collection="contract_plain"):
             text: str
@@ -241,10 +242,10 @@ class TestSearches(Contract):
         """At most 10,000 that differ are kept; others count once."""
         notes = await _filled(store)
         fits = " ".join(f"w{at}" for at in range(10_000))
-        await notes.add(Note(id=identity(500), text=f"{fits} {fits}"))
+        await notes.add(_Note(id=identity(500), text=f"{fits} {fits}"))
         assert _of(await notes.search("W9999")) == [identity(500)]
         with pytest.raises(RefusedValueError) as error:
-            await notes.add(Note(text=f"{fits} more"))
+            await notes.add(_Note(text=f"{fits} more"))
         assert error.value.field == "text"
 
     @proves("C14")
