@@ -17,7 +17,7 @@ from healthstore._version import __version__
 if TYPE_CHECKING:
     from healthstore.abc.backend import Isolation
     from healthstore.config.settings import MemberSettings, Profile, Settings
-    from healthstore.entity import Digits, Entity, MaxLength, Milliseconds, Ref
+    from healthstore.entity import Digits, Entity, MaxLength, Milliseconds, Ref, Search, Searchable
     from healthstore.errors import HealthstoreError, Outcome
     from healthstore.events import (
         ConfigReloaded,
@@ -115,6 +115,8 @@ __all__ = (
     "Recovered",
     "Ref",
     "Repository",
+    "Search",
+    "Searchable",
     "Settings",
     "SlowQuery",
     "Startup",
@@ -132,7 +134,9 @@ __all__ = (
 _HOMES = {
     "Isolation": "abc.backend",
     **dict.fromkeys(("MemberSettings", "Profile", "Settings"), "config.settings"),
-    **dict.fromkeys(("Digits", "Entity", "MaxLength", "Milliseconds", "Ref"), "entity"),
+    **dict.fromkeys(
+        ("Digits", "Entity", "MaxLength", "Milliseconds", "Ref", "Search", "Searchable"), "entity"
+    ),
     **dict.fromkeys(("HealthstoreError", "Outcome"), "errors"),
     **dict.fromkeys(
         (

@@ -158,6 +158,30 @@ class Repository(Generic[M]):
             )
         )
 
+    def search(
+        self,
+        text: str,
+        *filters: Condition,
+        order: Iterable[str | Order] = (),
+        limit: int = 20,
+        after: str | None = None,
+        stale: bool = False,
+    ) -> Page[M]:
+        """Return the entities that have a word of the text, those with most of its words first.
+
+        The class says in which texts: ``indexes=[Search("name", "description")]``. Words are runs of
+        letters, digits and ``_`` where case does not count, each is found as a whole, and counted
+        once, wherever it is. At most 8 are looked for. Of those that have equally many, ``order``
+        decides, at last the id.
+
+        A page has its ``next``, for the same text, filters and order, and no ``previous``. It takes
+        a request for each number of words down to where it is full: outside of a unit others may
+        write in between.
+        """
+        return self._portal.call(
+            self._inner.search(text, *filters, order=order, limit=limit, after=after, stale=stale)
+        )
+
     def query(self, *filters: Condition) -> Subquery[M]:
         """Return the entities that satisfy all filters, to look something up in; nothing is read.
 

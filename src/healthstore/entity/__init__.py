@@ -23,6 +23,8 @@ from healthstore.entity.declare import (
     MaxLength,
     Milliseconds,
     Ref,
+    Search,
+    Searchable,
     utc_now,
     uuid7,
 )
@@ -48,6 +50,8 @@ __all__ = (
     "MaxLength",
     "Milliseconds",
     "Ref",
+    "Search",
+    "Searchable",
     "as_stored",
     "canonical_value",
     "collection_of",

@@ -54,7 +54,7 @@ from pydantic import (
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.fields import FieldInfo
 
-from healthstore.entity.declare import Digits, Entity, Milliseconds
+from healthstore.entity.declare import Digits, Entity, Milliseconds, Searchable
 from healthstore.errors import ConfigurationError
 from healthstore.model.values import FieldType, Kind
 
@@ -308,6 +308,8 @@ def _limited(found: FieldType, notes: Notes) -> FieldType:
     """
     if any(isinstance(note, Milliseconds) for note in notes):
         found = replace(found, milliseconds=True)
+    if any(isinstance(note, Searchable) for note in notes):
+        found = replace(found, searchable=True)
     for note in notes:
         if isinstance(note, Digits):
             return replace(found, digits=note.digits, places=note.places)

@@ -17,7 +17,17 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from healthstore.model.query import FieldName
 from healthstore.model.schema import Check, Index, OnDelete, Unique
 
-__all__ = ("Digits", "Entity", "MaxLength", "Milliseconds", "Ref", "utc_now", "uuid7")
+__all__ = (
+    "Digits",
+    "Entity",
+    "MaxLength",
+    "Milliseconds",
+    "Ref",
+    "Search",
+    "Searchable",
+    "utc_now",
+    "uuid7",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,29 @@ class Digits:
 @dataclass(frozen=True, slots=True)
 class Milliseconds:
     """An instant of whole milliseconds; MongoDB keeps it as a native date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Searchable:
+    """A text that filters find whatever its case is: ``F.name.equals("ÅSA", ignore_case=True)``.
+
+    Beside it is kept what it is where case does not count, with an index. It needs a MaxLength
+    of at most 640.
+    """
+
+
+@dataclass(frozen=True, init=False)
+class Search:
+    """The texts in which ``repository.search`` looks for words: ``indexes=[Search("name", "note")]``.
+
+    Beside each of them its words are kept: runs of letters, digits and ``_`` where case does not
+    count, each once, at most 10,000 of a text.
+    """
+
+    fields: tuple[str, ...]
+
+    def __init__(self, *fields: str) -> None:
+        object.__setattr__(self, "fields", fields)
 
 
 @dataclass(frozen=True, init=False)
@@ -103,14 +136,14 @@ class Entity(BaseModel, metaclass=_EntityClass):
     version: int = Field(default=1, ge=1)
 
     __collection_name__: ClassVar[str | None] = None
-    __indexes__: ClassVar[tuple[Index | Unique, ...]] = ()
+    __indexes__: ClassVar[tuple[Index | Unique | Search, ...]] = ()
     __checks__: ClassVar[tuple[Check, ...]] = ()
 
     def __init_subclass__(
         cls,
         *,
         collection: str | None = None,
-        indexes: Iterable[Index | Unique] = (),
+        indexes: Iterable[Index | Unique | Search] = (),
         checks: Iterable[Check] = (),
         **kwargs: Any,
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache, partial
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ from healthstore.entity.annotations import (
     untyped,
     unwrap,
 )
-from healthstore.entity.declare import Entity, Ref
+from healthstore.entity.declare import Entity, Ref, Search
 from healthstore.entity.fields import Writer, own_columns, own_types, parser_of, writer_of
 from healthstore.entity.filters import spelled
 from healthstore.entity.refusals import require_class, require_kept, require_plain
@@ -100,13 +100,20 @@ def derive(entity: type[Entity]) -> Derivation:
         )
     _complete(entity)
     require_class(entity)
-    declared = tuple(_declared(entity, each) for each in entity.model_fields)
+    ignoring = _ignoring(entity)
+    searched = _searched(entity)
+    declared = tuple(
+        _declared(entity, each, searchable=each in ignoring, words=each in searched)
+        for each in entity.model_fields
+    )
     texts = {
         each.field.name: each.writer
         for each in declared
         if each.writer is not None and each.field.type.kind is Kind.TEXT
     }
     collection = _collection(entity, name, declared, texts)
+    for each in searched:
+        collection.field(each)
     return Derivation(
         collection,
         names=frozenset(collection.names),
@@ -148,11 +155,41 @@ class _Declared:
     members: Mapping[object, Enum]
 
 
-def _declared(entity: type[Entity], name: str) -> _Declared:
+def _ignoring(entity: type[Entity]) -> AbstractSet[str]:
+    """Return the names of the fields in unique keys that ignore case."""
+    keys = [("", each) for each in entity.__indexes__]
+    for name, info in entity.model_fields.items():
+        _, _, notes = unwrap(info.annotation, info.metadata)
+        keys += [(name, each) for each in notes if isinstance(each, Unique)]
+    return {
+        each
+        for name, key in keys
+        if isinstance(key, Unique) and key.ignore_case
+        for each in key.fields or (name,)
+    }
+
+
+def _searched(entity: type[Entity]) -> tuple[str, ...]:
+    """Return the names of the fields in which a search looks for words."""
+    searches = [each for each in entity.__indexes__ if isinstance(each, Search)]
+    if any(not each.fields for each in searches) or len(searches) > 1:
+        raise ConfigurationError(
+            "a class has one Search, which names its fields",
+            hint='write indexes=[Search("name", "description")]',
+            entity=entity.__name__,
+        )
+    return searches[0].fields if searches else ()
+
+
+def _declared(entity: type[Entity], name: str, *, searchable: bool, words: bool) -> _Declared:
     info = entity.model_fields[name]
     require_kept(entity, name)
     annotation, nullable, notes = unwrap(info.annotation, info.metadata)
     kind = field_type(annotation, notes, entity, name)
+    if searchable and kind.kind is Kind.TEXT:
+        kind = replace(kind, searchable=True)
+    if words:
+        kind = replace(kind, words=True)
     parser = parser_of(entity, name)
     require_plain(entity, name, kind, parser)
     by_value = {each.value: each for each in members(annotation) if isinstance(each, Enum)}
@@ -261,7 +298,11 @@ def _collection(
     entity: type[Entity], name: str, declared: Iterable[_Declared], texts: Mapping[str, Writer]
 ) -> Collection:
     noted = [(each.field.name, note) for each in declared for note in each.notes]
-    uniques = [Unique(*(note.fields or (at,))) for at, note in noted if isinstance(note, Unique)]
+    uniques = [
+        Unique(*(note.fields or (at,)), ignore_case=note.ignore_case)
+        for at, note in noted
+        if isinstance(note, Unique)
+    ]
     indexes = [
         Index(*(note.keys or (at,)), where=note.where)
         for at, note in noted

@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 
 from healthstore.errors import ConfigurationError, SchemaMismatchError, UnknownFieldError
 from healthstore.model.change.difference import changes_between
-from healthstore.model.description import definition, described_field
+from healthstore.model.description import definition, described_field, kind_of
 from healthstore.model.json import canonical_json
 from healthstore.model.query import And, Filter, Not, Operator, Or, OtherField, Term, Test
 from healthstore.model.schema import Check, Collection, Field, Index, OnDelete, Reference, Unique
@@ -189,7 +189,7 @@ def from_definition(described: object) -> Collection:
         return Collection(
             name=data["name"],
             fields=fields,
-            uniques=tuple(Unique(*names) for names in data["uniques"]),
+            uniques=tuple(map(_read_unique, data["uniques"])),
             indexes=tuple(_read_index(each, types) for each in data["indexes"]),
             references=tuple(
                 Reference(each["field"], each["collection"], _on_delete(each["on_delete"]))
@@ -207,8 +207,8 @@ def from_definition(described: object) -> Collection:
 
 
 def _read_field(described: dict[str, Any]) -> Field:
-    kind = FieldType(
-        kind=Kind(described["kind"]),
+    kind = replace(
+        kind_of(described["kind"]),
         max_length=described.get("max_length"),
         digits=described.get("digits", 0),
         places=described.get("places", 0),
@@ -217,6 +217,12 @@ def _read_field(described: dict[str, Any]) -> Field:
     )
     default = _read_operand(described.get("default"), kind)
     return Field(described["name"], kind, described.get("nullable", False), default)
+
+
+def _read_unique(described: Any) -> Unique:
+    if isinstance(described, list):
+        return Unique(*described)
+    return Unique(*described["fields"], ignore_case=described["ignore_case"])
 
 
 def _read_index(described: Any, types: dict[str, FieldType]) -> Index:
@@ -295,7 +301,7 @@ def _part_differences(stored: Collection, wanted: Collection) -> Iterator[str]:
 
 def _parts(collection: Collection) -> dict[str, str]:
     """Return what unique keys, indexes and references are called, and what else they say."""
-    parts = {f"unique key ({', '.join(each.fields)})": "" for each in collection.uniques}
+    parts = {str(each): "" for each in collection.uniques}
     parts |= {
         index_shape(each): "" if each.where is None else collection.index_name(each)
         for each in collection.indexes

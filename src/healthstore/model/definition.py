@@ -26,12 +26,33 @@ from healthstore.model.values import (
     column_canonicaliser,
 )
 
-__all__ = ("Check", "Column", "Definition", "Field", "Index", "OnDelete", "Reference", "Unique")
+__all__ = (
+    "Check",
+    "Column",
+    "Definition",
+    "Field",
+    "Index",
+    "OnDelete",
+    "Reference",
+    "Unique",
+    "hidden_name",
+    "words_name",
+)
 
 OnDelete: TypeAlias = Literal["restrict", "cascade", "set_null"]
 
 
 _SIZED = frozenset({Kind.TEXT, Kind.BYTES, Kind.JSON})
+
+
+def words_name(name: str) -> str:
+    """Return the name under which a text's words are kept."""
+    return f"_words_{name}"
+
+
+def hidden_name(name: str) -> str:
+    """Return the name under which a field's folded text is kept; no field may have one like it."""
+    return f"_fold_{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +83,20 @@ class Column(NamedTuple):
 class Unique:
     """No two documents have the same values in these fields; nulls never collide.
 
-    As an annotation, ``Annotated[str, Unique()]``, it stands for the annotated field.
+    As an annotation, ``Annotated[str, Unique()]``, it stands for the annotated field. With
+    ``ignore_case`` texts are the same that differ in case only, and its texts are searchable.
     """
 
     fields: tuple[str, ...]
+    ignore_case: bool = False
 
-    def __init__(self, *fields: str) -> None:
+    def __init__(self, *fields: str, ignore_case: bool = False) -> None:
         object.__setattr__(self, "fields", fields)
+        object.__setattr__(self, "ignore_case", ignore_case)
+
+    def __str__(self) -> str:
+        kept = ", ignoring case" if self.ignore_case else ""
+        return f"unique key ({', '.join(self.fields)}){kept}"
 
 
 @dataclass(frozen=True, init=False)
@@ -154,6 +182,21 @@ class Definition:
         return tuple(each.name for each in self.fields)
 
     @cached_property
+    def hidden(self) -> Mapping[str, str]:
+        """The names of the fields that hold folded texts and words, and of which fields they are.
+
+        They are in no document: an adapter writes them whenever it writes the field.
+        """
+        searchable = (each.name for each in self.fields if each.type.searchable)
+        found = {hidden_name(name): name for name in searchable}
+        return MappingProxyType(found | {words_name(name): name for name in self.searched})
+
+    @cached_property
+    def searched(self) -> tuple[str, ...]:
+        """The names of the fields whose words a search looks for."""
+        return tuple(each.name for each in self.fields if each.type.words)
+
+    @cached_property
     def required(self) -> tuple[str, ...]:
         """The names of the fields that may not be null."""
         return tuple(each.name for each in self.fields if not each.nullable)
@@ -199,7 +242,12 @@ class Definition:
         Unlike a value that is stored, it may be text of any length.
         """
         return MappingProxyType(
-            {each.name: canonicaliser(replace(each.type, max_length=None)) for each in self.fields}
+            {
+                each.name: canonicaliser(
+                    replace(each.type, max_length=None, searchable=False, words=False)
+                )
+                for each in self.fields
+            }
         )
 
     def field(self, name: str) -> Field:

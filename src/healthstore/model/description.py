@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import msgspec
 
-from healthstore.model.definition import Check, Definition, Field, Index
+from healthstore.model.definition import Check, Definition, Field, Index, Unique
 from healthstore.model.query import And, Filter, Lookup, Not, OtherField, Term, Test
-from healthstore.model.values import Json, Kind
+from healthstore.model.values import FieldType, Json, Kind
 from healthstore.model.wire import to_tagged
 
 __all__ = (
@@ -19,8 +20,25 @@ __all__ = (
     "essence",
     "fingerprint",
     "form_of",
+    "kind_of",
     "part_of",
 )
+
+# What stands before the kind of a field that has hidden ones, where it is written down.
+_BESIDE: Sequence[tuple[str, Callable[[FieldType], bool]]] = (
+    ("searchable", lambda kind: kind.searchable),
+    ("searched", lambda kind: kind.words),
+)
+
+
+def kind_of(described: str) -> FieldType:
+    """Return the type, without its limits, of which the kind is written down so."""
+    for searchable in (False, True):
+        for words in (False, True):
+            kind = FieldType(Kind.TEXT, searchable=searchable, words=words)
+            if described_field(Field("", kind))["kind"] == described:
+                return kind
+    return FieldType(Kind(described))
 
 
 def definition(collection: Definition) -> dict[str, Json]:
@@ -28,7 +46,7 @@ def definition(collection: Definition) -> dict[str, Json]:
     return {
         "name": collection.name,
         "fields": [described_field(each) for each in collection.fields],
-        "uniques": [list(unique.fields) for unique in collection.uniques],
+        "uniques": [_described_unique(each) for each in collection.uniques],
         "indexes": [_described_index(each, collection) for each in collection.indexes],
         "references": [
             {"field": each.field, "collection": each.collection, "on_delete": each.on_delete}
@@ -71,6 +89,11 @@ def form_of(each: Field) -> bytes:
 def described_field(each: Field) -> dict[str, Json]:
     """Return one field as a JSON object."""
     described: dict[str, Json] = {"name": each.name, "kind": str(each.type.kind)}
+    kept = [word for word, is_kept in _BESIDE if is_kept(each.type)]
+    if kept:
+        # No key of its own: a program that knows no hidden fields refuses the definition, and so
+        # never writes a document without them.
+        described["kind"] = " ".join((*kept, each.type.kind))
     if each.nullable:
         described["nullable"] = True
     if each.type.max_length is not None:
@@ -85,6 +108,13 @@ def described_field(each: Field) -> dict[str, Json]:
     if each.default is not None:
         described["default"] = to_tagged(each.type)(each.default)
     return described
+
+
+def _described_unique(each: Unique) -> Json:
+    # No list: a program that knows no keys that ignore case refuses the definition.
+    return (
+        {"fields": list(each.fields), "ignore_case": True} if each.ignore_case else [*each.fields]
+    )
 
 
 def _described_index(each: Index, collection: Definition) -> Json:

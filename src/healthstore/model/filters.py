@@ -40,6 +40,7 @@ from healthstore.model.query import (
     walk,
 )
 from healthstore.model.refusals import invalid, refused
+from healthstore.model.text import folded
 from healthstore.model.values import Kind, Value
 
 __all__ = ("canonical_filter", "checked_filter", "checked_operand", "checked_order", "plain_order")
@@ -49,6 +50,7 @@ _SIZED = frozenset({Kind.TEXT, Kind.BYTES})
 _SURELY_SHORT = MAX_OPERAND_BYTES // MAX_NODES
 _NULL_TESTS = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
 _COMPARED = ORDERED | {Operator.EQ, Operator.NE}
+_FOLDED = {Operator.EQ, Operator.NE} | PLURAL | (TEXTUAL - MATCHING)
 _OF_PARTS = ELEMENTS | {Operator.IS_MISSING}
 # MongoDB looks for these by a pattern; the start of a text is a range everywhere.
 _PATTERNS = TEXTUAL - MATCHING - {Operator.STARTS, Operator.NOT_STARTS}
@@ -159,7 +161,16 @@ def _canonical_test(collection: Definition, test: Test) -> Test:
             collection, "is tested in a way that is unknown", "use an Operator", field.name
         ) from None
     if test.part is not None or operator in _OF_PARTS:
+        if test.folded:
+            raise invalid(
+                collection,
+                "is no text, but JSON: its case counts",
+                "leave ignore_case away",
+                field.name,
+            )
         return canonical_part_test(collection, test, operator)
+    if test.folded and operator not in _NULL_TESTS:
+        return _canonical_folded(collection, field, operator, test)
     return _canonical_field_test(collection, field, operator, test)
 
 
@@ -189,14 +200,46 @@ def _canonical_field_test(
         value: Value = _pattern(collection, field, cast(str, operand))
     else:
         value = checked_operand(collection, field, operand)
-    if operator in _PATTERNS and len(re.escape(cast(str, value)).encode()) > MAX_PATTERN:
+    return _short(collection, Test(field.name, operator, value))
+
+
+def _short(collection: Definition, test: Test) -> Test:
+    """Return the test; refuse one that looks for more text than every database does."""
+    sought = test.operand
+    if test.operator in _PATTERNS and len(re.escape(cast(str, sought)).encode()) > MAX_PATTERN:
         raise invalid(
             collection,
             f"is searched for more than {MAX_PATTERN} bytes of text",
             "look for a shorter text",
+            test.field,
+        )
+    return test
+
+
+def _canonical_folded(collection: Definition, field: Field, operator: Operator, test: Test) -> Test:
+    """Return a test that ignores case, with a folded operand; refuse one where case counts."""
+    if operator not in _FOLDED or isinstance(test.operand, OtherField | Lookup):
+        raise invalid(
+            collection,
+            "is held against another field, a query or a pattern, of which case counts",
+            "ignore case with a text: equals, in_, contains, startswith or endswith",
             field.name,
         )
-    return Test(field.name, operator, value)
+    if not field.type.searchable:
+        raise invalid(
+            collection,
+            "is not searchable, so its case counts",
+            "let its annotation say Searchable(), or leave ignore_case away",
+            field.name,
+        )
+    plain = _canonical_field_test(collection, field, operator, test)
+    sought = plain.operand
+    if isinstance(sought, tuple):
+        values = [None if each is None else folded(cast(str, each)) for each in sought]
+        return Test(field.name, operator, tuple(dict.fromkeys(values)), folded=True)
+    if sought is None:
+        return plain
+    return _short(collection, Test(field.name, operator, folded(cast(str, sought)), folded=True))
 
 
 def _pattern(collection: Definition, field: Field, pattern: str) -> str:

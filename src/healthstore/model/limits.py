@@ -7,9 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
 from healthstore.errors import ConfigurationError
-from healthstore.model.definition import Definition, Field, Index, OnDelete, Reference, Unique
+from healthstore.model.definition import (
+    Definition,
+    Field,
+    Index,
+    OnDelete,
+    Reference,
+    Unique,
+    words_name,
+)
+from healthstore.model.hidden import kept_parts
 from healthstore.model.query import Lookup, Operator, OtherField, Test, walk
-from healthstore.model.values import MAX_DIGITS, FieldType, Kind, Value, canonicaliser
+from healthstore.model.values import MAX_DIGITS, MAX_FOLDED, FieldType, Kind, Value, canonicaliser
 
 __all__ = ("require_keepable", "require_short")
 
@@ -33,7 +42,7 @@ _BESIDE = 8  # bytes of a part of JSON beside other keys
 # MySQL keeps what is indexed of a row's lists, as they were, in a page of 16,384 bytes.
 _MAX_ELEMENT_INDEXES = 4
 # MySQL indexes at most 3072 bytes: 640 code points of utf8mb4 and a little room.
-_MAX_INDEXED_TEXT = 640
+_MAX_INDEXED_TEXT = MAX_FOLDED
 _MAX_INDEX_BYTES = 2_560
 _INDEX_BYTES: dict[Kind, int] = {Kind.UUID: 16, Kind.DECIMAL: 30, Kind.DATE: 10}
 _NOT_INDEXED = frozenset({Kind.JSON, Kind.BYTES})
@@ -63,22 +72,31 @@ def require_keepable(collection: Definition) -> None:
         raise ConfigurationError("two fields have the same name", entity=collection.entity)
     _check_key_fields(collection)
     for key in _keys(collection):
-        if not key.fields:
-            raise ConfigurationError("an index names no field", entity=collection.entity)
-        if isinstance(key, Index) and key.terms:
-            _check_terms(key, collection)
-        elif isinstance(key, Index) and _is_of_json(key, collection):
-            _check_elements(key, collection)
-        else:
-            _check_indexable(key.fields, collection)
+        _check_key(key, collection)
+    _check_ignoring(collection)
+    kept = _kept(collection)
+    if kept is not collection:
+        for unique in kept.uniques:
+            _check_indexable(unique.fields, kept)
     for reference in collection.references:
         _check_reference(reference, collection)
     _check_own_references(collection)
-    _check_sizes(collection)
-    _check_row(collection)
+    _check_sizes(kept)
+    _check_row(kept)
     for check in collection.checks:
         _check_name(check.name, "check", collection)
     _check_twice(collection)
+
+
+def _check_key(key: Unique | Index, collection: Definition) -> None:
+    if not key.fields:
+        raise ConfigurationError("an index names no field", entity=collection.entity)
+    if isinstance(key, Index) and key.terms:
+        _check_terms(key, collection)
+    elif isinstance(key, Index) and _is_of_json(key, collection):
+        _check_elements(key, collection)
+    else:
+        _check_indexable(key.fields, collection)
 
 
 def _check_twice(collection: Definition) -> None:
@@ -145,6 +163,15 @@ def _keys(collection: Definition) -> tuple[Unique | Index, ...]:
     return (*collection.uniques, *collection.indexes)
 
 
+def _kept(collection: Definition) -> Definition:
+    """Return a definition with its hidden fields, which take room as others do."""
+    if not collection.hidden:
+        return collection
+    shown, hidden, uniques, indexes = kept_parts(collection)
+    parts = (uniques, indexes, collection.references, collection.checks)
+    return Definition(collection.name, (*shown, *hidden), *parts, entity=collection.entity)
+
+
 def _check_sizes(collection: Definition) -> None:
     indexed = {key.fields[0] for key in _keys(collection)}
     # MySQL gives a reference an index if it has none.
@@ -157,7 +184,12 @@ def _check_sizes(collection: Definition) -> None:
             hint="keep some of them in a JSON field, or in another collection",
             entity=collection.entity,
         )
-    lists = sum(collection.of_elements(each) for each in collection.indexes)
+    # MySQL indexes no words: they are more than such an index takes.
+    words = words_name("")
+    lists = sum(
+        collection.of_elements(each) and not each.fields[0].startswith(words)
+        for each in collection.indexes
+    )
     if lists > _MAX_ELEMENT_INDEXES:
         raise ConfigurationError(
             f"{lists} indexes of lists; at most {_MAX_ELEMENT_INDEXES} are kept",
@@ -284,6 +316,7 @@ def _check_type(each: Field, collection: Definition) -> None:
             field=each.name,
         )
     _check_limits(each, collection)
+    _check_searchable(each, collection)
     if kind.kind is Kind.ENUM and not any(kind.choices):
         raise ConfigurationError(
             "an enum has no members, or only the empty text",
@@ -304,6 +337,19 @@ def _check_type(each: Field, collection: Definition) -> None:
         )
 
 
+def _check_searchable(each: Field, collection: Definition) -> None:
+    """Refuse a searchable text that not every database can index."""
+    kind = each.type
+    if kind.searchable and (kind.max_length is None or kind.max_length > MAX_FOLDED):
+        raise ConfigurationError(
+            "a text that is Searchable, or in a key that ignores case, needs a length that every "
+            "database can index",
+            hint=f"annotate it with MaxLength(n), n <= {MAX_FOLDED}",
+            entity=collection.entity,
+            field=each.name,
+        )
+
+
 def _check_limits(each: Field, collection: Definition) -> None:
     """Refuse a limit that belongs to another kind: nothing would keep to it."""
     kind = each.type
@@ -311,6 +357,8 @@ def _check_limits(each: Field, collection: Definition) -> None:
         "Digits": bool(kind.digits or kind.places) and kind.kind is not Kind.DECIMAL,
         "MaxLength": kind.max_length is not None and kind.kind is not Kind.TEXT,
         "Milliseconds": kind.milliseconds and kind.kind is not Kind.DATETIME,
+        "Searchable": kind.searchable and kind.kind is not Kind.TEXT,
+        "Search": kind.words and kind.kind is not Kind.TEXT,
         "a list of members": bool(kind.choices) and kind.kind is not Kind.ENUM,
     }
     for limit, present in foreign.items():
@@ -366,6 +414,19 @@ def _check_indexable(names: Iterable[str], collection: Definition, size: int = 0
             hint="shorten MaxLength, or index fewer fields",
             entity=collection.entity,
         )
+
+
+def _check_ignoring(collection: Definition) -> None:
+    """Refuse a key that ignores the case of no text: it would say what it is not."""
+    for unique in collection.uniques:
+        kinds = {collection.field(name).type.kind for name in unique.fields}
+        if unique.ignore_case and Kind.TEXT not in kinds:
+            raise ConfigurationError(
+                "a unique key ignores case, and has no text",
+                hint="leave ignore_case away, or name a text",
+                entity=collection.entity,
+                field=unique.fields[0],
+            )
 
 
 def _check_own_references(collection: Definition) -> None:

@@ -30,6 +30,7 @@ from healthstore.model.query import (
     TERM_TYPES,
     TEXTUAL,
     WHOLE,
+    WORDS,
     FieldOrTerm,
     Operator,
     OtherField,
@@ -39,7 +40,7 @@ from healthstore.model.query import (
     Test,
 )
 from healthstore.model.refusals import invalid, refused
-from healthstore.model.text import require_text
+from healthstore.model.text import folded, require_text
 from healthstore.model.values import FieldType, Kind, Value, canonicaliser
 
 __all__ = ("canonical_part_test", "checked_column", "checked_term", "column_type", "part_test_size")
@@ -67,6 +68,8 @@ def canonical_part_test(collection: Definition, test: Test, operator: Operator) 
     """
     field = collection.field(test.field)
     given = WHOLE if test.part is None else test.part
+    if given.words:
+        return _canonical_words(collection, field, test, operator)
     _require_parts(collection, field, operator, given)
     part = Part(_canonical_steps(collection, field, given.steps), given.size, given.kind)
     if isinstance(test.operand, OtherField):
@@ -77,16 +80,7 @@ def canonical_part_test(collection: Definition, test: Test, operator: Operator) 
             field.name,
         )
     operand = None if operator in _ALONE else test.operand
-    if given.kind is not None:
-        canonical = cast("Callable[[object], Json]", canonicaliser(FieldType(given.kind)))
-    elif part.size:
-        canonical = _canonical_count
-    elif operator in ELEMENTS:
-        canonical = _canonical_element
-    elif operator in ORDERED:
-        canonical = _canonical_ordered
-    else:
-        canonical = canonical_json
+    canonical = _canonical(part, operator)
     try:
         if operator in _MANY:
             kept: Value | tuple[Value, ...] = _listed(operand, operator, canonical)
@@ -99,6 +93,37 @@ def canonical_part_test(collection: Definition, test: Test, operator: Operator) 
     except (TypeError, ValueError) as error:
         raise refused(collection, field.name, error) from None
     return Test(field.name, operator, kept, None, part)
+
+
+def _canonical(part: Part, operator: Operator) -> Callable[[object], Json]:
+    """Return what makes a value canonical with which a part is compared."""
+    if part.kind is not None:
+        return cast("Callable[[object], Json]", canonicaliser(FieldType(part.kind)))
+    if part.size:
+        return _canonical_count
+    if operator in ELEMENTS:
+        return _canonical_element
+    return _canonical_ordered if operator in ORDERED else canonical_json
+
+
+def _canonical_words(collection: Definition, field: Field, test: Test, operator: Operator) -> Test:
+    """Return the test of a text's words with folded ones; no field but a searched one has any."""
+    if not field.type.words or operator not in {Operator.HAS_ANY, Operator.HAS_ALL}:
+        raise invalid(
+            collection,
+            "is not searched for words",
+            "name it in a Search among the class's indexes",
+            field.name,
+        )
+    listed = _listed(test.operand, operator, _canonical_word)
+    return Test(field.name, operator, listed, None, WORDS)
+
+
+def _canonical_word(value: object) -> Json:
+    if not isinstance(value, str):
+        raise TypeError("is looked for as a text only")
+    require_text(value)
+    return folded(value)
 
 
 def _require_parts(collection: Definition, field: Field, operator: Operator, part: Part) -> None:

@@ -25,6 +25,7 @@ from healthstore.model.definition import (
 )
 from healthstore.model.description import essence, fingerprint, part_of
 from healthstore.model.filters import canonical_filter
+from healthstore.model.hidden import kept_parts
 from healthstore.model.limits import require_keepable, require_short
 from healthstore.model.parts import checked_term
 from healthstore.model.query import (
@@ -44,6 +45,7 @@ from healthstore.model.query import (
     walk,
 )
 from healthstore.model.refusals import invalid
+from healthstore.model.values import Kind
 
 __all__ = (
     "Check",
@@ -74,7 +76,8 @@ class Collection(Definition):
     def __post_init__(self) -> None:
         if not self.entity:
             object.__setattr__(self, "entity", self.name)
-        object.__setattr__(self, "fields", tuple(map(_canonical_field, self.fields)))
+        fields = tuple(map(_canonical_field, self.fields))
+        object.__setattr__(self, "fields", _searched(fields, self.uniques))
         require_keepable(self)
         indexes = tuple(_canonical_index(each, self) for each in self.indexes)
         object.__setattr__(self, "indexes", indexes)
@@ -103,10 +106,23 @@ class Collection(Definition):
         return fingerprint(essence(self))
 
     @cached_property
+    def stored(self) -> Collection:
+        """The collection as a database keeps it, where hidden fields are fields as others are.
+
+        A searchable field has a hidden one, with its folded text, which has an index; a unique key
+        that ignores case is one of folded texts. Its keys stand in the order of these.
+        """
+        return _Kept.of(self) if self.hidden else self
+
+    @cached_property
     def index_names(self) -> Mapping[str, tuple[str, ...]]:
         """The names of the unique keys and indexes in a database, with their fields."""
-        names = {self.index_name(unique): unique.fields for unique in self.uniques}
-        names |= {self.index_name(index): index.fields for index in self.indexes}
+        kept, hidden = self.stored, self.hidden
+        keys: tuple[Unique | Index, ...] = (*kept.uniques, *kept.indexes)
+        names = {
+            kept.index_name(each): tuple([hidden.get(name, name) for name in each.fields])
+            for each in keys
+        }
         return MappingProxyType(names)
 
     def index_name(self, index: Unique | Index) -> str:
@@ -151,6 +167,30 @@ class Collection(Definition):
             nulls = tuple(Test(name, Operator.IS_NULL) for name in sorted(fields_in(check.rule)))
             rules[check.name] = normalise(Or((*nulls, check.rule)), self.nullable)
         return MappingProxyType(rules)
+
+
+class _Kept(Collection):
+    """A definition with hidden fields; that it can be kept was seen where they were not yet."""
+
+    def __post_init__(self) -> None:
+        pass
+
+    @classmethod
+    def of(cls, given: Collection) -> Collection:
+        shown, hidden, uniques, indexes = kept_parts(given)
+        parts = (given.references, given.checks)
+        return cls(given.name, (*shown, *hidden), uniques, indexes, *parts, entity=given.entity)
+
+
+def _searched(fields: tuple[Field, ...], uniques: Iterable[Unique]) -> tuple[Field, ...]:
+    """Return the fields, of which the texts in keys that ignore case are searchable."""
+    names = {name for each in uniques if each.ignore_case for name in each.fields}
+    return tuple(
+        replace(each, type=replace(each.type, searchable=True))
+        if each.name in names and each.type.kind is Kind.TEXT and not each.type.searchable
+        else each
+        for each in fields
+    )
 
 
 def _canonical_field(each: Field) -> Field:
@@ -220,8 +260,17 @@ def _kept_rule(rule: Filter, what: str, collection: Definition) -> Filter:
 
 
 def _require_fields(rule: Filter) -> None:
-    """Refuse a test of a part of JSON: not every database would keep it, and none alike."""
+    """Refuse a test of a part of JSON: not every database would keep it, and none alike.
+
+    And one that ignores case: the database would be asked about what no document shows.
+    """
     for test in walk(rule):
+        if test.folded:
+            raise InvalidRequestError(
+                "is tested where case does not count, which no definition keeps",
+                hint="compare it as it is, or check it in the entity",
+                field=test.field,
+            )
         if test.part is not None:
             raise InvalidRequestError(
                 "is tested by a part of its JSON, which no definition keeps",

@@ -290,6 +290,8 @@ def _looked_up(test: Test, lookup: Lookup, depth: int) -> _Pieces:
 def _test(test: Test) -> str:
     operator = _SYMBOLS.get(test.operator, str(test.operator))
     tested = test.field if test.part is None else f"{test.field}{test.part}"
+    if test.folded:
+        tested = f"folded({tested})"
     if test.operator in _WITHOUT_OPERAND:
         return f"{tested} {operator}"
     if test.operator in _MANY and isinstance(test.operand, tuple):

@@ -1,8 +1,31 @@
-"""Text that every backend can keep."""
+"""Text that every backend can keep, what it is where case does not count, and its words."""
 
 from __future__ import annotations
 
-__all__ = ("require_text",)
+import re
+from unicodedata import normalize
+
+__all__ = ("MAX_WORDS", "folded", "require_text", "words_in")
+
+MAX_WORDS = 10_000
+"""The most words, each counted once, of a text that is searched."""
+_words = re.compile(r"\w+").findall
+
+
+def folded(text: str) -> str:
+    """Return the text where case does not count: NFKC, its case folded, and NFKC again.
+
+    Texts that differ in case, or in how a letter is composed, have one folded form. What is
+    folded stays what it is.
+    """
+    if text.isascii():
+        return text.lower()
+    return normalize("NFKC", normalize("NFKC", text).casefold())
+
+
+def words_in(text: str) -> list[str]:
+    r"""Return the words of a text, each once, in order: runs of ``\w`` where case does not count."""
+    return sorted(set(_words(folded(text))))
 
 
 def require_text(value: str) -> None:

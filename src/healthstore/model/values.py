@@ -40,9 +40,10 @@ import msgspec
 
 from healthstore.model.decimals import UNROUNDED, of_units
 from healthstore.model.json import INT64_MAX, INT64_MIN, Json, canonical_json, canonical_jsons
-from healthstore.model.text import require_text
+from healthstore.model.text import MAX_WORDS, folded, require_text, words_in
 
 __all__ = (
+    "MAX_FOLDED",
     "Canonicaliser",
     "ColumnCanonicaliser",
     "Document",
@@ -67,6 +68,10 @@ ColumnCanonicaliser: TypeAlias = "Callable[[list[object]], Sequence[Value]]"
 MAX_DIGITS = 28  # leaves 6 of Decimal128's 34 digits as head-room for exact sums on MongoDB
 SORTED_TEXT = 1_000
 """The code points of a text that count when it is sorted; MariaDB and MySQL limit sort keys."""
+MAX_FOLDED = 640
+"""The most code points of a text and of its folded form that every database indexes."""
+_FEW = MAX_WORDS // 8  # a text of so few letters has not too many words, whatever NFKC makes of it
+_FOLDED_TIMES = 3  # a letter's case folds to so many at most; what NFKC makes of some is longer
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # asyncpg reads the ends of Python's range as infinity; one day inside is safe everywhere.
@@ -102,7 +107,8 @@ class FieldType:
 
     ``max_length`` counts code points of text (None: no limit); ``digits`` and ``places`` belong
     to decimals; ``milliseconds`` says that an instant carries whole milliseconds only;
-    ``choices`` are the values of an enum.
+    ``choices`` are the values of an enum; ``searchable`` says that a text is kept folded, too, so
+    that it is found whatever its case is, and ``words`` that its words are, which a search looks for.
     """
 
     kind: Kind
@@ -111,6 +117,14 @@ class FieldType:
     places: int = 0
     milliseconds: bool = False
     choices: tuple[str, ...] = ()
+    searchable: bool = False
+    words: bool = False
+
+    @property
+    def longest_folded(self) -> int:
+        """The most code points that the folded form of a searchable text may have."""
+        longest = self.max_length
+        return MAX_FOLDED if longest is None else min(_FOLDED_TIMES * longest, MAX_FOLDED)
 
     @property
     def ordered(self) -> bool:
@@ -180,6 +194,8 @@ def _wrong(value: object, wanted: str) -> TypeError:
 
 def _text(field: FieldType) -> Canonicaliser:
     longest = field.max_length
+    longest_folded = field.longest_folded if field.searchable else None
+    counted = field.words
 
     def canonical(value: object) -> Value:
         if type(value) is not str:
@@ -189,6 +205,15 @@ def _text(field: FieldType) -> Canonicaliser:
         require_text(value)
         if longest is not None and len(value) > longest:
             raise ValueError(f"holds {len(value)} characters; at most {longest} are allowed")
+        if longest_folded is not None and not value.isascii():
+            size = len(folded(value))
+            if size > longest_folded:
+                raise ValueError(
+                    f"holds {size} characters where case does not count; "
+                    f"at most {longest_folded} are kept"
+                )
+        if counted and len(value) > _FEW and (count := len(words_in(value))) > MAX_WORDS:
+            raise ValueError(f"holds {count} words that differ; at most {MAX_WORDS} are kept")
         return value
 
     return canonical
@@ -202,7 +227,8 @@ def _texts(field: FieldType) -> ColumnCanonicaliser:
         if _ONLY_TEXT.issuperset(map(type, given)):
             texts = cast("list[str]", given)
             together = "".join(texts)
-            short = longest is None or max(map(len, texts), default=0) <= longest
+            size = max(map(len, texts), default=0)
+            short = (longest is None or size <= longest) and not (field.words and size > _FEW)
             if short and together.isascii() and "\x00" not in together:
                 return cast("list[Value]", values)
         return [None if each is None else one(each) for each in values]

@@ -54,6 +54,7 @@ from healthstore.repository.latest import latest_of, require_few
 from healthstore.repository.pages import MAX_PAGE, Page, read_all, read_page
 from healthstore.repository.parts import Changes, changed_parts
 from healthstore.repository.related import Include, read_related, relations
+from healthstore.repository.searches import search, terms_of
 from healthstore.repository.selections import select, selection
 from healthstore.repository.subqueries import Subquery, require_same_source
 from healthstore.repository.writes import Writes
@@ -190,6 +191,31 @@ class Repository(Generic[M]):
             found = await read_related(self._executor, page, followed)
             page = replace(page, included=found)
         return page
+
+    async def search(
+        self,
+        text: str,
+        *filters: Condition,
+        order: Iterable[str | Order] = (),
+        limit: int = 20,
+        after: str | None = None,
+        stale: bool = False,
+    ) -> Page[M]:
+        """Return the entities that have a word of the text, those with most of its words first.
+
+        The class says in which texts: ``indexes=[Search("name", "description")]``. Words are runs of
+        letters, digits and ``_`` where case does not count, each is found as a whole, and counted
+        once, wherever it is. At most 8 are looked for. Of those that have equally many, ``order``
+        decides, at last the id.
+
+        A page has its ``next``, for the same text, filters and order, and no ``previous``. It takes
+        a request for each number of words down to where it is full: outside of a unit others may
+        write in between.
+        """
+        terms = terms_of(self.collection, text)
+        query = Query(self.collection, self._where(filters), parse_order(order), self._cursor_key)
+        read, source = self._entity_of, self._executor
+        return await search(source, query, terms, limit, read, token=after, stale=stale)
 
     def query(self, *filters: Condition) -> Subquery[M]:
         """Return the entities that satisfy all filters, to look something up in; nothing is read.

@@ -170,7 +170,9 @@ class Writes(Generic[M]):
                 hint="name the fields of a unique key, or leave `on` away: it is the id",
                 entity=self.collection.entity,
             )
-        keys = {("id",), *(tuple(sorted(each.fields)) for each in self.collection.uniques)}
+        # A key that ignores case is no place to look: who gives another case means another text.
+        plain = (each for each in self.collection.uniques if not each.ignore_case)
+        keys = {("id",), *(tuple(sorted(each.fields)) for each in plain)}
         for name in key:
             self.collection.field(name)
         if tuple(sorted(key)) not in keys:

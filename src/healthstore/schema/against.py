@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
+from hashlib import blake2b
 from itertools import pairwise
 from typing import Any, cast
 from uuid import UUID
@@ -29,7 +30,8 @@ from healthstore.model.definition import Definition, Field
 from healthstore.model.ops import CountDocuments, Find, Get
 from healthstore.model.query import ALL, Filter, Not, Operator, Or, Order, Test, fields_in
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, FieldType, Value, canonicaliser
+from healthstore.model.text import folded
+from healthstore.model.values import Document, FieldType, Kind, Value, canonicaliser
 from healthstore.schema.fitting import alike, fitting
 from healthstore.transfer.selection import catalog
 
@@ -126,7 +128,8 @@ def _beyond(before: Field, now: FieldType) -> list[Test] | None:
     limits = (was.kind, was.milliseconds, was.places)
     longest = now.max_length
     shorter = longest is not None and (was.max_length is None or longest < was.max_length)
-    if limits != (now.kind, now.milliseconds, now.places) or shorter:
+    folds = (now.searchable, now.words) != (was.searchable, was.words)
+    if limits != (now.kind, now.milliseconds, now.places) or shorter or folds:
         return None
     parts: list[Test] = []
     if lost := tuple(sorted(set(was.choices) - set(now.choices))):
@@ -147,12 +150,30 @@ async def _of_unique(asked: _Asked) -> int:
     known = [each for each in fields if each in asked.stored.by_name]
     if not known:
         return max(await asked.of(ALL) - 1, 0)
-    found, last = 0, None
     where = Not(Or(tuple(Test(each, Operator.IS_NULL) for each in known)))
+    if asked.change.unique.ignore_case:
+        return await _alike(asked, where, known)
+    found, last = 0, None
     async for page in asked.pages(where, known):
         keys = [tuple(document[each] for each in known) for document in page]
         found += sum(one == other for one, other in pairwise([last, *keys]))
         last = keys[-1] if keys else last
+    return found
+
+
+async def _alike(asked: _Asked, where: Filter, known: Sequence[str]) -> int:
+    """Count the same where case does not count, by which no store sorts: 16 bytes for each key."""
+    found, seen = 0, set[bytes]()
+    texts = {each.name for each in asked.stored.fields if each.type.kind is Kind.TEXT}
+    async for page in asked.pages(where):
+        for document in page:
+            key = [
+                folded(value) if isinstance(value, str) and name in texts else value
+                for name, value in ((name, document[name]) for name in known)
+            ]
+            digest = blake2b(repr(key).encode(), digest_size=16).digest()
+            found += digest in seen
+            seen.add(digest)
     return found
 
 

@@ -10,10 +10,18 @@ from healthstore.model import evaluate
 from healthstore.model.change import ChangeField, FieldForm, changed
 from healthstore.model.query import fields_in
 from healthstore.model.schema import Collection
-from healthstore.model.values import FieldType, Value, canonicaliser
+from healthstore.model.values import MAX_FOLDED, FieldType, Value, canonicaliser
 from healthstore.schema.migration import Row
 
-__all__ = ("alike", "fitted", "fitting", "require_settable", "widened")
+__all__ = (
+    "alike",
+    "fitted",
+    "fitting",
+    "made_searchable",
+    "newly_searchable",
+    "require_settable",
+    "widened",
+)
 
 
 def alike(was: FieldType, now: FieldType) -> bool:
@@ -64,6 +72,37 @@ def widened(before: Collection, changes: Sequence[ChangeField]) -> Collection:
         if (form := _widened(FieldForm.of(before.field(each.name)), each)) is not None
     ]
     return changed({before.name: before}, wider)[before.name] if wider else before
+
+
+def newly_searchable(before: Collection, after: Collection) -> tuple[str, ...]:
+    """Return the fields that are there before, and become searchable, or are searched for words."""
+    return tuple(
+        name
+        for hidden, name in after.hidden.items()
+        if name in before.by_name and hidden not in before.hidden
+    )
+
+
+def made_searchable(before: Collection, after: Collection, names: Sequence[str]) -> Collection:
+    """Return a definition whose fields of these names are searchable, and may be null.
+
+    So their folded texts may, which no document has yet.
+    """
+    made: list[ChangeField] = []
+    for name in dict.fromkeys(names):
+        was, now = before.field(name), after.field(name)
+        longest = was.type.max_length
+        if now.type.searchable and (longest is None or longest > MAX_FOLDED):
+            longest = now.type.max_length
+        kind = replace(
+            was.type,
+            max_length=longest,
+            searchable=was.type.searchable or now.type.searchable,
+            words=was.type.words or now.type.words,
+        )
+        form = FieldForm(kind, nullable=True, default=was.default)
+        made.append(ChangeField(before.name, name, form))
+    return changed({before.name: before}, made)[before.name] if made else before
 
 
 def _widened(was: FieldForm, change: ChangeField) -> FieldForm | None:

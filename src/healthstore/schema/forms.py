@@ -33,10 +33,20 @@ __all__ = (
 
 
 def Text(
-    max_length: int | None = None, *, nullable: bool = False, default: str | None = None
+    max_length: int | None = None,
+    *,
+    searchable: bool = False,
+    words: bool = False,
+    nullable: bool = False,
+    default: str | None = None,
 ) -> FieldForm:
-    """Return the form of a text; without ``max_length`` (code points) it has no limit."""
-    return _form(FieldType(Kind.TEXT, max_length=max_length), nullable, default)
+    """Return the form of a text; without ``max_length`` (code points) it has no limit.
+
+    One that is ``searchable`` is found whatever its case is, and one that is kept in ``words`` by
+    a search.
+    """
+    kind = FieldType(Kind.TEXT, max_length=max_length, searchable=searchable, words=words)
+    return _form(kind, nullable, default)
 
 
 def Integer(*, nullable: bool = False, default: int | None = None) -> FieldForm:

@@ -56,7 +56,7 @@ def rewritten(
                 hint="return row | {…}: a document has every field",
                 entity=step.rows.entity,
             )
-        elif made != document or _differs_in_json(step.rows, made, document):
+        elif step.every or made != document or _differs_in_json(step.rows, made, document):
             changed.append({**made, "version": cast(int, document["version"]) + 1})
     try:
         return canonical_documents(step.rows, changed), gone

@@ -104,7 +104,7 @@ def _require_plain(link: Link, *, at_start: bool) -> None:
     """Raise MigrationError if a migration does what no difference of definitions tells."""
     for step in link.steps:
         match step:
-            case Creation() | Removal() | Alteration():
+            case Creation() | Removal() | Alteration() | Narrowing(changes=()):
                 continue
             case Renaming() | Rewriting() | Narrowing() if at_start:
                 continue

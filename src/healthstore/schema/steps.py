@@ -31,7 +31,13 @@ from healthstore.model.change import (
 from healthstore.model.definition import Field
 from healthstore.model.query import fields_in
 from healthstore.model.schema import Collection, parents_first
-from healthstore.schema.fitting import fitted, require_settable, widened
+from healthstore.schema.fitting import (
+    fitted,
+    made_searchable,
+    newly_searchable,
+    require_settable,
+    widened,
+)
 from healthstore.schema.migration import Migration, Row, Run, Transform
 from healthstore.schema.running import Documents
 
@@ -113,6 +119,8 @@ class Rewriting:
     function: Callable[[Row], Row | None] | None
     back: Callable[[Row], Row | None] | None
     idempotent: bool
+    every: bool = False
+    """Whether a document is written that the function leaves as it is: with what is hidden of it."""
 
     def taken_back(self, now: Mapping[str, Collection]) -> Rewriting:
         """Return what takes it back, where some collections are as they are now."""
@@ -125,7 +133,8 @@ class Narrowing:
     """Make a collection into one of another definition, after what does not fit was replaced.
 
     ``wide`` is how it is by then: it takes what is there ``before``, and what takes the place of
-    that, as ``changes`` say.
+    that, as ``changes`` say. A field that becomes searchable may be null by then, and so may its
+    folded text, which each document gets when it is written.
     """
 
     before: Collection
@@ -136,7 +145,20 @@ class Narrowing:
     @property
     def rewriting(self) -> Rewriting:
         """What replaces values that do not fit; nothing brings them back."""
-        return Rewriting(self.wide, fitted(self.before, self.changes), None, idempotent=True)
+        return self._rewriting(self.changes)
+
+    @property
+    def searched(self) -> Rewriting | None:
+        """What writes each document as it is, where a field becomes searchable."""
+        return self._rewriting(()) if self._searches else None
+
+    @property
+    def _searches(self) -> bool:
+        return bool(newly_searchable(self.before, self.wide))
+
+    def _rewriting(self, changes: tuple[ChangeField, ...]) -> Rewriting:
+        function = fitted(self.before, changes)
+        return Rewriting(self.wide, function, None, idempotent=True, every=self._searches)
 
     @property
     def alteration(self) -> Alteration:
@@ -272,10 +294,11 @@ def _altered(before: Collection, after: Collection, part: Sequence[Change]) -> l
         and each.replaces
         and each.effect(state) is not ChangeEffect.ADDITIVE
     )
-    if not changes:
+    searchable = newly_searchable(before, after)
+    if not (changes or searchable):
         return [Alteration(before, after)]
     require_settable(before, after, changes)
-    wide = widened(before, changes)
+    wide = made_searchable(widened(before, changes), after, searchable)
     narrowing = Narrowing(before, wide, after, changes)
     return [narrowing] if wide == before else [Alteration(before, wide, widens=True), narrowing]
 

@@ -321,8 +321,9 @@ class _Moving:
         if not self._ledger.under_way.checked:
             if not self._allow_loss:
                 await require_none_replaced(self._guarded, step)
-            else:
-                await self._rewrite(step.rewriting)
+            rewriting = step.rewriting if self._allow_loss else step.searched
+            if rewriting is not None:
+                await self._rewrite(rewriting)
                 # What others wrote meanwhile refuses what follows; the next call looks at it, too.
                 await self._note(replace(self._ledger.under_way, cursor=None))
             try:

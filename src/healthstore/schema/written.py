@@ -108,8 +108,9 @@ class _Writer:
             case Index(keys, where):
                 part = [] if where is None else [f"where={self.rule(where)}"]
                 return self._call("Index", [*map(self.key, keys), *part])
-            case Unique(named):
-                return self._call("Unique", map(repr, named))
+            case Unique(named, ignore_case):
+                kept = ["ignore_case=True"] if ignore_case else []
+                return self._call("Unique", [*map(repr, named), *kept])
             case Reference(field, collection, on_delete):
                 return self._call("Reference", map(repr, (field, collection, on_delete)))
             case Check(name, rule):
@@ -197,8 +198,14 @@ def _none(_: FieldType) -> list[str]:
     return []
 
 
+def _text(kind: FieldType) -> list[str]:
+    beside = ["searchable=True"] if kind.searchable else []
+    beside += ["words=True"] if kind.words else []
+    return beside if kind.max_length is None else [str(kind.max_length), *beside]
+
+
 _FORMS: Mapping[Kind, tuple[str, Callable[[FieldType], list[str]]]] = {
-    Kind.TEXT: ("Text", lambda kind: [] if kind.max_length is None else [str(kind.max_length)]),
+    Kind.TEXT: ("Text", _text),
     Kind.INTEGER: ("Integer", _none),
     Kind.BOOLEAN: ("Boolean", _none),
     Kind.FLOAT: ("Float", _none),

@@ -23,10 +23,10 @@ from pydantic import ValidationError
 
 from healthstore.entity import Entity, collection_of, to_document
 from healthstore.errors import HealthstoreError, InvalidRequestError
-from healthstore.model.evaluate import matches
+from healthstore.model.evaluate import Key, matches, unique_keyed
 from healthstore.model.query import fields_in
-from healthstore.model.schema import Collection, Reference
-from healthstore.model.values import Document, Value
+from healthstore.model.schema import Collection, Reference, Unique
+from healthstore.model.values import Document
 from healthstore.testing._makers import Maker, Makers, Pool, identity_at
 
 __all__ = ("fake",)
@@ -147,20 +147,21 @@ class _Taken:
     """The unique keys of one call that are taken."""
 
     def __init__(self, collection: Collection) -> None:
-        keys = (("id",), *(each.fields for each in collection.uniques))
-        self._keys: dict[tuple[str, ...], set[tuple[Value, ...]]] = {each: set() for each in keys}
+        keys = (Unique("id"), *collection.uniques)
+        self._keys: dict[Unique, set[Key]] = {each: set() for each in keys}
+        self._keyed = {each: unique_keyed(collection, each) for each in keys}
 
     def clash(self, document: Document) -> tuple[str, ...]:
         """Return the fields of a key that a document shares with an earlier one, or nothing."""
-        for fields, taken in self._keys.items():
-            if tuple(document[name] for name in fields) in taken:
-                return fields
+        for unique, taken in self._keys.items():
+            if self._keyed[unique](document) in taken:
+                return unique.fields
         return ()
 
     def add(self, document: Document) -> None:
         """Take a document's keys; nulls never collide."""
-        for fields, taken in self._keys.items():
-            key = tuple(document[name] for name in fields)
+        for unique, taken in self._keys.items():
+            key = self._keyed[unique](document)
             if None not in key:
                 taken.add(key)
 

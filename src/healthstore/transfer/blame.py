@@ -12,10 +12,10 @@ from uuid import UUID
 
 from healthstore.abc.backend import Backend
 from healthstore.errors import DuplicateKeyError, ForeignKeyError, HealthstoreError, IntegrityError
+from healthstore.model.evaluate import Key, key_test, keyed
 from healthstore.model.ops import Find, Get
-from healthstore.model.query import And, Filter, Operator, Or, Test
+from healthstore.model.query import Or
 from healthstore.model.schema import Collection
-from healthstore.model.values import Value
 from healthstore.transfer._offload import offload
 from healthstore.transfer.rows import FilePage
 from healthstore.transfer.selection import catalog
@@ -40,7 +40,7 @@ async def blamed(
     if isinstance(error, DuplicateKeyError):
         fields = error.fields or ("id",)
         # In a thread: it reads the file again.
-        found = await offload(_twice, refused, before, fields)
+        found = await offload(_twice, refused, before, collection, fields)
         found = found or await _stored(refused, fields, collection, target)
     elif isinstance(error, ForeignKeyError):
         found = await _orphan(refused, error.field, collection, target)
@@ -60,26 +60,29 @@ async def blamed(
     return named
 
 
-def _keys(page: FilePage, fields: Sequence[str]) -> Iterator[tuple[int, tuple[Value, ...]]]:
+def _keys(
+    page: FilePage, collection: Collection, fields: Sequence[str]
+) -> Iterator[tuple[int, Key]]:
     """Yield the line and the key of each document whose key is complete."""
+    key_of = keyed(collection, fields)
     for line, row in zip(page.lines, page.rows, strict=True):
-        key = tuple(row[name] for name in fields)
+        key = key_of(row)
         if None not in key:
             yield line, key
 
 
 def _twice(
-    refused: FilePage, before: Iterable[FilePage], fields: Sequence[str]
+    refused: FilePage, before: Iterable[FilePage], collection: Collection, fields: Sequence[str]
 ) -> tuple[int, str] | None:
     """Return the line whose key is on a line before."""
     names = ", ".join(fields)
-    first: dict[tuple[Value, ...], int] = {}
-    for line, key in _keys(refused, fields):
+    first: dict[Key, int] = {}
+    for line, key in _keys(refused, collection, fields):
         earlier = first.setdefault(key, line)
         if earlier != line:
             return line, f"has the same {names} as line {earlier}"
     for page in before:
-        for earlier, key in _keys(page, fields):
+        for earlier, key in _keys(page, collection, fields):
             if key in first:
                 return first[key], f"has the same {names} as line {earlier}"
     return None
@@ -89,18 +92,14 @@ async def _stored(
     refused: FilePage, fields: Sequence[str], collection: Collection, target: Backend
 ) -> tuple[int, str] | None:
     """Return the line whose key is stored already."""
-    lines = {key: line for line, key in _keys(refused, fields)}
+    lines = {key: line for line, key in _keys(refused, collection, fields)}
+    key_of = keyed(collection, fields)
     keys = list(lines)
     for start in range(0, len(keys), _TOGETHER):
-        tests: list[Filter] = []
-        for key in keys[start : start + _TOGETHER]:
-            parts = tuple(
-                Test(name, Operator.EQ, value) for name, value in zip(fields, key, strict=True)
-            )
-            tests.append(parts[0] if len(parts) == 1 else And(parts))
+        tests = [key_test(collection, fields, key) for key in keys[start : start + _TOGETHER]]
         where = tests[0] if len(tests) == 1 else Or(tuple(tests))
         for row in await target.execute(Find(collection, where, limit=1)):
-            line = lines.get(tuple(row[name] for name in fields))
+            line = lines.get(key_of(row))
             if line is not None:
                 return line, f"has the {', '.join(fields)} of a document that is stored already"
     return None
@@ -118,7 +117,7 @@ async def _orphan(
         if field not in {None, reference.field}:
             continue
         lines: dict[UUID, int] = {}
-        for line, (parent,) in _keys(refused, (reference.field,)):
+        for line, (parent,) in _keys(refused, collection, (reference.field,)):
             lines.setdefault(cast(UUID, parent), line)
         wanted = list(lines)
         for start in range(0, len(wanted), _TOGETHER):

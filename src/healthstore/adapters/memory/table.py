@@ -11,10 +11,19 @@ from operator import attrgetter
 from typing import cast
 from uuid import UUID
 
-from healthstore.model.evaluate import duplicate_key, matches, term_value
+from healthstore.model.evaluate import Key, duplicate_key, matches, term_value, unique_keyed
 from healthstore.model.json import Json, packed_json, unpacked_json
-from healthstore.model.query import And, FieldOrTerm, Filter, Operator, OtherField, Test, walk
-from healthstore.model.schema import Collection
+from healthstore.model.query import (
+    WORDS,
+    And,
+    FieldOrTerm,
+    Filter,
+    Operator,
+    OtherField,
+    Test,
+    walk,
+)
+from healthstore.model.schema import Collection, Unique
 from healthstore.model.values import Document, Value
 
 __all__ = ("Table", "kept_value", "matcher", "packed", "unpacked")
@@ -30,14 +39,16 @@ class Table:
 
     collection: Collection
     rows: dict[UUID, Document] = field(default_factory=dict)
-    taken: dict[tuple[str, ...], dict[tuple[Value, ...], UUID]] = field(default_factory=dict)
+    taken: dict[Unique, dict[Key, UUID]] = field(default_factory=dict)
     children: dict[str, dict[UUID, set[UUID]]] = field(default_factory=dict)
+    _keyed: dict[Unique, Callable[[Document], Key]] = field(default_factory=dict)
     _owned: set[tuple[str, UUID]] = field(default_factory=set[tuple[str, UUID]])
     _sorted: list[UUID] | None = None
 
     def __post_init__(self) -> None:
         for unique in self.collection.uniques:
-            self.taken.setdefault(unique.fields, {})
+            self.taken.setdefault(unique, {})
+            self._keyed[unique] = unique_keyed(self.collection, unique)
         for reference in self.collection.references:
             self.children.setdefault(reference.field, {})
 
@@ -67,7 +78,7 @@ class Table:
 
     def copy(self) -> Table:
         """Return a table that can be changed without this one; sets of children are shared."""
-        taken = {fields: dict(holders) for fields, holders in self.taken.items()}
+        taken = {unique: dict(holders) for unique, holders in self.taken.items()}
         children = {name: dict(parents) for name, parents in self.children.items()}
         return Table(self.collection, dict(self.rows), taken, children)
 
@@ -75,14 +86,14 @@ class Table:
         """Store, replace or remove a document; raise DuplicateKeyError and change nothing."""
         old = self.rows.get(identity)
         if document is not None:
-            for fields, holders in self.taken.items():
-                key = _key(document, fields)
+            for unique, holders in self.taken.items():
+                key = self._key(unique, document)
                 if key is not None and holders.get(key, identity) != identity:
-                    raise duplicate_key(self.collection, fields)
-        for fields, holders in self.taken.items():
-            if old is not None and (key := _key(old, fields)) is not None:
+                    raise duplicate_key(self.collection, unique.fields)
+        for unique, holders in self.taken.items():
+            if old is not None and (key := self._key(unique, old)) is not None:
                 del holders[key]
-            if document is not None and (key := _key(document, fields)) is not None:
+            if document is not None and (key := self._key(unique, document)) is not None:
                 holders[key] = identity
         if self.children:
             self._adopt(identity, old, document)
@@ -92,6 +103,11 @@ class Table:
             self.rows.pop(identity, None)
         else:
             self.rows[identity] = document
+
+    def _key(self, unique: Unique, document: Document) -> Key | None:
+        """Return what a document has in a unique key; None if that may be repeated."""
+        key = self._keyed[unique](document)
+        return None if None in key else key
 
     def _adopt(self, identity: UUID, old: Document | None, document: Document | None) -> None:
         """Note where a document's references lead."""
@@ -164,7 +180,8 @@ _ID = attrgetter("int")  # a UUID itself is compared in Python, many times slowe
 def matcher(where: Filter) -> Callable[[Document], bool]:
     """Return the function that tells whether a row satisfies a filter; it unpacks what it needs."""
     holds = matches(where)
-    names = sorted({test.field for test in walk(where) if test.part is not None})
+    parts = (test for test in walk(where) if test.part not in {None, WORDS})
+    names = sorted({test.field for test in parts})
     if not names:
         return holds
 
@@ -176,12 +193,6 @@ def matcher(where: Filter) -> Callable[[Document], bool]:
         return holds(document)
 
     return read
-
-
-def _key(document: Document, fields: tuple[str, ...]) -> tuple[Value, ...] | None:
-    """Return the values of a unique key, or None if one of them is null: it never collides."""
-    key = tuple(document[name] for name in fields)
-    return None if None in key else key
 
 
 def kept_value(row: Document, column: FieldOrTerm) -> Value:

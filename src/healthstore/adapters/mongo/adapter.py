@@ -330,9 +330,8 @@ class MongoAdapter(Adapter[Session]):
 
     async def create(self, session: Session, collection: Collection) -> None:
         """Create a collection with validator and indexes, as far as they are missing."""
-        codec = Codec(collection)
-        await schema.create(session.database.driver, codec)
-        self._codecs[collection] = codec
+        await schema.create(session.database.driver, Codec(collection.stored))
+        self._codecs[collection] = Codec(collection)
         self._references.expire()
 
     async def alter(self, session: Session, before: Collection, after: Collection) -> None:
@@ -349,10 +348,9 @@ class MongoAdapter(Adapter[Session]):
         """Change a collection; it takes as long as it takes, so only the caller's deadline counts."""
         assert session.limit is not None
         session.limit.reschedule(None)
-        codec = Codec(after)
-        await change(session.database.driver, before, codec)
+        await change(session.database.driver, before.stored, Codec(after.stored))
         self._codecs.pop(before, None)
-        self._codecs[after] = codec
+        self._codecs[after] = Codec(after)
         self._references.expire()
 
     async def drop(self, session: Session, collection: Collection) -> None:

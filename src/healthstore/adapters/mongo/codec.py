@@ -14,6 +14,8 @@ kind           stored as
 others         string, double, bool, binary of subtype 0
 =============  =====================================================================
 
+A searchable text is written folded, too, under a key that no field can have; nobody reads that.
+
 A null is written as null. A document may lack a field that may be null: it was there before the
 field, and is read as if null had been written.
 
@@ -40,6 +42,7 @@ from healthstore.errors import SchemaMismatchError
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import Converter, at_places, converted
 from healthstore.model.decimals import EXACT, of_units, to_units
+from healthstore.model.hidden import hidden_maker, with_hidden
 from healthstore.model.parts import column_type
 from healthstore.model.query import FieldOrTerm, column_key
 from healthstore.model.schema import Collection
@@ -254,6 +257,7 @@ class Codec:
         "_reading_binaries",
         "_writers",
         "_writing",
+        "_written_keys",
         "collection",
     )
 
@@ -264,7 +268,6 @@ class Codec:
         chosen = collection.names if columns is None else columns
         self._names = tuple(map(column_key, chosen))
         self._keys = keys_of(chosen)
-        self._pick: Callable[[Document], tuple[Value, ...]] = _getter(self._names)
         self._pull: Callable[[Stored], tuple[Any, ...]] = _getter(self._keys)
         self._writers: dict[str, Converter | None] = {}
         self._readers: dict[str, Converter | None] = {}
@@ -273,7 +276,13 @@ class Codec:
             write, read = _CONVERTERS.get(kind.kind, _AS_IS)
             self._writers[name] = write(kind)
             self._readers[name] = read(kind)
-        self._writing = at_places(self._writers.values())
+        # A codec of some columns only reads.
+        hidden = collection.hidden if columns is None else {}
+        self._written_keys = (*self._keys, *hidden)
+        self._pick: Callable[[Document], tuple[Value, ...]] = _getter(
+            (*self._names, *hidden.values())
+        )
+        self._writing = at_places((*self._writers.values(), *map(hidden_maker, hidden)))
         self._reading = at_places(self._readers.values())
         self._reading_binaries = at_places(
             uuid_of if kind.kind is Kind.UUID else self._readers[name]
@@ -288,7 +297,7 @@ class Codec:
 
     def encode_all(self, documents: Iterable[Document]) -> list[Stored]:
         """Return canonical documents as they are stored."""
-        keys = self._keys
+        keys = self._written_keys
         with collector_paused():
             rows = converted(list(map(self._pick, documents)), self._writing)
             return [dict(zip(keys, row, strict=True)) for row in rows]
@@ -351,6 +360,14 @@ class Codec:
         """Return one field's canonical value as it is stored."""
         write = self._writers[name]
         return value if value is None or write is None else write(value)
+
+    def changes(self, pairs: tuple[tuple[str, Value], ...]) -> Stored:
+        """Return what a change of these fields to canonical values sets."""
+        hidden = self.collection.hidden
+        return {
+            key_of(name): value if name in hidden else self.write(name, value)
+            for name, value in with_hidden(self.collection, pairs)
+        }
 
     def read(self, name: str, stored: Any) -> Value:
         """Return the canonical value of one field, or of a sum, minimum or maximum of it."""

@@ -373,7 +373,8 @@ def _taken(error: Exception, collection: Collection) -> tuple[str, ...]:
     details = details_of(error)
     keys = details.get("keyPattern")
     if isinstance(keys, Mapping):
-        return tuple("id" if key == "_id" else key for key in cast("Mapping[str, Any]", keys))
+        named = ("id" if key == "_id" else key for key in cast("Mapping[str, Any]", keys))
+        return tuple(collection.hidden.get(name, name) for name in named)
     index = _INDEX.search(str(details.get("errmsg", "")))
     if index is None:
         return ()

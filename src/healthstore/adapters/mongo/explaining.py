@@ -42,7 +42,7 @@ def explained(change: Ensure | Alter | Rename | Drop) -> Explained:
 
 def _creation(op: Ensure) -> Explained:
     statements: list[str] = []
-    for each in parents_first(op.collections):
+    for each in (one.stored for one in parents_first(op.collections)):
         statements.append(f"db.createCollection({_text(each.name)})")
         statements.append(_validated(each.name, validator(Codec(each))))
         statements += _made(each.name, index_models(each))
@@ -50,8 +50,9 @@ def _creation(op: Ensure) -> Explained:
 
 
 def _alteration(op: Alter) -> Explained:
-    before, codec = op.before, Codec(op.after)
-    after, filling = op.after, values_of_new(op.before, codec)
+    before, after = op.before.stored, op.after.stored
+    codec = Codec(after)
+    filling = values_of_new(before, codec)
     leaving = [name for name in before.names if name not in after.by_name]
     required = required_after(before, after, required_of(before))
     wanted = validator(codec, required)
@@ -115,7 +116,7 @@ def _indexes_made(before: Collection, after: Collection) -> int:
 
 
 def _renaming(op: Rename) -> Explained:
-    before, after = op.before, op.after
+    before, after = op.before.stored, op.after.stored
     statements: list[str] = []
     if before.name != after.name:
         statements.append(

@@ -9,6 +9,7 @@ from healthstore.adapters.mongo.codec import Codec, Stored, key_of, keys_of
 from healthstore.adapters.mongo.paths import part_query, term_expression
 from healthstore.adapters.mongo.texts import ends_pattern, pattern, successor, whole_pattern
 from healthstore.errors import CapabilityError, InvalidRequestError
+from healthstore.model.hidden import on_hidden
 from healthstore.model.narrowing import untyped
 from healthstore.model.ops import Find, Leading
 from healthstore.model.parts import column_type
@@ -56,7 +57,7 @@ def query(filter_: Filter, codec: Codec) -> Stored:
             return _test(filter_, codec)
         # No index serves an expression, which a part as a value of a type is.
         beside = untyped(filter_, codec.collection)
-        found = part_query(filter_)
+        found = part_query(on_hidden(filter_))
         return found if beside is None else {"$and": [query(beside, codec), found]}
     if isinstance(filter_, And | Or):
         parts = [query(item, codec) for item in filter_.items]
@@ -65,13 +66,16 @@ def query(filter_: Filter, codec: Codec) -> Stored:
         return {"$or": parts} if parts else dict(NOTHING)
     denied = filter_.item
     if isinstance(denied, Test) and denied.part is not None:
-        return {"$nor": [part_query(denied)]}
+        return {"$nor": [part_query(on_hidden(denied))]}
     # `normalise` moves every other negation into the tests.
     raise InvalidRequestError("the filter is not in normal form", hint="pass it to normalise()")
 
 
 def _test(test: Test, codec: Codec) -> Stored:
     name, operator, operand = test.field, test.operator, test.operand
+    if test.folded:
+        sought: Any = list(operand) if isinstance(operand, tuple) else operand
+        return _TESTS[operator](on_hidden(test).field, sought)
     kind = codec.collection.field(name).type
     if isinstance(operand, OtherField):
         return _pair(name, operator, operand.name, codec)

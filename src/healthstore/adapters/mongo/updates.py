@@ -29,7 +29,7 @@ def update(op: Patch, codec: Codec) -> Stored:
     """Return the update document of a patch; it is empty if the patch changes nothing."""
     parts: Stored = {}
     if op.sets:
-        parts["$set"] = {key_of(name): codec.write(name, value) for name, value in op.sets}
+        parts["$set"] = codec.changes(op.sets)
     if op.increments:
         parts["$inc"] = {key_of(name): codec.write(name, step) for name, step in op.increments}
     return parts

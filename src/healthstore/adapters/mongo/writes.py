@@ -269,12 +269,13 @@ async def _explain_patch(
 async def _require_free_keys(session: Session, codec: Codec, document: Document) -> None:
     """Raise DuplicateKeyError if another document holds a unique key of this one."""
     row = codec.encode(document)
-    for unique in codec.collection.uniques:
-        key: Stored = {key_of(name): row[key_of(name)] for name in unique.fields}
+    collection = codec.collection
+    for unique, kept in zip(collection.uniques, collection.stored.uniques, strict=True):
+        key: Stored = {key_of(name): row[key_of(name)] for name in kept.fields}
         if None not in key.values():
             other = {"$and": [key, {"_id": {"$ne": row["_id"]}}]}
-            if await session.collection(codec.collection.name).find_one(other, {"_id": True}):
-                raise duplicate_key(codec.collection, unique.fields)
+            if await session.collection(collection.name).find_one(other, {"_id": True}):
+                raise duplicate_key(collection, unique.fields)
 
 
 async def patch_several(session: Session, codec: Codec, op: Patch) -> tuple[Document | None, ...]:
@@ -320,7 +321,7 @@ async def patch_each(
         writes = [
             UpdateOne(
                 _guarded(identity, cast(int, stored[identity]["version"])),
-                {"$set": {key_of(name): codec.write(name, after[name]) for name in names}},
+                {"$set": codec.changes(tuple([(name, after[name]) for name in names]))},
             )
             for identity, after in last.items()
         ]

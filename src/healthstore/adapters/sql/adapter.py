@@ -384,7 +384,7 @@ class SqlAdapter(Adapter[SqlSession]):
         """Update whole rows: guarded by their versions, else under their locks."""
         ids = [cast(UUID, each["id"]) for each in op.documents]
         statements = self.statements(op.collection)
-        names = [name for name in op.collection.names if name != "id"]
+        names = [name for name in op.collection.stored.names if name != "id"]
         if (len(ids) > 1 or op.same) and op.versions is not None:
             async with self._atomic(session, op.collection):
                 return await replaced_guarded(
@@ -393,7 +393,7 @@ class SqlAdapter(Adapter[SqlSession]):
         if len(ids) == 1 and (self.dialect.detects_conflicts or not session.in_unit):
             compiled = statements.update(names, versioned=op.versions is not None)
             (document,) = op.documents
-            values = [statements.encode(name, document[name]) for name in (*names, "id")]
+            values = statements.values((*names, "id"), document)
             values.extend(op.versions or ())
             matched = await session.connection.execute(compiled.sql, compiled.bind(values))
             if matched or op.versions is None:

@@ -102,6 +102,7 @@ class _Alteration:
     """What differs between the tables of two definitions of one collection."""
 
     def __init__(self, before: Collection, after: Collection, dialect: Dialect) -> None:
+        before, after = before.stored, after.stored
         self.definitions = before, after
         self.before = table_of(before, dialect)
         self.after = table_of(after, dialect)

@@ -7,7 +7,7 @@ so that operations of one shape share one statement.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import partial
 from operator import itemgetter
@@ -53,6 +53,7 @@ from healthstore.adapters.sql.taken import having_type, having_values
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
 from healthstore.model.evaluate import ordered
+from healthstore.model.hidden import hidden_maker, with_hidden
 from healthstore.model.ops import Aggregate, Find, Group, Leading, Patch
 from healthstore.model.query import FieldOrTerm, Filter, Order, Test, column_key
 from healthstore.model.schema import Collection
@@ -103,11 +104,14 @@ class Statements:
         self._table = table
         self._dialect = dialect
         self._compiled: dict[Shape, Compiled] = {}
-        self._encoders = _converters(collection, dialect.encoders)
+        self._stored = collection.stored
+        self._encoders = _converters(self._stored, dialect.encoders)
         self._decoders = _converters(collection, dialect.decoders)
-        self._encoding = at_places(self._encoders.values())
+        self._writers = {name: self._writer(name) for name in self._stored.names}
+        self._encoding = at_places(self._writers.values())
         self._decoding = at_places(self._decoders.values())
-        self._values_of = itemgetter(*collection.names)
+        self._values_of = itemgetter(*map(self._source, self._stored.names))
+        self._shown = [table.c[name] for name in collection.names]
         self.bulk = self._bulk()
 
     @property
@@ -145,9 +149,29 @@ class Statements:
         return self._dialect.decoders[column.kind](column.type)
 
     def encode(self, name: str, value: Value) -> Any:
-        """Return one value as the driver takes it."""
+        """Return one value as the driver takes it; a hidden field's is one that is folded."""
         encode = self._encoders[name]
         return value if encode is None or value is None else encode(value)
+
+    def values(self, names: Iterable[str], document: Document) -> list[Any]:
+        """Return what columns get of a document, as the driver takes it."""
+        found: list[Any] = []
+        for name in names:
+            value, write = document[self._source(name)], self._writers[name]
+            found.append(value if write is None or value is None else write(value))
+        return found
+
+    def _source(self, name: str) -> str:
+        """Return the field of whose value a column is made: a hidden one of another field's."""
+        return self.collection.hidden.get(name, name)
+
+    def _writer(self, name: str) -> Converter | None:
+        """Return what makes of the value of a column's field what the driver takes for it."""
+        encode = self._encoders[name]
+        if name not in self.collection.hidden:
+            return encode
+        make = hidden_maker(name)
+        return make if encode is None else lambda value: encode(make(value))
 
     # --- statements ------------------------------------------------------------------------
 
@@ -155,7 +179,7 @@ class Statements:
         """Select documents by their ids."""
 
         def build() -> ClauseElement:
-            statement = select(*self._table.c).where(self._where(where)[0])
+            statement = select(*self._shown).where(self._where(where)[0])
             if lock is Lock.NONE or not self._dialect.row_locks:
                 return statement
             return statement.with_for_update(skip_locked=lock is Lock.FREE)
@@ -195,7 +219,7 @@ class Statements:
             per = [columns[each] for each in op.per]
             order = [*self._sorted(op.order, columns, whole=False)]
             place = func.row_number().over(partition_by=per, order_by=order).label("_place")
-            ranked = select(*self._table.c, place).where(clause).subquery("_ranked")
+            ranked = select(*self._shown, place).where(clause).subquery("_ranked")
             most = bindparam(str(count), type_=_INTEGER)
             found = columns_of(op.per, ranked.c, self._dialect)
             groups = self._sorted(map(Order.by, op.per), found, whole=True)
@@ -287,6 +311,7 @@ class Statements:
 
     def patch(self, op: Patch) -> Compiled:
         """Set and increment one document, guarded, and return it; for :meth:`patch_values`."""
+        op = self._kept(op)
         sets = tuple([name for name, _ in op.sets])
         increments = tuple([name for name, _ in op.increments])
         versioned = op.versions is not None
@@ -306,12 +331,12 @@ class Statements:
                 if self.collection.nullable(name):
                     clause = and_(clause, table.c[name].is_not(None))
             statement = update(table).where(clause).values(values)
-            return statement if self._dialect.read_back else statement.returning(*table.c)
+            return statement if self._dialect.read_back else statement.returning(*self._shown)
 
         def read() -> ClauseElement:
             table = self._table
             changed = func.row_count() == literal_column("1")
-            return select(*table.c).where(table.c.id == _parameter(place, table.c.id), changed)
+            return select(*self._shown).where(table.c.id == _parameter(place, table.c.id), changed)
 
         changing = self._compile(key, build)
         if not self._dialect.read_back:
@@ -324,23 +349,31 @@ class Statements:
         self, op: Patch, build: Callable[[Table, Collection, Patch], ClauseElement]
     ) -> Compiled:
         """Change many documents as ``op`` changes one, by a statement of the dialect's own."""
+        op = self._kept(op)
         names = (tuple([name for name, _ in part]) for part in (op.sets, op.increments))
         key = ("patches", *names, op.versions is not None)
         return self._compile(key, lambda: build(self._table, self.collection, op))
 
     def patch_values(self, op: Patch) -> list[Any]:
         """Return what the statement of a single patch binds."""
+        op = self._kept(op)
         values = [self.encode(name, value) for name, value in (*op.sets, *op.increments)]
         values.append(self.encode("id", op.ids[0]))
         values.extend(op.versions or ())
         return values
+
+    def _kept(self, op: Patch) -> Patch:
+        """Return a patch that sets hidden fields, too."""
+        if not self.collection.hidden:
+            return op
+        return replace(op, sets=with_hidden(self.collection, op.sets))
 
     def bulk_update(
         self, names: Iterable[str], *, versioned: bool = False, same: tuple[str, ...] = ()
     ) -> BulkUpdate:
         """Set fields of documents that are found by their ids, by versions and by other fields."""
         chosen = frozenset(names)
-        columns = tuple([name for name in self.collection.names if name in chosen])
+        columns = tuple([name for name in self._stored.names if self._source(name) in chosen])
         single = self.update(columns, versioned=versioned, same=same)
         found_by = ("id", *(("version",) if versioned else ()), *same)
         joint, build = "", self._dialect.joint_update
@@ -352,8 +385,9 @@ class Statements:
     def changes(self, update: BulkUpdate, documents: Sequence[Document]) -> Sequence[Row]:
         """Return documents as a bulk update takes them, but for the versions of a guarded one."""
         names = (*update.columns, "id")
-        places = at_places(self._encoders[name] for name in names)
-        return converted(list(map(itemgetter(*names), documents)), places)
+        places = at_places(self._writers[name] for name in names)
+        values = itemgetter(*map(self._source, names))
+        return converted(list(map(values, documents)), places)
 
     def referring(self, field: str, ids: Sequence[UUID]) -> tuple[Compiled, Sequence[Any]]:
         """Select, and lock, the ids of rows that refer to these ids."""
@@ -384,15 +418,15 @@ class Statements:
         def build() -> ClauseElement:
             values = {
                 name: _parameter(place, self._table.c[name])
-                for place, name in enumerate(self.collection.names)
+                for place, name in enumerate(self._stored.names)
             }
             return insert(self._table).values(values)
 
         single = self._compile(("insert",), build)
         head, _, _ = single.sql.partition(" VALUES ")
-        kinds = tuple([each.type.kind for each in self.collection.fields])
+        kinds = tuple([each.type.kind for each in self._stored.fields])
         return BulkInsert(
-            self._table.name, self.collection.names, kinds, f"{head} VALUES ", single.sql
+            self._table.name, self._stored.names, kinds, f"{head} VALUES ", single.sql
         )
 
     def _compile(self, key: Shape, build: Callable[[], ClauseElement]) -> Compiled:
@@ -464,7 +498,7 @@ class Statements:
             return self.encode(name, value)
         encode = self._encoders[name]
         encoded = tuple(value if encode is None else map(encode, value))
-        return self._dialect.many(self.collection.field(name).type, encoded)
+        return self._dialect.many(self._stored.field(name).type, encoded)
 
     def _sorted(
         self, order: Iterable[Order], columns: Chosen, *, whole: bool

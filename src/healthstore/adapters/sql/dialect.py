@@ -338,6 +338,8 @@ class Dialect:
 
     Empty where there is none: then each index holds them all.
     """
+    indexes_words: bool = False
+    """Whether an index has the elements of lists of any length, such as the words of a text."""
     aside: Aside | None
     """How indexes are built before an alteration; None where they are a part of it."""
     existing_references: str | None

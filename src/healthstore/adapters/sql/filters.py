@@ -38,6 +38,7 @@ from healthstore.adapters.sql.paths import (
     part_shape,
 )
 from healthstore.errors import InvalidRequestError
+from healthstore.model.hidden import on_hidden
 from healthstore.model.narrowing import narrowed
 from healthstore.model.query import (
     MATCHING,
@@ -329,7 +330,8 @@ def prepared(where: Filter, collection: Collection, dialect: Dialect) -> Filter:
     """Return the filter with short lists of values padded, and long ones as :class:`Many`.
 
     Of many lists, which together are more than the dialect's parameters, short ones are Many, too.
-    A pattern is written for the database. Tests that an index of a term serves have it beside them.
+    A pattern is written for the database. Tests that an index of a term serves have it beside them,
+    and what ignores case is a test of a hidden field.
     """
     if dialect.indexes_terms:
         where = narrowed(where, collection)
@@ -340,6 +342,7 @@ def prepared(where: Filter, collection: Collection, dialect: Dialect) -> Filter:
 
 def _prepared(where: Filter, dialect: Dialect, most: int) -> Filter:
     if isinstance(where, Test):
+        where = on_hidden(where)
         if where.part is not None:
             return part_prepared(where, _pad)
         if where.operator not in PLURAL:

@@ -68,7 +68,7 @@ def metadata_of(collections: Iterable[Collection], dialect: Dialect) -> MetaData
     metadata = MetaData()
     for collection in (CATALOG, *collections):
         table = table_of(collection, dialect).to_metadata(metadata)
-        for each in collection.fields:
+        for each in collection.stored.fields:
             column = table.columns[each.name]
             column.autoincrement = "auto"  # what it is for Alembic unless said; no key is a number
             set_default(column, each, dialect)

@@ -51,7 +51,7 @@ async def plan_of(
         return replace(plan, index=PRIMARY)
     if planner.columns:
         columns = tuple(row[0] for row in await connection.fetch(planner.columns, (name,)))
-        names = {fields: ours for ours, fields in collection.index_names.items()}
+        names = {fields: ours for ours, fields in collection.stored.index_names.items()}
         return replace(plan, index={**names, ("id",): PRIMARY}.get(columns, name))
     return plan
 

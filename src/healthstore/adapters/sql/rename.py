@@ -39,6 +39,7 @@ async def rename(
 
     Where each statement commits by itself, what is done already is passed over.
     """
+    before, after = before.stored, after.stored
     renaming = _Renaming(before, after, dialect)
     await drop_unknown_indexes(connection, dialect, before, before.index_names)
     if before.name != after.name and before.name in await names(connection, dialect.existing):
@@ -56,6 +57,7 @@ async def rename(
 
 def explain_renaming(before: Collection, after: Collection, dialect: Dialect) -> Explained:
     """Return how :func:`rename` changes a table that is as its definition says."""
+    before, after = before.stored, after.stored
     renaming = _Renaming(before, after, dialect)
     first = renaming.of_table if before.name != after.name else ()
     if dialect.renames.index is None:

@@ -138,6 +138,7 @@ async def drop_unknown_indexes(
     """
     if dialect.aside is None:
         return
+    collection = collection.stored
     quote = dialect.ddl_compiler.identifier_preparer.quote_identifier
     for name, keys in await connection.fetch(dialect.aside.plain, (collection.name,)):
         ours = {each.removeprefix("-") for each in keys} <= {*collection.names}

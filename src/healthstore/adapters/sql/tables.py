@@ -34,6 +34,7 @@ from healthstore.adapters.sql.dialect import Dialect
 from healthstore.adapters.sql.filters import FIELD_TYPE, Many, Operand, where_clause
 from healthstore.adapters.sql.paths import ELEMENTS, Bound, term_expression
 from healthstore.model import schema
+from healthstore.model.definition import words_name
 from healthstore.model.query import Term, normalise
 from healthstore.model.schema import Collection, Unique
 from healthstore.model.values import FieldType, Kind, Value
@@ -58,10 +59,12 @@ HIDDEN = "hidden"
 
 def table_of(collection: Collection, dialect: Dialect) -> Table:
     """Return the table that keeps a collection; referenced tables are known by their key only."""
+    collection = collection.stored
     metadata = MetaData()
     keys: tuple[Unique | schema.Index, ...] = (*collection.uniques, *collection.indexes)
     indexed = {name for key in keys for name in key.fields}
-    listed = {each.fields[0] for each in collection.indexes if collection.of_elements(each)}
+    made = _indexes(collection, dialect)
+    listed = {each.fields[0] for each in made if collection.of_elements(each)}
     columns = [
         Column(
             each.name,
@@ -130,7 +133,12 @@ def _indexes(collection: Collection, dialect: Dialect) -> tuple[schema.Index, ..
         for each in collection.indexes
         if dialect.null_hides_reference and _hides_reference(collection, each.fields)
     )
-    return tuple(dict.fromkeys((*own, *collection.indexes)))
+    made = (
+        each
+        for each in collection.indexes
+        if dialect.indexes_words or not each.fields[0].startswith(words_name(""))
+    )
+    return tuple(dict.fromkeys((*own, *made)))
 
 
 def _add_indexes(table: Table, collection: Collection, dialect: Dialect) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice, repeat
-from typing import TypeAlias, cast
+from itertools import islice
+from typing import cast
 from uuid import UUID
 
 from healthstore.abc.backend import Executor
@@ -17,17 +17,16 @@ from healthstore.errors import (
     Outcome,
 )
 from healthstore.model.catalog import CATALOG, catalog_id, from_definition
-from healthstore.model.evaluate import check_document
+from healthstore.model.evaluate import Key, check_document, key_test, keyed
 from healthstore.model.filters import checked_filter
 from healthstore.model.ops import Find, Get, Insert
-from healthstore.model.query import And, Operator, Or, Test
-from healthstore.model.schema import Reference
-from healthstore.model.values import Document, Value
+from healthstore.model.query import Or
+from healthstore.model.schema import Collection, Reference
+from healthstore.model.values import Document
 
 __all__ = ("refused_index",)
 
 _TOGETHER = 100
-_Key: TypeAlias = tuple[Value, ...]
 
 
 async def refused_index(error: IntegrityError, op: Insert, store: Executor) -> int | None:
@@ -40,7 +39,7 @@ async def refused_index(error: IntegrityError, op: Insert, store: Executor) -> i
         return _broken(op)
     if isinstance(error, DuplicateKeyError):
         fields = error.fields or ("id",)
-        found = _twice(op.documents, fields)
+        found = _twice(op, fields)
         if found is None and error.outcome is Outcome.NOT_APPLIED:
             found = await _stored(op, fields, store)
         return found
@@ -59,18 +58,21 @@ def _broken(op: Insert) -> int | None:
     return None
 
 
-def _keys(documents: Sequence[Document], fields: Sequence[str]) -> Iterator[tuple[int, _Key]]:
+def _keys(
+    collection: Collection, documents: Sequence[Document], fields: Sequence[str]
+) -> Iterator[tuple[int, Key]]:
     """Yield the index and the key of each document whose key is complete."""
+    key_of = keyed(collection, fields)
     for index, document in enumerate(documents):
-        key = tuple([document[name] for name in fields])
+        key = key_of(document)
         if None not in key:
             yield index, key
 
 
-def _twice(documents: Sequence[Document], fields: Sequence[str]) -> int | None:
+def _twice(op: Insert, fields: Sequence[str]) -> int | None:
     """Return the index of the first document whose key one before it has."""
-    seen: set[_Key] = set()
-    for index, key in _keys(documents, fields):
+    seen: set[Key] = set()
+    for index, key in _keys(op.collection, op.documents, fields):
         if key in seen:
             return index
         seen.add(key)
@@ -79,15 +81,12 @@ def _twice(documents: Sequence[Document], fields: Sequence[str]) -> int | None:
 
 async def _stored(op: Insert, fields: Sequence[str], store: Executor) -> int | None:
     """Return the index of the first document whose key is stored already."""
-    waiting = _keys(op.documents, fields)
+    waiting = _keys(op.collection, op.documents, fields)
     while part := {key: index for index, key in islice(waiting, _TOGETHER)}:
-        keys = [
-            And(tuple(Test(*each) for each in zip(fields, repeat(Operator.EQ), key, strict=False)))
-            for key in part
-        ]
+        keys = [key_test(op.collection, fields, key) for key in part]
         where = checked_filter(op.collection, Or(tuple(keys)))
         rows = await store.execute(Find(op.collection, where, limit=len(part)))
-        found = [part[key] for _, key in _keys(rows, fields) if key in part]
+        found = [part[key] for _, key in _keys(op.collection, rows, fields) if key in part]
         if found:
             return min(found)
     return None
@@ -110,7 +109,7 @@ async def _without_parent(op: Insert, reference: Reference, store: Executor) -> 
     if known is None:
         return None
     parents = from_definition(known["definition"])
-    waiting = _keys(op.documents, (reference.field,))
+    waiting = _keys(op.collection, op.documents, (reference.field,))
     while part := [(index, cast(UUID, key[0])) for index, key in islice(waiting, _TOGETHER)]:
         wanted = tuple({parent for _, parent in part} - there)
         rows = await store.execute(Get(parents, wanted)) if wanted else ()

@@ -49,6 +49,8 @@ class FieldForm:
         limits = [f"{key} {described[key]}" for key in _LIMITS if key in described]
         limits += [counted(len(choices), "member")] if choices else []
         limits += ["milliseconds"] if self.type.milliseconds else []
+        limits += ["searchable"] if self.type.searchable else []
+        limits += ["in words"] if self.type.words else []
         limits += ["nullable"] if self.nullable else []
         limits += ["with a default"] if self.default is not None else []
         return ", ".join([str(self.type.kind), *limits])
@@ -174,6 +176,9 @@ class ChangeField:
 def _retyped(before: FieldType, now: FieldType) -> ChangeEffect:
     """Return what may happen to values of one type that are to be of the other."""
     if before.kind is not now.kind or before.milliseconds is not now.milliseconds:
+        return ChangeEffect.NEEDS_DATA
+    if (before.searchable, before.words) != (now.searchable, now.words):
+        # What is kept beside the texts has to come first, and who does not know them must not write then.
         return ChangeEffect.NEEDS_DATA
     if set(before.choices) - set(now.choices):
         return ChangeEffect.LOSES_DATA

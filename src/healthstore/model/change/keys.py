@@ -78,7 +78,7 @@ class AddUnique:
         return ChangeEffect.NEEDS_DATA
 
     def __str__(self) -> str:
-        return f"add the unique key ({', '.join(self.unique.fields)})"
+        return f"add the {self.unique}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class DropUnique:
         return ChangeEffect.ADDITIVE
 
     def __str__(self) -> str:
-        return f"drop the unique key ({', '.join(self.unique.fields)})"
+        return f"drop the {self.unique}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,9 @@ def renamed(given: Definition, names: Mapping[str, str]) -> Definition:
     return replace(
         given,
         fields=tuple(replace(each, name=of(each.name)) for each in given.fields),
-        uniques=tuple(Unique(*map(of, each.fields)) for each in given.uniques),
+        uniques=tuple(
+            Unique(*map(of, each.fields), ignore_case=each.ignore_case) for each in given.uniques
+        ),
         indexes=tuple(
             Index(
                 *map(key, each.keys),

@@ -40,6 +40,7 @@ from healthstore.model.evaluate.groups import (
     group_order,
     plan_aggregate,
 )
+from healthstore.model.evaluate.keys import Key, key_test, keyed, unique_keyed
 from healthstore.model.evaluate.leading import begin_alike, leading
 from healthstore.model.evaluate.lookups import answered, require_few
 from healthstore.model.evaluate.parts import MISSING, column_value, equal_json, part_of, term_value
@@ -51,6 +52,7 @@ from healthstore.model.evaluate.setting import with_parts
 __all__ = (
     "BELOW_A_DAY",
     "MISSING",
+    "Key",
     "aggregate",
     "aggregate_measure",
     "answered",
@@ -70,6 +72,8 @@ __all__ = (
     "group_order",
     "groups_after",
     "halfway",
+    "key_test",
+    "keyed",
     "leading",
     "matches",
     "missing_parent",
@@ -90,6 +94,7 @@ __all__ = (
     "still_referenced",
     "taken",
     "term_value",
+    "unique_keyed",
     "unknown_buckets",
     "with_parts",
     "years_between",

@@ -22,6 +22,7 @@ from healthstore.model.query import (
     OtherField,
     Test,
 )
+from healthstore.model.text import folded
 from healthstore.model.values import SORTED_TEXT, Document, Value
 
 __all__ = ("Valued", "matches", "shows_order", "sort_documents", "sorted_whole")
@@ -37,6 +38,8 @@ def matches(filter_: Filter) -> Predicate:
     if isinstance(filter_, Test):
         if filter_.part is not None or filter_.operator in ELEMENTS:
             return part_predicate(filter_)
+        if filter_.folded:
+            return _folding(filter_)
         return _TESTS[filter_.operator](filter_.field, filter_.operand)
     if isinstance(filter_, Not):
         inner = matches(filter_.item)
@@ -45,6 +48,22 @@ def matches(filter_: Filter) -> Predicate:
     if isinstance(filter_, And):
         return lambda document: all(part(document) for part in parts)
     return lambda document: any(part(document) for part in parts)
+
+
+def _folding(test: Test) -> Predicate:
+    """Return what tests the text of a field where case does not count."""
+    field, operand = test.field, test.operand
+    sought: _Operand = (
+        tuple(map(_folded, operand))
+        if isinstance(operand, tuple)
+        else _folded(cast(Value, operand))
+    )
+    holds = _TESTS[test.operator](field, sought)
+    return lambda document: holds({field: _folded(document[field])})
+
+
+def _folded(value: Value) -> Value:
+    return folded(value) if isinstance(value, str) else value
 
 
 _Operand: TypeAlias = "Value | tuple[Value, ...] | OtherField | Lookup"

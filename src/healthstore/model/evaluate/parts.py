@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from healthstore.model.json import INT64_MAX, INT64_MIN, Json
 from healthstore.model.query import WHOLE, FieldOrTerm, Operator, Step, Term, Test
+from healthstore.model.text import words_in
 from healthstore.model.values import Document, Kind, Value
 
 __all__ = (
@@ -47,6 +48,10 @@ def part_of(value: object, steps: tuple[Step, ...]) -> object:
                 return MISSING
             value = cast("list[object]", value)[step]
     return value
+
+
+def _words_of(value: Value) -> object:
+    return words_in(value) if isinstance(value, str) else MISSING
 
 
 def size_of(value: object) -> int | None:
@@ -118,6 +123,8 @@ def part_predicate(test: Test) -> Callable[[Document], bool]:
     if part.kind is not None:
         read = _READERS[part.kind]
         return lambda document: holds(read(part_of(document[name], steps)))
+    if part.words:
+        return lambda document: holds(_words_of(document[name]))
     if part.size:
         return lambda document: holds(size_of(part_of(document[name], steps)))
     return lambda document: holds(part_of(document[name], steps))

@@ -41,13 +41,13 @@ class _Compared:
             hint=f"write F.{self.name}.has(value), of a text F.{self.name}.contains(text)",
         )
 
-    def _test(self, operator: Operator, operand: object = None) -> Test:
+    def _test(self, operator: Operator, operand: object = None, *, folded: bool = False) -> Test:
         given: Value | tuple[Value, ...] | OtherField | Lookup
         if isinstance(operand, FieldName):
             given = OtherField(operand.name, operand.owner)
         else:
             given = cast(Value, operand)  # the guard refuses what is no value
-        return Test(self.name, operator, given, self.owner, self.part)
+        return Test(self.name, operator, given, self.owner, self.part, folded)
 
     def __eq__(self, value: object) -> Test:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # a filter, not a bool
         return self._test(Operator.EQ, value)
@@ -67,12 +67,21 @@ class _Compared:
     def __ge__(self, value: Value | FieldName) -> Test:
         return self._test(Operator.GE, value)
 
-    def in_(self, values: Iterable[Value] | Lookup) -> Test:
+    def equals(self, value: Value | FieldName, *, ignore_case: bool = False) -> Test:
+        """Hold as ``==`` does; with ``ignore_case`` for texts that differ in case only, too.
+
+        That needs a field that is ``Searchable``. It holds where NFKC, a case fold and NFKC again
+        make the same of both texts: for ``"STRASSE"`` and ``"straße"``.
+        """
+        return self._test(Operator.EQ, value, folded=ignore_case)
+
+    def in_(self, values: Iterable[Value] | Lookup, *, ignore_case: bool = False) -> Test:
         """Hold for any of these values; for none if there are none.
 
         They may be those that another query finds: ``links.query(F.doctor_id == me).field("id")``.
+        With ``ignore_case`` as :meth:`equals`.
         """
-        return self._test(Operator.IN, self._listed(values))
+        return self._test(Operator.IN, self._listed(values), folded=ignore_case)
 
     def not_in(self, values: Iterable[Value] | Lookup) -> Test:
         """Hold for every other value, ``None`` included unless it is listed."""
@@ -103,17 +112,17 @@ class _Compared:
         """Hold when the field is ``False``; ``None`` is not."""
         return self._test(Operator.EQ, operand=False)
 
-    def contains(self, text: str) -> Test:
-        """Hold when the text occurs in the field, character for character."""
-        return self._test(Operator.CONTAINS, text)
+    def contains(self, text: str, *, ignore_case: bool = False) -> Test:
+        """Hold when the text occurs in the field; unless ``ignore_case``, character for character."""
+        return self._test(Operator.CONTAINS, text, folded=ignore_case)
 
-    def startswith(self, text: str) -> Test:
-        """Hold when the field starts with the text, character for character."""
-        return self._test(Operator.STARTS, text)
+    def startswith(self, text: str, *, ignore_case: bool = False) -> Test:
+        """Hold when the field starts with the text; see :meth:`contains`."""
+        return self._test(Operator.STARTS, text, folded=ignore_case)
 
-    def endswith(self, text: str) -> Test:
-        """Hold when the field ends with the text, character for character."""
-        return self._test(Operator.ENDS, text)
+    def endswith(self, text: str, *, ignore_case: bool = False) -> Test:
+        """Hold when the field ends with the text; see :meth:`contains`."""
+        return self._test(Operator.ENDS, text, folded=ignore_case)
 
 
 class _Structured(_Compared):

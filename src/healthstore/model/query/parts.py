@@ -24,6 +24,7 @@ __all__ = (
     "MAX_STEPS",
     "TERM_TYPES",
     "WHOLE",
+    "WORDS",
     "FieldOrTerm",
     "Part",
     "Step",
@@ -56,14 +57,18 @@ class Part:
     """A part of a field's JSON, or with ``size`` the number of elements of the list there.
 
     Without steps it is the whole value. The size of what is no list is ``None``. With a ``kind``
-    it is what is there as a value of that kind; see :class:`Term`.
+    it is what is there as a value of that kind; see :class:`Term`. With ``words`` it is no JSON,
+    but the list of a text's words.
     """
 
     steps: tuple[Step, ...] = ()
     size: bool = False
     kind: Kind | None = None
+    words: bool = False
 
     def __str__(self) -> str:
+        if self.words:
+            return ".words()"
         written = "".join(map(_written, self.steps))
         if self.kind is not None and self.kind in TERM_TYPES:
             return f"{written}.as_({TERM_TYPES[self.kind].__name__})"
@@ -114,6 +119,9 @@ def column_key(column: FieldOrTerm) -> str:
 
 WHOLE = Part()
 """The whole JSON of a field, which is a list where its elements are asked for."""
+
+WORDS = Part(words=True)
+"""The words of a text, where case does not count."""
 
 
 def _written(step: Step) -> str:

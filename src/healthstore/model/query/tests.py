@@ -168,7 +168,8 @@ class Lookup:
 class Test(_Combinable):
     """One field held against an operand: a value, values, another field, a query, or nothing.
 
-    With a ``part`` it is a part of the field's JSON.
+    With a ``part`` it is a part of the field's JSON; with ``folded`` it is its text where case
+    does not count, see ``healthstore.model.text``.
     """
 
     __test__ = False  # pytest collects classes called Test*
@@ -179,12 +180,13 @@ class Test(_Combinable):
     owner: type | None = dataclass_field(default=None, compare=False, repr=False)
     """The entity's class whose attribute named the field; None if the name alone did."""
     part: Part | None = None
+    folded: bool = False
 
     def held(
         self, operator: Operator, operand: Value | tuple[Value, ...] | OtherField | Lookup = None
     ) -> Test:
-        """Return another test of the same field, and of the same part of it."""
-        return Test(self.field, operator, operand, None, self.part)
+        """Return another test of the same field, and of the same part or form of it."""
+        return Test(self.field, operator, operand, None, self.part, self.folded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
 from healthstore.testing.contract.group_options import TestGroupOptions
 from healthstore.testing.contract.group_streams import TestGroupStreams
+from healthstore.testing.contract.ignoring_case import TestIgnoringCase
 from healthstore.testing.contract.index_terms import TestIndexTerms
 from healthstore.testing.contract.instants import TestInstants
 from healthstore.testing.contract.joins import TestJoins
@@ -78,6 +79,7 @@ from healthstore.testing.contract.references import TestReferences
 from healthstore.testing.contract.renames import TestRenames
 from healthstore.testing.contract.replacements import TestReplacements
 from healthstore.testing.contract.schema import TestSchema
+from healthstore.testing.contract.searches import TestSearches
 from healthstore.testing.contract.selections import TestSelections
 from healthstore.testing.contract.serving import TestServing
 from healthstore.testing.contract.sizes import TestSizes
@@ -115,6 +117,7 @@ __all__ = (
     "TestFloatSums",
     "TestGroupOptions",
     "TestGroupStreams",
+    "TestIgnoringCase",
     "TestIndexTerms",
     "TestInstants",
     "TestJoins",
@@ -146,6 +149,7 @@ __all__ = (
     "TestRenames",
     "TestReplacements",
     "TestSchema",
+    "TestSearches",
     "TestSelections",
     "TestServing",
     "TestSizes",
@@ -185,6 +189,7 @@ class ContractTests(
     TestGroupOptions,
     TestIndexTerms,
     TestGroupStreams,
+    TestIgnoringCase,
     TestInstants,
     TestJoins,
     TestJsonPaths,
@@ -215,6 +220,7 @@ class ContractTests(
     TestRenames,
     TestReplacements,
     TestSchema,
+    TestSearches,
     TestSelections,
     TestServing,
     TestSizes,

@@ -400,6 +400,7 @@ POSTGRESQL = Dialect(
     ),
     indexes_terms=True,
     index_part="postgresql_where",
+    indexes_words=True,
     aside=_ASIDE,
     existing_references="SELECT conname FROM pg_catalog.pg_constraint "
     "WHERE contype = 'f' AND connamespace = current_schema()::regnamespace",

@@ -98,4 +98,5 @@ def joint_patch(table: Table, collection: Collection, patch: Patch) -> ClauseEle
     values: dict[str, ColumnElement[Any]] = dict(zip(sets, given, strict=False))
     for name, step in zip(increments, given[len(sets) :], strict=False):
         values[name] = table.c[name] + step
-    return update(table).where(*clauses).values(values).returning(*table.c, given[-1])
+    shown = [table.c[name] for name in collection.names]
+    return update(table).where(*clauses).values(values).returning(*shown, given[-1])

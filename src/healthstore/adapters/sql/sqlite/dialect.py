@@ -361,7 +361,8 @@ def _constraint(message: str, verdict: Verdict, collection: Collection) -> str |
     if verdict is Verdict.CHECK:
         return own_name((told,), {**collection.check_names, **collection.type_names})
     columns = tuple(_COLUMN.findall(told))
-    named = {collection.index_name(unique): unique.fields for unique in collection.uniques}
+    kept = collection.stored
+    named = {kept.index_name(unique): unique.fields for unique in kept.uniques}
     return next((name for name, fields in named.items() if fields == columns), told)
 
 
