@@ -36,7 +36,17 @@ from typing import Final, NamedTuple, cast
 
 from healthstore.entity import Entity, collection_of, parse_test
 from healthstore.errors import ConfigurationError, InvalidRequestError, UnknownFieldError
-from healthstore.model.query import PLURAL, And, Filter, Not, Operator, Or, Test
+from healthstore.model.query import (
+    ELEMENTS,
+    MAX_ELEMENTS,
+    PLURAL,
+    And,
+    Filter,
+    Not,
+    Operator,
+    Or,
+    Test,
+)
 
 __all__ = ("MAX_BYTES", "MAX_DEPTH", "MAX_PARTS", "MAX_VALUES", "parse")
 
@@ -94,7 +104,8 @@ def parse(  # noqa: PLR0913 - each bound by its name
     that is not allowed is refused as one that does not exist.
 
     At most 32 levels, 1,000 parts, 10,000 values in lists and 1,000,000 bytes of text are taken;
-    ``max_depth``, ``max_parts``, ``max_values`` and ``max_bytes`` set lower bounds.
+    ``max_depth``, ``max_parts``, ``max_values`` and ``max_bytes`` set lower bounds. Of all values
+    at most 1,000 are those of ``has``, ``has_any`` and ``has_all``, as in every filter.
 
     Raises InvalidRequestError, or one of its subclasses, for everything that is wrong with the
     data, before any I/O; it tells the place (``and[2].not``), and the field and the operator where
@@ -118,8 +129,10 @@ def _allowed(entity: type[Entity], allow: Iterable[str]) -> tuple[str, ...]:
             "allow is no list of fields", hint='write allow=["name"]', entity=entity.__name__
         )
     allowed = tuple(allow)
+    name: object
     for name in allowed:
-        if name not in names:
+        # What is no text may be a field of F, which is not compared but makes a filter.
+        if not isinstance(name, str) or name not in names:
             raise ConfigurationError(
                 f"allow names {name!r}, which is no field",
                 hint=f"known: {', '.join(names)}",
@@ -153,6 +166,7 @@ class _Reading:
         self._allowed = allowed
         self._most = most
         self._parts, self._values, self._size = most.parts, most.values, most.size
+        self._elements = MAX_ELEMENTS
 
     def part(self, data: object, place: str, depth: int) -> Filter:
         """Return the filter of one object, at a level of those that are allowed."""
@@ -194,7 +208,13 @@ class _Reading:
         value = data.get("value")
         if operator in _MANY:
             value = self._listed(value, place, name, f"{written}")
-        self._count(value if isinstance(value, tuple) else (value,), place, name)
+        values = value if isinstance(value, tuple) else (value,)
+        self._count(values, place, name)
+        if operator in ELEMENTS:
+            self._elements -= len(values)
+            if self._elements < 0:
+                said = f"there are more than {MAX_ELEMENTS} elements to look for"
+                raise self._wrong(place, said, _LESS, name)
         try:
             return parse_test(self._entity, name, operator, value)
         except InvalidRequestError as error:

@@ -15,6 +15,7 @@ from healthstore.errors import InvalidRequestError
 from healthstore.model.evaluate import matches, sort_documents
 from healthstore.model.query import (
     ALL,
+    MAX_ELEMENTS,
     MAX_VALUES,
     NONE,
     And,
@@ -255,3 +256,15 @@ def test_the_lists_of_a_filter_have_a_limit_together() -> None:
     with pytest.raises(InvalidRequestError) as refused:
         require_moderate(half & (~half | F.b.in_([object()])))  # type: ignore[list-item]  # never read
     assert str(MAX_VALUES) in refused.value.message
+
+
+def test_the_elements_that_a_filter_looks_for_have_a_limit_together() -> None:
+    """Each is a subquery: MAX_ELEMENTS pass, in one list, in two or one by one; one more does not."""
+    half = F.a.has_any(range(MAX_ELEMENTS // 2))
+    single = Or(tuple(F.a["b"].has(at) for at in range(MAX_ELEMENTS // 2)))
+    for where in (half & ~half, half & single):
+        require_moderate(where)
+        with pytest.raises(InvalidRequestError) as refused:
+            require_moderate(where & ~F.b.has_all(["x"]))
+        assert str(MAX_ELEMENTS) in refused.value.message
+        assert refused.value.hint
