@@ -128,8 +128,7 @@ def _allowed(entity: type[Entity], allow: Iterable[str]) -> tuple[str, ...]:
         raise ConfigurationError(
             "allow is no list of fields", hint='write allow=["name"]', entity=entity.__name__
         )
-    allowed = tuple(allow)
-    name: object
+    allowed: tuple[object, ...] = tuple(allow)
     for name in allowed:
         # What is no text may be a field of F, which is not compared but makes a filter.
         if not isinstance(name, str) or name not in names:
@@ -138,7 +137,7 @@ def _allowed(entity: type[Entity], allow: Iterable[str]) -> tuple[str, ...]:
                 hint=f"known: {', '.join(names)}",
                 entity=entity.__name__,
             )
-    return allowed
+    return cast("tuple[str, ...]", allowed)
 
 
 def _bound(name: str, given: int, most: int) -> int:
