@@ -25,6 +25,7 @@ __all__ = ("Asked", "asked_aggregate")
 _OPTIONS = frozenset({"having", "order", "limit", "into", "unwind", "group"})
 _MOST = 10_000
 _AVERAGE_PLACES = 6
+_TOTAL_DIGITS = 34  # of Decimal128: room for sums of the 28 digits of a field, and for its mean
 _INTEGER, _FLOAT = FieldType(Kind.INTEGER), FieldType(Kind.FLOAT)
 
 
@@ -155,8 +156,10 @@ def _type_of(collection: Collection, measure: Measure) -> FieldType:
     if measure.field is None or measure.function.counts:
         return _INTEGER
     kind = collection.field(measure.field).type
-    if measure.function is not Function.AVG:
+    averaged = measure.function is Function.AVG
+    if kind.kind is Kind.DECIMAL and (averaged or measure.function is Function.SUM):
+        places = kind.places + _AVERAGE_PLACES if averaged else kind.places
+        return FieldType(Kind.DECIMAL, digits=_TOTAL_DIGITS, places=places)
+    if not averaged:
         return kind
-    if kind.kind is Kind.DECIMAL:
-        return FieldType(Kind.DECIMAL, digits=kind.digits, places=kind.places + _AVERAGE_PLACES)
     return kind if kind.kind is Kind.DURATION else _FLOAT
