@@ -424,6 +424,7 @@ SQLITE = Dialect(
     ),
     recoded=_recoded,
     widened=_widened,
+    lists_lookups=True,
     references_need_indexes=False,
     patience=((), ()),
     checks_statements=True,
