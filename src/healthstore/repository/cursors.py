@@ -36,9 +36,10 @@ class Query:
     def signature(self) -> str:
         """What differs for another collection, order or filter; other values are no other filter.
 
-        So a filter may move with the clock from one page to the next.
+        So a filter may move with the clock from one page to the next, and a list may grow.
         """
-        parts = (self.collection.name, ",".join(map(str, self.orders)), filter_shape(self.where))
+        where = filter_shape(self.where, counts=False)
+        parts = (self.collection.name, ",".join(map(str, self.orders)), where)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
@@ -90,6 +91,8 @@ def read_position(query: Query, token: str) -> Position:
     )
     try:
         whole = base64.urlsafe_b64decode(token)
+        if base64.urlsafe_b64encode(whole) != token.encode():
+            raise foreign  # the decoder skips what is no letter of its own
         size = _SUM if query.key is None else _SIGNATURE
         body = whole[size:]
         if not hmac.compare_digest(whole[:size], _mark(query.key, body)):
@@ -104,7 +107,11 @@ def read_position(query: Query, token: str) -> Position:
             for each, value in zip(query.orders, values, strict=True)
         )
         return Position(keys, Origin(member, bool(stale)), bool(backwards), bool(including))
-    except (ValueError, TypeError):  # of base64, JSON, the tags and the values alike
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+    ):  # of what is no text, base64, JSON, the tags and the values alike
         raise foreign from None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 import pytest
@@ -212,6 +212,8 @@ class TestPages(Contract):
             ((F.number > 9,), way, page.next),
             ((), way, page.next),
             (same, way, damaged),
+            (same, way, f"{page.next}\n"),
+            (same, way, cast(str, page.next.encode())),
             (same, way, "x"),
             (same, way, ""),
         )
@@ -219,6 +221,22 @@ class TestPages(Contract):
             with pytest.raises(InvalidRequestError, match="does not belong") as error:
                 await leaves.find(*filters, order=order, after=after)
             assert error.value.entity == "_Leaf"
+
+    async def test_a_list_may_grow_from_page_to_page(self, store: Backend) -> None:
+        """A list of more, fewer or no values is one of other values: of a field and of a query's."""
+        leaves = await _leaves(store)
+        query = leaves.query
+        page = await leaves.find(F.number.in_([0, 1, 5]), order=["number"], limit=2)
+        for numbers, left in (([1, 4], [4]), ([3, 4, 5, 6], [3, 4, 5, 6]), ([], []), ([9], [9])):
+            rest = await leaves.find(F.number.in_(numbers), order=["number"], after=page.next)
+            assert [each.number for each in rest] == left
+        inner = query(F.number.not_in([7])).field("number")
+        page = await leaves.find(F.number.in_(inner), order=["number"], limit=2)
+        inner = query(F.number.not_in([2, 3, 4])).field("number")
+        rest = await leaves.find(F.number.in_(inner), order=["number"], limit=2, after=page.next)
+        assert [each.number for each in rest] == [5, 6]
+        with pytest.raises(InvalidRequestError, match="does not belong"):
+            await leaves.find(F.number == 3, order=["number"], after=page.next)
 
 
 async def _remove(leaves: Repository[_Leaf], gone: list[_Leaf]) -> None:
