@@ -8,7 +8,7 @@ from typing import cast
 
 from healthstore.entity import Entity, collection_of
 from healthstore.errors import InvalidRequestError
-from healthstore.model.arguments import listed
+from healthstore.model.arguments import ordered
 from healthstore.model.definition import Definition, Field
 from healthstore.model.evaluate import matches, sort_documents
 from healthstore.model.filters import checked_filter, plain_order
@@ -77,7 +77,8 @@ def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
         "group": group,
     }
     _require_free(collection, [name for name, each in options.items() if isinstance(each, Measure)])
-    keys = listed(group, "the group", 'group=["user_id"]')
+    keys = ordered(group, "the group", 'group=["user_id"]')
+    _require_names(collection, keys)
     columns = columns_of(keys)
     _require_measures(collection, columns, measures)
     if limit is not None and (type(limit) is not int or not 1 <= limit <= _MOST):
@@ -97,6 +98,18 @@ def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
         limit,
         cast("Callable[[Document], object]", make),
     )
+
+
+def _require_names(collection: Collection, keys: Iterable[object]) -> None:
+    """Refuse a key that is neither a name nor a bucket of one: a field of F is not compared."""
+    for key in keys:
+        name = key.column if isinstance(key, Bucket) else key
+        if not isinstance(name, str):
+            raise InvalidRequestError(
+                f"a group is by a {type(name).__name__}",
+                hint='name a field, or give a bucket: group=["user_id", Bucket("at", "day", tz="UTC")]',
+                entity=collection.entity,
+            )
 
 
 def _require_free(collection: Collection, names: Iterable[str]) -> None:

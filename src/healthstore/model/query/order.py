@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from healthstore.errors import InvalidRequestError
-from healthstore.model.arguments import listed
+from healthstore.model.arguments import ordered
 from healthstore.model.query.names import FieldName
 from healthstore.model.query.tests import ALL, NONE, And, Filter, Not, Operator, Or, Test
 from healthstore.model.values import SORTED_TEXT, Value
@@ -68,7 +68,8 @@ def _key(of: object, nulls: Nulls | None, *, descending: bool) -> Order:
     name = of.name if isinstance(of, FieldName) else of
     if not isinstance(name, str):
         raise InvalidRequestError("a sort key names no field", hint='write desc("recorded_at")')
-    if nulls not in {None, "first", "last"}:
+    place: object = nulls
+    if place is not None and (type(place) is not str or place not in {"first", "last"}):
         raise InvalidRequestError(
             "nulls stand first or last", hint=f'write nulls="first" or nulls="last" for {name!r}'
         )
@@ -90,7 +91,7 @@ def parse_keys(keys: Iterable[str | Order]) -> tuple[Order, ...]:
     A key may also be made by :func:`asc` or :func:`desc`.
     """
     example = 'order=["name", "-recorded_at"]'
-    given: Sequence[object] = listed(keys, "the order", example)
+    given: Sequence[object] = ordered(keys, "the order", example)
     orders: list[Order] = []
     for key in given:
         if isinstance(key, str):

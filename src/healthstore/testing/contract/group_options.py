@@ -261,6 +261,10 @@ class TestGroupOptions(Contract):
         missing = Repository(_Missing, store)  # its collection is not there: who asked would say so
         ask = cast("Callable[..., Coroutine[Any, Any, Any]]", missing.aggregate)
         wrong: tuple[tuple[dict[str, Any], type[InvalidRequestError], str], ...] = (
+            ({"group": [F.name]}, InvalidRequestError, "a group is by a FieldName"),
+            ({"group": [Bucket(cast(str, F.name), "day")]}, InvalidRequestError, "by a FieldName"),
+            ({"group": {"name"}}, InvalidRequestError, "is a set, and no list"),
+            ({"order": {"n": -1}}, InvalidRequestError, "is a dict, and no list"),
             ({"having": F.m > 1}, UnknownFieldError, "no field 'm'"),
             ({"having": F.size > 1}, UnknownFieldError, "no field 'size'"),
             ({"having": F.n > "a"}, RefusedValueError, "expects int"),
@@ -280,7 +284,7 @@ class TestGroupOptions(Contract):
             with pytest.raises(kind, match=message) as error:
                 await ask(**{"n": Count(), **options})
             assert error.value.hint, message
-            assert error.value.entity == "_Missing"
+            assert error.value.entity == ("_Missing" if "no list" not in message else None)
         with pytest.raises(InvalidRequestError, match="the order is no list"):
             await ask(n=Count(), order="n")
         measure: object = Measure

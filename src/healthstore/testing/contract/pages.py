@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, cast
 from uuid import UUID
@@ -191,7 +191,17 @@ class TestPages(Contract):
         with pytest.raises(InvalidRequestError) as error:
             named.related(_Branch)
         assert error.value.hint
-        for wrong in (["number"], ["named"], ["tree"], {"tree_id": _Branch}, "tree_id"):
+        unnamed: tuple[tuple[object, ...], ...] = (
+            *(("named",), (None,), (F.named,), ([_Tree],), (_Tree, F.named), (_Tree, ["named"])),
+        )
+        for named_by in unnamed:
+            with pytest.raises(InvalidRequestError, match="is named by a"):
+                cast("Callable[..., object]", named.related)(*named_by)
+        odd: tuple[object, ...] = (
+            *(["number"], ["named"], ["tree"], {"tree_id": _Branch}, "tree_id"),
+            *({"tree_id": False}, {"tree_id": ""}),
+        )
+        for wrong in cast("tuple[list[str], ...]", odd):
             with pytest.raises(InvalidRequestError) as error:
                 await branches.find(include=wrong)
             assert error.value.hint
