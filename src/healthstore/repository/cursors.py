@@ -100,7 +100,7 @@ def read_position(query: Query, token: str) -> Position:
         signature, values, place, way = msgspec.json.decode(body)
         member, stale = place
         backwards, including = way
-        if signature != query.signature or type(member) is not str:
+        if signature != query.signature or not _is_name(member):
             raise foreign
         keys = tuple(
             None if value is None else _untagged(query.collection, each.field, value)
@@ -115,6 +115,12 @@ def read_position(query: Query, token: str) -> Position:
         raise foreign from None
 
 
+def _is_name(member: object) -> bool:
+    """Tell whether this may be the name of a member: errors and logs tell it."""
+    return type(member) is str and 0 < len(member) <= _LONGEST_NAME and member.isprintable()
+
+
+_LONGEST_NAME = 100
 _SUM = 6  # bytes: a text that was cut or changed is told as such
 _SIGNATURE = 16  # bytes: half of an HMAC-SHA-256 (https://www.rfc-editor.org/rfc/rfc2104#section-5)
 
