@@ -128,8 +128,8 @@ def _allowed(entity: type[Entity], allow: Iterable[str]) -> tuple[str, ...]:
         raise ConfigurationError(
             "allow is no list of fields", hint='write allow=["name"]', entity=entity.__name__
         )
-    allowed: tuple[object, ...] = tuple(allow)
-    for name in allowed:
+    allowed = tuple(allow)
+    for name in cast("tuple[object, ...]", allowed):
         # What is no text may be a field of F, which is not compared but makes a filter.
         if not isinstance(name, str) or name not in names:
             raise ConfigurationError(
@@ -137,7 +137,7 @@ def _allowed(entity: type[Entity], allow: Iterable[str]) -> tuple[str, ...]:
                 hint=f"known: {', '.join(names)}",
                 entity=entity.__name__,
             )
-    return cast("tuple[str, ...]", allowed)
+    return allowed
 
 
 def _bound(name: str, given: int, most: int) -> int:
