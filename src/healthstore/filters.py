@@ -42,6 +42,8 @@ from healthstore.entity import Entity, collection_of, column_of, parse_part_test
 from healthstore.errors import ConfigurationError, InvalidRequestError, UnknownFieldError
 from healthstore.model.parts import checked_column
 from healthstore.model.query import (
+    ELEMENTS,
+    MAX_ELEMENTS,
     PLURAL,
     And,
     FieldOrTerm,
@@ -111,7 +113,8 @@ def parse(  # noqa: PLR0913 - each bound by its name
     there is none. What is not allowed is refused as what does not exist.
 
     At most 32 levels, 1,000 parts, 10,000 values in lists and 1,000,000 bytes of text are taken;
-    ``max_depth``, ``max_parts``, ``max_values`` and ``max_bytes`` set lower bounds.
+    ``max_depth``, ``max_parts``, ``max_values`` and ``max_bytes`` set lower bounds. Of all values
+    at most 1,000 are those of ``has``, ``has_any`` and ``has_all``, as in every filter.
 
     Raises InvalidRequestError, or one of its subclasses, for everything that is wrong with the
     data, before any I/O; it tells the place (``and[2].not``), and the field and the operator where
@@ -197,6 +200,7 @@ class _Reading:
         self._allowed = allowed
         self._most = most
         self._parts, self._values, self._size = most.parts, most.values, most.size
+        self._elements = MAX_ELEMENTS
 
     def part(self, data: object, place: str, depth: int) -> Filter:
         """Return the filter of one object, at a level of those that are allowed."""
@@ -243,6 +247,11 @@ class _Reading:
         asked = self._allowed[name]
         if isinstance(asked, Term):
             self._require_plain(values, place, name)
+        if operator in ELEMENTS:
+            self._elements -= len(values)
+            if self._elements < 0:
+                said = f"there are more than {MAX_ELEMENTS} elements to look for"
+                raise self._wrong(place, said, _LESS, name)
         try:
             if isinstance(asked, Term):
                 return parse_part_test(self._entity, asked, operator, value)

@@ -22,15 +22,16 @@ from tests.unit.readings import (
     written,
 )
 
-from healthstore import DatabaseManager
+from healthstore import DatabaseManager, F
 from healthstore.adapters.mongo.codec import Codec
 from healthstore.adapters.mongo.filters import query
 from healthstore.errors import (
     ConfigurationError,
     InvalidRequestError,
 )
-from healthstore.filters import MAX_BYTES, MAX_DEPTH, MAX_PARTS, MAX_VALUES
+from healthstore.filters import MAX_BYTES, MAX_DEPTH, MAX_PARTS, MAX_VALUES, parse
 from healthstore.model.filters import checked_filter
+from healthstore.model.query import MAX_ELEMENTS
 
 # --- what is refused -------------------------------------------------------------------------
 
@@ -182,6 +183,24 @@ def test_bounds_hold_and_can_be_lowered(
     for wrong in (most + 1, 0, -1, True, 1.0, None, "1"):
         with pytest.raises(ConfigurationError, match=option):
             read({"and": []}, **{option: wrong})
+
+
+def test_elements_that_are_looked_for_have_a_bound() -> None:
+    """Of all tests together as many as every filter takes: what is parsed is not refused later."""
+    half = a_test("data", "has_any", [*range(MAX_ELEMENTS // 2)])
+    full = read({"or": [half, {"not": half}]})
+    checked_filter(COLLECTION, full)
+    for one in (a_test("data", "has", 1), a_test("data", "has_all", ["x"])):
+        with pytest.raises(InvalidRequestError, match="elements to look for") as error:
+            read({"or": [half, {"not": half}, one]})
+        assert error.value.message.startswith("at or[2]:")
+
+
+def test_a_field_itself_is_no_name_to_allow() -> None:
+    """An attribute of the entity is told as what is no field, not as a filter."""
+    for named in (F.number, Reading.number, ["number"], 1):
+        with pytest.raises(ConfigurationError, match="no field"):
+            parse({"and": []}, Reading, allow=[named])  # type: ignore[list-item]  # is refused
 
 
 # --- whatever comes --------------------------------------------------------------------------

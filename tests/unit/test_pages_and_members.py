@@ -158,7 +158,19 @@ async def test_a_position_means_the_same_to_the_next_process(tmp_path: Path) -> 
             await db.repository(Note).find(after=first.next)
 
 
-@pytest.mark.parametrize("place", ["[1, false]", '["a"]', '"a"', "null", '["a", false, 1]'])
+@pytest.mark.parametrize(
+    "place",
+    [
+        '["a\\n", false]',
+        f'["{"a" * 101}", false]',
+        '["", false]',
+        "[1, false]",
+        '["a"]',
+        '"a"',
+        "null",
+        '["a", false, 1]',
+    ],
+)
 async def test_a_damaged_position_is_refused(tmp_path: Path, place: str) -> None:
     """Whatever is in the place of the member."""
     async with pair(tmp_path) as db:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -19,6 +19,7 @@ from healthstore.errors import (
     RefusedValueError,
     UnknownFieldError,
 )
+from healthstore.model.query import F
 from healthstore.series import bucket_of, change, fill, gaps, rolling_mean
 from healthstore.testing.contract.decimals import HOSTILE
 
@@ -353,3 +354,48 @@ def test_what_is_no_list_of_rows_is_refused() -> None:
         rolling_mean(days(0), "mean", at="day", days=0)
     unhashable = [{"who": [SECRET], "n": 1}]
     assert at_fault(lambda: change(unhashable, "n", by="who")) == (RefusedValueError, 0, "who")
+
+
+NAMELESS: list[object] = [1, b"day", ["day"], None, F.day]
+
+
+@pytest.mark.parametrize("name", NAMELESS, ids=repr)
+def test_a_field_is_named_by_a_text(name: object) -> None:
+    """What is none is told by its type, in an error that can be read."""
+    rows = [{"day": date(2025, 3, 29), "n": 1}]
+    wrong = cast("str", name)
+    asked: list[Callable[[], object]] = [
+        lambda: fill(rows, at=wrong, every="day"),
+        lambda: gaps(rows, at=wrong, every="day"),
+        lambda: rolling_mean(rows, wrong, at="day"),
+        lambda: rolling_mean(rows, "n", at=wrong),
+        lambda: change(rows, wrong),
+        lambda: fill(rows, at="day", every="day", by=[wrong]),
+        lambda: change(rows, "n", by=[wrong]),
+    ]
+    if name is not None:
+        asked.append(lambda: change(rows, "n", name=wrong))
+    for ask in asked:
+        with pytest.raises(InvalidRequestError, match="named by a text") as error:
+            ask()
+        assert type(name).__name__ in str(error.value)
+
+
+def test_a_row_with_keys_that_are_no_texts_is_told() -> None:
+    """The error for the row that lacks such a key can be read."""
+    rows = cast(
+        "list[dict[str, object]]", [{"day": date(2025, 3, 29), 1: 2}, {"day": date(2025, 3, 30)}]
+    )
+    with pytest.raises(UnknownFieldError) as error:
+        fill(rows, at="day", every="day")
+    assert "[1].1" in str(error.value)
+
+
+def test_buckets_tell_no_series_apart() -> None:
+    """Each row would be a series of its own, and fill would multiply them."""
+    rows = [{"day": date(2025, 3, 29), "n": 1}, {"day": date(2025, 3, 31), "n": 2}]
+    for by in ("day", ["n", "day"]):
+        with pytest.raises(InvalidRequestError, match="a series of its own"):
+            fill(rows, at="day", every="day", by=by)
+        with pytest.raises(InvalidRequestError, match="a series of its own"):
+            rolling_mean(rows, "n", at="day", by=by)

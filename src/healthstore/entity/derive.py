@@ -378,7 +378,7 @@ def target_of(entity: type[Entity], name: str, given: type[Entity] | None) -> ty
             entity=entity.__name__,
             field=name,
         )
-    target = given or derived.targets[name]
+    target = derived.targets[name] if given is None else given
     if target is None:
         raise InvalidRequestError(
             "refers to a collection, by its name",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
 from healthstore.errors import InvalidRequestError
 
-__all__ = ("listed",)
+__all__ = ("listed", "ordered")
 
 T = TypeVar("T")
 
@@ -22,3 +23,16 @@ def listed(values: Iterable[T], what: str, example: str) -> tuple[T, ...]:
     if isinstance(given, str | bytes) or not isinstance(given, Iterable) or isinstance(given, type):
         raise InvalidRequestError(f"{what} is no list", hint=f"write {example}")
     return tuple(values)
+
+
+def ordered(values: Iterable[T], what: str, example: str) -> tuple[T, ...]:
+    """Return the members of a list whose order counts.
+
+    Raises InvalidRequestError for what is no list, and for a set or a dict: the one has no order
+    that anybody knows, and the values of the other (``{"age": -1}``) would be dropped.
+    """
+    given: object = values
+    if isinstance(given, AbstractSet | Mapping):
+        kind = "a dict" if isinstance(given, Mapping) else "a set"
+        raise InvalidRequestError(f"{what} is {kind}, and no list", hint=f"write {example}")
+    return listed(values, what, example)

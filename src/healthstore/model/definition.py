@@ -39,6 +39,8 @@ __all__ = (
     "words_name",
 )
 
+_TOLD = 100  # code points of a name that a message holds: a client may have chosen it
+
 OnDelete: TypeAlias = Literal["restrict", "cascade", "set_null"]
 
 
@@ -267,7 +269,8 @@ class Definition:
             )
         close = get_close_matches(name, self.names, n=1)
         known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(self.names)}"
-        return UnknownFieldError(f"there is no field {name!r}", hint=known, entity=self.entity)
+        told = name if len(name) <= _TOLD else f"{name[:_TOLD]}…"
+        return UnknownFieldError(f"there is no field {told!r}", hint=known, entity=self.entity)
 
     def nullable(self, name: str) -> bool:
         """Return whether the field of this name may be null."""

@@ -67,9 +67,12 @@ def shape(op: Op[Any]) -> str:
     return _shortened(_pieces(op))
 
 
-def filter_shape(where: Filter) -> str:
-    """Return a filter without its values, elided as :func:`shape` elides: ``(a > ? or b = ?)``."""
-    return _shortened(_filter(where, 0))
+def filter_shape(where: Filter, *, counts: bool = True) -> str:
+    """Return a filter without its values, elided as :func:`shape` elides: ``(a > ? or b = ?)``.
+
+    Without ``counts`` it does not tell how many values a list has either: ``a in ?``.
+    """
+    return _shortened(_filter(where, 0, counts=counts))
 
 
 def index_shape(index: Index) -> str:
@@ -258,43 +261,43 @@ def _where(node: Filter) -> _Pieces:
         yield from _filter(node, 0)
 
 
-def _filter(node: Filter, depth: int) -> _Pieces:
+def _filter(node: Filter, depth: int, *, counts: bool = True) -> _Pieces:
     if isinstance(node, Test):
         if isinstance(node.operand, Lookup):
-            yield from _looked_up(node, node.operand, depth)
+            yield from _looked_up(node, node.operand, depth, counts=counts)
         else:
-            yield _test(node)
+            yield _test(node, counts=counts)
     elif depth == _MAX_DEPTH:
         yield _MORE
     elif isinstance(node, Not):
         yield "not "
-        yield from _filter(node.item, depth + 1)
+        yield from _filter(node.item, depth + 1, counts=counts)
     elif not node.items:
         yield "true" if isinstance(node, And) else "false"
     else:
         word = " and " if isinstance(node, And) else " or "
         for number, item in enumerate(node.items):
             yield word if number else "("
-            yield from _filter(item, depth + 1)
+            yield from _filter(item, depth + 1, counts=counts)
         yield ")"
 
 
-def _looked_up(test: Test, lookup: Lookup, depth: int) -> _Pieces:
+def _looked_up(test: Test, lookup: Lookup, depth: int, *, counts: bool) -> _Pieces:
     yield f"{test.field} {test.operator} ({lookup.field} of {lookup.collection.name}"
     if lookup.where != And(()):
         yield " where "
-        yield from _filter(lookup.where, depth + 1)
+        yield from _filter(lookup.where, depth + 1, counts=counts)
     yield ")"
 
 
-def _test(test: Test) -> str:
+def _test(test: Test, *, counts: bool) -> str:
     operator = _SYMBOLS.get(test.operator, str(test.operator))
     tested = test.field if test.part is None else f"{test.field}{test.part}"
     if test.folded:
         tested = f"folded({tested})"
     if test.operator in _WITHOUT_OPERAND:
         return f"{tested} {operator}"
-    if test.operator in _MANY and isinstance(test.operand, tuple):
+    if counts and test.operator in _MANY and isinstance(test.operand, tuple):
         return f"{tested} {operator} {counted(len(test.operand), 'value')}"
     if isinstance(test.operand, OtherField):
         return f"{tested} {operator} {test.operand}"

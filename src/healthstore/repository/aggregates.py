@@ -8,7 +8,7 @@ from typing import cast
 
 from healthstore.entity import Entity, collection_of, element_type
 from healthstore.errors import InvalidRequestError
-from healthstore.model.arguments import listed
+from healthstore.model.arguments import ordered
 from healthstore.model.grouping import ELEMENTS
 from healthstore.model.measures import columns_of
 from healthstore.model.ops import Aggregate, Bucket, Group, Measure, Unwind
@@ -65,7 +65,8 @@ def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
         "unwind": unwind,
     }
     _require_free(collection, [name for name, each in options.items() if isinstance(each, Measure)])
-    keys = listed(group, "the group", 'group=["user_id"]')
+    keys = ordered(group, "the group", 'group=["user_id"]')
+    _require_names(collection, keys)
     columns = columns_of(keys)
     _require_measures(collection, columns, measures)
     names = (*columns, *measures)
@@ -109,6 +110,18 @@ def require_unsorted(entity: type[Entity], measures: Mapping[str, object]) -> No
                 f"a stream of groups takes no {name}: all of them come, in order of their keys",
                 hint="ask aggregate(), or stop when you have enough",
                 entity=collection_of(entity).entity,
+            )
+
+
+def _require_names(collection: Collection, keys: Iterable[object]) -> None:
+    """Refuse a key that is neither a name nor a bucket of one: a field of F is not compared."""
+    for key in keys:
+        name = key.column if isinstance(key, Bucket) else key
+        if not isinstance(name, str):
+            raise InvalidRequestError(
+                f"a group is by a {type(name).__name__}",
+                hint='name a field, or give a bucket: group=["user_id", Bucket("at", "day", tz="UTC")]',
+                entity=collection.entity,
             )
 
 

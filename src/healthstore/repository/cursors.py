@@ -38,9 +38,10 @@ class Query:
     def signature(self) -> str:
         """What differs for another collection, order or filter; other values are no other filter.
 
-        So a filter may move with the clock from one page to the next.
+        So a filter may move with the clock from one page to the next, and a list may grow.
         """
-        parts = (self.collection.name, ",".join(map(str, self.orders)), filter_shape(self.where))
+        where = filter_shape(self.where, counts=False)
+        parts = (self.collection.name, ",".join(map(str, self.orders)), where)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
@@ -92,6 +93,8 @@ def read_position(query: Query, token: str) -> Position:
     )
     try:
         whole = base64.urlsafe_b64decode(token)
+        if base64.urlsafe_b64encode(whole) != token.encode():
+            raise foreign  # the decoder skips what is no letter of its own
         size = _SUM if query.key is None else _SIGNATURE
         body = whole[size:]
         if not hmac.compare_digest(whole[:size], _mark(query.key, body)):
@@ -99,17 +102,27 @@ def read_position(query: Query, token: str) -> Position:
         signature, values, place, way = msgspec.json.decode(body)
         member, stale = place
         backwards, including = way
-        if signature != query.signature or type(member) is not str:
+        if signature != query.signature or not _is_name(member):
             raise foreign
         keys = tuple(
             None if value is None else _untagged(query.collection, each.column, value)
             for each, value in zip(query.orders, values, strict=True)
         )
         return Position(keys, Origin(member, bool(stale)), bool(backwards), bool(including))
-    except (ValueError, TypeError):  # of base64, JSON, the tags and the values alike
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+    ):  # of what is no text, base64, JSON, the tags and the values alike
         raise foreign from None
 
 
+def _is_name(member: object) -> bool:
+    """Tell whether this may be the name of a member: errors and logs tell it."""
+    return type(member) is str and 0 < len(member) <= _LONGEST_NAME and member.isprintable()
+
+
+_LONGEST_NAME = 100
 _SUM = 6  # bytes: a text that was cut or changed is told as such
 _SIGNATURE = 16  # bytes: half of an HMAC-SHA-256 (https://www.rfc-editor.org/rfc/rfc2104#section-5)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from healthstore.entity import Entity, collection_of, column_of
 from healthstore.errors import InvalidRequestError
-from healthstore.model.arguments import listed
+from healthstore.model.arguments import ordered
 from healthstore.model.ops import Leading
 from healthstore.model.query import Filter, Order
 from healthstore.model.values import Document
@@ -32,7 +32,7 @@ def latest_of(
             hint="of one group, find with an order and a limit, or stream",
             entity=collection.entity,
         )
-    groups = listed(per, "per", 'per=["user_id"]')
+    groups = ordered(per, "per", 'per=["user_id"]')
     names = tuple(column_of(entity, each) for each in groups)
     last = Order.by(column_of(entity, by), descending=True)
     order = (last,) if last.field == "id" else (last, Order("id", descending=True))

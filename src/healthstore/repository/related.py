@@ -49,6 +49,14 @@ class Related:
 
         Raises InvalidRequestError for one that nobody asked for, and where there are several.
         """
+        given: object = entity
+        if not isinstance(given, type) or not isinstance(name, str | None):
+            raise InvalidRequestError(
+                f"a relation is named by a class and a text, not by a {type(given).__name__}"
+                if not isinstance(given, type)
+                else f"the field of a relation is named by a text, not by a {type(name).__name__}",
+                hint='write page.related(User), or page.related(User, "user_id")',
+            )
         if name is not None:
             if (entity, name) in self.children:
                 return self.children[entity, name]

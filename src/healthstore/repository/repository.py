@@ -22,7 +22,7 @@ from healthstore.entity import (
     utc_now,
 )
 from healthstore.errors import HealthstoreError, InvalidRequestError
-from healthstore.model.arguments import listed
+from healthstore.model.arguments import listed, ordered
 from healthstore.model.ops import (
     Bucket,
     CountDocuments,
@@ -356,7 +356,7 @@ class Repository(Generic[M]):
             raise InvalidRequestError(
                 "the limit must be 1 or more, or None", entity=self.collection.entity
             )
-        keys = listed(order, "the order", 'order=["name", "-recorded_at"]')
+        keys = ordered(order, "the order", 'order=["name", "-recorded_at"]')
         left, after = limit, None
         while True:
             size = page_size if left is None else min(page_size, left)

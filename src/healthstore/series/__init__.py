@@ -78,7 +78,8 @@ def fill(  # noqa: PLR0913 - what a bucket is takes four words
     that is no start of a bucket, or outside of ``start`` and ``end``.
     """
     calendar = calendar_of(every, tz, week_start)
-    given, keys = _rows(rows), _names(by)
+    _require_texts(at)
+    given, keys = _rows(rows), _names(by, at)
     series = _series(given, keys)
     starts = _starts(given, at, calendar)
     _require_order(starts, series.values(), at)
@@ -120,6 +121,7 @@ def gaps(  # noqa: PLR0913 - what a bucket is takes four words
     ``tz`` the starts are datetimes.
     """
     calendar = calendar_of(every, tz, week_start)
+    _require_texts(at)
     given = _rows(rows)
     starts = _starts(given, at, calendar)
     _require_order(starts, [range(len(given))], at)
@@ -162,11 +164,13 @@ def rolling_mean(  # noqa: PLR0913 - a window, a zone, a series and a name
         raise InvalidRequestError("no window has so many days", hint="give days of 1 or more")
     calendar = calendar_of(Unit.DAY, tz, 0)
     given = _rows(rows)
+    _require_texts(at, field, "" if name is None else name)
     name = name or f"{field}_{days}d"
+    keys = _names(by, at)
     values = _values(given, field, name)
     kind = kind_of(values, field)
     moments = _moments(given, at, calendar)
-    series = _series(given, _names(by))
+    series = _series(given, keys)
     _require_order(moments, series.values(), at)
     today = [day_of(each).toordinal() for each in moments]
     means: list[Number | None] = [None] * len(given)
@@ -203,6 +207,7 @@ def change(
     and for a difference that is none.
     """
     given = _rows(rows)
+    _require_texts(field, "" if name is None else name)
     name = name or f"{field}_change"
     values = _values(given, field, name)
     kind = kind_of(values, field)
@@ -223,8 +228,26 @@ def _rows(rows: Iterable[Row[V]]) -> tuple[Row[V], ...]:
     return given
 
 
-def _names(by: str | Sequence[str]) -> tuple[str, ...]:
-    return (by,) if isinstance(by, str) else listed(by, "by", 'by=["patient"]')
+def _names(by: str | Sequence[str], at: str | None = None) -> tuple[str, ...]:
+    """Return the fields that tell series apart, none of which is that of the buckets."""
+    names = (by,) if isinstance(by, str) else listed(by, "by", 'by=["patient"]')
+    _require_texts(*names)
+    if at is not None and at in names:
+        raise InvalidRequestError(
+            "each bucket would be a series of its own",
+            hint="name in by what tells several series apart, such as the patient",
+            field=at,
+        )
+    return names
+
+
+def _require_texts(*names: object) -> None:
+    for each in names:
+        if not isinstance(each, str):
+            raise InvalidRequestError(
+                f"a field is named by a text, not by a {type(each).__name__}",
+                hint='write its name, as in "mean"',
+            )
 
 
 def _field(row: Row[V], name: str, index: int) -> V:
@@ -237,7 +260,7 @@ def _field(row: Row[V], name: str, index: int) -> V:
 def _unknown(name: str, index: int, row: Row[object]) -> UnknownFieldError:
     names = ", ".join(map(str, row))
     error = UnknownFieldError("is no field of each row", hint=f"the fields are {names}")
-    return error.at(index=index, field=name)
+    return error.at(index=index, field=f"{name}")  # a row may have keys that are no texts
 
 
 def _series(rows: Sequence[Row[V]], keys: Sequence[str]) -> dict[tuple[V, ...], list[int]]:

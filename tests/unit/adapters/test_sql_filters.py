@@ -71,7 +71,7 @@ def test_two_fields_are_a_statement_of_their_own(dialect: Dialect) -> None:
 
 @pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL, MYSQL, MARIADB])
 def test_a_lookup_is_one_statement_for_all_values(dialect: Dialect) -> None:
-    """IN with a SELECT, or NOT EXISTS, which no null spoils; never NOT IN."""
+    """IN with a SELECT, of no null; its negation as the database reads it once."""
     statements = _statements(dialect)
     made: set[str] = set()
     for value in (1, 2):
@@ -82,8 +82,8 @@ def test_a_lookup_is_one_statement_for_all_values(dialect: Dialect) -> None:
     (found,) = made
     assert "IN (SELECT" in found
     compiled, values = statements.count(F.n.not_in(Lookup(THINGS, F.version == 1, "n")))
-    assert "NOT (EXISTS (SELECT" in compiled.sql
-    assert "NOT IN" not in compiled.sql
+    assert ("NOT IN (SELECT" in compiled.sql) is dialect.lists_lookups
+    assert ("NOT (EXISTS (SELECT" in compiled.sql) is not dialect.lists_lookups
     assert list(values) == [1]
     other, _ = statements.count(F.n.not_in(Lookup(THINGS, F.version == 1, "version")))
     assert other.sql != compiled.sql

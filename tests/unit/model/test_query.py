@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from itertools import product
-from operator import eq, ge, gt, le, lt, ne
-from typing import cast
+from operator import and_, eq, ge, gt, le, lt, ne, or_
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -15,6 +15,7 @@ from healthstore.errors import InvalidRequestError
 from healthstore.model.evaluate import matches, sort_documents
 from healthstore.model.query import (
     ALL,
+    MAX_ELEMENTS,
     MAX_VALUES,
     NONE,
     And,
@@ -27,6 +28,7 @@ from healthstore.model.query import (
     OtherField,
     Test,
     after,
+    asc,
     fields_in,
     normalise,
     parse_order,
@@ -255,3 +257,41 @@ def test_the_lists_of_a_filter_have_a_limit_together() -> None:
     with pytest.raises(InvalidRequestError) as refused:
         require_moderate(half & (~half | F.b.in_([object()])))  # type: ignore[list-item]  # never read
     assert str(MAX_VALUES) in refused.value.message
+
+
+def test_the_elements_that_a_filter_looks_for_have_a_limit_together() -> None:
+    """Each is a subquery: MAX_ELEMENTS pass, in one list, in two or one by one; one more does not."""
+    half = F.a.has_any(range(MAX_ELEMENTS // 2))
+    single = Or(tuple(F.a["b"].has(at) for at in range(MAX_ELEMENTS // 2)))
+    for where in (half & ~half, half & single):
+        require_moderate(where)
+        with pytest.raises(InvalidRequestError) as refused:
+            require_moderate(where & ~F.b.has_all(["x"]))
+        assert str(MAX_ELEMENTS) in refused.value.message
+        assert refused.value.hint
+
+
+def test_what_is_no_filter_is_combined_on_neither_side() -> None:
+    """A field, a number or None before & and | is refused as it is behind them."""
+    wrong: tuple[object, ...] = (F.b, 1, None, True, "b", [F.b == 1])
+    for each in wrong:
+        for combine in (and_, or_):
+            for pair in ((each, F.a == 1), (F.a == 1, each)):
+                with pytest.raises(InvalidRequestError, match="a filter is combined with"):
+                    combine(*pair)
+
+
+def test_an_order_is_a_list() -> None:
+    """A set has no order, and of a dict as MongoDB takes it the directions would be lost."""
+    for wrong, kind in (({"a": -1}, "a dict"), ({"a"}, "a set"), (frozenset({"a"}), "a set")):
+        with pytest.raises(InvalidRequestError, match=f"the order is {kind}, and no list") as error:
+            parse_order(wrong)
+        assert error.value.hint
+    assert parse_order(iter(["a"])) == parse_order(("a",))
+
+
+def test_nulls_stand_first_or_last() -> None:
+    """Whatever else is given, of any type, is refused as that."""
+    for wrong in ("middle", "", True, 0, [], {"first"}, F.a):
+        with pytest.raises(InvalidRequestError, match="nulls stand first or last"):
+            asc("a", nulls=cast("Any", wrong))

@@ -128,6 +128,13 @@ UNKNOWN = {
 }
 
 
+def test_a_name_that_is_no_field_makes_no_long_message() -> None:
+    """A service may take a sort key from its client: of a text of any length 100 are told."""
+    with pytest.raises(UnknownFieldError) as refused:
+        things(Field("name", TEXT)).field("x" * 100_000)
+    assert refused.value.message == f"there is no field '{'x' * 100}…'"
+
+
 @pytest.mark.parametrize("case", UNKNOWN)
 def test_an_unknown_field_gets_a_suggestion(case: str) -> None:
     """Every part of a definition that names a field is held against the fields."""

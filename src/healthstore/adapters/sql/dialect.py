@@ -373,6 +373,11 @@ class Dialect:
 
     A column of another kind stays what it is. Null stays null.
     """
+    lists_lookups: bool
+    """Whether what a field is not among is read once by NOT IN, and NOT EXISTS goes row by row.
+
+    Elsewhere NOT EXISTS is read once, and NOT IN only while its list is short.
+    """
     references_need_indexes: bool
     """Whether an index stays as long as a foreign key on its first column has no other one."""
     patience: tuple[tuple[str, ...], tuple[str, ...]]

@@ -149,15 +149,18 @@ def _looked_up(
 ) -> ColumnElement[bool]:
     """Return the clause for a field among what another query finds, which is no null.
 
-    Never NOT IN: what stands there may be looked for in an index, row by row.
+    So NOT IN is what it says; but a database may go through its list for each row.
     """
     other, operand = inside(lookup.collection)
     clause = where_clause(lookup.where, other, dialect, operand, inside)
     if not lookup.nulls:
         chosen = cast("Column[Any]", other.c[lookup.field])
         mine, theirs = _alike(column, chosen, dialect)
+        listed = select(theirs).select_from(other).where(clause)
         if test.operator is Operator.IN:
-            return mine.in_(select(theirs).select_from(other).where(clause))
+            return mine.in_(listed)
+        if dialect.lists_lookups:
+            return mine.not_in(listed)
         clause = and_(mine == theirs, clause)
     found = exists(literal_column("1")).select_from(other).where(clause).correlate(column.table)
     return found if test.operator is Operator.IN else not_(found)

@@ -7,8 +7,9 @@ groups. It is the same on each backend: one that cannot keep it exactly reads, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import cast
 
 from healthstore.model.definition import Definition, Field
@@ -44,6 +45,7 @@ __all__ = (
 
 AVERAGE_PLACES = 6
 """How many places more than its field the average of a decimal has."""
+_TOTAL_DIGITS = 34  # of Decimal128: room for sums of the 28 digits of a field, and for its mean
 _INTEGER, _FLOAT = FieldType(Kind.INTEGER), FieldType(Kind.FLOAT)
 
 
@@ -71,10 +73,12 @@ def _type_of(collection: Collection, measure: Measure) -> FieldType:
     if measure.field is None or measure.function.counts:
         return _INTEGER
     kind = collection.field(measure.field).type
-    if measure.function is not Function.AVG:
+    averaged = measure.function is Function.AVG
+    if kind.kind is Kind.DECIMAL and (averaged or measure.function is Function.SUM):
+        places = kind.places + AVERAGE_PLACES if averaged else kind.places
+        return FieldType(Kind.DECIMAL, digits=_TOTAL_DIGITS, places=places)
+    if not averaged:
         return kind
-    if kind.kind is Kind.DECIMAL:
-        return FieldType(Kind.DECIMAL, digits=kind.digits, places=kind.places + AVERAGE_PLACES)
     return kind if kind.kind is Kind.DURATION else _FLOAT
 
 
@@ -137,8 +141,10 @@ def begins_alike(op: Aggregate, rows: Iterable[Group]) -> bool:
 def parted(op: Aggregate) -> tuple[Filter, Filter]:
     """Return the part of a checked ``having`` that a database holds groups against, and the rest."""
     parts = op.having.items if isinstance(op.having, And) else (op.having,)
-    compared = _compared(op)
-    native = tuple(each for each in parts if _compares(each, compared))
+    compared, beyond = _compared(op), _beyond(op)
+    native = tuple(
+        each for each in parts if _compares(each, compared) and not any(map(beyond, walk(each)))
+    )
     return And(native), And(tuple(each for each in parts if each not in native))
 
 
@@ -186,6 +192,25 @@ def _compared(op: Aggregate) -> frozenset[str]:
     )
 
 
+def _beyond(op: Aggregate) -> Callable[[Test], bool]:
+    """Return what tells whether a sum of decimals is held against more digits than its field has."""
+    ends: dict[str, int] = {}
+    for name, each in zip(op.names, op.measures, strict=False):
+        if each.function is Function.SUM and each.field is not None:
+            kind = op.rows.field(each.field).type
+            if kind.kind is Kind.DECIMAL:
+                ends[name] = 10 ** (kind.digits - kind.places)
+
+    def beyond(test: Test) -> bool:
+        given = test.operand if isinstance(test.operand, tuple) else (test.operand,)
+        end = ends.get(test.field)
+        return end is not None and any(
+            isinstance(value, Decimal) and abs(value) >= end for value in given
+        )
+
+    return beyond
+
+
 def _sorts(collection: Collection, measure: Measure) -> bool:
     if measure.field is None or measure.function.counts:
         return True
@@ -207,7 +232,7 @@ def _compares(having: Filter, columns: frozenset[str]) -> bool:
 
 def _is_plain(test: Test) -> bool:
     """Tell whether a test compares with values, and with few of them."""
-    if test.part is not None or test.operator not in _COMPARING:
+    if test.part is not None or test.folded or test.operator not in _COMPARING:
         return False
     if test.operator in PLURAL:
         return isinstance(test.operand, tuple) and len(test.operand) <= _FEW

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from healthstore.model.query.bounds import (
     MAX_DEPTH,
+    MAX_ELEMENTS,
     MAX_LOOKUPS,
     MAX_NODES,
     MAX_OPERAND_BYTES,
@@ -81,6 +82,7 @@ __all__ = (
     "ELEMENTS",
     "MATCHING",
     "MAX_DEPTH",
+    "MAX_ELEMENTS",
     "MAX_KEY",
     "MAX_LOOKUPS",
     "MAX_NODES",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from healthstore.errors import InvalidRequestError
 from healthstore.model.query.lookups import lookups, parts_of
-from healthstore.model.query.tests import Filter, Test
+from healthstore.model.query.tests import ELEMENTS, Filter, Test
 
 __all__ = (
     "MAX_DEPTH",
+    "MAX_ELEMENTS",
     "MAX_LOOKUPS",
     "MAX_NODES",
     "MAX_OPERAND_BYTES",
@@ -20,6 +21,12 @@ MAX_NODES = 5_000
 MAX_DEPTH = 100
 MAX_VALUES = 100_000
 """The most values in the lists of one filter together."""
+MAX_ELEMENTS = 1_000
+"""The most elements of JSON lists that one filter looks for, all of its tests together.
+
+Each is a subquery of its own, for which MariaDB's optimizer takes memory with the square of their
+number: 8,000 took more than 20 GiB, over a table of five rows.
+"""
 MAX_OPERAND_BYTES = 4_000_000
 """The most bytes of text and bytes in one filter together.
 
@@ -37,7 +44,7 @@ MAX_LOOKUPS = 3
 def require_moderate(filter_: Filter) -> None:
     """Raise InvalidRequestError for too many parts or values, or too many levels to compile."""
     level: list[Filter] = [filter_]
-    size = depth = values = 0
+    size = depth = values = elements = 0
     while level:
         size += len(level)
         depth += 1
@@ -45,6 +52,12 @@ def require_moderate(filter_: Filter) -> None:
         if values > MAX_VALUES:
             raise InvalidRequestError(
                 f"the lists of the filter hold more than {MAX_VALUES} values",
+                hint="ask in several requests, each with a part of the values",
+            )
+        elements += sum(map(_sought, level))
+        if elements > MAX_ELEMENTS:
+            raise InvalidRequestError(
+                f"the filter looks for more than {MAX_ELEMENTS} elements of lists",
                 hint="ask in several requests, each with a part of the values",
             )
         if size > MAX_NODES or depth > MAX_DEPTH:
@@ -66,3 +79,9 @@ def _nested(filter_: Filter) -> int:
 
 def _listed(node: Filter) -> int:
     return len(node.operand) if isinstance(node, Test) and isinstance(node.operand, tuple) else 0
+
+
+def _sought(node: Filter) -> int:
+    if not isinstance(node, Test) or node.operator not in ELEMENTS:
+        return 0
+    return len(node.operand) if isinstance(node.operand, tuple) else 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from healthstore.errors import InvalidRequestError
-from healthstore.model.arguments import listed
+from healthstore.model.arguments import ordered
 from healthstore.model.query.names import FieldName, FieldPart, FieldTerm
 from healthstore.model.query.parts import FieldOrTerm, Part, Term, column_key
 from healthstore.model.query.tests import ALL, NONE, And, Filter, Not, Operator, Or, Test
@@ -97,7 +97,8 @@ def _key(of: object, nulls: Nulls | None, *, descending: bool) -> Order:
         raise _untyped(of)
     if not isinstance(name, str):
         raise InvalidRequestError("a sort key names no field", hint='write desc("recorded_at")')
-    if nulls not in {None, "first", "last"}:
+    place: object = nulls
+    if place is not None and (type(place) is not str or place not in {"first", "last"}):
         raise InvalidRequestError(
             "nulls stand first or last", hint=f'write nulls="first" or nulls="last" for {name!r}'
         )
@@ -128,7 +129,7 @@ def parse_keys(keys: Iterable[SortKey]) -> tuple[Order, ...]:
     :func:`asc` or :func:`desc`.
     """
     example = 'order=["name", "-recorded_at"]'
-    given: Sequence[object] = listed(keys, "the order", example)
+    given: Sequence[object] = ordered(keys, "the order", example)
     orders: list[Order] = []
     for key in given:
         if isinstance(key, str):

@@ -123,6 +123,12 @@ class _Combinable:
     def __or__(self, other: Filter) -> Filter:
         return Or((*items_of(Or, self), *items_of(Or, other)))
 
+    def __rand__(self, other: object) -> Filter:
+        return And((*items_of(And, other), *items_of(And, self)))  # refuses what is no filter
+
+    def __ror__(self, other: object) -> Filter:
+        return Or((*items_of(Or, other), *items_of(Or, self)))
+
     def __invert__(self) -> Filter:
         return Not(self)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # only Filter classes inherit from this one
 

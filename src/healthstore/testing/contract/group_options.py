@@ -53,6 +53,12 @@ class _Log(Entity, collection="contract_logs"):
     cost: Annotated[Decimal, Digits(12, 2)] | None = None
 
 
+class _Paid(Entity, collection="contract_paid"):
+    by: Annotated[str, MaxLength(5)]
+    sum: Annotated[Decimal, Digits(4, 2)]
+    most: Annotated[Decimal, Digits(28, 10)] = Decimal(10**18) - Decimal("1e-10")
+
+
 class _Missing(Entity, collection="contract_missing"):
     name: str
     size: int = 0
@@ -203,6 +209,39 @@ class TestGroupOptions(Contract):
         top = await logs.aggregate(group=["endpoint"], n=Count(), order=[desc("n")], limit=1)
         assert top == [max(last, key=lambda row: (row["n"], row["endpoint"] is None))]
 
+    async def test_a_decimal_of_a_row_is_compared_as_large_as_it_may_be(
+        self, store: Backend
+    ) -> None:
+        """A sum beyond the digits of its field, a mean with six more places: each by its own value."""
+        paid = Repository(_Paid, store)
+        await store.execute(Ensure((paid.collection,)))
+        sums = {
+            "a": ("99.99", "99.99", "99.98"),
+            "b": ("99.99",),
+            "c": ("0.01", "0.02"),
+            "d": ("0",),
+        }
+        await paid.add_many(
+            [_Paid(by=by, sum=Decimal(each)) for by, several in sums.items() for each in several],
+            atomic=store.capabilities.transactions,
+        )
+        measures: Any = {"all": Sum("sum"), "mean": Avg("sum"), "most": Sum("most")}
+        rows: list[dict[str, Any]] = await paid.aggregate(group=["by"], **measures)
+        for name in ("all", "mean", "most"):
+            for bound in [row[name] for row in rows]:
+                column = getattr(F, name)
+                for where, holds in (
+                    (column >= bound, [row for row in rows if row[name] >= bound]),
+                    (column == bound, [row for row in rows if row[name] == bound]),
+                    (column.in_([bound]), [row for row in rows if row[name] == bound]),
+                    (~(column < bound), [row for row in rows if row[name] >= bound]),
+                ):
+                    assert await paid.aggregate(group=["by"], having=where, **measures) == holds
+        assert await paid.aggregate(n=Count(), mean=Avg("sum"), having=F.mean > 100) == []
+        for wrong in (F.all > Decimal("0.001"), F.mean > Decimal("0.000000001")):
+            with pytest.raises(RefusedValueError, match="does not fit"):
+                await paid.aggregate(having=wrong, **measures)
+
     async def test_rows_of_groups_are_of_the_class_that_is_named(self, store: Backend) -> None:
         """A model makes members of texts; a dataclass and a NamedTuple take what there is."""
         logs = await _logs(store)
@@ -222,6 +261,10 @@ class TestGroupOptions(Contract):
         missing = Repository(_Missing, store)  # its collection is not there: who asked would say so
         ask = cast("Callable[..., Coroutine[Any, Any, Any]]", missing.aggregate)
         wrong: tuple[tuple[dict[str, Any], type[InvalidRequestError], str], ...] = (
+            ({"group": [F.name]}, InvalidRequestError, "a group is by a FieldName"),
+            ({"group": [Bucket(cast(str, F.name), "day")]}, InvalidRequestError, "by a FieldName"),
+            ({"group": {"name"}}, InvalidRequestError, "is a set, and no list"),
+            ({"order": {"n": -1}}, InvalidRequestError, "is a dict, and no list"),
             ({"having": F.m > 1}, UnknownFieldError, "no field 'm'"),
             ({"having": F.size > 1}, UnknownFieldError, "no field 'size'"),
             ({"having": F.n > "a"}, RefusedValueError, "expects int"),
@@ -241,7 +284,7 @@ class TestGroupOptions(Contract):
             with pytest.raises(kind, match=message) as error:
                 await ask(**{"n": Count(), **options})
             assert error.value.hint, message
-            assert error.value.entity == "_Missing"
+            assert error.value.entity == ("_Missing" if "no list" not in message else None)
         with pytest.raises(InvalidRequestError, match="the order is no list"):
             await ask(n=Count(), order="n")
         measure: object = Measure

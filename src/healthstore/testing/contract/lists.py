@@ -9,7 +9,16 @@ import pytest
 from healthstore.abc import Backend
 from healthstore.errors import InvalidRequestError, Outcome
 from healthstore.model.ops import CountDocuments, Ensure
-from healthstore.model.query import MAX_PART_VALUES, F, Filter, Not, Operator, Part, Test
+from healthstore.model.query import (
+    MAX_ELEMENTS,
+    MAX_PART_VALUES,
+    F,
+    Filter,
+    Not,
+    Operator,
+    Part,
+    Test,
+)
 from healthstore.model.values import Json
 from healthstore.testing.contract._promises import Contract, proves
 from healthstore.testing.contract._samples import add
@@ -70,6 +79,18 @@ class TestLists(Contract):
         await divides(store, rows, F.tags.has_any(every), [0, 1])
         await divides(store, rows, F.tags.has_all(every[:600:2]), [0])
         await divides(store, rows, F.tags.has_all(every[:300]), [])
+
+    async def test_all_tests_of_a_filter_look_for_so_many(self, store: Backend) -> None:
+        """1,000 elements in several tests are answered; one more is refused before any I/O."""
+        rows = [structured(1, None, ["a", 1, "b"]), structured(2, None, ["a"])]
+        await add(store, STRUCTURED, *rows)
+        many = [f"tag {at}" for at in range(MAX_ELEMENTS // 2 - 1)]
+        where = F.tags.has_any([*many, "b"]) & ~F.data["x"].has_any([*many, 1])
+        await divides(store, rows, where, [0])
+        with pytest.raises(InvalidRequestError, match=f"more than {MAX_ELEMENTS}") as refused:
+            await store.execute(CountDocuments(STRUCTURED, where & ~F.tags.has("tag")))
+        assert refused.value.outcome is Outcome.NOT_APPLIED
+        assert "tag" not in str(refused.value)
 
     @proves("J8")
     async def test_size_is_compared_as_a_number(self, store: Backend) -> None:

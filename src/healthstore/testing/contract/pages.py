@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID
 
 import pytest
@@ -191,7 +191,17 @@ class TestPages(Contract):
         with pytest.raises(InvalidRequestError) as error:
             named.related(_Branch)
         assert error.value.hint
-        for wrong in (["number"], ["named"], ["tree"], {"tree_id": _Branch}, "tree_id"):
+        unnamed: tuple[tuple[object, ...], ...] = (
+            *(("named",), (None,), (F.named,), ([_Tree],), (_Tree, F.named), (_Tree, ["named"])),
+        )
+        for named_by in unnamed:
+            with pytest.raises(InvalidRequestError, match="is named by a"):
+                cast("Callable[..., object]", named.related)(*named_by)
+        odd: tuple[object, ...] = (
+            *(["number"], ["named"], ["tree"], {"tree_id": _Branch}, "tree_id"),
+            *({"tree_id": False}, {"tree_id": ""}),
+        )
+        for wrong in cast("tuple[list[str], ...]", odd):
             with pytest.raises(InvalidRequestError) as error:
                 await branches.find(include=wrong)
             assert error.value.hint
@@ -212,6 +222,8 @@ class TestPages(Contract):
             ((F.number > 9,), way, page.next),
             ((), way, page.next),
             (same, way, damaged),
+            (same, way, f"{page.next}\n"),
+            (same, way, cast(str, page.next.encode())),
             (same, way, "x"),
             (same, way, ""),
         )
@@ -219,6 +231,22 @@ class TestPages(Contract):
             with pytest.raises(InvalidRequestError, match="does not belong") as error:
                 await leaves.find(*filters, order=order, after=after)
             assert error.value.entity == "_Leaf"
+
+    async def test_a_list_may_grow_from_page_to_page(self, store: Backend) -> None:
+        """A list of more, fewer or no values is one of other values: of a field and of a query's."""
+        leaves = await _leaves(store)
+        query = leaves.query
+        page = await leaves.find(F.number.in_([0, 1, 5]), order=["number"], limit=2)
+        for numbers, left in (([1, 4], [4]), ([3, 4, 5, 6], [3, 4, 5, 6]), ([], []), ([9], [9])):
+            rest = await leaves.find(F.number.in_(numbers), order=["number"], after=page.next)
+            assert [each.number for each in rest] == left
+        inner = query(F.number.not_in([7])).field("number")
+        page = await leaves.find(F.number.in_(inner), order=["number"], limit=2)
+        inner = query(F.number.not_in([2, 3, 4])).field("number")
+        rest = await leaves.find(F.number.in_(inner), order=["number"], limit=2, after=page.next)
+        assert [each.number for each in rest] == [5, 6]
+        with pytest.raises(InvalidRequestError, match="does not belong"):
+            await leaves.find(F.number == 3, order=["number"], after=page.next)
 
 
 async def _remove(leaves: Repository[_Leaf], gone: list[_Leaf]) -> None:

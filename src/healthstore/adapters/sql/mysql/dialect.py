@@ -401,6 +401,7 @@ def _dialect(
         belonging=("", ""),
         recoded=lambda name, *_: name,
         widened=lambda column, *_: column,
+        lists_lookups=True,
         references_need_indexes=True,
         patience=(
             tuple(f"SET @healthstore_{name} = @@SESSION.{name}" for name in patience)

@@ -415,6 +415,7 @@ POSTGRESQL = Dialect(
     belonging=("", ""),
     recoded=lambda name, *_: name,
     widened=lambda column, *_: column,
+    lists_lookups=False,
     references_need_indexes=False,
     patience=(("SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = '3s'"), ()),
     checks_statements=True,

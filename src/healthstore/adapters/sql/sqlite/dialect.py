@@ -440,6 +440,7 @@ SQLITE = Dialect(
     ),
     recoded=_recoded,
     widened=_widened,
+    lists_lookups=True,
     references_need_indexes=False,
     patience=((), ()),
     checks_statements=True,
