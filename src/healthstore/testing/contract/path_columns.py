@@ -53,12 +53,12 @@ _MOST = 1_000
 _HEAD = "x" * SORTED_TEXT
 
 
-class _Reading(Entity, collection="contract_readings"):
+class _Reading(Entity, collection="contract_path_readings"):
     code: str
     data: JsonValue = None
 
 
-class _Other(Entity, collection="contract_other_readings"):
+class _Other(Entity, collection="contract_other_paths"):
     data: JsonValue = None
 
 
