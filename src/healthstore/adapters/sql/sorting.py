@@ -45,7 +45,7 @@ def told_apart(
     MySQL and MariaDB take no expression for another of the same text. Not DISTINCT: with that,
     some sort by no part of a column.
     """
-    rows: Select[Any]
+    rows: Any
     if all(isinstance(each, str) for each in columns):
         rows = select(*columns.values()).where(clause)
     else:
@@ -53,7 +53,7 @@ def told_apart(
         inner = select(*named).select_from(table).where(clause).subquery("_rows")
         columns = {each: inner.c[f"_c{place}"] for place, each in enumerate(columns)}
         rows = select(*columns.values())
-    return columns, cast("Select[Any]", rows.group_by(*columns.values()))
+    return columns, rows.group_by(*columns.values())
 
 
 def sort_keys(

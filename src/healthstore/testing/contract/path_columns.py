@@ -53,12 +53,12 @@ _MOST = 1_000
 _HEAD = "x" * SORTED_TEXT
 
 
-class _Reading(Entity, collection="contract_readings"):
+class _Reading(Entity, collection="contract_path_readings"):
     code: str
     data: JsonValue = None
 
 
-class _Other(Entity, collection="contract_other_readings"):
+class _Other(Entity, collection="contract_other_paths"):
     data: JsonValue = None
 
 
@@ -352,6 +352,9 @@ class TestPathColumns(Contract):
         assert (smallest and smallest.code, largest and largest.code) == ("r0", "r2")
         heaviest = await readings.latest(per=[F.data["unit"].as_(str)], by=weight)
         assert [each.code for each in heaviest[1:]] == ["r1", "r2"]
+        plan = await readings.explain(weight > 4_711, order=order)
+        assert plan.sort
+        assert "4711" not in f"{plan.statement} {plan.native}"
 
     @proves("J10")
     @partly_needs("deep_json")

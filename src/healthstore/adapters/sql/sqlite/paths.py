@@ -102,6 +102,24 @@ def _term(text: str, kind: TypeEngine[Any]) -> Callable[[Place], ColumnElement[A
     return lambda place: Written(f"(CASE {text} END)", *_of(place), kind=kind)
 
 
+def _as_json(place: Place) -> ColumnElement[Any]:
+    """Return the text of a part: of two paths it is written twice, in a list, as it is kept.
+
+    SQLite has an operator for it from 3.38 on only.
+    """
+    column, path = _of(place)
+    if not place.plain:
+        return column
+    twice = "json_extract({0}, {1}, {1})"
+    return Written(
+        "(CASE WHEN json_type({0}, {1}) IS NOT NULL "
+        f"THEN substr({twice}, 2, (length({twice}) - 3) / 2) END)",
+        column,
+        path,
+        kind=Text(),
+    )
+
+
 _VALUE = "json_extract({0}, {1})"
 # Beyond the range the cast gives one of its ends.
 _WHOLE_REAL = (
@@ -118,7 +136,7 @@ _TERMS: Mapping[Kind, Callable[[Place], ColumnElement[Any]]] = {
     ),
     Kind.TEXT: _term(f"json_type({{0}}, {{1}}) WHEN 'text' THEN {_VALUE}", Text()),
     Kind.BOOLEAN: _term("json_type({0}, {1}) WHEN 'true' THEN 1 WHEN 'false' THEN 0", Integer()),
-    Kind.JSON: lambda place: Written("({0} -> {1})", *_of(place), kind=Text()),
+    Kind.JSON: _as_json,
 }
 
 SQLITE_PATHS = Paths(
