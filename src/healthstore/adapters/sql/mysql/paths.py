@@ -280,7 +280,7 @@ _MARIADB = _Product(
     types="",
     whole="JSON_TYPE({0}) = 'INTEGER' AND LOCATE('e', {0}) = 0",
     real="(JSON_TYPE({0}) = 'DOUBLE' OR JSON_TYPE({0}) = 'INTEGER' AND LOCATE('e', {0}) > 0)",
-    same="JSON_EQUALS({0}, {1})",
+    same="JSON_EQUALS({0}, {1}) = 1",  # by itself it holds where it is null
     element=_mariadb_element,
     member="JSON_OVERLAPS({0}, {1})",
     has_number="",
