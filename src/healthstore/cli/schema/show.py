@@ -82,15 +82,8 @@ def _type(field: Field) -> str:
 
 def _roles(collection: Collection, name: str) -> str:
     roles = ["primary key"] if name == "id" else []
-    roles += [
-        _among("unique ignoring case" if each.ignore_case else "unique", each.fields)
-        for each in collection.uniques
-        if name in each.fields
-    ]
+    roles += [_among("unique", each.fields) for each in collection.uniques if name in each.fields]
     roles += [_among("index", each.keys) for each in collection.indexes if name in each.fields]
-    kind = collection.field(name).type
-    roles += ["searchable"] if kind.searchable else []
-    roles += ["searched for words"] if kind.words else []
     roles += [
         f"refers to {each.collection}, on delete {each.on_delete}"
         for each in collection.references
