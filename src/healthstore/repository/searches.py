@@ -23,7 +23,7 @@ from healthstore.repository.pages import MAX_PAGE, Page
 
 __all__ = ("MAX_TERMS", "MAX_TEXT", "search", "terms_of")
 
-MAX_TERMS = 8
+MAX_TERMS = 8  # a position counts them by one digit
 """The most words, each counted once, that a search looks for."""
 MAX_TEXT = 1_000
 """The most characters of the text in which they are."""
@@ -90,7 +90,8 @@ async def search(  # noqa: PLR0913 - each has a name where it is called
         page = rows[:wanted]
         found.extend(page)
         if page:
-            last = f"{rank}.{write_position(ranked, Position.of(ranked, page[-1], here))}"
+            place = write_position(ranked, Position.of(ranked, page[-1], here))
+            last = f"{rank}{len(terms)}{place}"
         rank, keys = (rank if len(rows) > wanted else rank - 1), None
         if len(found) == limit:
             # What is behind it may be of this rank or, with nothing read of it yet, of a lower one.
@@ -143,8 +144,9 @@ def _has_any(collection: Collection, terms: tuple[str, ...]) -> Filter:
 
 def _read(query: Query, terms: tuple[str, ...], token: str) -> tuple[int, Position]:
     """Return the rank and the place in it of a text; raise InvalidRequestError for another query's."""
-    written, _, place = str(token).partition(".")
-    rank = int(written) if written.isascii() and written.isdigit() and len(written) == 1 else 0
-    if not 1 <= rank <= len(terms):
-        rank, place = 1, ""  # of no search
+    ranks = [f"{rank}{len(terms)}" for rank in range(1, len(terms) + 1)]
+    written, place = str(token)[:2], str(token)[2:]
+    if written not in ranks:
+        written, place = ranks[0], ""  # of no search
+    rank = ranks.index(written) + 1
     return rank, read_position(_of_rank(query, terms, rank), place)

@@ -85,8 +85,8 @@ _WRONG: Sequence[tuple[Any, dict[str, Any]]] = (
     (5, {}),
     ("a", {"limit": 0}),
     ("a", {"limit": 10_001}),
-    ("a", {"after": "1.nonsense"}),
-    ("a", {"after": "2.nonsense"}),
+    ("a", {"after": "11nonsense"}),
+    ("a", {"after": "21nonsense"}),
     ("a", {"after": ""}),
 )
 
@@ -236,6 +236,9 @@ class TestSearches(Contract):
         ):
             with pytest.raises(InvalidRequestError, match="does not belong"):
                 await notes.search(text, *filters, order=order, after=token)
+        token = (await notes.search("a b c d e noodle the soup", limit=1)).next
+        with pytest.raises(InvalidRequestError, match="does not belong"):
+            await notes.search("a b c d e noodle the", after=token)
 
     @proves("C14")
     async def test_a_text_of_too_many_words_is_refused(self, store: Backend) -> None:
