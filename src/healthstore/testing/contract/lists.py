@@ -136,7 +136,6 @@ class TestLists(Contract):
             (F.tags.has(float("nan")), "tags"),
             (F.tags.has(cast(str, b"a")), "tags"),
             (F.tags.has_all(["a", cast(str, None)]), "tags"),
-            (F.tags.has_any([str(at) for at in range(MAX_PART_VALUES + 1)]), "tags"),
             (Test("tags", Operator.HAS_ANY, "abc"), "tags"),
             (size == "2", "tags"),
             (size > 2.5, "tags"),
