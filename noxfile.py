@@ -14,6 +14,7 @@ import nox
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 FAULT_TESTS = ["tests/faults", "tests/servers", "tests/transfer"]
+SERVERS = ["postgresql", "mysql", "mariadb", "mongodb"]  # as the tests that use them are called
 NO_FAULTS = [f"--ignore={each}" for each in FAULT_TESTS]
 COMPANY = "tests/contract/test_coalesce.py"  # the contract again: minutes for each backend
 TYPED = ["src", "tests/typing", "tests/servers", "benchmarks", "noxfile.py"]
@@ -51,6 +52,13 @@ def contract(session: nox.Session) -> None:
     install(session, "test")
     named = any(each.startswith("tests/contract/") for each in session.posargs)
     pytest(session, *([] if named else ["tests/contract", f"--ignore={COMPANY}"]))
+
+
+@nox.session
+def servers(session: nox.Session) -> None:
+    """Run the quick tests that use a server, and skip where there is none."""
+    install(session, "test")
+    pytest(session, "tests/unit", "-m", "not slow", "-k", " or ".join(SERVERS))
 
 
 @nox.session
