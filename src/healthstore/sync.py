@@ -36,7 +36,8 @@ from healthstore.entity import Entity
 from healthstore.events import ConfigReloaded, Event
 from healthstore.events import EventStream as AsyncEventStream
 from healthstore.manager import DatabaseManager as AsyncDatabaseManager
-from healthstore.model.ops import Bucket, Ensured, Measure
+from healthstore.model.measures import GroupKey
+from healthstore.model.ops import Ensured, Measure
 from healthstore.model.plans import QueryPlan
 from healthstore.model.query import ALL, Condition, FieldPart, Order, SortKey
 from healthstore.model.schema import Collection
@@ -370,7 +371,7 @@ class Repository(Generic[M]):
     def aggregate(
         self,
         *filters: Condition,
-        group: Sequence[str | Bucket] = (),
+        group: Sequence[GroupKey] = (),
         unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
@@ -383,7 +384,7 @@ class Repository(Generic[M]):
     def aggregate(
         self,
         *filters: Condition,
-        group: Sequence[str | Bucket] = (),
+        group: Sequence[GroupKey] = (),
         unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
@@ -395,7 +396,7 @@ class Repository(Generic[M]):
     def aggregate(
         self,
         *filters: Condition,
-        group: Sequence[str | Bucket] = (),
+        group: Sequence[GroupKey] = (),
         unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
@@ -439,7 +440,7 @@ class Repository(Generic[M]):
     def aggregate_stream(
         self,
         *filters: Condition,
-        group: Sequence[str | Bucket] = (),
+        group: Sequence[GroupKey] = (),
         having: Condition = ALL,
         page_size: int = 2000,
         into: None = None,
@@ -450,7 +451,7 @@ class Repository(Generic[M]):
     def aggregate_stream(
         self,
         *filters: Condition,
-        group: Sequence[str | Bucket] = (),
+        group: Sequence[GroupKey] = (),
         having: Condition = ALL,
         page_size: int = 2000,
         into: type[R],
@@ -460,7 +461,7 @@ class Repository(Generic[M]):
     def aggregate_stream(
         self,
         *filters: Condition,
-        group: Sequence[str | Bucket] = (),
+        group: Sequence[GroupKey] = (),
         having: Condition = ALL,
         page_size: int = 2000,
         into: type[R] | None = None,

@@ -13,13 +13,14 @@ from typing import cast
 from zoneinfo import ZoneInfo
 
 from healthstore.errors import InvalidRequestError
+from healthstore.model.definition import Definition
 from healthstore.model.evaluate import BELOW_A_DAY, row_definition
 from healthstore.model.filters import checked_filter, checked_operand, plain_order
 from healthstore.model.measures import PARTS, columns_of, grouped_field
 from healthstore.model.ops import Aggregate, Bucket, Function, Measure
-from healthstore.model.query import ALL, lookups
+from healthstore.model.parts import checked_term
+from healthstore.model.query import ALL, Term, lookups
 from healthstore.model.refusals import invalid
-from healthstore.model.schema import Collection
 from healthstore.model.values import SORTED_TEXT, Kind, Value
 from healthstore.model.zones import Unit, unit_of, week_start_of, zone_of
 
@@ -31,6 +32,7 @@ def checked_groups(op: Aggregate) -> Aggregate:
 
     Raises InvalidRequestError if it has no meaning.
     """
+    op = replace(op, terms=_checked_terms(op))
     collection = _checked_source(op)
     if not op.measures:
         raise invalid(collection, "an aggregate computes nothing", "name a measure: n=Count()")
@@ -50,7 +52,7 @@ def checked_groups(op: Aggregate) -> Aggregate:
     return _checked_rows(replace(op, measures=measures, group=group, after=after))
 
 
-def _checked_source(op: Aggregate) -> Collection:
+def _checked_source(op: Aggregate) -> Definition:
     """Return the definition of what is grouped; refuse to unwind what is no list of scalars."""
     if op.unwind is not None:
         field = op.collection.field(op.unwind.field)
@@ -64,6 +66,21 @@ def _checked_source(op: Aggregate) -> Collection:
         if op.after is not None:
             raise invalid(op.collection, "elements have no pages", "ask for all at once")
     return op.rows
+
+
+def _checked_terms(op: Aggregate) -> tuple[Term, ...]:
+    """Return the parts of JSON in canonical form; refuse one that is taken as of two types."""
+    terms = tuple(dict.fromkeys(checked_term(op.collection, each) for each in op.terms))
+    texts = [str(each) for each in terms]
+    for text, each in zip(texts, terms, strict=True):
+        if texts.count(text) > 1 or (op.unwind is not None and op.unwind.field == each.field):
+            raise invalid(
+                op.collection,
+                f"{text} is taken as of two types, or is in a list that is unwound",
+                "take it as of one type, and ask for the other in a request of its own",
+                each.field,
+            )
+    return terms
 
 
 def _require_settled(op: Aggregate) -> None:
@@ -90,13 +107,13 @@ def _checked_position(op: Aggregate, group: tuple[str | Bucket, ...]) -> tuple[V
         raise invalid(op.collection, "the position is no key of a group", "give that of a row")
     return tuple(
         [
-            value if value is None else _checked_begin(op.collection, key, value)
+            value if value is None else _checked_begin(op.rows, key, value)
             for key, value in zip(group, after, strict=True)
         ]
     )
 
 
-def _checked_begin(collection: Collection, key: str | Bucket, value: object) -> Value:
+def _checked_begin(collection: Definition, key: str | Bucket, value: object) -> Value:
     field = collection.field(grouped_field(key))
     if isinstance(key, str) or field.type.kind is Kind.DATE:
         return checked_operand(collection, field, value)
@@ -128,7 +145,7 @@ def _checked_rows(op: Aggregate) -> Aggregate:
     return replace(op, having=having, order=plain_order(row, op.order))
 
 
-def _checked_key(collection: Collection, key: object) -> str | Bucket:
+def _checked_key(collection: Definition, key: object) -> str | Bucket:
     """Return a key of a group in canonical form."""
     if isinstance(key, Bucket):
         return _checked_bucket(collection, key)
@@ -143,7 +160,7 @@ def _checked_key(collection: Collection, key: object) -> str | Bucket:
     return key
 
 
-def _checked_bucket(collection: Collection, bucket: Bucket) -> Bucket:
+def _checked_bucket(collection: Definition, bucket: Bucket) -> Bucket:
     """Return a bucket with its unit as such, and a beginning of weeks only where it counts."""
     name, kind = bucket.field, collection.field(bucket.field).type.kind
     try:
@@ -169,7 +186,7 @@ def _checked_bucket(collection: Collection, bucket: Bucket) -> Bucket:
 
 
 def _require_zone(
-    collection: Collection, name: str, kind: Kind, unit: Unit, zone: ZoneInfo | None
+    collection: Definition, name: str, kind: Kind, unit: Unit, zone: ZoneInfo | None
 ) -> None:
     if kind is Kind.DATETIME:
         if zone is None:
@@ -189,7 +206,7 @@ def _require_zone(
 _TIMES = frozenset({Kind.DATETIME, Kind.DATE})
 
 
-def _checked_measure(collection: Collection, measure: Measure) -> Measure:
+def _checked_measure(collection: Definition, measure: Measure) -> Measure:
     """Return a measure in canonical form."""
     name, function = measure.field, measure.function
     if name is None:
@@ -214,7 +231,7 @@ def _checked_measure(collection: Collection, measure: Measure) -> Measure:
     return replace(measure, share=_checked_share(collection, name, measure.share))
 
 
-def _require_order(collection: Collection, name: str) -> None:
+def _require_order(collection: Definition, name: str) -> None:
     """Raise InvalidRequestError for a field by whose whole values no database orders."""
     kind = collection.field(name).type
     if not kind.ordered or kind.sorted_by_head:
@@ -226,7 +243,7 @@ def _require_order(collection: Collection, name: str) -> None:
         )
 
 
-def _checked_share(collection: Collection, name: str, share: object) -> Decimal:
+def _checked_share(collection: Definition, name: str, share: object) -> Decimal:
     """Return the share as the decimal that is written."""
     if isinstance(share, int | float | Decimal) and not isinstance(share, bool):
         written = Decimal(str(share))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from dataclasses import field as attribute
 from decimal import Decimal
 from enum import StrEnum
@@ -10,17 +11,21 @@ from fractions import Fraction
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
+from healthstore.errors import InvalidRequestError
+from healthstore.model.query.names import FieldTerm
 from healthstore.model.values import FieldType, Value
 
 __all__ = (
     "PARTS",
     "Avg",
     "Bucket",
+    "Column",
     "Count",
     "CountDistinct",
     "First",
     "Function",
     "Group",
+    "GroupKey",
     "Last",
     "Max",
     "Measure",
@@ -78,6 +83,13 @@ class Measure:
     """The field whose smallest or greatest value tells the first or the last document."""
     share: Decimal | float | None = None
     """The share of a percentile; a Decimal of at most four places behind the guard."""
+    terms: tuple[FieldTerm, ...] = attribute(default=(), compare=False, repr=False)
+    """The parts of JSON that are named above by their paths, until an aggregate has them."""
+
+    def renamed(self, names: Mapping[str, str]) -> Measure:
+        """Return the measure of the fields that these ones are called."""
+        field, by = self.field, self.by
+        return replace(self, field=names.get(field or "", field), by=names.get(by or "", by))
 
     @property
     def parts(self) -> int:
@@ -85,60 +97,82 @@ class Measure:
         return int(Fraction(self.share or 0) * PARTS)  # exact in any decimal context
 
 
-def Count(field: str | None = None) -> Measure:  # noqa: N802 - reads as part of the query, as Avg
+Column: TypeAlias = str | FieldTerm
+"""What is measured: a field by its name, or a part of JSON, ``F.data["weight"].as_(float)``."""
+
+
+def _measure(
+    function: Function, of: Column, by: Column | None = None, share: Decimal | float | None = None
+) -> Measure:
+    terms = tuple(each for each in (of, by) if isinstance(each, FieldTerm))
+    return Measure(function, _named(of), None if by is None else _named(by), share, terms)
+
+
+def _named(of: object) -> str:
+    if isinstance(of, FieldTerm):
+        return str(of.term)
+    if isinstance(of, str):
+        return of
+    raise InvalidRequestError(
+        f"a {type(of).__name__} is measured",
+        hint='name a field, or give a part of JSON a type: Avg("ms"), Avg(F.data["ms"].as_(float))',
+    )
+
+
+def Count(field: Column | None = None) -> Measure:  # noqa: N802 - reads as part of the query, as Avg
     """Count documents, or the values of a field that are not null."""
-    return Measure(Function.COUNT, field)
+    return Measure(Function.COUNT) if field is None else _measure(Function.COUNT, field)
 
 
-def CountDistinct(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+def CountDistinct(field: Column) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Count the different values of a field; None is not counted."""
-    return Measure(Function.COUNT_DISTINCT, field)
+    return _measure(Function.COUNT_DISTINCT, field)
 
 
-def Sum(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+def Sum(field: Column) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Sum a field exactly; a sum of integers beyond 64 bits raises OutOfRangeError."""
-    return Measure(Function.SUM, field)
+    return _measure(Function.SUM, field)
 
 
-def Avg(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+def Avg(field: Column) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Average a field: a float for integers and floats, a Decimal with 6 more places."""
-    return Measure(Function.AVG, field)
+    return _measure(Function.AVG, field)
 
 
-def Min(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+def Min(field: Column) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Return the smallest value of a field."""
-    return Measure(Function.MIN, field)
+    return _measure(Function.MIN, field)
 
 
-def Max(field: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+def Max(field: Column) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Return the greatest value of a field."""
-    return Measure(Function.MAX, field)
+    return _measure(Function.MAX, field)
 
 
-def Percentile(field: str, share: Decimal | float) -> Measure:  # noqa: N802 - as Count
+def Percentile(field: Column, share: Decimal | float) -> Measure:  # noqa: N802 - as Count
     """Return the value of a field that a share of the values, 0 to 1, does not exceed.
 
     It is the nearest rank: of n values in order that of number ``max(1, ceil(share * n))``, so a
     stored value of the field's own type, never one between two. None does not count. The share
     is the decimal that is written, of at most four places: 0.07 of 100 values is the seventh.
     """
-    return Measure(Function.PERCENTILE, field, share=share)
+    return _measure(Function.PERCENTILE, field, share=share)
 
 
-def First(field: str, by: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+def First(field: Column, by: Column) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Return the value of a field, or its None, in the document whose ``by`` is smallest.
 
     Of documents with an equal ``by`` the one with the smallest id counts; None is smallest.
     """
-    return Measure(Function.FIRST, field, by)
+    return _measure(Function.FIRST, field, by)
 
 
-def Last(field: str, by: str) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+def Last(field: Column, by: Column) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Return the value of a field, or its None, in the document whose ``by`` is greatest.
 
     Of documents with an equal ``by`` the one with the greatest id counts; None is smallest.
     """
-    return Measure(Function.LAST, field, by)
+    return _measure(Function.LAST, field, by)
 
 
 def nearest_rank(parts: int, count: int) -> int:
@@ -172,6 +206,10 @@ class Bucket:
     def column(self) -> str:
         """What the column is named."""
         return self.name or self.field
+
+
+GroupKey: TypeAlias = str | Bucket | FieldTerm
+"""What is grouped by: a field by its name, a bucket of time, or a part of JSON of one type."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 from uuid import UUID
 
+from healthstore.model.definition import Definition, Field
 from healthstore.model.effect import ChangeEffect
 from healthstore.model.measures import (
     Avg,
@@ -34,8 +35,8 @@ from healthstore.model.measures import (
     Unwind,
 )
 from healthstore.model.plans import QueryPlan
-from healthstore.model.query import ALL, FieldOrTerm, Filter, Order
-from healthstore.model.schema import Collection, Field
+from healthstore.model.query import ALL, FieldOrTerm, Filter, Order, Term
+from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
 
 __all__ = (
@@ -437,13 +438,14 @@ class Aggregate(Op["tuple[Group, ...]"]):
     without it; more than ``limit`` groups that the core has to look at raise InvalidRequestError.
     ``after`` holds the key of a row: only groups whose keys come after it are rows.
 
-    With ``unwind`` each document is taken once for each element of a list, in which the field is
+    Groups and measures know the parts of JSON in ``terms`` by their paths as text, as fields that
+    may be null. With ``unwind`` each document is taken once for each element of a list, in which the field is
     the element: so groups and measures know it. The filter is of documents as they are.
 
     A ``planned`` one was made by ``healthstore.model.evaluate.plan_aggregate`` of a checked one:
     the guard does not look at it again, and whoever planned it completes its rows. Its columns
-    are named by their places, ``k0`` and ``m0`` the first ones, and a backend does what it says
-    of having, order and take.
+    are named by their places, ``k0`` and ``m0`` the first ones, its terms are ``_t0`` and so on,
+    and a backend does what it says of having, order and take.
     """
 
     effect = Effect.READ
@@ -459,20 +461,37 @@ class Aggregate(Op["tuple[Group, ...]"]):
     take: int | None = None
     after: tuple[Value, ...] | None = None
     unwind: Unwind | None = None
+    terms: tuple[Term, ...] = ()
 
     @property
-    def rows(self) -> Collection:
+    def rows(self) -> Definition:
         """The definition of what is grouped and measured."""
-        return self.collection if self.unwind is None else _unwound(self.collection, self.unwind)
+        if self.unwind is None and not self.terms:
+            return self.collection
+        return _rows(self.collection, self.unwind, self.named_terms)
+
+    @property
+    def named_terms(self) -> tuple[tuple[str, Term], ...]:
+        """The terms by the names of their fields in what is grouped."""
+        if self.planned:
+            return tuple((f"_t{place}", each) for place, each in enumerate(self.terms))
+        return tuple((str(each), each) for each in self.terms)
+
+    def told(self, name: str | None) -> str | None:
+        """Return what a field of what is grouped is called in a message."""
+        return next((str(term) for own, term in self.named_terms if own == name), name)
 
 
 @lru_cache(maxsize=256)
-def _unwound(collection: Collection, unwind: Unwind) -> Collection:
+def _rows(
+    collection: Collection, unwind: Unwind | None, terms: tuple[tuple[str, Term], ...]
+) -> Definition:
     fields = tuple(
-        Field(each.name, unwind.type) if each.name == unwind.field else each
+        Field(each.name, unwind.type) if unwind and each.name == unwind.field else each
         for each in collection.fields
     )
-    return Collection(collection.name, fields, entity=collection.entity)
+    fields += tuple(Field(name, each.type, nullable=True) for name, each in terms)
+    return Definition(collection.name, fields, entity=collection.entity)
 
 
 @dataclass(frozen=True, slots=True)

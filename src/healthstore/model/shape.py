@@ -187,6 +187,10 @@ def _aggregate(op: Aggregate) -> _Pieces:
     yield f"aggregate {op.collection.name} "
     if op.unwind is not None:
         yield f"unwind {op.unwind.field} "
+    if op.terms:
+        yield "of "
+        yield from _listed([each.key for each in op.terms])
+        yield " "
     yield from _listed(map(_measure, op.measures))
     yield from _where(op.where)
     if op.group:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
-from healthstore.entity import Entity, collection_of, element_type
+from healthstore.entity import Entity, collection_of, column_of, element_type
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import ordered
 from healthstore.model.grouping import ELEMENTS
-from healthstore.model.measures import columns_of
+from healthstore.model.measures import GroupKey, columns_of
 from healthstore.model.ops import Aggregate, Bucket, Group, Measure, Unwind
-from healthstore.model.query import Filter, Order, parse_keys
+from healthstore.model.query import FieldTerm, Filter, Order, Term, parse_keys
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 from healthstore.repository.rows import row_maker
@@ -41,7 +41,7 @@ class Asked:
 def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
     entity: type[Entity],
     where: Filter,
-    group: Sequence[str | Bucket],
+    group: Sequence[GroupKey],
     measures: Mapping[str, Measure],
     *,
     having: Filter,
@@ -65,16 +65,19 @@ def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
         "unwind": unwind,
     }
     _require_free(collection, [name for name, each in options.items() if isinstance(each, Measure)])
-    keys = ordered(group, "the group", 'group=["user_id"]')
+    given = ordered(group, "the group", 'group=["user_id"]')
+    parts = [each for each in given if isinstance(each, FieldTerm)]
+    keys = tuple(str(each.term) if isinstance(each, FieldTerm) else each for each in given)
     _require_names(collection, keys)
     columns = columns_of(keys)
     _require_measures(collection, columns, measures)
+    parts += [term for each in measures.values() for term in each.terms]
     names = (*columns, *measures)
     make = (lambda row: row) if into is None else row_maker(into, names, collection.entity)
     return Asked(
         Aggregate(
             collection,
-            tuple(measures.values()),
+            tuple(replace(each, terms=()) for each in measures.values()),
             where,
             keys,
             names=tuple(measures),
@@ -82,6 +85,7 @@ def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
             order=parse_keys(order),
             take=limit,
             unwind=None if unwind == "" else _unwound(entity, collection, unwind),
+            terms=tuple(cast(Term, column_of(entity, each)) for each in parts),
         ),
         names,
         cast("Callable[[Document], object]", make),

@@ -23,8 +23,8 @@ from healthstore.entity import (
 )
 from healthstore.errors import HealthstoreError, InvalidRequestError
 from healthstore.model.arguments import listed, ordered
+from healthstore.model.measures import GroupKey
 from healthstore.model.ops import (
-    Bucket,
     CountDocuments,
     Delete,
     ExplainFind,
@@ -443,7 +443,7 @@ class Repository(Generic[M]):
     async def aggregate(
         self,
         *filters: Condition,
-        group: Sequence[str | Bucket] = (),
+        group: Sequence[GroupKey] = (),
         unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
@@ -456,7 +456,7 @@ class Repository(Generic[M]):
     async def aggregate(
         self,
         *filters: Condition,
-        group: Sequence[str | Bucket] = (),
+        group: Sequence[GroupKey] = (),
         unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
@@ -468,7 +468,7 @@ class Repository(Generic[M]):
     async def aggregate(  # noqa: PLR0913 - each has a name where it is called
         self,
         *filters: Condition,
-        group: Sequence[str | Bucket] = (),
+        group: Sequence[GroupKey] = (),
         unwind: str = "",
         having: Condition = ALL,
         order: Iterable[str | Order] = (),
@@ -510,7 +510,7 @@ class Repository(Generic[M]):
     def aggregate_stream(
         self,
         *filters: Condition,
-        group: Sequence[str | Bucket] = (),
+        group: Sequence[GroupKey] = (),
         having: Condition = ALL,
         page_size: int = 2_000,
         into: None = None,
@@ -521,7 +521,7 @@ class Repository(Generic[M]):
     def aggregate_stream(
         self,
         *filters: Condition,
-        group: Sequence[str | Bucket] = (),
+        group: Sequence[GroupKey] = (),
         having: Condition = ALL,
         page_size: int = 2_000,
         into: type[R],
@@ -531,7 +531,7 @@ class Repository(Generic[M]):
     async def aggregate_stream(
         self,
         *filters: Condition,
-        group: Sequence[str | Bucket] = (),
+        group: Sequence[GroupKey] = (),
         having: Condition = ALL,
         page_size: int = 2_000,
         into: type[R] | None = None,

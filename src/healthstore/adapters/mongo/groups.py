@@ -10,9 +10,11 @@ from bson.decimal128 import Decimal128
 from healthstore.adapters.mongo.buckets import bucket_key, read_bucket
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.filters import path_of, query, require_order
+from healthstore.adapters.mongo.paths import term_expression
 from healthstore.adapters.mongo.taken import taken
 from healthstore.model.measures import PARTS, grouped_field
 from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure, Unwind
+from healthstore.model.schema import Collection
 from healthstore.model.values import Kind, Value
 
 __all__ = ("fields_of", "group_rows", "pipeline", "sums_floats")
@@ -23,7 +25,9 @@ def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:
     stages: list[Stored] = [{"$match": query(op.where, codec)}]
     if op.unwind is not None:
         stages += _elements(op.unwind)
-        codec = Codec(op.rows)
+    if op.terms:
+        stages.append({"$set": {name: term_expression(each) for name, each in op.named_terms}})
+    codec = _rows_codec(op, codec)
     keys = {
         f"k{place}": bucket_key(key, codec) if isinstance(key, Bucket) else path_of(key, codec)
         for place, key in enumerate(op.group)
@@ -53,7 +57,14 @@ def fields_of(op: Aggregate) -> tuple[str, ...]:
     measured = {name for each in op.measures for name in (each.field, each.by) if name is not None}
     own = {"id"} if any(each.by is not None for each in op.measures) else set[str]()
     own |= set[str]() if op.unwind is None else {op.unwind.field}
-    return tuple(sorted({*map(grouped_field, op.group), *measured, *own}))
+    made = dict(op.named_terms)
+    own |= {each.field for each in op.terms}
+    return tuple(sorted({*map(grouped_field, op.group), *measured, *own} - made.keys()))
+
+
+def _rows_codec(op: Aggregate, codec: Codec) -> Codec:
+    # It has the fields of no collection that is kept, and is asked for their names and types only.
+    return codec if op.rows is op.collection else Codec(cast(Collection, op.rows))
 
 
 # The names of BSON's types, as $type gives them, of an element of each kind.
@@ -147,7 +158,7 @@ _RANKS: Mapping[Function, Callable[[Measure, Codec, Stored, str], tuple[Stored, 
 
 def group_rows(op: Aggregate, rows: Sequence[Stored], codec: Codec) -> tuple[Group, ...]:
     """Return the rows of an aggregation as groups; without keys there is exactly one."""
-    codec = codec if op.unwind is None else Codec(op.rows)
+    codec = _rows_codec(op, codec)
     if not rows and not op.group:
         nothing = tuple(0 if measure.function.counts else None for measure in op.measures)
         return (Group((), nothing),)

@@ -264,14 +264,14 @@ class Statements:
 
         where = self._prepared(op.where)
         key = (
-            *("aggregate", shape(where), op.unwind, op.group, op.measures),
+            *("aggregate", shape(where), op.unwind, op.terms, op.group, op.measures),
             *(shape(op.having), ordered(op)),
         )
         compiled = self._compile(key, build)
         most = op.limit + 1 if op.take is None else op.take
 
         def encode(name: str, value: Value) -> Any:
-            own = converter(op, name, self._encoders[name], self._dialect.encoders)
+            own = converter(op, name, self._encoders.get(name), self._dialect.encoders)
             return value if own is None or value is None else own(value)
 
         values = [*self._values(where), *having_values(op, encode), most]
@@ -281,7 +281,7 @@ class Statements:
         """Return the groups of an aggregate's rows."""
 
         def decode(name: str, value: Any) -> Value:
-            own = converter(op, name, self._decoders[name], self._dialect.decoders)
+            own = converter(op, name, self._decoders.get(name), self._dialect.decoders)
             return cast(Value, value if own is None or value is None else own(value))
 
         measured, _ = source(op, self._table, self._dialect, true())

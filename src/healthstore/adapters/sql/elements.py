@@ -1,12 +1,14 @@
-"""The rows that an aggregate groups: those of a table, or one for each element of a list in it."""
+"""The rows that an aggregate groups: those of a table, with parts of JSON, unwound, or as they are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Table, select, true, type_coerce
+from sqlalchemy import ColumnElement, FromClause, Table, and_, select, true, type_coerce
 
 from healthstore.adapters.sql.dialect import Converter, Dialect
+from healthstore.adapters.sql.paths import term_column
 from healthstore.model.measures import grouped_field
 from healthstore.model.ops import Aggregate
 from healthstore.model.values import FieldType, Kind
@@ -18,16 +20,27 @@ def source(
     op: Aggregate, table: Table, dialect: Dialect, clause: ColumnElement[bool]
 ) -> tuple[FromClause, ColumnElement[bool]]:
     """Return where the rows are, and the clause that they satisfy there."""
-    if op.unwind is None:
+    if op.unwind is None and not op.terms:
         return table, clause
-    name, kind = op.unwind.field, op.unwind.type
-    elements, value, fits = dialect.paths.elements(table.c[name], kind.kind)
+    made = {
+        name: (term_column(each, table.c[each.field], dialect.paths), each.type)
+        for name, each in op.named_terms
+    }
+    sources: list[FromClause] = [table]
+    if op.unwind is not None:
+        name, kind = op.unwind.field, op.unwind.type
+        elements, value, fits = dialect.paths.elements(table.c[name], kind.kind)
+        made[name] = value, kind
+        sources.append(elements)
+        clause = and_(clause, fits)
     measured = (name for each in op.measures for name in (each.field, each.by) if name is not None)
-    names = {*map(grouped_field, op.group), *measured, "id"} - {name}
-    columns = [table.c[each] for each in sorted(names)]
-    element = type_coerce(value, dialect.column_type(kind, False)).label(name)  # noqa: FBT003 - it has no index
-    rows = select(*columns, element).select_from(table, elements).where(clause, fits)
-    return rows.subquery("_unwound"), true()
+    names = {*map(grouped_field, op.group), *measured, "id"} - made.keys()
+    columns: list[ColumnElement[Any]] = [table.c[each] for each in sorted(names)]
+    for name, (value, kind) in made.items():
+        of_kind = dialect.column_type(kind, False)  # noqa: FBT003 - it has no index
+        columns.append(type_coerce(value, of_kind).label(name))
+    rows = select(*columns).select_from(*sources).where(clause)
+    return rows.subquery("_source"), true()
 
 
 def converter(
@@ -37,6 +50,7 @@ def converter(
     table: Mapping[Kind, Callable[[FieldType], Converter | None]],
 ) -> Converter | None:
     """Return what converts values of a field of the rows, which is the collection's own or not."""
-    if op.unwind is None or op.unwind.field != name:
+    if op.rows is op.collection:
         return own
-    return table[op.unwind.type.kind](op.unwind.type)
+    kind = op.rows.field(name).type
+    return table[kind.kind](kind)

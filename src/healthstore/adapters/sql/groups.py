@@ -208,7 +208,7 @@ def _group(
         try:
             values.append(_measured(op, measure, columns, dialect, decode))
         except OverflowError:
-            raise out_of_range(op.collection, measure.field, "a sum") from None
+            raise out_of_range(op.collection, op.told(measure.field), "a sum") from None
     return Group(key, tuple(values))
 
 

@@ -50,5 +50,7 @@ def check_aggregate(op: Aggregate, store: Executor) -> Aggregate:
     checked = checked_groups(op)
     where = checked_where(op.collection, op.where, store)
     if op.after is not None:
-        where = And((where, groups_after(op.collection, checked.group, checked.after or ())))
+        where = And(
+            (where, groups_after(op.collection, checked.group, checked.after or (), checked.terms))
+        )
     return replace(checked, where=where, after=None)

@@ -21,6 +21,7 @@ from typing import TypeAlias, cast
 from zoneinfo import ZoneInfo
 
 from healthstore.errors import RefusedValueError
+from healthstore.model.definition import Definition
 from healthstore.model.measures import Bucket, Group, Offsets
 from healthstore.model.ops import Aggregate, Count
 from healthstore.model.query import And, Filter, Operator, Or, Test
@@ -72,7 +73,7 @@ _LIKELY = (2025 - 1970) * _YEAR
 # --- what a bucket is ----------------------------------------------------------------------------
 
 
-def key_reader(collection: Collection, key: str | Bucket) -> Callable[[Document], Value]:
+def key_reader(collection: Definition, key: str | Bucket) -> Callable[[Document], Value]:
     """Return what computes a planned key of a document; it raises RefusedValueError as zones do."""
     if isinstance(key, str):
         return lambda document: document[key]
@@ -88,7 +89,7 @@ def key_reader(collection: Collection, key: str | Bucket) -> Callable[[Document]
     return read
 
 
-def _cut(collection: Collection, key: Bucket) -> Callable[[Value], Value]:
+def _cut(collection: Definition, key: Bucket) -> Callable[[Value], Value]:
     """Return what makes a planned key of a value that is not None."""
     unit, start = Unit(key.unit), key.week_start
     if collection.field(key.field).type.kind is Kind.DATE:
@@ -99,7 +100,7 @@ def _cut(collection: Collection, key: Bucket) -> Callable[[Value], Value]:
     return lambda value: first_day(local_time(cast(datetime, value), zone).date(), unit, start)
 
 
-def key_writer(collection: Collection, key: str | Bucket) -> Callable[[Value], Value]:
+def key_writer(collection: Definition, key: str | Bucket) -> Callable[[Value], Value]:
     """Return what makes the value of a column from a planned key."""
     if isinstance(key, str) or collection.field(key.field).type.kind is Kind.DATE:
         return lambda value: value

@@ -18,6 +18,7 @@ from healthstore.errors import (
     StaleVersionError,
 )
 from healthstore.model.decimals import EXACT
+from healthstore.model.definition import Definition
 from healthstore.model.evaluate.filters import matches
 from healthstore.model.ops import Patch, Patches
 from healthstore.model.schema import Collection, Reference
@@ -149,7 +150,7 @@ def changed_by_id(results: Iterable[tuple[Document] | None]) -> dict[UUID, Docum
     return {cast(UUID, each["id"]): each for result in results for each in result or ()}
 
 
-def out_of_range(collection: Collection, field: str | None, what: str) -> OutOfRangeError:
+def out_of_range(collection: Definition, field: str | None, what: str) -> OutOfRangeError:
     """Return the error for arithmetic that leaves the range of a field's type."""
     return OutOfRangeError(
         f"{what} leaves the range of the field's type",

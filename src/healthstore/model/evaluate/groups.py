@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from healthstore.errors import InvalidRequestError
 from healthstore.model.decimals import EXACT, of_units
+from healthstore.model.definition import Definition
 from healthstore.model.evaluate.buckets import (
     Years,
     key_reader,
@@ -19,11 +20,11 @@ from healthstore.model.evaluate.buckets import (
     planned_bucket,
 )
 from healthstore.model.evaluate.documents import out_of_range
+from healthstore.model.evaluate.parts import term_value
 from healthstore.model.evaluate.rows import AVERAGE_PLACES, pushed, taken
 from healthstore.model.measures import columns_of, nearest_rank
 from healthstore.model.ops import Aggregate, Bucket, Count, Function, Group, Measure
 from healthstore.model.query import ALL
-from healthstore.model.schema import Collection
 from healthstore.model.values import Document, FieldType, Kind, Value, canonicaliser
 
 __all__ = ("aggregate", "aggregate_measure", "finish_aggregate", "group_order", "plan_aggregate")
@@ -43,7 +44,8 @@ def plan_aggregate(op: Aggregate, years: Mapping[str, Years] = _NO_YEARS) -> Agg
     see :func:`unknown_buckets`. ``years`` are those in which there are rows, as far as known.
     """
     primitive: list[Measure] = []
-    for measure in op.measures:
+    places = {str(each): f"_t{place}" for place, each in enumerate(op.terms)}
+    for measure in [each.renamed(places) for each in op.measures]:
         parts = (
             (Measure(Function.SUM, measure.field), Measure(Function.COUNT, measure.field))
             if measure.function is Function.AVG
@@ -59,7 +61,7 @@ def plan_aggregate(op: Aggregate, years: Mapping[str, Years] = _NO_YEARS) -> Agg
                 primitive.append(counted)
             group.append(bucket)
         else:
-            group.append(key)
+            group.append(places.get(key, key))
     planned = replace(
         op,
         measures=tuple(primitive),
@@ -82,7 +84,10 @@ def finish_aggregate(
     A sum of nothing becomes 0 (backends give null), averages are computed, buckets begin at an
     instant, rows are filtered, ordered and cut, whatever of that was done before.
     """
-    computed = (planned or plan_aggregate(op)).measures
+    planned = planned or plan_aggregate(op)
+    computed, collection = planned.measures, planned.rows
+    places = {str(each): name for name, each in planned.named_terms}
+    measures = [each.renamed(places) for each in op.measures]
     if len(rows) > op.limit:
         raise InvalidRequestError(
             f"the aggregate has more than {op.limit} groups",
@@ -90,14 +95,14 @@ def finish_aggregate(
             "and give a limit",
             entity=op.collection.entity,
         )
-    writers = [key_writer(op.rows, key) for key in op.group]
+    writers = [key_writer(collection, key) for key in planned.group]
     finished = []
     for row in rows:
         known = dict(zip(computed, row.values, strict=True))
         for measure in computed:
-            known[measure] = _checked(op.rows, measure, known[measure])
+            known[measure] = _checked(planned, measure, known[measure])
         key = tuple([write(value) for write, value in zip(writers, row.key, strict=True)])
-        values = tuple(_finish(op.rows, measure, known) for measure in op.measures)
+        values = tuple(_finish(collection, measure, known) for measure in measures)
         finished.append(Group(key, values))
     finished.sort(key=group_order)
     names = (*columns_of(op.group), *op.names)
@@ -109,10 +114,11 @@ def group_order(row: Group) -> tuple[tuple[Any, ...], ...]:
     return tuple((0,) if value is None else (1, value) for value in row.key)
 
 
-def _checked(collection: Collection, measure: Measure, value: Value) -> Value:
+def _checked(planned: Aggregate, measure: Measure, value: Value) -> Value:
     """Return a measure that is no average, if it is a value of its field's type."""
     if measure.field is None or measure.function.counts:
         return value
+    collection = planned.rows
     kind = collection.field(measure.field).type
     summed = measure.function is Function.SUM
     if value is None:
@@ -123,7 +129,7 @@ def _checked(collection: Collection, measure: Measure, value: Value) -> Value:
             return canonicaliser(kind)(value)
         except ValueError:
             what = "a sum" if summed else f"a {measure.function}"
-            raise out_of_range(collection, measure.field, what) from None
+            raise out_of_range(collection, planned.told(measure.field), what) from None
     return value
 
 
@@ -135,7 +141,7 @@ _ZEROS: dict[Kind, Callable[[FieldType], Value]] = {
 }
 
 
-def _finish(collection: Collection, measure: Measure, known: dict[Measure, Value]) -> Value:
+def _finish(collection: Definition, measure: Measure, known: dict[Measure, Value]) -> Value:
     if measure.function is not Function.AVG:
         return known[measure]
     total = known[Measure(Function.SUM, measure.field)]
@@ -172,7 +178,13 @@ def aggregate(op: Aggregate, documents: Iterable[Document]) -> tuple[Group, ...]
 
 
 def _unwound(op: Aggregate, documents: Iterable[Document]) -> Iterator[Document]:
-    """Yield each document once for each element of the list that is unwound, or as it is."""
+    """Yield each document with its terms, once for each element of the list that is unwound."""
+    if op.terms:
+        named = op.named_terms
+        documents = (
+            {**document, **{name: term_value(document, term) for name, term in named}}
+            for document in documents
+        )
     if op.unwind is None:
         yield from documents
         return
@@ -216,7 +228,7 @@ def _asked(op: Aggregate, groups: list[Group]) -> list[Group]:
     return taken(sorted(summed, key=group_order), names, op.having, op.order, op.take)
 
 
-def _of_nothing(collection: Collection, measure: Measure) -> Value:
+def _of_nothing(collection: Definition, measure: Measure) -> Value:
     """Return what a measure is of no values at all."""
     if measure.function is not Function.SUM:
         return None

@@ -7,14 +7,15 @@ instant. Most buckets are one piece.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TypeAlias, cast
 from zoneinfo import ZoneInfo
 
 from healthstore.model.evaluate.buckets import BELOW_A_DAY
 from healthstore.model.measures import Bucket
-from healthstore.model.query import ALL, NONE, And, Filter, Operator, Or, Test
+from healthstore.model.query import ALL, NONE, And, Filter, Operator, Or, Term, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import FIRST_INSTANT, LAST_INSTANT, Kind, Value
 from healthstore.model.zones import Unit, local_time, next_first_day, offsets, zone_of
@@ -32,12 +33,32 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def groups_after(
-    collection: Collection, group: Sequence[str | Bucket], position: Sequence[Value]
+    collection: Collection,
+    group: Sequence[str | Bucket],
+    position: Sequence[Value],
+    terms: Sequence[Term] = (),
 ) -> Filter:
     """Return the filter for the documents of groups whose keys come after this one.
 
     Keys rise, whole texts among them, and None is smallest.
     """
+    found = _after(collection, group, position)
+    return _of_terms(found, {str(each): each for each in terms}) if terms else found
+
+
+def _of_terms(filter_: Filter, terms: Mapping[str, Term]) -> Filter:
+    """Return the filter with tests of parts of JSON for those of their paths as text."""
+    if isinstance(filter_, And | Or):
+        return type(filter_)(tuple(_of_terms(item, terms) for item in filter_.items))
+    if isinstance(filter_, Test) and filter_.field in terms:
+        term = terms[filter_.field]
+        return replace(filter_, field=term.field, part=term.part)
+    return filter_
+
+
+def _after(
+    collection: Collection, group: Sequence[str | Bucket], position: Sequence[Value]
+) -> Filter:
     alternatives: list[Filter] = []
     equal: tuple[Filter, ...] = ()
     for key, value in zip(group, position, strict=True):

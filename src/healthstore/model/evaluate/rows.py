@@ -30,7 +30,6 @@ from healthstore.model.query import (
     Test,
     walk,
 )
-from healthstore.model.schema import Collection
 from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind
 
 __all__ = (
@@ -63,13 +62,13 @@ def row_definition(op: Aggregate) -> Definition:
     return Definition(collection.name, tuple(fields), entity=collection.entity)
 
 
-def _key_type(collection: Collection, key: str | Bucket) -> FieldType:
+def _key_type(collection: Definition, key: str | Bucket) -> FieldType:
     kind = collection.field(grouped_field(key)).type
     # A bucket of instants begins at one with all of its digits.
     return FieldType(kind.kind) if isinstance(key, Bucket) else kind
 
 
-def _type_of(collection: Collection, measure: Measure) -> FieldType:
+def _type_of(collection: Definition, measure: Measure) -> FieldType:
     if measure.field is None or measure.function.counts:
         return _INTEGER
     kind = collection.field(measure.field).type
@@ -170,10 +169,11 @@ def _columns(op: Aggregate, planned: Aggregate) -> Mapping[str, str]:
 
     A float's sum may be computed in parts.
     """
+    places = {str(each): name for name, each in planned.named_terms}
     found = {name: f"k{place}" for place, name in enumerate(columns_of(op.group))}
     for name, measure in zip(op.names, op.measures, strict=False):
         if _sorts(op.rows, measure):
-            found[name] = f"m{planned.measures.index(measure)}"
+            found[name] = f"m{planned.measures.index(measure.renamed(places))}"
     return found
 
 
@@ -211,7 +211,7 @@ def _beyond(op: Aggregate) -> Callable[[Test], bool]:
     return beyond
 
 
-def _sorts(collection: Collection, measure: Measure) -> bool:
+def _sorts(collection: Definition, measure: Measure) -> bool:
     if measure.field is None or measure.function.counts:
         return True
     kind = collection.field(measure.field).type

@@ -47,6 +47,7 @@ from healthstore.testing.contract.filters import TestFilters
 from healthstore.testing.contract.float_sums import TestFloatSums
 from healthstore.testing.contract.group_options import TestGroupOptions
 from healthstore.testing.contract.group_streams import TestGroupStreams
+from healthstore.testing.contract.group_terms import TestGroupTerms
 from healthstore.testing.contract.ignoring_case import TestIgnoringCase
 from healthstore.testing.contract.index_terms import TestIndexTerms
 from healthstore.testing.contract.instants import TestInstants
@@ -117,6 +118,7 @@ __all__ = (
     "TestFloatSums",
     "TestGroupOptions",
     "TestGroupStreams",
+    "TestGroupTerms",
     "TestIgnoringCase",
     "TestIndexTerms",
     "TestInstants",
@@ -189,6 +191,7 @@ class ContractTests(
     TestGroupOptions,
     TestIndexTerms,
     TestGroupStreams,
+    TestGroupTerms,
     TestIgnoringCase,
     TestInstants,
     TestJoins,
