@@ -3,11 +3,12 @@
     python examples/real_health_data.py --data DIR --chain sqlite,postgresql,mongodb-rs,memory
 
 DIR holds ``patients.jsonl.gz``, ``observations.csv.gz``, ``foods.jsonl.gz``,
-``chat_sessions.jsonl.gz`` and ``recipes.jsonl.gz``. Every row is loaded into the first store with
-all checks, migrated from store to store, and compared by digests after each hop; at the end
-``backup.json`` is written, restored into a new SQLite file, and compared again. Then every store
-is asked the same questions, and has to answer each of them with the same bytes. Servers are those of
-``HEALTHSTORE_TEST_*_URL``; each gets a new database that is dropped at the end.
+``chat_sessions.jsonl.gz``, ``clinical_notes.jsonl.gz`` and ``recipes.jsonl.gz``. Every row is
+loaded into the first store with all checks, migrated from store to store, and compared by digests
+after each hop; at the end ``backup.json`` is written, restored into a new SQLite file, and
+compared again. Then every store is asked the same questions, and has to answer each of them with
+the same bytes. Servers are those of ``HEALTHSTORE_TEST_*_URL``; each gets a new database that is
+dropped at the end.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TypeAlias
 
-from real_health.records import Food, Observation, Recipe
+from real_health.records import ChatSession, Food, Note, Observation, Recipe
 
 from healthstore import (
     Avg,
@@ -130,6 +130,24 @@ async def parts_of_foods(db: DatabaseManager) -> Rows:
     return rows
 
 
+async def words_of_notes(db: DatabaseManager) -> Rows:
+    """Return notes with the most of some words, the newest first, and by a name in any case."""
+    notes = db.repository(Note)
+    page = await notes.search("Chronic SINUSITIS, cough", order=["-written_at"], limit=200)
+    rows = list(told(page, "id", "type", "written_at"))
+    named = F.author.startswith("dr. li", ignore_case=True)
+    rows += await notes.select("author", where=named, order=["author"], distinct=True)
+    return rows
+
+
+async def words_of_chats(db: DatabaseManager) -> Rows:
+    """Return chats about some words, among those of one kind."""
+    page = await db.repository(ChatSession).search(
+        "blood pressure medication", F.section == "GENHX", order=["session_id"], limit=100
+    )
+    return told(page, "session_id", "section")
+
+
 QUESTIONS: Mapping[str, Callable[[DatabaseManager], Awaitable[Rows]]] = {
     "the latest value of each code": latest_per_code,
     "the mean weight of each day in Berlin": daily_mean,
@@ -140,6 +158,8 @@ QUESTIONS: Mapping[str, Callable[[DatabaseManager], Awaitable[Rows]]] = {
     "blood pressure from the top, nulls first and last": nulls_in_order,
     "recipes by their tags": tags_of_recipes,
     "foods by parts of their JSON": parts_of_foods,
+    "notes by their words": words_of_notes,
+    "chats by their words": words_of_chats,
 }
 
 

@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 
 from pydantic import AwareDatetime, BaseModel, JsonValue
 
-from healthstore import Digits, Entity, Index, MaxLength, Ref, Unique
+from healthstore import Digits, Entity, Index, MaxLength, Ref, Search, Searchable, Unique
 
 # ---------------------------------------------------------------- what is kept
 Exact = Annotated[Decimal, Digits(28, 20)]
@@ -97,8 +97,20 @@ class Food(Entity, collection="foods"):
     footnotes: list[dict[str, JsonValue]]
 
 
-class ChatSession(Entity, collection="chat_sessions"):
-    """A conversation between doctor and patient, and its summary."""
+class Note(Entity, collection="notes", indexes=[Search("text")]):
+    """What a doctor wrote of a visit; its words are searched, and its author's name in any case."""
+
+    patient_id: UUID
+    encounter_id: UUID
+    type: Short
+    status: Short
+    written_at: AwareDatetime
+    author: Annotated[str, MaxLength(100), Searchable()] | None
+    text: str
+
+
+class ChatSession(Entity, collection="chat_sessions", indexes=[Search("summary")]):
+    """A conversation between doctor and patient, and its summary, whose words are searched."""
 
     session_id: Annotated[str, Unique(), MaxLength(60)]
     source: Short
@@ -127,6 +139,7 @@ class Recipe(Entity, collection="recipes"):
 Row = dict[str, Any]
 # Namespaces: foods have numbers, recipes names, and neither UUIDs.
 _FOODS = UUID("6f1d5d0c-7a8e-5a55-9a0e-3a1f0f9f7b11")
+_NOTE = ("id", "patient_id", "encounter_id", "type", "status", "written_at", "author", "text")
 _RECIPES = UUID("0d6a2c3e-51c4-5b0b-8f43-6a2f6a0f9b7d")
 
 
@@ -154,6 +167,11 @@ def plain_floats(value: Any) -> Any:
 def patient(row: Row) -> Patient:
     """Read a patient."""
     return Patient.model_validate({**row, "address": plain_floats(row["address"])})
+
+
+def note(row: Row) -> Note:
+    """Read a note; that of a patient who is not in the sample stays, too."""
+    return Note.model_validate({name: row[name] for name in _NOTE})
 
 
 def food(row: Row) -> Food:
@@ -185,6 +203,7 @@ SOURCES = (
     Source("observations.csv.gz", Observation, csv_rows, Observation.model_validate),
     Source("foods.jsonl.gz", Food, json_lines, food),
     Source("chat_sessions.jsonl.gz", ChatSession, json_lines, ChatSession.model_validate),
+    Source("clinical_notes.jsonl.gz", Note, json_lines, note),
     Source("recipes.jsonl.gz", Recipe, json_lines, recipe),
 )
 ENTITIES = tuple(source.entity for source in SOURCES)
