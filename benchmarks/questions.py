@@ -2,8 +2,8 @@
 
     python -m benchmarks questions [BACKEND ...] [--rows 1000000]
 
-Days in Berlin, the latest of each patient and code, and a percentile of one table of
-observations. The peer is the statement that is printed, by the raw driver; both are asked in
+Days in Berlin, the latest of each patient and code, the ten of these with most rows, and a
+percentile of one table of observations. The peer is the statement that is printed, by the raw driver; both are asked in
 turn, and what they find is compared.
 """
 
@@ -75,6 +75,12 @@ async def _latest(observations: Repository[Observation]) -> Sequence[Any]:
     return await observations.latest(per=["patient", "code"], by="at")
 
 
+async def _top(observations: Repository[Observation]) -> Sequence[Any]:
+    return await observations.aggregate(
+        group=["patient", "code"], order=["-n"], limit=10, n=Count()
+    )
+
+
 async def _percentile(observations: Repository[Observation]) -> Sequence[Any]:
     return await observations.aggregate(group=["code"], p95=Percentile("value", 0.95))
 
@@ -82,6 +88,7 @@ async def _percentile(observations: Repository[Observation]) -> Sequence[Any]:
 QUESTIONS = (
     Question("days in Berlin", _days, lambda row: (row["n"], row["most"])),
     Question("latest of each", _latest, lambda row: (row.patient, row.code, row.value)),
+    Question("ten most of each", _top, lambda row: (row["patient"], row["code"], row["n"])),
     Question("95th percentile", _percentile, lambda row: (row["code"], row["p95"])),
 )
 
@@ -89,6 +96,10 @@ _LATEST = (
     "SELECT patient, code, value, id, version, created_at, updated_at, {at} FROM (SELECT *, "
     "row_number() OVER (PARTITION BY patient, code ORDER BY {at} DESC, id DESC) AS place "
     "FROM observations) AS ranked WHERE place = 1 ORDER BY patient, code"
+)
+_TOP = (
+    "SELECT patient, code, count(*) AS n FROM observations GROUP BY patient, code "
+    "ORDER BY n DESC, patient, code LIMIT 10"
 )
 _RANKED = (
     "SELECT code, max(value) FROM (SELECT code, value, "
@@ -105,6 +116,7 @@ _MYSQL_DAYS = (
 _MYSQL: Mapping[str, str] = {
     "days in Berlin": _MYSQL_DAYS,
     "latest of each": _LATEST.format(at="`at`"),
+    "ten most of each": _TOP,
     "95th percentile": _RANKED,
 }
 _SQLITE_DAYS = (
@@ -117,6 +129,7 @@ STATEMENTS: Mapping[str, Mapping[str, str]] = {
         "days in Berlin": "SELECT count(*), max(value), date_trunc('day', \"at\", 'Europe/Berlin') "
         "AS day FROM observations GROUP BY day ORDER BY day",
         "latest of each": _LATEST.format(at='"at"'),
+        "ten most of each": _TOP,
         "95th percentile": "SELECT code, percentile_disc(0.95) WITHIN GROUP (ORDER BY value) "
         "FROM observations GROUP BY code ORDER BY code",
     },
@@ -125,6 +138,7 @@ STATEMENTS: Mapping[str, Mapping[str, str]] = {
     "sqlite": {
         "days in Berlin": _SQLITE_DAYS,
         "latest of each": _LATEST.format(at='"at"'),
+        "ten most of each": _TOP,
         "95th percentile": _RANKED.replace("ceil(0.95 * n)", "(95 * n + 99) / 100"),
     },
 }
