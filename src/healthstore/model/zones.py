@@ -15,6 +15,7 @@ All offsets are those of Python's ``zoneinfo``, in this process; no server is as
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import StrEnum
 from functools import lru_cache
@@ -72,19 +73,26 @@ _STEP = 2 * 86_400
 _LISTED, _RULED, _CYCLE = 1_800, 2_500, 400
 
 
+# What a system calls the zone that it is set to; the rules of another one.
+_MACHINE = frozenset({"localtime", "posixrules"})
+
+
 def zone_of(name: str | ZoneInfo) -> ZoneInfo:
     """Return the zone with an IANA name, such as ``Europe/Berlin``.
 
-    Raises InvalidRequestError if there is none.
+    Raises InvalidRequestError if there is none, and for the zone of the machine, which may be
+    another one elsewhere.
     """
     if isinstance(name, ZoneInfo):
         return name
-    try:
-        return ZoneInfo(name)
-    except (KeyError, OSError, TypeError, ValueError):
+    found: ZoneInfo | None = None
+    with suppress(KeyError, OSError, TypeError, ValueError):
+        found = ZoneInfo(name)
+    if found is None or name in _MACHINE:
         raise InvalidRequestError(
             "there is no such time zone", hint='give an IANA name, such as "Europe/Berlin"'
-        ) from None
+        )
+    return found
 
 
 def unit_of(name: str) -> Unit:

@@ -124,6 +124,13 @@ def test_the_offsets_of_monrovia_have_seconds() -> None:
     assert listed[1][0] == datetime(1972, 1, 7, 0, 44, 30, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("name", ["localtime", "posixrules", "Nowhere/City", "", "../etc/passwd"])
+def test_no_zone_is_that_of_the_machine(name: str) -> None:
+    """What a name means may not depend on where the program runs."""
+    with pytest.raises(InvalidRequestError, match="no such time zone"):
+        zone_of(name)
+
+
 @given(edges(), units, days_of_week)
 def test_a_bucket_is_the_local_time_cut_off(
     edge: tuple[ZoneInfo, datetime], unit: Unit, week_start: int
