@@ -238,7 +238,8 @@ class Adapter(ABC, Generic[S]):
 
     async def aggregate(self, session: S, op: Aggregate) -> tuple[Group, ...]:
         """Compute in memory by reading."""
-        documents = await self.scan(session, op.collection, op.where)
+        columns = evaluate.fields_of(op)
+        documents = await self.scan(session, op.collection, op.where, columns)
         return evaluate.aggregate(op, documents)
 
     async def leading(self, session: S, op: Leading) -> tuple[Document, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import islice
 from operator import itemgetter
 from types import MappingProxyType
-from typing import cast
+from typing import TypeVar, cast
 from uuid import UUID
 
 from healthstore.abc.adapter import Adapter
@@ -32,11 +33,13 @@ from healthstore.model.catalog import references_led
 from healthstore.model.evaluate import duplicate_key
 from healthstore.model.guarded import check_same
 from healthstore.model.ops import (
+    Aggregate,
     CountDocuments,
     Delete,
     Effect,
     Find,
     Get,
+    Group,
     Insert,
     Leading,
     Patch,
@@ -50,7 +53,10 @@ from healthstore.model.values import Document, Value, canonicaliser
 
 __all__ = ("MemoryAdapter", "connect")
 
+R = TypeVar("R")
+
 _BY_ID = (Order("id"),)
+_MANY = 5_000  # documents that are looked at in some milliseconds
 
 
 def connect(url: BackendURL, name: str) -> MemoryAdapter:
@@ -336,8 +342,11 @@ class MemoryAdapter(Adapter[_Session]):
             rows = table.by_id(where) if few is None else iter(few)
             found = list(islice(filter(holds, rows), op.limit))
         else:
-            rows = filter(holds, table.rows.values())
-            found = evaluate.sort_documents(rows, op.order, kept_value)
+            kept = [*table.rows.values()]
+            found = await _aside(
+                kept,
+                lambda: evaluate.sort_documents(filter(holds, kept), op.order, kept_value),
+            )
         return tuple(map(table.reader(op.collection, op.columns), found[: op.limit]))
 
     async def select(self, session: _Session, op: Find) -> tuple[Document, ...]:
@@ -346,14 +355,24 @@ class MemoryAdapter(Adapter[_Session]):
             return await self.find(session, op)
         where = self._answered(session, op.collection, op.where)
         table = session.table(op.collection)
-        rows = filter(matcher(where), table.rows.values())
-        return evaluate.selected(op, map(table.reader(op.collection, op.columns), rows))
+        kept, holds = [*table.rows.values()], matcher(where)
+        read = table.reader(op.collection, op.columns)
+        return await _aside(kept, lambda: evaluate.selected(op, map(read, filter(holds, kept))))
+
+    async def aggregate(self, session: _Session, op: Aggregate) -> tuple[Group, ...]:
+        """Group and measure the documents that satisfy a filter."""
+        where = self._answered(session, op.collection, op.where)
+        table = session.table(op.collection)
+        kept, holds = [*table.rows.values()], matcher(where)
+        read = table.reader(op.collection, evaluate.fields_of(op))
+        return await _aside(kept, lambda: evaluate.aggregate(op, map(read, filter(holds, kept))))
 
     async def leading(self, session: _Session, op: Leading) -> tuple[Document, ...]:
         """Return copies of the first documents of each group."""
         where = self._answered(session, op.collection, op.where)
         table = session.table(op.collection)
-        found = evaluate.leading(op, filter(matcher(where), table.rows.values()), kept_value)
+        kept, holds = [*table.rows.values()], matcher(where)
+        found = await _aside(kept, lambda: evaluate.leading(op, filter(holds, kept), kept_value))
         return tuple(map(table.reader(op.collection), found))
 
     async def explain_find(self, session: _Session, op: Find) -> QueryPlan:
@@ -376,9 +395,12 @@ class MemoryAdapter(Adapter[_Session]):
 
     async def count(self, session: _Session, op: CountDocuments) -> int:
         """Count the documents that satisfy a filter."""
-        rows = session.table(op.collection).rows
+        kept = [*session.table(op.collection).rows.values()]
         where = self._answered(session, op.collection, op.where)
-        return len(rows) if where == ALL else sum(map(matcher(where), rows.values()))
+        if where == ALL:
+            return len(kept)
+        holds = matcher(where)
+        return await _aside(kept, lambda: sum(map(holds, kept)))
 
     def _answered(self, session: _Session, collection: Collection, where: Filter) -> Filter:
         """Return a filter with lists of what queries inside of it find."""
@@ -471,3 +493,12 @@ def _conflict() -> SerializationError:
         "a concurrent unit wrote the same documents, or what they refer to, first",
         hint="repeat the whole unit",
     )
+
+
+async def _aside(kept: Sequence[Document], work: Callable[[], R]) -> R:
+    """Do work on what is kept of many documents beside the loop, so that others go on meanwhile.
+
+    Nobody changes a document that is kept: it is replaced by another one. The work of a caller
+    who is cancelled is finished, and forgotten.
+    """
+    return await asyncio.to_thread(work) if len(kept) > _MANY else work()

@@ -12,12 +12,12 @@ from healthstore.adapters.mongo.codec import Codec, Stored, key_of
 from healthstore.adapters.mongo.filters import path_of, query, require_order
 from healthstore.adapters.mongo.paths import term_expression
 from healthstore.adapters.mongo.taken import taken
-from healthstore.model.measures import PARTS, grouped_field
+from healthstore.model.measures import PARTS
 from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure, Unwind
 from healthstore.model.schema import Collection
 from healthstore.model.values import Kind, Value
 
-__all__ = ("fields_of", "group_rows", "pipeline", "sums_floats")
+__all__ = ("group_rows", "pipeline", "sums_floats")
 
 
 def pipeline(op: Aggregate, codec: Codec) -> list[Stored]:
@@ -50,16 +50,6 @@ def sums_floats(op: Aggregate) -> bool:
         and op.rows.field(cast(str, each.field)).type.kind is Kind.FLOAT
         for each in op.measures
     )
-
-
-def fields_of(op: Aggregate) -> tuple[str, ...]:
-    """Return the names of the fields that an aggregate needs of a document."""
-    measured = {name for each in op.measures for name in (each.field, each.by) if name is not None}
-    own = {"id"} if any(each.by is not None for each in op.measures) else set[str]()
-    own |= set[str]() if op.unwind is None else {op.unwind.field}
-    made = dict(op.named_terms)
-    own |= {each.field for each in op.terms}
-    return tuple(sorted({*map(grouped_field, op.group), *measured, *own} - made.keys()))
 
 
 def _rows_codec(op: Aggregate, codec: Codec) -> Codec:

@@ -24,7 +24,6 @@ from healthstore.adapters.mongo.filters import (
     sort_keys,
 )
 from healthstore.adapters.mongo.groups import (
-    fields_of,
     group_rows,
     pipeline,
     sums_floats,
@@ -179,7 +178,7 @@ async def aggregate(
 async def _aggregate_here(
     session: Session, codec: Codec, op: Aggregate, milliseconds: int
 ) -> tuple[Group, ...]:
-    names = fields_of(op)
+    names = evaluate.fields_of(op)
     cursor = session.collection(op.collection.name).find(
         query(op.where, codec),
         projection(names),

@@ -36,6 +36,7 @@ from healthstore.model.evaluate.filters import (
 from healthstore.model.evaluate.groups import (
     aggregate,
     aggregate_measure,
+    fields_of,
     finish_aggregate,
     group_order,
     plan_aggregate,
@@ -67,6 +68,7 @@ __all__ = (
     "column_value",
     "duplicate_key",
     "equal_json",
+    "fields_of",
     "finish_aggregate",
     "first_covered_day",
     "group_order",

@@ -22,12 +22,19 @@ from healthstore.model.evaluate.buckets import (
 from healthstore.model.evaluate.documents import out_of_range
 from healthstore.model.evaluate.parts import term_value
 from healthstore.model.evaluate.rows import AVERAGE_PLACES, pushed, taken
-from healthstore.model.measures import columns_of, nearest_rank
+from healthstore.model.measures import columns_of, grouped_field, nearest_rank
 from healthstore.model.ops import Aggregate, Bucket, Count, Function, Group, Measure
 from healthstore.model.query import ALL
 from healthstore.model.values import Document, FieldType, Kind, Value, canonicaliser
 
-__all__ = ("aggregate", "aggregate_measure", "finish_aggregate", "group_order", "plan_aggregate")
+__all__ = (
+    "aggregate",
+    "aggregate_measure",
+    "fields_of",
+    "finish_aggregate",
+    "group_order",
+    "plan_aggregate",
+)
 
 _NO_YEARS: Mapping[str, Years] = {}
 _FINEST = 2**1074  # every float is a multiple of 1 / _FINEST
@@ -162,6 +169,16 @@ _AVERAGES: dict[type, Callable[[Any, int, FieldType], Value]] = {
     timedelta: lambda total, count, _: total / count,  # timedelta divides half-even
     Decimal: _average_decimal,
 }
+
+
+def fields_of(op: Aggregate) -> tuple[str, ...]:
+    """Return the names of the fields that an aggregate needs of a document."""
+    measured = {name for each in op.measures for name in (each.field, each.by) if name is not None}
+    own = {"id"} if any(each.by is not None for each in op.measures) else set[str]()
+    own |= set[str]() if op.unwind is None else {op.unwind.field}
+    made = dict(op.named_terms)
+    own |= {each.field for each in op.terms}
+    return tuple(sorted({*map(grouped_field, op.group), *measured, *own} - made.keys()))
 
 
 def aggregate(op: Aggregate, documents: Iterable[Document]) -> tuple[Group, ...]:

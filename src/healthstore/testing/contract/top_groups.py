@@ -143,6 +143,26 @@ class TestTopGroups(Contract):
         null: list[Filter] = [F[field].is_null(), F[field].not_null(), NONE, ALL]
         await _holds(store, *(replace(op, having=each) for each in (*havings, *null)))
 
+    async def test_a_number_of_documents_is_never_none(self, store: Backend) -> None:
+        """Nor is a sum: asked for None, and among others, no row is found and none is lost."""
+        await add(store, EVERYTHING, *every_row(20))
+        op = Aggregate(
+            EVERYTHING,
+            (Count(), Count("label"), CountDistinct("label"), Sum("version")),
+            group=("flag",),
+            names=("n", "there", "different", "total"),
+            take=5,
+        )
+        havings = [
+            each
+            for name in op.names
+            for each in (
+                *(F[name].is_null(), F[name].not_null(), F[name] == None, F[name] != None),  # noqa: E711 - a filter
+                *(F[name].in_([None]), F[name].in_([None, 1, 5]), F[name].not_in([None, 1])),
+            )
+        ]
+        await _holds(store, *(replace(op, having=each) for each in havings))
+
     @pytest.mark.parametrize("field", EXTREMES)
     async def test_extremes_of_any_kind_are_sorted_and_compared(
         self, store: Backend, field: str
