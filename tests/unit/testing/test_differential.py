@@ -23,7 +23,7 @@ from healthstore.errors import (
     IntegrityError,
 )
 from healthstore.model.ops import Batch, Ensure, Find, Function, Insert, Op
-from healthstore.model.query import Operator
+from healthstore.model.query import TERM_TYPES, Operator
 from healthstore.model.values import Kind
 from healthstore.testing.differential import (
     MEMORY,
@@ -198,7 +198,11 @@ async def test_programs_reach_everything_and_find_nothing_where_all_is_well() ->
     wanted |= {f"step {each}" for each in ("unit", "batch", "transfer", "upsert", "stale")}
     wanted |= {f"operator {each} of two fields" for each in ("==", "!=", "<", "<=", ">", ">=")}
     wanted |= {f"operator {each} what another query finds" for each in ("in", "not in")}
-    assert sorted(wanted - reached.keys()) == []
+    asking = ("a filter", "find", "select", "latest", "aggregate")
+    wanted |= {f"term {kind} in {each}" for kind in TERM_TYPES for each in asking}
+    wanted |= {f"operator {each} ignoring case" for each in ("==", "!=", "in", "contains")}
+    wanted |= {"schema unique ignoring case"}
+    assert sorted(wanted - (+reached).keys()) == []
 
 
 def test_a_program_is_the_same_whenever_it_is_drawn_and_in_a_file() -> None:

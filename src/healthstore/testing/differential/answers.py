@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from uuid import UUID
 
@@ -18,9 +18,12 @@ from healthstore.errors import (
     OutcomeUnknownError,
 )
 from healthstore.model import ops
+from healthstore.model.evaluate import term_value
 from healthstore.model.ops import Op
 from healthstore.model.query import (
     And,
+    FieldOrTerm,
+    FieldTerm,
     Filter,
     Lookup,
     Operator,
@@ -38,6 +41,7 @@ from healthstore.testing.differential.declared import Declared, declare_all
 from healthstore.testing.differential.programs import Row, Step
 from healthstore.testing.differential.schemas import altered, declare
 from healthstore.testing.differential.stores import Store
+from healthstore.testing.differential.terms import field_term
 
 __all__ = ("Answer", "answer", "contents", "plain")
 
@@ -242,25 +246,39 @@ async def _find(seat: _Seat, step: programs.Find) -> object:
 async def _select(seat: _Seat, step: programs.Select) -> object:
     repository = seat.repository(step.schema)
     where = seat.declared.where(step.schema, step.where)
+    columns = [_written(each) for each in step.columns]
     rows = await repository.select(
-        *step.columns, where=where, order=step.order, limit=step.limit, distinct=step.distinct
+        *columns, where=where, order=step.order, limit=step.limit, distinct=step.distinct
     )
     if not step.distinct:
         page = await repository.find(where, order=step.order, limit=step.limit)
-        found = [{name: getattr(each, name) for name in step.columns} for each in page]
+        found = [{str(name): _value(each, name) for name in step.columns} for each in page]
         if plain(rows) != plain(found):
             raise _BrokenLawError("what is selected is not what is found", [rows, found])
     return rows
 
 
+def _written(column: FieldOrTerm) -> str | FieldTerm:
+    return column if isinstance(column, str) else field_term(column)
+
+
+def _value(entity: Entity, column: FieldOrTerm) -> object:
+    """Return an entity's value of a column, as a loop over entities would find it."""
+    if isinstance(column, str):
+        return cast(object, getattr(entity, column))
+    return term_value(to_document(entity), column)
+
+
 async def _latest(seat: _Seat, step: programs.Latest) -> object:
     repository = seat.repository(step.schema)
     where = seat.declared.where(step.schema, step.where)
-    latest = await repository.latest(where, per=step.per, by=step.by, n=step.n)
-    order = [Order(step.by, descending=True), Order("id", descending=True)]
+    latest = await repository.latest(
+        where, per=[_written(each) for each in step.per], by=_written(step.by), n=step.n
+    )
+    order = [Order.by(step.by, descending=True), Order("id", descending=True)]
     groups: dict[tuple[object, ...], list[Entity]] = {}
     async for each in repository.stream(where, order=order if step.by != "id" else order[:1]):
-        groups.setdefault(tuple(getattr(each, name) for name in step.per), []).append(each)
+        groups.setdefault(tuple(_value(each, name) for name in step.per), []).append(each)
     looped = {each.id for members in groups.values() for each in members[: step.n]}
     if {each.id for each in latest} != looped or len(latest) != len(looped):
         raise _BrokenLawError("the latest are not those that a loop finds", latest)
@@ -301,7 +319,14 @@ async def _count_in_a_loop(seat: _Seat, step: programs.Count) -> int:
 
 async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
     where = seat.declared.where(step.schema, step.where)
-    measures = {f"m{at}": each for at, each in enumerate(step.measures)}
+    known = {str(each): field_term(each) for each in step.terms}
+    group = [known.get(each, each) if isinstance(each, str) else each for each in step.group]
+    measures = {
+        f"m{at}": replace(
+            each, terms=tuple(known[name] for name in (each.field, each.by) if name in known)
+        )
+        for at, each in enumerate(step.measures)
+    }
     repository = seat.repository(step.schema)
     if step.unwind:  # no annotation says of which type its elements are
         asked = ops.Aggregate(
@@ -311,11 +336,12 @@ async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
             order=step.order,
             take=step.limit,
             unwind=ops.Unwind(step.unwind, FieldType(step.element)),
+            terms=step.terms,
         )
         return [(*each.key, *each.values) for each in await seat.executor.execute(asked)]
     rows = await repository.aggregate(
         where,
-        group=step.group,
+        group=group,
         having=step.having,
         order=step.order,
         limit=step.limit,
@@ -323,7 +349,7 @@ async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
     )
     if not step.order and step.limit is None:
         pages = repository.aggregate_stream(
-            where, group=step.group, having=step.having, page_size=2, **cast(Any, measures)
+            where, group=group, having=step.having, page_size=2, **cast(Any, measures)
         )
         found = [row async for row in pages]
         if found != rows:

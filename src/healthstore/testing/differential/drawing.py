@@ -15,11 +15,13 @@ from healthstore.errors import ConfigurationError
 from healthstore.model.query import (
     ALL,
     And,
+    FieldOrTerm,
     Filter,
     Not,
     Nulls,
     Or,
     Order,
+    Term,
     Test,
 )
 from healthstore.model.values import FieldType, Kind
@@ -40,7 +42,19 @@ from healthstore.testing.differential.schemas import (
     Span,
     declare,
 )
-from healthstore.testing.differential.tests import COMPARED, LISTED, draw_test
+from healthstore.testing.differential.terms import (
+    column_of_term,
+    draw_term,
+    draw_term_test,
+    used_terms,
+    values_of,
+)
+from healthstore.testing.differential.tests import (
+    COMPARED,
+    LISTED,
+    draw_folded_test,
+    draw_test,
+)
 from healthstore.testing.differential.values import (
     draw_id,
     draw_value,
@@ -201,13 +215,21 @@ class _Author:
         often = structured if self._random.random() < 0.3 else []
         # Of all other kinds text is asked about in the most ways.
         texts = [each for each in schema.attributes if each.type.kind is Kind.TEXT]
-        each = self._random.choice(often or (*schema.attributes, *texts, *texts, *known))
+        searched = [each for each in texts if each.type.searchable] * 4
+        each = self._random.choice(often or (*schema.attributes, *texts, *texts, *searched, *known))
         if each.type.kind is Kind.INTEGER and self._random.random() < 0.01:
             span = Span(self._random.choice((0, -40_000)), self._random.choice((20_000, 40_000)))
             return Test(each.name, self._random.choice(LISTED), cast(Any, span))
-        if each in structured and self._random.random() < 0.9:
+        return self._test(schema, each)
+
+    def _test(self, schema: Schema, each: Attribute) -> Filter:
+        if each.type.kind is Kind.JSON and self._random.random() < 0.9:
             return self._parts(schema, each)
-        return draw_test(self._random, each, self._operand(schema), known, matched=True)
+        operand = self._operand(schema)
+        if each.type.searchable and self._random.random() < 0.7:
+            return draw_folded_test(self._random, each, operand)
+        known = (*schema.attributes, *OWN)
+        return draw_test(self._random, each, operand, known, matched=True)
 
     def _lookup(self, schema: Schema, levels: int) -> Filter:
         """Return a test of an attribute among what a query of some entity finds of a like one."""
@@ -225,12 +247,48 @@ class _Author:
 
     def _parts(self, schema: Schema, each: Attribute) -> Filter:
         whole = self._operand(schema)(each)
-        tests = tuple(draw_part_test(self._random, each.name, whole) for _ in range(3))
+        tests = tuple(
+            draw_term_test(self._random, self._term(schema, each), self._operand(schema))
+            if self._random.random() < 0.35
+            else draw_part_test(self._random, each.name, whole)
+            for _ in range(3)
+        )
         return self._random.choice((tests[0], Or(tests), Not(And(tests))))
 
     def _names(self, schema: Schema, wanted: Callable[[FieldType], bool], most: int) -> list[str]:
         names = [each.name for each in (*schema.attributes, *OWN) if wanted(each.type)]
         return self._random.sample(names, min(len(names), self._random.randint(0, most)))
+
+    def _term(self, schema: Schema, each: Attribute) -> Term:
+        """Return a part of a field of JSON as a value of some type; its values are known then."""
+        term = draw_term(self._random, each.name, self._operand(schema)(each))
+        values = values_of(term, self._used[schema.name, each.name])
+        self._used[schema.name, str(term)] = values
+        return term
+
+    def _terms(self, schema: Schema, most: int, but: str = "") -> list[Term]:
+        structured = [each for each in schema.attributes if each.type.kind is Kind.JSON]
+        others = [each for each in structured if each.name != but]
+        if not others or self._random.random() < 0.5:
+            return []
+        count = self._random.randint(1, most)
+        terms = (self._term(schema, self._random.choice(others)) for _ in range(count))
+        return [*{str(each): each for each in terms}.values()]  # of one type each
+
+    def _columns(
+        self, schema: Schema, wanted: Callable[[FieldType], bool], most: int
+    ) -> list[FieldOrTerm]:
+        """Return fields, and parts of JSON as values of a type."""
+        columns: list[FieldOrTerm] = []
+        columns += [each for each in self._terms(schema, 2) if wanted(each.type)]
+        columns += self._names(schema, wanted, most - min(most, len(columns)))
+        columns = columns[:most]
+        self._random.shuffle(columns)
+        return columns
+
+    def _order(self, columns: Iterable[FieldOrTerm]) -> tuple[Order, ...]:
+        keys = [Order.by(each, descending=self._random.random() < 0.5) for each in columns]
+        return tuple(replace(each, nulls=self._random.choice(_NULLS)) for each in keys)
 
     # --- one of each ---
 
@@ -247,29 +305,30 @@ class _Author:
         return programs.Get(schema.name, self._some_ids(schema))
 
     def _find(self, schema: Schema) -> Step:
-        order = [
-            Order(name, self._random.random() < 0.5, self._random.choice(_NULLS))
-            for name in self._names(schema, lambda kind: kind.ordered, 3)
-        ]
+        order = self._order(self._columns(schema, _has_order, 3))
         limit = self._random.choice((1, 2, 3, 5, 100))
-        return programs.Find(schema.name, self._where(schema), tuple(order), limit, pages=30)
+        return programs.Find(schema.name, self._where(schema), order, limit, pages=30)
 
     def _select(self, schema: Schema) -> Step:
         distinct = self._random.random() < 0.5
-        names = self._names(schema, _told_apart if distinct else _any, 3) or ["version"]
-        sorted_by = names if distinct else self._names(schema, lambda kind: kind.ordered, 2)
-        order = [
-            Order(name, self._random.random() < 0.5, self._random.choice(_NULLS))
-            for name in self._random.sample(sorted_by, min(len(sorted_by), 2))
-        ]
+        columns = self._columns(schema, _told_apart if distinct else _any, 3) or ["version"]
+        if not distinct:  # a part may be taken as whatever JSON is there
+            columns = [
+                replace(each, kind=Kind.JSON)
+                if isinstance(each, Term) and self._random.random() < 0.2
+                else each
+                for each in columns
+            ]
+        sorted_by = columns if distinct else self._columns(schema, _has_order, 2)
+        order = self._order(self._random.sample(sorted_by, min(len(sorted_by), 2)))
         limit = self._random.choice((1, 3, 100))
         return programs.Select(
-            schema.name, tuple(names), self._where(schema), tuple(order), limit, distinct
+            schema.name, tuple(columns), self._where(schema), order, limit, distinct
         )
 
     def _latest(self, schema: Schema) -> Step:
-        per = self._names(schema, lambda kind: kind.ordered, 2) or ["version"]
-        by = (self._names(schema, lambda kind: kind.ordered, 1) or ["created_at"])[0]
+        per = self._columns(schema, _has_order, 2) or ["version"]
+        by = (self._columns(schema, _has_order, 1) or ["created_at"])[0]
         count = self._random.choice((1, 1, 2, 5))
         return programs.Latest(schema.name, tuple(per), by, count, self._where(schema))
 
@@ -287,8 +346,14 @@ class _Author:
                 Attribute(unwind, FieldType(element)) if each.name == unwind else each
                 for each in known
             )
-        measures = draw_measures(self._random, known)
+        terms = self._terms(schema, 2, but=unwind)
+        parts = tuple(map(column_of_term, terms))
+        known = (*known, *parts)
+        measures = draw_measures(self._random, (*known, *parts, *parts))
         group = draw_keys(self._random, known)
+        if parts and self._random.random() < 0.5:
+            first = parts[0].name
+            group = (first, *[each for each in group if each != first][:1])
         columns = columns_of(measures, group, known)
         having = And(
             tuple(self._having(schema, columns) for _ in range(self._random.choice((0, 0, 1, 2))))
@@ -298,6 +363,7 @@ class _Author:
             *(schema.name, measures, self._where(schema), group, having, order, limit),
             unwind=unwind,
             element=element,
+            terms=used_terms(terms, measures, group),
         )
 
     def _having(self, schema: Schema, columns: Mapping[str, Attribute | None]) -> Filter:
@@ -358,6 +424,10 @@ class _Author:
 def _any(kind: FieldType) -> bool:
     del kind
     return True
+
+
+def _has_order(kind: FieldType) -> bool:
+    return kind.ordered
 
 
 def _told_apart(kind: FieldType) -> bool:

@@ -22,7 +22,10 @@ _NAMES = (
     *("user", "text", "date", "type", "references", "check", "data", "level", "owner", "n"),
 )
 _CHOICES = ("new", "Open", "it's", "äußerst", "a b", "true", "0")
-_FREQUENT = (Kind.TEXT, Kind.TEXT, Kind.INTEGER, Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL)
+_FREQUENT = (
+    *(Kind.TEXT, Kind.TEXT, Kind.INTEGER, Kind.INTEGER),
+    *(Kind.FLOAT, Kind.DECIMAL, Kind.JSON, Kind.JSON),
+)
 OWN = (
     Attribute("id", FieldType(Kind.UUID)),
     Attribute("created_at", FieldType(Kind.DATETIME)),
@@ -60,7 +63,11 @@ def _draw_schema(random: Random, name: str, targets: Sequence[str]) -> Schema:
     )
     whole = [each.name for each in attributes if each.type.kind is Kind.INTEGER]
     total = tuple(whole[:3]) if len(whole) > 2 and random.random() < 0.7 else ()
-    return Schema(name, tuple(attributes), uniques, indexes, checks, total)
+    searchable = [each.name for each in attributes if each.type.searchable]
+    ignoring = _draw_keys(random, searchable)
+    if ignoring and random.random() < 0.3:
+        ignoring = ((*ignoring[0][:1], random.choice(indexed)), *ignoring[1:])
+    return Schema(name, tuple(attributes), uniques, indexes, checks, total, ignoring)
 
 
 def _draw_attribute(random: Random, name: str) -> Attribute:
@@ -69,8 +76,10 @@ def _draw_attribute(random: Random, name: str) -> Attribute:
     digits = places = 0
     choices: tuple[str, ...] = ()
     form = ""
+    searchable = False
     if kind is Kind.TEXT:
         limit = random.choice((None, None, 1, 5, 40, 255, 640))
+        searchable = limit is not None and random.random() < 0.7
         form = random.choice(("", "", "", "lower", "strip", "" if limit else "long"))
     elif kind is Kind.DECIMAL:
         digits = random.choice((1, 5, 12, 28))
@@ -83,7 +92,7 @@ def _draw_attribute(random: Random, name: str) -> Attribute:
     milliseconds = kind is Kind.DATETIME and random.random() < 0.3
     return Attribute(
         name,
-        FieldType(kind, limit, digits, places, milliseconds, choices),
+        FieldType(kind, limit, digits, places, milliseconds, choices, searchable),
         nullable=random.random() < 0.5,
         form=form,
     )

@@ -9,10 +9,11 @@ from typing import Any
 from healthstore.model.patterns import MAX_TEXT
 from healthstore.model.query import Filter, Operator, OtherField, Test
 from healthstore.model.values import Kind
+from healthstore.testing.differential.cases import recased
 from healthstore.testing.differential.schemas import Attribute
 from healthstore.testing.differential.values import draw_part, draw_pattern
 
-__all__ = ("COMPARED", "LISTED", "draw_test")
+__all__ = ("COMPARED", "LISTED", "draw_folded_test", "draw_test")
 
 COMPARED = (Operator.EQ, Operator.NE, Operator.LT, Operator.LE, Operator.GT, Operator.GE)
 LISTED = (Operator.IN, Operator.NOT_IN)
@@ -64,3 +65,23 @@ def draw_test(  # noqa: PLR0913 - each bound by its name
         whole = operand(each)
         return Test(name, operator, draw_part(random, whole) if isinstance(whole, str) else whole)
     return Test(name, operator, one())
+
+
+def draw_folded_test(
+    random: Random, each: Attribute, operand: Callable[[Attribute], Any]
+) -> Filter:
+    """Return a test of a searchable text that ignores case, with operands of some other case."""
+    name = each.name
+
+    def other() -> Any:
+        value = None if random.random() < 0.1 else operand(each)
+        return recased(random, value) if isinstance(value, str) else value
+
+    operator = random.choice((*_EQUAL, *_EQUAL, *LISTED, *LISTED, *_TEXTUAL))
+    if operator in LISTED:
+        values = tuple(other() for _ in range(random.choice((0, 1, 2, 5))))
+        return Test(name, operator, values, folded=True)
+    value = other()
+    if operator in _TEXTUAL and isinstance(value, str):
+        value = draw_part(random, value)
+    return Test(name, operator, value, folded=True)
