@@ -1,4 +1,4 @@
-"""Texts by chance that differ in case, or in how their letters are composed, and no otherwise."""
+"""Texts by chance that often differ in case only, or in how their letters are composed; and words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 from unicodedata import normalize
 
-__all__ = ("draw_cased", "recased")
+__all__ = ("draw_cased", "draw_words", "recased")
 
 # What no lower() or upper() alone makes alike, and what is alike but for a mark or a dot.
 _TEXTS = (
@@ -40,6 +40,21 @@ def draw_cased(random: Random, longest: int | None) -> str:
     if random.random() < 0.3:
         drawn = f"{drawn} {random.choice(_TEXTS)}"
     return drawn[:longest]
+
+
+_WORDS = (
+    *("soup", "Soup", "SOUP", "noodle", "noodles", "noodle_soup", "the", "day", "tea", "a", "50"),
+    *("Straße", "STRASSE", "ﬁne", "fine", "Ångström", "A\u030angstro\u0308m", "\u212bngström"),
+    *("İstanbul", "istanbul", "日本語", "ὈΔΥΣΣΕΎΣ", "ὀδυσσεύς", "e\u0301", "x\u200dy", "_", "Ⅷ"),
+)
+_GAPS = (" ", " ", " ", "  ", ", ", "-", "\n", "'", ".", "%", "\u00a0", "\U0001f600", "/", '"')
+
+
+def draw_words(random: Random, longest: int | None, most: int = 6) -> str:
+    """Return some words with what parts them, of at most so many code points."""
+    words = [random.choice(_WORDS) for _ in range(random.randint(0, most))]
+    drawn = "".join(f"{each}{random.choice(_GAPS)}" for each in words)
+    return (drawn if random.random() < 0.3 else drawn[:-1])[:longest]
 
 
 def recased(random: Random, text: str) -> str:

@@ -240,14 +240,19 @@ def _words(test: Test) -> str:
 
 
 _Question: TypeAlias = (
-    programs.Find | programs.Select | programs.Latest | programs.Count | programs.Aggregate
+    programs.Find
+    | programs.Search
+    | programs.Select
+    | programs.Latest
+    | programs.Count
+    | programs.Aggregate
 )
 
 
 def _terms_in(step: _Question) -> Iterator[Term]:
     """Yield the parts of JSON that are no tests of a step, but its columns and keys."""
     columns: tuple[FieldOrTerm, ...] = ()
-    if isinstance(step, programs.Find | programs.Select):
+    if isinstance(step, programs.Find | programs.Search | programs.Select):
         columns = tuple(each.column for each in step.order)
     if isinstance(step, programs.Select):
         columns = (*step.columns, *columns)

@@ -32,6 +32,7 @@ from healthstore.testing.differential.aggregates import (
     draw_measures,
     draw_order,
 )
+from healthstore.testing.differential.cases import draw_words, recased
 from healthstore.testing.differential.entities import OWN, draw_schemas
 from healthstore.testing.differential.parts import draw_part_test
 from healthstore.testing.differential.programs import Program, Row, Step
@@ -309,6 +310,22 @@ class _Author:
         limit = self._random.choice((1, 2, 3, 5, 100))
         return programs.Find(schema.name, self._where(schema), order, limit, pages=30)
 
+    def _search(self, schema: Schema) -> Step:
+        known = [each for each in self._schemas if each.searched]
+        if not known:
+            return self._find(schema)
+        schema = self._random.choice(known)
+        words = draw_words(self._random, None, most=4)
+        used = [each for name in schema.searched for each in self._used[schema.name, name]]
+        if used and self._random.random() < 0.4:
+            words = f"{words} {self._random.choice(used)[:40]}"
+        if self._random.random() < 0.03:
+            words = " ".join(map(str, range(9)))  # more than are looked for
+        order = self._order(self._columns(schema, _has_order, 2))
+        limit = self._random.choice((1, 2, 3, 5, 100))
+        text = recased(self._random, words)
+        return programs.Search(schema.name, text, self._where(schema), order, limit, pages=12)
+
     def _select(self, schema: Schema) -> Step:
         distinct = self._random.random() < 0.5
         columns = self._columns(schema, _told_apart if distinct else _any, 3) or ["version"]
@@ -435,7 +452,7 @@ def _told_apart(kind: FieldType) -> bool:
 
 
 _READS = (
-    *(_Author._get, _Author._find, _Author._select, _Author._latest),
+    *(_Author._get, _Author._find, _Author._search, _Author._select, _Author._latest),
     *(_Author._count, _Author._aggregate),
 )
 _OPERATIONS: tuple[Callable[[_Author, Schema], Step], ...] = (
@@ -443,7 +460,7 @@ _OPERATIONS: tuple[Callable[[_Author, Schema], Step], ...] = (
     *(_Author._replace, _Author._patch, _Author._delete),
 )
 _STEPS: tuple[Callable[[_Author, Schema], Step], ...] = (
-    *(*_READS, _Author._find, _Author._find, _Author._aggregate, _Author._count),
+    *(*_READS, _Author._find, _Author._search, _Author._aggregate, _Author._count),
     *(_Author._add, _Author._add, _Author._add_many, _Author._update, _Author._update),
     *(_Author._increment, _Author._upsert, _Author._replace, _Author._patch, _Author._delete),
 )

@@ -76,10 +76,11 @@ def _draw_attribute(random: Random, name: str) -> Attribute:
     digits = places = 0
     choices: tuple[str, ...] = ()
     form = ""
-    searchable = False
+    searchable = words = False
     if kind is Kind.TEXT:
         limit = random.choice((None, None, 1, 5, 40, 255, 640))
         searchable = limit is not None and random.random() < 0.7
+        words = random.random() < 0.6
         form = random.choice(("", "", "", "lower", "strip", "" if limit else "long"))
     elif kind is Kind.DECIMAL:
         digits = random.choice((1, 5, 12, 28))
@@ -92,7 +93,7 @@ def _draw_attribute(random: Random, name: str) -> Attribute:
     milliseconds = kind is Kind.DATETIME and random.random() < 0.3
     return Attribute(
         name,
-        FieldType(kind, limit, digits, places, milliseconds, choices, searchable),
+        FieldType(kind, limit, digits, places, milliseconds, choices, searchable, words),
         nullable=random.random() < 0.5,
         form=form,
     )

@@ -49,6 +49,7 @@ __all__ = (
     "Reopen",
     "Replace",
     "Row",
+    "Search",
     "Select",
     "Stale",
     "Step",
@@ -98,6 +99,18 @@ class Find:
     where: Filter = ALL
     order: tuple[Order, ...] = ()
     limit: int = 100
+    pages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Search the entity's texts for words, page after page, at most ``pages`` of them."""
+
+    schema: str
+    text: str
+    where: Filter = ALL
+    order: tuple[Order, ...] = ()
+    limit: int = 20
     pages: int = 1
 
 
@@ -268,6 +281,7 @@ Step: TypeAlias = (
     | AddMany
     | Get
     | Find
+    | Search
     | Select
     | Latest
     | Count
@@ -318,7 +332,7 @@ _CLASSES: Mapping[str, type] = {
         *(Program, Schema, Attribute, Rule, Looked, Member, Span, FieldType, Measure, Bucket),
         *(Order, Term),
         *(Test, Part, OtherField, And, Or, Not),
-        *(Add, AddMany, Get, Find, Select, Latest, Count, Aggregate),
+        *(Add, AddMany, Get, Find, Search, Select, Latest, Count, Aggregate),
         *(Update, Increment, Upsert, Replace, Patch),
         *(Delete, Batch, Unit, Initialize, Stale, Reopen, Transfer),
     )

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from healthstore.entity import Digits, Entity, MaxLength, Milliseconds, Ref, Searchable
+from healthstore.entity import Digits, Entity, MaxLength, Milliseconds, Ref, Search, Searchable
 from healthstore.model.query import And, Filter, Not, Operator, Or, Test
 from healthstore.model.schema import Check, Index, OnDelete, Unique
 from healthstore.model.values import FieldType, Kind
@@ -102,6 +102,11 @@ class Schema:
     ignoring: tuple[tuple[str, ...], ...] = ()
     """The unique keys that ignore case."""
 
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The names of the texts in which a search looks for words."""
+        return tuple(each.name for each in self.attributes if each.type.words)
+
     def attribute(self, name: str) -> Attribute | None:
         """Return an attribute by its name."""
         return next((each for each in self.attributes if each.name == name), None)
@@ -130,6 +135,7 @@ def declare(schema: Schema) -> type[Entity]:
             *(Unique(*names) for names in schema.uniques),
             *(Unique(*names, ignore_case=True) for names in schema.ignoring),
             *(Index(*keys) for keys in schema.indexes),
+            *([Search(*schema.searched)] if schema.searched else []),
         ],
         "checks": [Check(each.name, spelled(each.where, fields)) for each in schema.checks],
     }

@@ -20,7 +20,7 @@ from healthstore.model.values import (
     FieldType,
     Kind,
 )
-from healthstore.testing.differential.cases import draw_cased
+from healthstore.testing.differential.cases import draw_cased, draw_words
 from healthstore.testing.differential.schemas import Attribute
 from healthstore.testing.edges import EDGES
 
@@ -88,6 +88,8 @@ def draw_value(random: Random, each: Attribute) -> Any:
         return _draw_json(random, each.form)
     if each.form == "long" and random.random() < 0.5:
         return "\U0001f600" * random.choice((_LONG, 2 * _LONG)) + random.choice("abc")
+    if each.type.words and random.random() < 0.8:
+        return draw_words(random, each.type.max_length)
     if each.type.searchable and random.random() < 0.6:
         return draw_cased(random, each.type.max_length)
     if random.random() < 0.35 and (edges := _edges(each.type)):
