@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any
 
@@ -26,7 +26,7 @@ from healthstore.testing.differential.tests import draw_test
 __all__ = ("column_of_term", "draw_term", "draw_term_test", "field_term", "used_terms", "values_of")
 
 _KINDS = tuple(TERM_TYPES)
-_LIKELY = {
+_LIKELY: Mapping[type, tuple[Kind, ...]] = {
     str: (Kind.TEXT,),
     bool: (Kind.BOOLEAN,),
     int: (Kind.INTEGER, Kind.INTEGER, Kind.FLOAT),

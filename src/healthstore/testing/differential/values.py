@@ -237,7 +237,7 @@ def respell(random: Random, kind: FieldType, value: Any) -> Any:
         whole = value == value.to_integral_value()
         return random.choice((int(value), value)) if whole else value.normalize(_EXACT)
     if kind.kind is Kind.FLOAT and isinstance(value, float):  # not the list of unwound ones
-        if value == 0:
+        if not value:
             return random.choice((0, -0.0))
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
     if kind.kind is Kind.DATETIME and FIRST_INSTANT.year < value.year < LAST_INSTANT.year:
