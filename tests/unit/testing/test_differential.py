@@ -23,7 +23,7 @@ from healthstore.errors import (
     IntegrityError,
 )
 from healthstore.model.ops import Batch, Ensure, Find, Function, Insert, Op
-from healthstore.model.query import Operator
+from healthstore.model.query import TERM_TYPES, WORDS, And, Filter, Not, Operator, Or, Test
 from healthstore.model.values import Kind
 from healthstore.testing.differential import (
     MEMORY,
@@ -42,6 +42,7 @@ from healthstore.testing.provision import Provision
 
 SEED = 8
 BOUND = 90  # programs
+ASKING = {"find", "search", "select", "latest", "count", "aggregate"}
 
 
 class Planted(Layer):
@@ -150,6 +151,44 @@ class LosesAFieldInTransfers(Planted):
         return await self.inner.execute(op)
 
 
+def changed(where: Filter, change: Callable[[Test], Filter]) -> Filter:
+    """Return a filter with each of its tests changed."""
+    if isinstance(where, Not):
+        return Not(changed(where.item, change))
+    if isinstance(where, And | Or):
+        return type(where)(tuple(changed(each, change) for each in where.items))
+    return change(where)
+
+
+class IgnoresNoCase(Planted):
+    """Asks for texts as if their case counted."""
+
+    async def execute(self, op: Op[Any]) -> Any:
+        """Run the operation with the fault."""
+        given: Any = op
+        if hasattr(given, "where"):
+            given = replace(
+                given, where=changed(given.where, lambda each: replace(each, folded=False))
+            )
+        return await self.inner.execute(given)
+
+
+class LosesAWord(Planted):
+    """Looks for all words but the last one."""
+
+    async def execute(self, op: Op[Any]) -> Any:
+        """Run the operation with the fault."""
+        return await self.inner.execute(
+            replace(op, where=changed(op.where, self.lost)) if isinstance(op, Find) else op
+        )
+
+    @staticmethod
+    def lost(test: Test) -> Filter:
+        """Return a test of words without the last one."""
+        words = cast("tuple[str, ...]", test.operand)
+        return test if test.part != WORDS else replace(test, operand=words[:-1])
+
+
 def planted(fault: Callable[..., Layer]) -> Place:
     """Return the place of memory stores with a fault."""
     return Place("planted", MEMORY.url, (fault,))
@@ -171,11 +210,22 @@ async def first_difference(place: Place) -> tuple[Program, Difference]:
         (DropsARow, {"find", "contents", "unit", "batch", "count", "transfer by backup"}),
         (
             RoundsDecimals,
-            {"find", "contents", "unit", "get", "aggregate", "add", "transfer by migrate"},
+            {
+                "find",
+                "contents",
+                "unit",
+                "get",
+                "aggregate",
+                "add",
+                "upsert",
+                "transfer by migrate",
+            },
         ),
         (RaisesAnotherError, {"add", "addmany", "upsert", "update", "replace", "patch", "unit"}),
         (IgnoresChecks, {"add", "addmany", "upsert", "update", "replace", "patch", "unit"}),
         (LosesAFieldInTransfers, {"transfer by migrate", "transfer by backup"}),
+        (IgnoresNoCase, ASKING | {"unit", "batch"}),
+        (LosesAWord, {"search", "unit"}),
     ],
 )
 async def test_a_planted_fault_is_found(fault: Callable[..., Layer], kinds: set[str]) -> None:
@@ -195,10 +245,16 @@ async def test_programs_reach_everything_and_find_nothing_where_all_is_well() ->
     wanted = {f"operator {each}" for each in Operator} | {f"measure {each}" for each in Function}
     wanted |= {f"kind {each}" for each in Kind} | {f"kind {each} or null" for each in Kind}
     wanted |= {f"reference {each}" for each in ("restrict", "cascade", "set_null")}
-    wanted |= {f"step {each}" for each in ("unit", "batch", "transfer", "upsert", "stale")}
+    wanted |= {
+        f"step {each}" for each in ("unit", "batch", "transfer", "upsert", "stale", "search")
+    }
     wanted |= {f"operator {each} of two fields" for each in ("==", "!=", "<", "<=", ">", ">=")}
     wanted |= {f"operator {each} what another query finds" for each in ("in", "not in")}
-    assert sorted(wanted - reached.keys()) == []
+    asking = ("a filter", "find", "select", "latest", "aggregate")
+    wanted |= {f"term {kind} in {each}" for kind in TERM_TYPES for each in asking}
+    wanted |= {f"operator {each} ignoring case" for each in ("==", "!=", "in", "contains")}
+    wanted |= {"schema unique ignoring case"}
+    assert sorted(wanted - (+reached).keys()) == []
 
 
 def test_a_program_is_the_same_whenever_it_is_drawn_and_in_a_file() -> None:

@@ -67,7 +67,7 @@ def _written(op: Aggregate, column: str, value: Any, codec: Codec) -> Any:
         return codec.write(grouped_field(op.group[place]), value)
     measure = op.measures[place]
     if measure.field is None or measure.function.counts:
-        return None if value is None else Int64(value)
+        return None if value is None else Int64(value)  # "not 0" is asked as "or null", too
     written = codec.write(measure.field, value)
     whole = codec.collection.field(measure.field).type.kind in {Kind.INTEGER, Kind.DURATION}
     summed = measure.function is Function.SUM and value is not None

@@ -90,6 +90,6 @@ def _keys(
         key: ColumnElement[Any] = desc(column) if order.descending else asc(column)
         if dialect.rank_nulls and nullable:
             key = key.nulls_first() if order.nulls_first else key.nulls_last()
-        elif order.nulls is not None:
+        elif order.nulls is not None and nullable:
             yield column.is_not(None) if order.nulls_first else column.is_(None)
         yield key

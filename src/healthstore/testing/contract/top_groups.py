@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
@@ -58,6 +58,16 @@ SUMS = Collection(
         Field("amount", FieldType(Kind.DECIMAL, digits=18, places=2)),
     ),
     entity="Sums",
+)
+EVENTS = Collection(
+    "contract_events",
+    (
+        Field("id", FieldType(Kind.UUID)),
+        Field("version", FieldType(Kind.INTEGER)),
+        Field("at", FieldType(Kind.DATETIME)),
+        Field("day", FieldType(Kind.DATE)),
+    ),
+    entity="Events",
 )
 COMPARED = (
     *(Operator.EQ, Operator.NE, Operator.LT, Operator.LE, Operator.GT, Operator.GE),
@@ -295,6 +305,30 @@ class TestTopGroups(Contract):
             ),
         )
         await _holds(store, replace(op, having=F.text > f"{'x' * 1_500}a", order=(Order("n"),)))
+
+    async def test_what_is_never_none_is_sorted_and_compared_as_what_may_be(
+        self, store: Backend
+    ) -> None:
+        """Buckets and keys of fields that are never None, and counts, with a place for None."""
+        first = datetime(2026, 3, 28, 22, 30, tzinfo=UTC)
+        moments = [first + timedelta(hours=at * at) for at in range(9)]
+        rows: list[Document] = [
+            {"id": identity(at), "version": 1, "at": moment, "day": moment.date()}
+            for at, moment in enumerate(moments)
+        ]
+        await add(store, EVENTS, *rows)
+        for key in (Bucket("at", "day", "Europe/Berlin"), Bucket("day", "week"), "day", "at"):
+            name = key if isinstance(key, str) else key.field
+            op = Aggregate(EVENTS, (Count(), Count("day")), group=(key,), names=("n", "m"), take=3)
+            orders = [
+                Order(each, down, nulls)
+                for each in (name, "n", "m")
+                for down in (False, True)
+                for nulls in (None, "first", "last")
+            ]
+            havings = [F.n != 0, F.n != 1, F.m.not_in([1, 3]), F.n.is_null(), F.m.in_([2, None])]
+            await _holds(store, *(replace(op, order=(each,)) for each in orders))
+            await _holds(store, *(replace(op, having=each) for each in havings))
 
     @proves("A11")
     async def test_buckets_are_sorted_by_their_beginning(self, store: Backend) -> None:

@@ -193,8 +193,8 @@ def _report(seed: int, columns: Sequence[_Column]) -> int:
     reached: Counter[str] = Counter()
     for each in columns:
         reached.update(each.reached)
-    kinds = ("kind", "schema", "reference", "check", "operator", "measure", "bucket", "error")
-    for group in (*kinds, "inside"):
+    kinds = ("kind", "schema", "reference", "check", "operator", "term", "measure", "bucket")
+    for group in (*kinds, "error", "inside"):
         found = sorted(
             (name, count) for name, count in reached.items() if name.startswith(f"{group} ")
         )

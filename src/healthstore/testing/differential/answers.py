@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from uuid import UUID
 
 from pydantic import ValidationError
 
 from healthstore.abc.backend import Executor, Isolation, UnitOptions
-from healthstore.entity import Entity, collection_of, parse_fields, stored_filter, to_document
+from healthstore.entity import Entity, collection_of, stored_filter, to_document
 from healthstore.errors import (
     BackendError,
     DuplicateKeyError,
@@ -18,16 +18,17 @@ from healthstore.errors import (
     OutcomeUnknownError,
 )
 from healthstore.model import ops
-from healthstore.model.ops import Op
+from healthstore.model.evaluate import term_value
 from healthstore.model.query import (
     And,
+    FieldOrTerm,
+    FieldTerm,
     Filter,
     Lookup,
     Operator,
     Order,
     Test,
     lookups,
-    parse_order,
     substituted,
 )
 from healthstore.model.serve import serves
@@ -35,9 +36,12 @@ from healthstore.model.values import FieldType, Value
 from healthstore.repository import Repository
 from healthstore.testing.differential import programs
 from healthstore.testing.differential.declared import Declared, declare_all
-from healthstore.testing.differential.programs import Row, Step
+from healthstore.testing.differential.operations import operation
+from healthstore.testing.differential.programs import Step
+from healthstore.testing.differential.scans import ranked
 from healthstore.testing.differential.schemas import altered, declare
 from healthstore.testing.differential.stores import Store
+from healthstore.testing.differential.terms import field_term
 
 __all__ = ("Answer", "answer", "contents", "plain")
 
@@ -239,28 +243,62 @@ async def _find(seat: _Seat, step: programs.Find) -> object:
     return pages
 
 
+async def _search(seat: _Seat, step: programs.Search) -> object:
+    repository = seat.repository(step.schema)
+    where = seat.declared.where(step.schema, step.where)
+    pages: list[object] = []
+    hits: list[UUID] = []
+    after: str | None = None
+    while len(pages) < step.pages and (after is not None or not pages):
+        page = await repository.search(
+            step.text, where, order=step.order, limit=step.limit, after=after
+        )
+        after = page.next
+        pages.append([page.items, after is not None])
+        hits.extend(each.id for each in page)
+    found = [each async for each in repository.stream(where, order=step.order)]
+    scanned = [each.id for each in ranked(found, step.text, repository.collection.searched)]
+    if hits != scanned[: len(hits)] or (after is None) != (len(hits) == len(scanned)):
+        raise _BrokenLawError("the hits of a search are not those of a scan", pages)
+    return pages
+
+
 async def _select(seat: _Seat, step: programs.Select) -> object:
     repository = seat.repository(step.schema)
     where = seat.declared.where(step.schema, step.where)
+    columns = [_written(each) for each in step.columns]
     rows = await repository.select(
-        *step.columns, where=where, order=step.order, limit=step.limit, distinct=step.distinct
+        *columns, where=where, order=step.order, limit=step.limit, distinct=step.distinct
     )
     if not step.distinct:
         page = await repository.find(where, order=step.order, limit=step.limit)
-        found = [{name: getattr(each, name) for name in step.columns} for each in page]
+        found = [{str(name): _value(each, name) for name in step.columns} for each in page]
         if plain(rows) != plain(found):
             raise _BrokenLawError("what is selected is not what is found", [rows, found])
     return rows
 
 
+def _written(column: FieldOrTerm) -> str | FieldTerm:
+    return column if isinstance(column, str) else field_term(column)
+
+
+def _value(entity: Entity, column: FieldOrTerm) -> object:
+    """Return an entity's value of a column, as a loop over entities would find it."""
+    if isinstance(column, str):
+        return cast(object, getattr(entity, column))
+    return term_value(to_document(entity), column)
+
+
 async def _latest(seat: _Seat, step: programs.Latest) -> object:
     repository = seat.repository(step.schema)
     where = seat.declared.where(step.schema, step.where)
-    latest = await repository.latest(where, per=step.per, by=step.by, n=step.n)
-    order = [Order(step.by, descending=True), Order("id", descending=True)]
+    latest = await repository.latest(
+        where, per=[_written(each) for each in step.per], by=_written(step.by), n=step.n
+    )
+    order = [Order.by(step.by, descending=True), Order("id", descending=True)]
     groups: dict[tuple[object, ...], list[Entity]] = {}
     async for each in repository.stream(where, order=order if step.by != "id" else order[:1]):
-        groups.setdefault(tuple(getattr(each, name) for name in step.per), []).append(each)
+        groups.setdefault(tuple(_value(each, name) for name in step.per), []).append(each)
     looped = {each.id for members in groups.values() for each in members[: step.n]}
     if {each.id for each in latest} != looped or len(latest) != len(looped):
         raise _BrokenLawError("the latest are not those that a loop finds", latest)
@@ -301,7 +339,14 @@ async def _count_in_a_loop(seat: _Seat, step: programs.Count) -> int:
 
 async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
     where = seat.declared.where(step.schema, step.where)
-    measures = {f"m{at}": each for at, each in enumerate(step.measures)}
+    known = {str(each): field_term(each) for each in step.terms}
+    group = [known.get(each, each) if isinstance(each, str) else each for each in step.group]
+    measures = {
+        f"m{at}": replace(
+            each, terms=tuple(known[name] for name in (each.field, each.by) if name in known)
+        )
+        for at, each in enumerate(step.measures)
+    }
     repository = seat.repository(step.schema)
     if step.unwind:  # no annotation says of which type its elements are
         asked = ops.Aggregate(
@@ -311,11 +356,12 @@ async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
             order=step.order,
             take=step.limit,
             unwind=ops.Unwind(step.unwind, FieldType(step.element)),
+            terms=step.terms,
         )
         return [(*each.key, *each.values) for each in await seat.executor.execute(asked)]
     rows = await repository.aggregate(
         where,
-        group=step.group,
+        group=group,
         having=step.having,
         order=step.order,
         limit=step.limit,
@@ -323,7 +369,7 @@ async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
     )
     if not step.order and step.limit is None:
         pages = repository.aggregate_stream(
-            where, group=step.group, having=step.having, page_size=2, **cast(Any, measures)
+            where, group=group, having=step.having, page_size=2, **cast(Any, measures)
         )
         found = [row async for row in pages]
         if found != rows:
@@ -353,11 +399,11 @@ async def _delete(seat: _Seat, step: programs.Delete) -> object:
     if len(step.ids) == 1:
         version = None if step.versions is None else step.versions[0]
         return await seat.repository(step.schema).delete(step.ids[0], version=version)
-    return await seat.executor.execute(_operation(seat.declared, step))
+    return await seat.executor.execute(operation(seat.declared, step))
 
 
 async def _operate(seat: _Seat, step: Step) -> object:
-    return await seat.executor.execute(_operation(seat.declared, step))
+    return await seat.executor.execute(operation(seat.declared, step))
 
 
 async def _unit(seat: _Seat, step: programs.Unit) -> object:
@@ -409,6 +455,7 @@ _RUNNERS: Mapping[type, Callable[[_Seat, Any], Awaitable[object]]] = {
     programs.AddMany: _add_many,
     programs.Get: _get,
     programs.Find: _find,
+    programs.Search: _search,
     programs.Select: _select,
     programs.Latest: _latest,
     programs.Count: _count,
@@ -424,64 +471,4 @@ _RUNNERS: Mapping[type, Callable[[_Seat, Any], Awaitable[object]]] = {
     programs.Initialize: _initialize,
     programs.Reopen: _reopen,
     programs.Stale: _stale,
-}
-
-
-# --- operations --------------------------------------------------------------------------------
-
-
-def _operation(declared: Declared, step: Step) -> Op[Any]:
-    if isinstance(step, programs.Batch):
-        return ops.Batch(tuple(cast(Any, _operation(declared, each)) for each in step.steps))
-    return _OPERATIONS[type(step)](declared, step)
-
-
-def _documents(declared: Declared, name: str, rows: Sequence[Row]) -> tuple[Any, ...]:
-    return tuple(to_document(declared.entity(name, row)) for row in rows)
-
-
-def _patch_of(declared: Declared, step: programs.Patch) -> Op[Any]:
-    kind = declared.classes[step.schema]
-    sets = parse_fields(kind, step.sets)
-    increments = tuple(step.increments.items())
-    return ops.Patch(collection_of(kind), step.ids, tuple(sets.items()), increments, step.versions)
-
-
-def _find_of(declared: Declared, step: programs.Find) -> Op[Any]:
-    where = declared.where(step.schema, step.where)
-    collection = collection_of(declared.classes[step.schema])
-    return ops.Find(collection, where, parse_order(step.order), step.limit)
-
-
-def _count_of(declared: Declared, step: programs.Count) -> Op[Any]:
-    where = declared.where(step.schema, step.where)
-    return ops.CountDocuments(collection_of(declared.classes[step.schema]), where)
-
-
-def _replace_of(declared: Declared, step: programs.Replace) -> Op[Any]:
-    documents = _documents(declared, step.schema, step.rows)
-    return ops.Replace(collection_of(declared.classes[step.schema]), documents, step.versions)
-
-
-def _insert_of(declared: Declared, step: programs.AddMany) -> Op[Any]:
-    documents = _documents(declared, step.schema, step.rows)
-    return ops.Insert(collection_of(declared.classes[step.schema]), documents, step.atomic)
-
-
-def _get_of(declared: Declared, step: programs.Get) -> Op[Any]:
-    return ops.Get(collection_of(declared.classes[step.schema]), step.ids)
-
-
-def _delete_of(declared: Declared, step: programs.Delete) -> Op[Any]:
-    return ops.Delete(collection_of(declared.classes[step.schema]), step.ids, step.versions)
-
-
-_OPERATIONS: Mapping[type, Callable[[Declared, Any], Op[Any]]] = {
-    programs.AddMany: _insert_of,
-    programs.Get: _get_of,
-    programs.Find: _find_of,
-    programs.Count: _count_of,
-    programs.Replace: _replace_of,
-    programs.Patch: _patch_of,
-    programs.Delete: _delete_of,
 }

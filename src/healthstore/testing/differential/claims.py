@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, cast
 from uuid import UUID
 
@@ -18,10 +18,10 @@ from healthstore.errors import (
     StaleVersionError,
 )
 from healthstore.model import ops
-from healthstore.model.evaluate import matches, patched
+from healthstore.model.evaluate import Key, matches, patched, unique_keyed
 from healthstore.model.query import ALL
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, Value, canonicaliser
+from healthstore.model.values import Document, canonicaliser
 from healthstore.testing.differential import programs
 from healthstore.testing.differential.declared import Declared
 from healthstore.testing.differential.programs import Step
@@ -30,7 +30,6 @@ __all__ = ("REFUSALS", "Refusal", "refusals")
 
 # The class of an error, and the fields of the key that is taken.
 Refusal: TypeAlias = tuple[str, tuple[str, ...]]
-Key: TypeAlias = tuple[Value, ...]
 
 # The errors that depend on what else is stored.
 REFUSALS = frozenset(
@@ -132,9 +131,10 @@ def _clashes(
     replaced = set[UUID]() if added else {_id(each) for each in given}
     kept = [row for identity, row in stored.items() if identity not in replaced]
     for unique in collection.uniques:
+        values_of = unique_keyed(collection, unique)
 
-        def key(document: Document, fields: tuple[str, ...] = unique.fields) -> Key | None:
-            values = tuple(document[field] for field in fields)
+        def key(document: Document, read: Callable[[Document], Key] = values_of) -> Key | None:
+            values = read(document)
             return None if None in values else values
 
         full = [found for each in (*given, *kept) if (found := key(each)) is not None]

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from decimal import Context, Inexact, Rounded, localcontext
 from pathlib import Path
 from pprint import pformat
+from typing import TypeAlias
 
 from healthstore.errors import CapabilityError
 from healthstore.model.ops import Bucket
-from healthstore.model.query import OtherField, Test, walk
+from healthstore.model.query import FieldOrTerm, OtherField, Term, Test, walk
 from healthstore.testing.differential import programs
 from healthstore.testing.differential.answers import (
     Answer,
@@ -216,6 +217,7 @@ def _may_decline(step: Step, store: Store) -> bool:
 def _note_schemas(verdict: Verdict, program: Program) -> None:
     for schema in program.schemas:
         verdict.reached["schema unique"] += len(schema.uniques)
+        verdict.reached["schema unique ignoring case"] += len(schema.ignoring)
         verdict.reached["schema index"] += len(schema.indexes)
         for each in schema.attributes:
             verdict.reached[f"kind {each.type.kind}{' or null' if each.nullable else ''}"] += 1
@@ -232,16 +234,33 @@ def _words(test: Test) -> str:
     operand: object = test.operand
     if isinstance(operand, Looked):
         return f"{test.operator} what another query finds"
+    if test.folded:
+        return f"{test.operator} ignoring case"
     return f"{test.operator}{' of two fields' if isinstance(operand, OtherField) else ''}"
 
 
-_ASKING = (
-    programs.Find,
-    programs.Select,
-    programs.Latest,
-    programs.Count,
-    programs.Aggregate,
+_Question: TypeAlias = (
+    programs.Find
+    | programs.Search
+    | programs.Select
+    | programs.Latest
+    | programs.Count
+    | programs.Aggregate
 )
+
+
+def _terms_in(step: _Question) -> Iterator[Term]:
+    """Yield the parts of JSON that are no tests of a step, but its columns and keys."""
+    columns: tuple[FieldOrTerm, ...] = ()
+    if isinstance(step, programs.Find | programs.Search | programs.Select):
+        columns = tuple(each.column for each in step.order)
+    if isinstance(step, programs.Select):
+        columns = (*step.columns, *columns)
+    if isinstance(step, programs.Latest):
+        columns = (*step.per, step.by)
+    if isinstance(step, programs.Aggregate):
+        columns = step.terms
+    yield from (each for each in columns if isinstance(each, Term))
 
 
 def _note_step(verdict: Verdict, step: Step) -> None:
@@ -249,12 +268,20 @@ def _note_step(verdict: Verdict, step: Step) -> None:
         for each in step.steps:
             verdict.reached[f"inside {type(each).__name__.lower()}"] += 1
             _note_step(verdict, each)
-    elif isinstance(step, _ASKING):
-        for test in walk(step.where):
-            verdict.reached[f"operator {_words(test)}"] += 1
-        if isinstance(step, programs.Aggregate):
-            for measure in step.measures:
-                verdict.reached[f"measure {measure.function}"] += 1
-            for key in step.group:
-                if isinstance(key, Bucket):
-                    verdict.reached[f"bucket {key.unit}"] += 1
+    elif isinstance(step, _Question):
+        _note_question(verdict, step)
+
+
+def _note_question(verdict: Verdict, step: _Question) -> None:
+    for test in walk(step.where):
+        verdict.reached[f"operator {_words(test)}"] += 1
+        if test.part is not None and test.part.kind is not None:
+            verdict.reached[f"term {test.part.kind} in a filter"] += 1
+    for term in _terms_in(step):
+        verdict.reached[f"term {term.kind} in {type(step).__name__.lower()}"] += 1
+    if isinstance(step, programs.Aggregate):
+        for measure in step.measures:
+            verdict.reached[f"measure {measure.function}"] += 1
+        for key in step.group:
+            if isinstance(key, Bucket):
+                verdict.reached[f"bucket {key.unit}"] += 1

@@ -7,25 +7,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
-from typing import Any, cast, get_args
+from typing import Any, cast
 from uuid import UUID
 
 from healthstore.entity import collection_of
 from healthstore.errors import ConfigurationError
-from healthstore.model.patterns import MAX_TEXT
 from healthstore.model.query import (
     ALL,
     And,
+    FieldOrTerm,
     Filter,
     Not,
     Nulls,
-    Operator,
     Or,
     Order,
-    OtherField,
+    Term,
     Test,
 )
-from healthstore.model.schema import OnDelete
 from healthstore.model.values import FieldType, Kind
 from healthstore.testing.differential import programs
 from healthstore.testing.differential.aggregates import (
@@ -34,21 +32,32 @@ from healthstore.testing.differential.aggregates import (
     draw_measures,
     draw_order,
 )
+from healthstore.testing.differential.cases import draw_words, recased
+from healthstore.testing.differential.entities import OWN, draw_schemas
 from healthstore.testing.differential.parts import draw_part_test
 from healthstore.testing.differential.programs import Program, Row, Step
 from healthstore.testing.differential.schemas import (
     Attribute,
     Looked,
-    Member,
-    Rule,
     Schema,
     Span,
     declare,
 )
+from healthstore.testing.differential.terms import (
+    column_of_term,
+    draw_term,
+    draw_term_test,
+    used_terms,
+    values_of,
+)
+from healthstore.testing.differential.tests import (
+    COMPARED,
+    LISTED,
+    draw_folded_test,
+    draw_test,
+)
 from healthstore.testing.differential.values import (
     draw_id,
-    draw_part,
-    draw_pattern,
     draw_value,
     draw_wrong,
     respell,
@@ -56,38 +65,15 @@ from healthstore.testing.differential.values import (
 
 __all__ = ("draw_program",)
 
-# Words of SQL and of databases, to see each name quoted.
-_COLLECTIONS = ("user", "order", "groups", "a", "records_of_2026", "index", "values")
-_NAMES = (
-    *("key", "value", "from", "group", "rank", "desc", "limit", "note", "kg", "flag", "table"),
-    *("user", "text", "date", "type", "references", "check", "data", "level", "owner", "n"),
-)
-_CHOICES = ("new", "Open", "it's", "äußerst", "a b", "true", "0")
-_COMPARED = (Operator.EQ, Operator.NE, Operator.LT, Operator.LE, Operator.GT, Operator.GE)
-_LISTED = (Operator.IN, Operator.NOT_IN)
 _NULLS: tuple[Nulls | None, ...] = (None, "first", "last")
-_TEXTUAL = (
-    *(Operator.CONTAINS, Operator.NOT_CONTAINS, Operator.STARTS),
-    *(Operator.NOT_STARTS, Operator.ENDS, Operator.NOT_ENDS),
-)
-_MATCHED = (Operator.MATCHES, Operator.NOT_MATCHES)
-_EQUAL = (Operator.EQ, Operator.NE)
-_NULL = (Operator.IS_NULL, Operator.NOT_NULL)
-_FREQUENT = (Kind.TEXT, Kind.TEXT, Kind.INTEGER, Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL)
 _INSTANT = datetime(2026, 1, 1, tzinfo=UTC)
-_OWN = (
-    Attribute("id", FieldType(Kind.UUID)),
-    Attribute("created_at", FieldType(Kind.DATETIME)),
-    Attribute("updated_at", FieldType(Kind.DATETIME)),
-    Attribute("version", FieldType(Kind.INTEGER)),
-)
 
 
 def draw_program(seed: int, number: int) -> Program:
     """Return the program of this number in the sequence that a seed begins."""
     random = Random(f"{seed}:{number}")  # noqa: S311 - a program that can be drawn again
     while True:
-        schemas = _draw_schemas(random)
+        schemas = draw_schemas(random)
         try:
             for each in schemas:
                 collection_of(declare(each))
@@ -95,138 +81,6 @@ def draw_program(seed: int, number: int) -> Program:
             continue  # for example an index that is too wide; what is refused is refused above
         precision = random.choice((None, None, None, None, None, 6))
         return Program(schemas, tuple(_Author(random, schemas).write()), precision)
-
-
-# --- entities ----------------------------------------------------------------------------------
-
-
-def _draw_schemas(random: Random) -> tuple[Schema, ...]:
-    names = random.sample(_COLLECTIONS, random.choice((1, 1, 2, 2, 3)))
-    return tuple(_draw_schema(random, name, names[: at + 1]) for at, name in enumerate(names))
-
-
-def _draw_schema(random: Random, name: str, targets: Sequence[str]) -> Schema:
-    chosen = random.sample(_NAMES, random.randint(1, 7))
-    attributes = [_draw_attribute(random, each) for each in chosen]
-    if len(targets) > 1 or random.random() < 0.3:
-        attributes.extend(_draw_reference(random, each, targets) for each in ("parent", "other"))
-    if len(attributes) > 1 and random.random() < 0.4:
-        attributes.pop()
-    indexed = [
-        each.name
-        for each in (*attributes, _OWN[1])
-        if each.type.kind not in {Kind.JSON, Kind.BYTES}
-        and (each.type.kind is not Kind.TEXT or each.type.max_length is not None)
-    ]
-    uniques = _draw_keys(random, [each for each in indexed if each != "created_at"])
-    indexes = tuple(
-        tuple(random.choice(("", "-")) + each for each in keys)
-        for keys in _draw_keys(random, indexed)
-    )
-    checks = tuple(
-        Rule(f"rule_{at}", _draw_rule(random, attributes)) for at in range(random.choice((0, 1, 2)))
-    )
-    whole = [each.name for each in attributes if each.type.kind is Kind.INTEGER]
-    total = tuple(whole[:3]) if len(whole) > 2 and random.random() < 0.7 else ()
-    return Schema(name, tuple(attributes), uniques, indexes, checks, total)
-
-
-def _draw_attribute(random: Random, name: str) -> Attribute:
-    kind = random.choice((*Kind, *_FREQUENT))
-    limit: int | None = None
-    digits = places = 0
-    choices: tuple[str, ...] = ()
-    form = ""
-    if kind is Kind.TEXT:
-        limit = random.choice((None, None, 1, 5, 40, 255, 640))
-        form = random.choice(("", "", "", "lower", "strip", "" if limit else "long"))
-    elif kind is Kind.DECIMAL:
-        digits = random.choice((1, 5, 12, 28))
-        places = random.choice((0, min(2, digits), digits))
-    elif kind is Kind.ENUM:
-        choices = tuple(random.sample(_CHOICES, random.randint(1, 4)))
-        form = random.choice(("", "literal"))
-    elif kind is Kind.JSON:
-        form = random.choice(("", "list", "dict"))
-    milliseconds = kind is Kind.DATETIME and random.random() < 0.3
-    return Attribute(
-        name,
-        FieldType(kind, limit, digits, places, milliseconds, choices),
-        nullable=random.random() < 0.5,
-        form=form,
-    )
-
-
-def _draw_reference(random: Random, name: str, targets: Sequence[str]) -> Attribute:
-    on_delete = random.choice(cast("tuple[OnDelete, ...]", get_args(OnDelete)))
-    nullable = on_delete == "set_null" or random.random() < 0.7
-    target = random.choice(targets)
-    return Attribute(name, FieldType(Kind.UUID), nullable, refers=target, on_delete=on_delete)
-
-
-def _draw_keys(random: Random, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    if not names:
-        return ()
-    keys = (
-        tuple(random.sample(names, min(len(names), random.choice((1, 1, 2)))))
-        for _ in range(random.choice((0, 1, 1, 2)))
-    )
-    return tuple(dict.fromkeys(keys))
-
-
-def _draw_rule(random: Random, attributes: Sequence[Attribute]) -> Filter:
-    """Return a filter that many documents satisfy, with operands as somebody would write them."""
-
-    def operand(each: Attribute) -> Any:
-        value = draw_value(random, each)
-        if each.type.kind is Kind.ENUM and each.form != "literal" and random.random() < 0.5:
-            return Member(value)
-        return respell(random, each.type, value) if random.random() < 0.5 else value
-
-    tests = [_draw_test(random, random.choice(attributes), operand, attributes) for _ in range(3)]
-    return random.choice(
-        (tests[0], Or((tests[0], tests[1])), Not(And((tests[0], tests[1]))), Or(tuple(tests)))
-    )
-
-
-def _draw_test(  # noqa: PLR0913 - each bound by its name
-    random: Random,
-    each: Attribute,
-    operand: Callable[[Attribute], Any],
-    others: Sequence[Attribute],
-    *,
-    null: float = 0.1,
-    matched: bool = False,
-) -> Filter:
-    name, kind = each.name, each.type.kind
-    if kind is Kind.JSON or random.random() < 0.1:
-        return Test(name, random.choice(_NULL))
-
-    if random.random() < 0.15:
-        # Often the field itself, if there is no other one of its kind.
-        other = random.choice([one for one in others if each.type.comparable_with(one.type)])
-        operator = random.choice(_COMPARED if each.type.ordered else _EQUAL)
-        return Test(name, operator, OtherField(other.name))
-
-    def one() -> Any:
-        return None if random.random() < null else operand(each)
-
-    bounded = each.type.max_length is not None and each.type.max_length <= MAX_TEXT
-    if matched and bounded and random.random() < 0.2:
-        text = operand(each)
-        pattern = draw_pattern(random, text if isinstance(text, str) else "")
-        return Test(name, random.choice(_MATCHED), pattern)
-
-    operators = random.choice((_COMPARED if each.type.ordered else _EQUAL, _LISTED))
-    if kind is Kind.TEXT and random.random() < 0.5:
-        operators = _TEXTUAL
-    operator = random.choice(operators)
-    if operator in _LISTED:
-        return Test(name, operator, tuple(one() for _ in range(random.choice((0, 1, 2, 5)))))
-    if operator in _TEXTUAL:
-        whole = operand(each)
-        return Test(name, operator, draw_part(random, whole) if isinstance(whole, str) else whole)
-    return Test(name, operator, one())
 
 
 # --- steps -------------------------------------------------------------------------------------
@@ -357,18 +211,26 @@ class _Author:
             return Not(self._where(schema, levels - 1))
         if chance > 0.95 or (levels and chance > 0.91):
             return ALL if chance > 0.95 else self._lookup(schema, levels - 1)
-        known = (*schema.attributes, *_OWN)
+        known = (*schema.attributes, *OWN)
         structured = [each for each in schema.attributes if each.type.kind is Kind.JSON]
         often = structured if self._random.random() < 0.3 else []
         # Of all other kinds text is asked about in the most ways.
         texts = [each for each in schema.attributes if each.type.kind is Kind.TEXT]
-        each = self._random.choice(often or (*schema.attributes, *texts, *texts, *known))
+        searched = [each for each in texts if each.type.searchable] * 4
+        each = self._random.choice(often or (*schema.attributes, *texts, *texts, *searched, *known))
         if each.type.kind is Kind.INTEGER and self._random.random() < 0.01:
             span = Span(self._random.choice((0, -40_000)), self._random.choice((20_000, 40_000)))
-            return Test(each.name, self._random.choice(_LISTED), cast(Any, span))
-        if each in structured and self._random.random() < 0.9:
+            return Test(each.name, self._random.choice(LISTED), cast(Any, span))
+        return self._test(schema, each)
+
+    def _test(self, schema: Schema, each: Attribute) -> Filter:
+        if each.type.kind is Kind.JSON and self._random.random() < 0.9:
             return self._parts(schema, each)
-        return _draw_test(self._random, each, self._operand(schema), known, matched=True)
+        operand = self._operand(schema)
+        if each.type.searchable and self._random.random() < 0.7:
+            return draw_folded_test(self._random, each, operand)
+        known = (*schema.attributes, *OWN)
+        return draw_test(self._random, each, operand, known, matched=True)
 
     def _lookup(self, schema: Schema, levels: int) -> Filter:
         """Return a test of an attribute among what a query of some entity finds of a like one."""
@@ -376,22 +238,58 @@ class _Author:
         mine, theirs = self._random.choice(
             [
                 (one.name, another.name)
-                for one in (*schema.attributes, *_OWN)
-                for another in (*other.attributes, *_OWN)
+                for one in (*schema.attributes, *OWN)
+                for another in (*other.attributes, *OWN)
                 if one.type.comparable_with(another.type)
             ]
         )
         inner = Looked(other.name, self._where(other, levels), theirs)
-        return Test(mine, self._random.choice(_LISTED), cast(Any, inner))
+        return Test(mine, self._random.choice(LISTED), cast(Any, inner))
 
     def _parts(self, schema: Schema, each: Attribute) -> Filter:
         whole = self._operand(schema)(each)
-        tests = tuple(draw_part_test(self._random, each.name, whole) for _ in range(3))
+        tests = tuple(
+            draw_term_test(self._random, self._term(schema, each), self._operand(schema))
+            if self._random.random() < 0.35
+            else draw_part_test(self._random, each.name, whole)
+            for _ in range(3)
+        )
         return self._random.choice((tests[0], Or(tests), Not(And(tests))))
 
     def _names(self, schema: Schema, wanted: Callable[[FieldType], bool], most: int) -> list[str]:
-        names = [each.name for each in (*schema.attributes, *_OWN) if wanted(each.type)]
+        names = [each.name for each in (*schema.attributes, *OWN) if wanted(each.type)]
         return self._random.sample(names, min(len(names), self._random.randint(0, most)))
+
+    def _term(self, schema: Schema, each: Attribute) -> Term:
+        """Return a part of a field of JSON as a value of some type; its values are known then."""
+        term = draw_term(self._random, each.name, self._operand(schema)(each))
+        values = values_of(term, self._used[schema.name, each.name])
+        self._used[schema.name, str(term)] = values
+        return term
+
+    def _terms(self, schema: Schema, most: int, but: str = "") -> list[Term]:
+        structured = [each for each in schema.attributes if each.type.kind is Kind.JSON]
+        others = [each for each in structured if each.name != but]
+        if not others or self._random.random() < 0.5:
+            return []
+        count = self._random.randint(1, most)
+        terms = (self._term(schema, self._random.choice(others)) for _ in range(count))
+        return [*{str(each): each for each in terms}.values()]  # of one type each
+
+    def _columns(
+        self, schema: Schema, wanted: Callable[[FieldType], bool], most: int
+    ) -> list[FieldOrTerm]:
+        """Return fields, and parts of JSON as values of a type."""
+        columns: list[FieldOrTerm] = []
+        columns += [each for each in self._terms(schema, 2) if wanted(each.type)]
+        columns += self._names(schema, wanted, most - min(most, len(columns)))
+        columns = columns[:most]
+        self._random.shuffle(columns)
+        return columns
+
+    def _order(self, columns: Iterable[FieldOrTerm]) -> tuple[Order, ...]:
+        keys = [Order.by(each, descending=self._random.random() < 0.5) for each in columns]
+        return tuple(replace(each, nulls=self._random.choice(_NULLS)) for each in keys)
 
     # --- one of each ---
 
@@ -408,29 +306,46 @@ class _Author:
         return programs.Get(schema.name, self._some_ids(schema))
 
     def _find(self, schema: Schema) -> Step:
-        order = [
-            Order(name, self._random.random() < 0.5, self._random.choice(_NULLS))
-            for name in self._names(schema, lambda kind: kind.ordered, 3)
-        ]
+        order = self._order(self._columns(schema, _has_order, 3))
         limit = self._random.choice((1, 2, 3, 5, 100))
-        return programs.Find(schema.name, self._where(schema), tuple(order), limit, pages=30)
+        return programs.Find(schema.name, self._where(schema), order, limit, pages=30)
+
+    def _search(self, schema: Schema) -> Step:
+        known = [each for each in self._schemas if each.searched]
+        if not known:
+            return self._find(schema)
+        schema = self._random.choice(known)
+        words = draw_words(self._random, None, most=4)
+        used = [each for name in schema.searched for each in self._used[schema.name, name]]
+        if used and self._random.random() < 0.4:
+            words = f"{words} {self._random.choice(used)[:40]}"
+        if self._random.random() < 0.03:
+            words = " ".join(map(str, range(9)))  # more than are looked for
+        order = self._order(self._columns(schema, _has_order, 2))
+        limit = self._random.choice((1, 2, 3, 5, 100))
+        text = recased(self._random, words)
+        return programs.Search(schema.name, text, self._where(schema), order, limit, pages=12)
 
     def _select(self, schema: Schema) -> Step:
         distinct = self._random.random() < 0.5
-        names = self._names(schema, _told_apart if distinct else _any, 3) or ["version"]
-        sorted_by = names if distinct else self._names(schema, lambda kind: kind.ordered, 2)
-        order = [
-            Order(name, self._random.random() < 0.5, self._random.choice(_NULLS))
-            for name in self._random.sample(sorted_by, min(len(sorted_by), 2))
-        ]
+        columns = self._columns(schema, _told_apart if distinct else _any, 3) or ["version"]
+        if not distinct:  # a part may be taken as whatever JSON is there
+            columns = [
+                replace(each, kind=Kind.JSON)
+                if isinstance(each, Term) and self._random.random() < 0.2
+                else each
+                for each in columns
+            ]
+        sorted_by = columns if distinct else self._columns(schema, _has_order, 2)
+        order = self._order(self._random.sample(sorted_by, min(len(sorted_by), 2)))
         limit = self._random.choice((1, 3, 100))
         return programs.Select(
-            schema.name, tuple(names), self._where(schema), tuple(order), limit, distinct
+            schema.name, tuple(columns), self._where(schema), order, limit, distinct
         )
 
     def _latest(self, schema: Schema) -> Step:
-        per = self._names(schema, lambda kind: kind.ordered, 2) or ["version"]
-        by = (self._names(schema, lambda kind: kind.ordered, 1) or ["created_at"])[0]
+        per = self._columns(schema, _has_order, 2) or ["version"]
+        by = (self._columns(schema, _has_order, 1) or ["created_at"])[0]
         count = self._random.choice((1, 1, 2, 5))
         return programs.Latest(schema.name, tuple(per), by, count, self._where(schema))
 
@@ -438,7 +353,7 @@ class _Author:
         return programs.Count(schema.name, self._where(schema))
 
     def _aggregate(self, schema: Schema) -> Step:
-        known = (*schema.attributes, *_OWN)
+        known = (*schema.attributes, *OWN)
         lists = [each for each in schema.attributes if each.type.kind is Kind.JSON]
         unwind, element = "", Kind.TEXT
         if lists and self._random.random() < 0.3:
@@ -448,8 +363,14 @@ class _Author:
                 Attribute(unwind, FieldType(element)) if each.name == unwind else each
                 for each in known
             )
-        measures = draw_measures(self._random, known)
+        terms = self._terms(schema, 2, but=unwind)
+        parts = tuple(map(column_of_term, terms))
+        known = (*known, *parts)
+        measures = draw_measures(self._random, (*known, *parts, *parts))
         group = draw_keys(self._random, known)
+        if parts and self._random.random() < 0.5:
+            first = parts[0].name
+            group = (first, *[each for each in group if each != first][:1])
         columns = columns_of(measures, group, known)
         having = And(
             tuple(self._having(schema, columns) for _ in range(self._random.choice((0, 0, 1, 2))))
@@ -459,6 +380,7 @@ class _Author:
             *(schema.name, measures, self._where(schema), group, having, order, limit),
             unwind=unwind,
             element=element,
+            terms=used_terms(terms, measures, group),
         )
 
     def _having(self, schema: Schema, columns: Mapping[str, Attribute | None]) -> Filter:
@@ -466,9 +388,9 @@ class _Author:
         name = self._random.choice(tuple(columns))
         each = columns[name]
         if each is None:
-            return Test(name, self._random.choice(_COMPARED), self._random.randint(0, 3))
+            return Test(name, self._random.choice(COMPARED), self._random.randint(0, 3))
         column, operand = replace(each, name=name), self._operand(schema)
-        test = _draw_test(self._random, column, lambda _: operand(each), (column,))
+        test = draw_test(self._random, column, lambda _: operand(each), (column,))
         return self._random.choice((test, test, Not(test)))
 
     def _changes(self, schema: Schema) -> Row:
@@ -521,12 +443,16 @@ def _any(kind: FieldType) -> bool:
     return True
 
 
+def _has_order(kind: FieldType) -> bool:
+    return kind.ordered
+
+
 def _told_apart(kind: FieldType) -> bool:
     return kind.ordered and kind.kind is not Kind.FLOAT
 
 
 _READS = (
-    *(_Author._get, _Author._find, _Author._select, _Author._latest),
+    *(_Author._get, _Author._find, _Author._search, _Author._select, _Author._latest),
     *(_Author._count, _Author._aggregate),
 )
 _OPERATIONS: tuple[Callable[[_Author, Schema], Step], ...] = (
@@ -534,7 +460,7 @@ _OPERATIONS: tuple[Callable[[_Author, Schema], Step], ...] = (
     *(_Author._replace, _Author._patch, _Author._delete),
 )
 _STEPS: tuple[Callable[[_Author, Schema], Step], ...] = (
-    *(*_READS, _Author._find, _Author._find, _Author._aggregate, _Author._count),
+    *(*_READS, _Author._find, _Author._search, _Author._aggregate, _Author._count),
     *(_Author._add, _Author._add, _Author._add_many, _Author._update, _Author._update),
     *(_Author._increment, _Author._upsert, _Author._replace, _Author._patch, _Author._delete),
 )

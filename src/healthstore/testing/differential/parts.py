@@ -9,7 +9,7 @@ from typing import Any, cast
 from healthstore.model.query import MAX_KEY, Filter, Operator, Part, Step, Test
 from healthstore.testing.differential.values import draw_part
 
-__all__ = ("draw_part_test",)
+__all__ = ("draw_part_test", "parts_of")
 
 _EQUAL = (Operator.EQ, Operator.NE)
 _ORDERED = (Operator.LT, Operator.LE, Operator.GT, Operator.GE)
@@ -26,7 +26,7 @@ _STEPS: tuple[Step, ...] = ("a", "0", "a.b", "$", 'q"', "", 0, 1)
 
 def draw_part_test(random: Random, name: str, whole: object) -> Filter:
     """Return a test of a part of a field, which ``whole`` may be a value of."""
-    known = list(_parts_of(whole, ()))
+    known = list(parts_of(whole))
     steps, value = random.choice(known)
     chance = random.random()
     if chance < 0.3 or not steps:
@@ -60,7 +60,9 @@ def draw_part_test(random: Random, name: str, whole: object) -> Filter:
     return test(random.choice((_EQUAL, _ORDERED)), one())
 
 
-def _parts_of(value: object, steps: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ...], object]]:
+def parts_of(
+    value: object, steps: tuple[Step, ...] = ()
+) -> Iterator[tuple[tuple[Step, ...], object]]:
     """Yield the parts of a value to which every backend finds the way."""
     yield steps, value
     if len(steps) > 3:
@@ -68,7 +70,7 @@ def _parts_of(value: object, steps: tuple[Step, ...]) -> Iterator[tuple[tuple[St
     if isinstance(value, dict):
         for key, inner in cast("dict[str, object]", value).items():
             if len(key) <= MAX_KEY and not key.startswith("-"):  # see Capabilities.hyphen_keys
-                yield from _parts_of(inner, (*steps, key))
+                yield from parts_of(inner, (*steps, key))
     elif isinstance(value, list):
         for place, inner in enumerate(cast("list[object]", value)):
-            yield from _parts_of(inner, (*steps, place))
+            yield from parts_of(inner, (*steps, place))

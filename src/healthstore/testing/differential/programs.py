@@ -18,6 +18,7 @@ from healthstore.model.ops import Bucket, Function, Measure
 from healthstore.model.query import (
     ALL,
     And,
+    FieldOrTerm,
     Filter,
     Not,
     Operator,
@@ -25,6 +26,7 @@ from healthstore.model.query import (
     Order,
     OtherField,
     Part,
+    Term,
     Test,
 )
 from healthstore.model.values import FieldType, Kind
@@ -47,6 +49,7 @@ __all__ = (
     "Reopen",
     "Replace",
     "Row",
+    "Search",
     "Select",
     "Stale",
     "Step",
@@ -100,11 +103,23 @@ class Find:
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """Search the entity's texts for words, page after page, at most ``pages`` of them."""
+
+    schema: str
+    text: str
+    where: Filter = ALL
+    order: tuple[Order, ...] = ()
+    limit: int = 20
+    pages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Select:
     """Read some columns of entities, each row once if ``distinct``."""
 
     schema: str
-    columns: tuple[str, ...]
+    columns: tuple[FieldOrTerm, ...]
     where: Filter = ALL
     order: tuple[Order, ...] = ()
     limit: int = 100
@@ -116,8 +131,8 @@ class Latest:
     """Read the last entities of each group."""
 
     schema: str
-    per: tuple[str, ...]
-    by: str
+    per: tuple[FieldOrTerm, ...]
+    by: FieldOrTerm
     n: int = 1
     where: Filter = ALL
 
@@ -144,6 +159,8 @@ class Aggregate:
     unwind: str = ""
     """A field of JSON whose lists are unwound, to elements of this kind."""
     element: Kind = Kind.TEXT
+    terms: tuple[Term, ...] = ()
+    """The parts of JSON that groups and measures name by their paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +281,7 @@ Step: TypeAlias = (
     | AddMany
     | Get
     | Find
+    | Search
     | Select
     | Latest
     | Count
@@ -312,9 +330,9 @@ _CLASSES: Mapping[str, type] = {
     each.__name__: each
     for each in (
         *(Program, Schema, Attribute, Rule, Looked, Member, Span, FieldType, Measure, Bucket),
-        Order,
+        *(Order, Term),
         *(Test, Part, OtherField, And, Or, Not),
-        *(Add, AddMany, Get, Find, Select, Latest, Count, Aggregate),
+        *(Add, AddMany, Get, Find, Search, Select, Latest, Count, Aggregate),
         *(Update, Increment, Upsert, Replace, Patch),
         *(Delete, Batch, Unit, Initialize, Stale, Reopen, Transfer),
     )

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from healthstore.entity import Digits, Entity, MaxLength, Milliseconds, Ref
+from healthstore.entity import Digits, Entity, MaxLength, Milliseconds, Ref, Search, Searchable
 from healthstore.model.query import And, Filter, Not, Operator, Or, Test
 from healthstore.model.schema import Check, Index, OnDelete, Unique
 from healthstore.model.values import FieldType, Kind
@@ -99,6 +99,13 @@ class Schema:
     indexes: tuple[tuple[str, ...], ...] = ()
     checks: tuple[Rule, ...] = ()
     total: tuple[str, ...] = ()
+    ignoring: tuple[tuple[str, ...], ...] = ()
+    """The unique keys that ignore case."""
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The names of the texts in which a search looks for words."""
+        return tuple(each.name for each in self.attributes if each.type.words)
 
     def attribute(self, name: str) -> Attribute | None:
         """Return an attribute by its name."""
@@ -126,7 +133,9 @@ def declare(schema: Schema) -> type[Entity]:
         "collection": schema.name,
         "indexes": [
             *(Unique(*names) for names in schema.uniques),
+            *(Unique(*names, ignore_case=True) for names in schema.ignoring),
             *(Index(*keys) for keys in schema.indexes),
+            *([Search(*schema.searched)] if schema.searched else []),
         ],
         "checks": [Check(each.name, spelled(each.where, fields)) for each in schema.checks],
     }
@@ -212,6 +221,8 @@ def _annotation(each: Attribute) -> Any:
         notes.append(Digits(kind.digits, kind.places))
     if kind.milliseconds:
         notes.append(Milliseconds())
+    if kind.searchable:
+        notes.append(Searchable())
     if each.refers is not None:
         notes.append(Ref(each.refers, each.on_delete))
     if each.form == "lower":

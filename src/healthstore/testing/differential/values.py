@@ -20,6 +20,7 @@ from healthstore.model.values import (
     FieldType,
     Kind,
 )
+from healthstore.testing.differential.cases import draw_cased, draw_words
 from healthstore.testing.differential.schemas import Attribute
 from healthstore.testing.edges import EDGES
 
@@ -87,6 +88,10 @@ def draw_value(random: Random, each: Attribute) -> Any:
         return _draw_json(random, each.form)
     if each.form == "long" and random.random() < 0.5:
         return "\U0001f600" * random.choice((_LONG, 2 * _LONG)) + random.choice("abc")
+    if each.type.words and random.random() < 0.8:
+        return draw_words(random, each.type.max_length)
+    if each.type.searchable and random.random() < 0.6:
+        return draw_cased(random, each.type.max_length)
     if random.random() < 0.35 and (edges := _edges(each.type)):
         return random.choice(edges)
     return _DRAWN[each.type.kind](random, each.type)
@@ -231,8 +236,8 @@ def respell(random: Random, kind: FieldType, value: Any) -> Any:
     if kind.kind is Kind.DECIMAL:
         whole = value == value.to_integral_value()
         return random.choice((int(value), value)) if whole else value.normalize(_EXACT)
-    if kind.kind is Kind.FLOAT:
-        if value == 0:
+    if kind.kind is Kind.FLOAT and isinstance(value, float):  # not the list of unwound ones
+        if not value:
             return random.choice((0, -0.0))
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
     if kind.kind is Kind.DATETIME and FIRST_INSTANT.year < value.year < LAST_INSTANT.year:
