@@ -39,8 +39,9 @@ async def answered(adapter: Adapter[Any], session: Any, op: Op[R]) -> Op[R]:
 async def _answered(
     adapter: Adapter[Any], session: Any, collection: Collection, where: Filter
 ) -> Filter:
-    found = {each: await _found(adapter, session, each) for each in lookups(where)}
-    return evaluate.answered(where, found.__getitem__, collection.nullable)
+    # By identity: what a part of JSON is compared with may have no hash.
+    found = {id(each): await _found(adapter, session, each) for each in lookups(where)}
+    return evaluate.answered(where, lambda each: found[id(each)], collection.nullable)
 
 
 async def _found(adapter: Adapter[Any], session: Any, lookup: Lookup) -> Several[Value]:

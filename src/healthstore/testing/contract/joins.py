@@ -55,6 +55,7 @@ from healthstore.testing.contract._promises import (
     partly_needs,
 )
 from healthstore.testing.contract._samples import add, identity, ids, selected, stored
+from healthstore.testing.contract._structured import STRUCTURED, filled
 from healthstore.testing.strategies import filters
 from healthstore.transaction import transaction
 
@@ -208,6 +209,14 @@ class TestJoins(Contract):
             links = Lookup(LINKS, inner, "owner_other")
             assert await stored(store, PAIRS, F.owner_one.in_(links)) == []
             assert ids(await stored(store, PAIRS, F.owner_one.not_in(links))) == ids(ROWS)
+
+    async def test_a_query_compares_parts_with_whole_json(self, store: Backend) -> None:
+        """With an object or a list, which to Python have no hash."""
+        await filled(store)
+        for where in (F.data["x"].not_in([{}, [1]]), F.data["x"] != {"a": []}):
+            looked_up = Test("id", Operator.IN, Lookup(STRUCTURED, where, "id"))
+            wanted = ids(await stored(store, STRUCTURED, where))
+            assert ids(await stored(store, STRUCTURED, looked_up)) == wanted
 
     async def test_a_collection_is_looked_up_in_itself(self, store: Backend) -> None:
         """And inside of that again: each has a name of its own in the statement."""
