@@ -304,5 +304,5 @@ def test_questions_are_measured_beside_the_statements_that_one_would_write(
     """Each statement is printed, and what it finds is what the library finds."""
     assert main(["questions", "sqlite", "--rows", "2000"]) == 0
     told = capsys.readouterr().out
-    assert told.count("(wanted: 1.5)") == 3
+    assert told.count("(wanted: 1.5)") == 4
     assert "  SELECT code, max(value) FROM" in told
