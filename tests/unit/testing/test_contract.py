@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -51,6 +52,15 @@ def test_no_promise_hides_another() -> None:
     """No two tests of the contract have the same name: the class of all runs each of them."""
     names = [name for part in PARTS for name in vars(part) if name.startswith("test_")]
     assert len(names) == len(set(names))
+
+
+def test_no_collection_is_of_two_modules() -> None:
+    """Collections stay in a database between tests, in any order: each name has one definition."""
+    places: dict[str, set[str]] = {}
+    for path in Path(package.__file__).parent.glob("*.py"):
+        for name in re.findall(r'ollection(?:=|\(\s*)"(contract_\w+)"', path.read_text("utf-8")):
+            places.setdefault(name, set()).add(path.stem)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_every_promise_is_asynchronous_and_explained() -> None:

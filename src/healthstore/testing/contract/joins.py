@@ -133,7 +133,7 @@ def _joined() -> st.SearchStrategy[Filter]:
     )
 
 
-class _Doctor(Entity, collection="contract_doctors"):
+class _Doctor(Entity, collection="contract_lookup_doctors"):
     name: Annotated[str, MaxLength(20)]
 
 
