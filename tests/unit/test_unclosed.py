@@ -25,7 +25,7 @@ R = TypeVar("R")
 QUICK = FailoverPolicy(probe=Probe(interval=0.02, fast_interval=0.01))
 
 
-class User(Entity, collection="users"):
+class User(Entity, collection="unclosed"):
     """Somebody."""
 
     name: Annotated[str, Unique(), MaxLength(100)]
