@@ -36,6 +36,7 @@ __all__ = (
     "Reference",
     "Unique",
     "hidden_name",
+    "holds_words",
     "words_name",
 )
 
@@ -50,6 +51,11 @@ _SIZED = frozenset({Kind.TEXT, Kind.BYTES, Kind.JSON})
 def words_name(name: str) -> str:
     """Return the name under which a text's words are kept."""
     return f"_words_{name}"
+
+
+def holds_words(name: str) -> bool:
+    """Tell whether a field is a hidden one of words; no field may be called so."""
+    return name.startswith(words_name(""))
 
 
 def hidden_name(name: str) -> str:

@@ -18,6 +18,7 @@ from healthstore.model.definition import (
     Index,
     Unique,
     hidden_name,
+    holds_words,
     words_name,
 )
 from healthstore.model.query import WHOLE, WORDS, Test
@@ -59,7 +60,7 @@ def _hidden(name: str, given: Definition) -> Field:
 
 def hidden_maker(name: str) -> Callable[[Value], Value]:
     """Return what makes of a field's text, which is not None, what its hidden field holds."""
-    if name.startswith(words_name("")):
+    if holds_words(name):
         return lambda value: cast("Json", words_in(cast(str, value)))
     return lambda value: folded(cast(str, value))
 

@@ -14,7 +14,7 @@ from healthstore.model.definition import (
     OnDelete,
     Reference,
     Unique,
-    words_name,
+    holds_words,
 )
 from healthstore.model.hidden import kept_parts
 from healthstore.model.query import Lookup, Operator, OtherField, Test, walk
@@ -185,9 +185,8 @@ def _check_sizes(collection: Definition) -> None:
             entity=collection.entity,
         )
     # MySQL indexes no words: they are more than such an index takes.
-    words = words_name("")
     lists = sum(
-        collection.of_elements(each) and not each.fields[0].startswith(words)
+        collection.of_elements(each) and not holds_words(each.fields[0])
         for each in collection.indexes
     )
     if lists > _MAX_ELEMENT_INDEXES:

@@ -9,7 +9,7 @@ guard layer sees to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -474,8 +474,13 @@ class Aggregate(Op["tuple[Group, ...]"]):
     def named_terms(self) -> tuple[tuple[str, Term], ...]:
         """The terms by the names of their fields in what is grouped."""
         if self.planned:
-            return tuple((f"_t{place}", each) for place, each in enumerate(self.terms))
+            return tuple(zip(self.places.values(), self.terms, strict=True))
         return tuple((str(each), each) for each in self.terms)
+
+    @property
+    def places(self) -> Mapping[str, str]:
+        """The names that terms have in a planned aggregate, by their paths as text."""
+        return {str(each): f"_t{place}" for place, each in enumerate(self.terms)}
 
     def told(self, name: str | None) -> str | None:
         """Return what a field of what is grouped is called in a message."""

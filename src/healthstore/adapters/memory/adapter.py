@@ -395,11 +395,11 @@ class MemoryAdapter(Adapter[_Session]):
 
     async def count(self, session: _Session, op: CountDocuments) -> int:
         """Count the documents that satisfy a filter."""
-        kept = [*session.table(op.collection).rows.values()]
+        rows = session.table(op.collection).rows
         where = self._answered(session, op.collection, op.where)
         if where == ALL:
-            return len(kept)
-        holds = matcher(where)
+            return len(rows)
+        kept, holds = [*rows.values()], matcher(where)
         return await _aside(kept, lambda: sum(map(holds, kept)))
 
     def _answered(self, session: _Session, collection: Collection, where: Filter) -> Filter:

@@ -35,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.types import NULLTYPE, TypeEngine
 
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Converter, Dialect, Row
-from healthstore.adapters.sql.elements import converter, source
+from healthstore.adapters.sql.elements import converters, source
 from healthstore.adapters.sql.filters import (
     Many,
     Operand,
@@ -270,8 +270,10 @@ class Statements:
         compiled = self._compile(key, build)
         most = op.limit + 1 if op.take is None else op.take
 
+        encoders = converters(op, self._encoders, self._dialect.encoders)
+
         def encode(name: str, value: Value) -> Any:
-            own = converter(op, name, self._encoders.get(name), self._dialect.encoders)
+            own = encoders[name]
             return value if own is None or value is None else own(value)
 
         values = [*self._values(where), *having_values(op, encode), most]
@@ -279,9 +281,10 @@ class Statements:
 
     def groups(self, op: Aggregate, rows: Iterable[Row]) -> tuple[Group, ...]:
         """Return the groups of an aggregate's rows."""
+        decoders = converters(op, self._decoders, self._dialect.decoders)
 
         def decode(name: str, value: Any) -> Value:
-            own = converter(op, name, self._decoders.get(name), self._dialect.decoders)
+            own = decoders[name]
             return cast(Value, value if own is None or value is None else own(value))
 
         measured, _ = source(op, self._table, self._dialect, true())

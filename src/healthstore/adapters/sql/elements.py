@@ -13,7 +13,7 @@ from healthstore.model.measures import grouped_field
 from healthstore.model.ops import Aggregate
 from healthstore.model.values import FieldType, Kind
 
-__all__ = ("converter", "source")
+__all__ = ("converters", "source")
 
 
 def source(
@@ -43,14 +43,14 @@ def source(
     return rows.subquery("_source"), true()
 
 
-def converter(
+def converters(
     op: Aggregate,
-    name: str,
-    own: Converter | None,
+    own: Mapping[str, Converter | None],
     table: Mapping[Kind, Callable[[FieldType], Converter | None]],
-) -> Converter | None:
-    """Return what converts values of a field of the rows, which is the collection's own or not."""
-    if op.rows is op.collection:
-        return own
-    kind = op.rows.field(name).type
-    return table[kind.kind](kind)
+) -> Mapping[str, Converter | None]:
+    """Return what converts the values of each field of the rows: the collection's own, or others."""
+    kinds = {name: each.type for name, each in op.named_terms}
+    if op.unwind is not None:
+        kinds[op.unwind.field] = op.unwind.type
+    made = {name: table[kind.kind](kind) for name, kind in kinds.items()}
+    return {**own, **made} if made else own

@@ -34,7 +34,7 @@ from healthstore.adapters.sql.dialect import Dialect
 from healthstore.adapters.sql.filters import FIELD_TYPE, Many, Operand, where_clause
 from healthstore.adapters.sql.paths import ELEMENTS, Bound, term_expression
 from healthstore.model import schema
-from healthstore.model.definition import words_name
+from healthstore.model.definition import holds_words
 from healthstore.model.query import Term, normalise
 from healthstore.model.schema import Collection, Unique
 from healthstore.model.values import FieldType, Kind, Value
@@ -136,7 +136,7 @@ def _indexes(collection: Collection, dialect: Dialect) -> tuple[schema.Index, ..
     made = (
         each
         for each in collection.indexes
-        if dialect.indexes_words or not each.fields[0].startswith(words_name(""))
+        if dialect.indexes_words or not holds_words(each.fields[0])
     )
     return tuple(dict.fromkeys((*own, *made)))
 

@@ -51,7 +51,7 @@ def plan_aggregate(op: Aggregate, years: Mapping[str, Years] = _NO_YEARS) -> Agg
     see :func:`unknown_buckets`. ``years`` are those in which there are rows, as far as known.
     """
     primitive: list[Measure] = []
-    places = {str(each): f"_t{place}" for place, each in enumerate(op.terms)}
+    places = op.places
     for measure in [each.renamed(places) for each in op.measures]:
         parts = (
             (Measure(Function.SUM, measure.field), Measure(Function.COUNT, measure.field))
@@ -93,8 +93,7 @@ def finish_aggregate(
     """
     planned = planned or plan_aggregate(op)
     computed, collection = planned.measures, planned.rows
-    places = {str(each): name for name, each in planned.named_terms}
-    measures = [each.renamed(places) for each in op.measures]
+    measures = [each.renamed(planned.places) for each in op.measures]
     if len(rows) > op.limit:
         raise InvalidRequestError(
             f"the aggregate has more than {op.limit} groups",
@@ -107,7 +106,7 @@ def finish_aggregate(
     for row in rows:
         known = dict(zip(computed, row.values, strict=True))
         for measure in computed:
-            known[measure] = _checked(planned, measure, known[measure])
+            known[measure] = _checked(planned, collection, measure, known[measure])
         key = tuple([write(value) for write, value in zip(writers, row.key, strict=True)])
         values = tuple(_finish(collection, measure, known) for measure in measures)
         finished.append(Group(key, values))
@@ -121,11 +120,10 @@ def group_order(row: Group) -> tuple[tuple[Any, ...], ...]:
     return tuple((0,) if value is None else (1, value) for value in row.key)
 
 
-def _checked(planned: Aggregate, measure: Measure, value: Value) -> Value:
+def _checked(planned: Aggregate, collection: Definition, measure: Measure, value: Value) -> Value:
     """Return a measure that is no average, if it is a value of its field's type."""
     if measure.field is None or measure.function.counts:
         return value
-    collection = planned.rows
     kind = collection.field(measure.field).type
     summed = measure.function is Function.SUM
     if value is None:

@@ -169,7 +169,7 @@ def _columns(op: Aggregate, planned: Aggregate) -> Mapping[str, str]:
 
     A float's sum may be computed in parts.
     """
-    places = {str(each): name for name, each in planned.named_terms}
+    places = planned.places
     found = {name: f"k{place}" for place, name in enumerate(columns_of(op.group))}
     for name, measure in zip(op.names, op.measures, strict=False):
         if _sorts(op.rows, measure):
