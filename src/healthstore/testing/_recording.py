@@ -30,6 +30,7 @@ class Recorder:
         self._path = path
         self._capabilities: dict[str, Mapping[str, bool]] = {}
         self._proofs: dict[tuple[str, str], dict[str, object]] = {}
+        self._torn: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -56,15 +57,25 @@ class Recorder:
             if name != _KEY or report.when != "call":
                 continue
             proof = json.loads(str(value))
-            self._capabilities[proof["backend"]] = proof.pop("capabilities")
+            flags = proof.pop("capabilities")
+            if self._capabilities.setdefault(proof["backend"], flags) != flags:
+                self._torn.add(proof["backend"])
             kept = self._proofs.setdefault((proof["test"], proof["backend"]), proof)
             if kept["outcome"] == "passed":
                 kept["outcome"] = proof["outcome"]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the file; a worker of xdist leaves that to its controller."""
+        """Write the file; a worker of xdist leaves that to its controller.
+
+        Raises pytest.UsageError where one name stood for backends that declare different things.
+        """
         if hasattr(session.config, "workeroutput"):
             return
+        if self._torn:
+            raise pytest.UsageError(
+                f"backends of different capabilities are named {', '.join(sorted(self._torn))}: "
+                "give each a name of its own, so that the record can tell them apart"
+            )
         proofs = [self._proofs[each] for each in sorted(self._proofs)]
         record = {"backends": self._capabilities, "proofs": proofs}
         self._path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", "utf-8")

@@ -243,3 +243,29 @@ def test_a_run_is_recorded(pytester: pytest.Pytester) -> None:
             "outcome": "failed",
         },
     ]
+
+
+TORN = """
+from dataclasses import replace
+
+import pytest
+
+from healthstore.adapters.memory import MemoryAdapter
+
+class Narrow(MemoryAdapter):
+    capabilities = replace(MemoryAdapter.capabilities, alters=False)
+
+@pytest.mark.healthstore_claims("V1")
+@pytest.mark.parametrize("backend", [MemoryAdapter("one"), Narrow("one")])
+def test_some(backend):
+    pass
+"""
+
+
+def test_a_name_that_two_kinds_of_backends_share_is_no_record(pytester: pytest.Pytester) -> None:
+    """What one of them refuses would stand in the other's column."""
+    pytester.makepyfile(TORN)
+    result = run(pytester, "--healthstore-record=proof.json")
+    result.stderr.fnmatch_lines(["*different capabilities are named one*"])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert not (pytester.path / "proof.json").exists()

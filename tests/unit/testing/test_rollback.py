@@ -280,7 +280,8 @@ class TestContractInOneTransaction(
     async def backend(self, healthstore_database: LendDatabase) -> AsyncIterator[Backend]:
         """Lend SQLite under the layer, opened and empty."""
         async with healthstore_database("sqlite") as lent:
-            backend = RollbackLayer(connect(BackendURL.parse(lent.url)))
+            adapter = connect(BackendURL.parse(lent.url), name="sqlite-rolled-back")
+            backend = RollbackLayer(adapter)
             await backend.open()
             yield backend
             await backend.close()
