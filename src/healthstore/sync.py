@@ -94,26 +94,6 @@ class Repository(Generic[M]):
         """The definition of the entity."""
         return self._inner.collection
 
-    def add(self, entity: M) -> M:
-        """Store a new entity and return it as it is stored.
-
-        That is the object itself, or another one where reading gives equal values in another
-        form: an instant in UTC, a decimal with the field's places, what is kept as JSON.
-        Raises DuplicateKeyError, ForeignKeyError, CheckError or RefusedValueError; nothing is
-        stored then.
-        """
-        return self._portal.call(self._inner.add(entity))
-
-    def add_many(self, entities: Iterable[M], *, atomic: bool = True) -> int:
-        """Store new entities, all or none, and return how many.
-
-        A backend without transactions refuses that; with ``atomic=False`` others than the
-        failing one may stay, and the error's outcome is unknown. The error's ``index`` tells which
-        one is refused: always where its values are, and where the stored data refuses it, as far
-        as what is stored still tells it afterwards.
-        """
-        return self._portal.call(self._inner.add_many(tuple(entities), atomic=atomic))
-
     def get(self, identity: UUID) -> M | None:
         """Return the entity with this id, or None."""
         return self._portal.call(self._inner.get(identity))
@@ -314,60 +294,6 @@ class Repository(Generic[M]):
         )
 
     @overload
-    def update(
-        self, identity: UUID, changes: Mapping[str, object], *, version: int | None = None
-    ) -> M: ...
-
-    @overload
-    def update(
-        self,
-        identity: UUID,
-        changes: Mapping[str | FieldPart, object],
-        *,
-        version: int | None = None,
-    ) -> M: ...
-
-    def update(self, identity: UUID, changes: Changes, *, version: int | None = None) -> M:
-        """Set some fields and return the entity as it is afterwards.
-
-        A part of JSON is set by its path, ``{F.profile["address"]["city"]: "Bonn"}``: the rest
-        stays as it is, and objects on the way that are not there are made. The document is read,
-        changed and written under the version that was read. Raises IntegrityError for a path
-        that leads through what is no object, or to a place that a list does not have.
-
-        With ``version``, StaleVersionError is raised unless the stored version is that one.
-        Raises NotFoundError if there is no entity with this id, and RefusedValueError, before
-        anything is written, if the entity's validators refuse the result.
-        """
-        return self._portal.call(self._inner.update(identity, changes, version=version))
-
-    def increment(
-        self, identity: UUID, field: str, by: Value = 1, *, version: int | None = None
-    ) -> M:
-        """Add to a number, atomically, and return the entity as it is afterwards.
-
-        Raises NotNullError if the field has no value, OutOfRangeError if the sum does not fit.
-        """
-        return self._portal.call(self._inner.increment(identity, field, by, version=version))
-
-    def upsert(self, entity: M, on: str | Sequence[str] = "id") -> M:
-        """Add the entity, or give its values to the one that has the same key.
-
-        ``on`` is ``"id"`` or names the fields of a unique key. The stored entity keeps its id
-        and ``created_at``, and its version rises. Only a clash of that key is an update; any
-        other raises DuplicateKeyError. Raises ConflictError when rivals are faster many times.
-        """
-        return self._portal.call(self._inner.upsert(entity, on))
-
-    def delete(self, identity: UUID, *, version: int | None = None) -> bool:
-        """Delete the entity with this id; return whether it was there.
-
-        Raises ForeignKeyError if another document refers to it and forbids that, and
-        StaleVersionError as :meth:`update`.
-        """
-        return self._portal.call(self._inner.delete(identity, version=version))
-
-    @overload
     def aggregate(
         self,
         *filters: Condition,
@@ -479,6 +405,80 @@ class Repository(Generic[M]):
                 *filters, group=group, having=having, page_size=page_size, into=into, **measures
             )
         )
+
+    def add(self, entity: M) -> M:
+        """Store a new entity and return it as it is stored.
+
+        That is the object itself, or another one where reading gives equal values in another
+        form: an instant in UTC, a decimal with the field's places, what is kept as JSON.
+        Raises DuplicateKeyError, ForeignKeyError, CheckError or RefusedValueError; nothing is
+        stored then.
+        """
+        return self._portal.call(self._inner.add(entity))
+
+    def add_many(self, entities: Iterable[M], *, atomic: bool = True) -> int:
+        """Store new entities, all or none, and return how many.
+
+        A backend without transactions refuses that; with ``atomic=False`` others than the
+        failing one may stay, and the error's outcome is unknown. The error's ``index`` tells which
+        one is refused: always where its values are, and where the stored data refuses it, as far
+        as what is stored still tells it afterwards.
+        """
+        return self._portal.call(self._inner.add_many(tuple(entities), atomic=atomic))
+
+    @overload
+    def update(
+        self, identity: UUID, changes: Mapping[str, object], *, version: int | None = None
+    ) -> M: ...
+
+    @overload
+    def update(
+        self,
+        identity: UUID,
+        changes: Mapping[str | FieldPart, object],
+        *,
+        version: int | None = None,
+    ) -> M: ...
+
+    def update(self, identity: UUID, changes: Changes, *, version: int | None = None) -> M:
+        """Set some fields and return the entity as it is afterwards.
+
+        A part of JSON is set by its path, ``{F.profile["address"]["city"]: "Bonn"}``: the rest
+        stays as it is, and objects on the way that are not there are made. The document is read,
+        changed and written under the version that was read. Raises IntegrityError for a path
+        that leads through what is no object, or to a place that a list does not have.
+
+        With ``version``, StaleVersionError is raised unless the stored version is that one.
+        Raises NotFoundError if there is no entity with this id, and RefusedValueError, before
+        anything is written, if the entity's validators refuse the result.
+        """
+        return self._portal.call(self._inner.update(identity, changes, version=version))
+
+    def increment(
+        self, identity: UUID, field: str, by: Value = 1, *, version: int | None = None
+    ) -> M:
+        """Add to a number, atomically, and return the entity as it is afterwards.
+
+        Raises NotNullError if the field has no value, OutOfRangeError if the sum does not fit.
+        """
+        return self._portal.call(self._inner.increment(identity, field, by, version=version))
+
+    def upsert(self, entity: M, on: str | Sequence[str] = "id") -> M:
+        """Add the entity, or give its values to the one that has the same key.
+
+        ``on`` is ``"id"`` or names the fields of a unique key. The stored entity keeps its id
+        and ``created_at``, and its version rises. Only a clash of that key is an update; any
+        other raises DuplicateKeyError. Raises ConflictError when rivals are faster many times.
+        """
+        return self._portal.call(self._inner.upsert(entity, on))
+
+    def delete(self, identity: UUID, *, version: int | None = None) -> bool:
+        """Delete the entity with this id; return whether it was there.
+
+        Raises ForeignKeyError if another document refers to it and forbids that, and
+        StaleVersionError as :meth:`update`.
+        """
+        return self._portal.call(self._inner.delete(identity, version=version))
 
 
 class Transaction:
