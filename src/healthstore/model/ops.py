@@ -10,14 +10,21 @@ guard layer sees to it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias
 from uuid import UUID
 
+from healthstore.model.defining import (
+    Alter,
+    Drop,
+    Ensure,
+    Ensured,
+    Explain,
+    Explained,
+    Rename,
+)
 from healthstore.model.definition import Definition, Field
-from healthstore.model.effect import ChangeEffect
 from healthstore.model.measures import (
     Avg,
     Bucket,
@@ -34,10 +41,12 @@ from healthstore.model.measures import (
     Sum,
     Unwind,
 )
+from healthstore.model.op import Effect, Op
 from healthstore.model.plans import QueryPlan
 from healthstore.model.query import ALL, FieldOrTerm, Filter, Order, Term
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
+from healthstore.model.writing import Delete, Insert, Patch, Patches, Replace
 
 __all__ = (
     "Aggregate",
@@ -80,143 +89,6 @@ __all__ = (
     "Unwind",
 )
 
-R_co = TypeVar("R_co", covariant=True)
-
-
-class Effect(StrEnum):
-    """Whether an operation reads, writes, or changes the schema."""
-
-    READ = "read"
-    WRITE = "write"
-    ADMIN = "admin"
-
-
-@dataclass(frozen=True, slots=True)
-class Op(Generic[R_co]):
-    """A request whose result is an ``R_co``."""
-
-    effect: ClassVar[Effect]
-
-
-@dataclass(frozen=True, slots=True)
-class Ensured:
-    """What :class:`Ensure` did: names of collections, in the order of the request."""
-
-    created: tuple[str, ...]
-    present: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ensure(Op[Ensured]):
-    """Create the collections that are missing, with their indexes, references and checks.
-
-    A collection that is there and was made from another definition raises SchemaMismatchError;
-    nothing is altered. Parents come before children.
-    """
-
-    effect = Effect.ADMIN
-    collections: tuple[Collection, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Alter(Op[bool]):
-    """Make a collection of one definition into one of another; return whether it was to be done.
-
-    No change between the two is worse than ``allowed``. Whoever allows more than additive ones has
-    counted the documents that stand against them, and there is none; what a field holds that is
-    dropped is lost. Documents that are there get the default of a field that is new, or null. What
-    is stored may be ``after`` already: then nothing is done. Anything else than ``before`` raises
-    SchemaMismatchError. Where the database can, all is done in one transaction; elsewhere what was
-    begun and not ended is completed by asking again, and serves as ``before`` meanwhile, if what
-    is dropped allows that.
-    """
-
-    effect = Effect.ADMIN
-    before: Collection
-    after: Collection
-    allowed: ChangeEffect = ChangeEffect.ADDITIVE
-    deadline: float = 3600.0
-    """Seconds that it may take: a large collection may have to be copied."""
-
-    @property
-    def collection(self) -> Collection:
-        """The definition that the collection is to have."""
-        return self.after
-
-
-@dataclass(frozen=True, slots=True)
-class Rename(Op[bool]):
-    """Give a collection, or fields of it, other names; return whether it was to be done.
-
-    The two definitions differ by names only, and the fields are in one order. References of
-    others lead to the collection's new name. No document is another one by it, and none is
-    written by those who do not know of it: where the database cannot rename in one transaction,
-    the collection serves nobody until asking again has completed what was begun. Anything else
-    than ``before`` raises SchemaMismatchError, as a name that is in use does.
-    """
-
-    effect = Effect.ADMIN
-    before: Collection
-    after: Collection
-    deadline: float = 3600.0
-    """Seconds that it may take: some databases rename a field in each document."""
-
-    @property
-    def collection(self) -> Collection:
-        """The definition that the collection is to have."""
-        return self.after
-
-
-@dataclass(frozen=True, slots=True)
-class Drop(Op[bool]):
-    """Remove a collection with all its documents; return whether it was there.
-
-    Anything else than this definition raises SchemaMismatchError, and a reference of another
-    collection to it ForeignKeyError. What was begun and not ended is completed by asking again.
-    """
-
-    effect = Effect.ADMIN
-    collection: Collection
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """How a store would make a change of its definitions."""
-
-    statements: tuple[str, ...] = ()
-    """What it would run, in order, without the catalog's part; none where nothing is run.
-
-    The constants of defaults and checks stand in them: they are for who makes the change, and
-    no log has them. No document's value does.
-    """
-    rewrites: bool = False
-    """Whether every row is written again: the table is copied, or each document changed."""
-    around: tuple[tuple[str, ...], tuple[str, ...]] = field(default=((), ()))
-    """What is to run before and after the statements, where they are run by hand."""
-    noting: tuple[str, ...] = ()
-    """What then lets the catalog know, by hand; none where no statement can say that."""
-    seconds_per_row: float | None = None
-    """An upper estimate of what each row that is there costs; 0 where none is looked at.
-
-    None where the store does not say.
-    """
-    alone: int = 0
-    """How many of the statements, from the first on, stand before what is around, each by itself.
-
-    They take no part in a transaction: what is cut short after them may leave what they made.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class Explain(Op[Explained]):
-    """Return how the store would make a change; nothing is changed, and no document is read.
-
-    What is stored is taken to be as the change's definitions say.
-    """
-
-    effect = Effect.READ
-    change: Ensure | Alter | Rename | Drop
-
 
 @dataclass(frozen=True, slots=True)
 class Get(Op["tuple[Document | None, ...]"]):
@@ -225,107 +97,6 @@ class Get(Op["tuple[Document | None, ...]"]):
     effect = Effect.READ
     collection: Collection
     ids: tuple[UUID, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Insert(Op[int]):
-    """Add documents, each with a new id; return how many.
-
-    With ``atomic``, all are added or none; a backend without transactions refuses that for more
-    than one document. Without it, other documents than the failing one may
-    stay: then the error's outcome is unknown.
-    Documents of one request come after those of it to which they refer. With
-    ``checked_references``, each referenced document must exist; without it, the caller
-    answers for that (a transfer adds parents first, from a store that had checked them), and a
-    backend that checks references itself may skip its own work.
-    ``canonical`` documents were made by ``healthstore.entity.to_document``, or are as they
-    were read: the guard does not look at each value again.
-    """
-
-    effect = Effect.WRITE
-    collection: Collection
-    documents: tuple[Document, ...]
-    atomic: bool = True
-    checked_references: bool = True
-    canonical: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Replace(Op["tuple[bool, ...]"]):
-    """Replace whole documents, found by their ids; return for each whether it was there.
-
-    ``versions``, one for each document, are the versions that must be stored; another one
-    raises StaleVersionError and replaces nothing. All are replaced or none: a backend without
-    transactions refuses that for more than one document. Without ``atomic``, which takes
-    ``versions``, others than the failing one may be replaced there: then the error's outcome is
-    unknown. ``canonical`` as in :class:`Insert`.
-
-    ``same`` names fields that must be stored as the documents have them, besides the expected
-    ``versions``; otherwise it is as with another version. So a document is told from another one
-    that was added with its id and version after it was deleted: by ``created_at``.
-    """
-
-    effect = Effect.WRITE
-    collection: Collection
-    documents: tuple[Document, ...]
-    versions: tuple[int, ...] | None = None
-    atomic: bool = True
-    canonical: bool = False
-    same: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Patch(Op["tuple[Document | None, ...]"]):
-    """Change fields of the documents with these ids; return them as they are afterwards.
-
-    ``sets`` assigns values; ``increments`` adds to numbers, atomically. No field is in both.
-    An increment of a null field raises NotNullError, one that leaves the range of the type
-    OutOfRangeError. ``versions`` as in :class:`Replace`. A missing id gives None. All are
-    changed or none. What a ``canonical`` patch sets and adds was made by ``healthstore.entity``:
-    the guard does not look at each value again.
-    """
-
-    effect = Effect.WRITE
-    collection: Collection
-    ids: tuple[UUID, ...]
-    sets: tuple[tuple[str, Value], ...] = ()
-    increments: tuple[tuple[str, Value], ...] = ()
-    versions: tuple[int, ...] | None = None
-    canonical: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Patches(Op["tuple[tuple[Document] | None, ...]"]):
-    """Apply patches of one document each, every one as if it had come alone; return their results.
-
-    None stands for one that changed nothing and must be asked by itself to say why: its document
-    is missing or has another version, or somebody holds it. The others are stored. All change the
-    same fields, in the same ways; those of one document are applied in their order. When this
-    raises, none of them is stored, or of none it is known.
-    """
-
-    effect = Effect.WRITE
-    collection: Collection
-    patches: tuple[Patch, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Delete(Op["tuple[bool, ...]"]):
-    """Remove the documents with these ids; return for each whether it was there.
-
-    References to a removed document are treated as they declare: restrict raises
-    ForeignKeyError, cascade removes the referring documents, set_null empties the field. The
-    layer of references sees to that: to a store by itself a delete is plain, and raises
-    ForeignKeyError where another document refers to one of these. ``versions`` as in
-    :class:`Replace`. All are removed or none. Without ``checked_references`` the caller answers
-    for it that nothing refers to them, as in :class:`Insert`.
-    """
-
-    effect = Effect.WRITE
-    collection: Collection
-    ids: tuple[UUID, ...]
-    versions: tuple[int, ...] | None = None
-    checked_references: bool = True
 
 
 @dataclass(frozen=True, slots=True)

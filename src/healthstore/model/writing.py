@@ -1,0 +1,113 @@
+"""Operations that write documents; see :mod:`healthstore.model.ops`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from healthstore.model.op import Effect, Op
+from healthstore.model.schema import Collection
+from healthstore.model.values import Document, Value
+
+__all__ = ("Delete", "Insert", "Patch", "Patches", "Replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Insert(Op[int]):
+    """Add documents, each with a new id; return how many.
+
+    With ``atomic``, all are added or none; a backend without transactions refuses that for more
+    than one document. Without it, other documents than the failing one may
+    stay: then the error's outcome is unknown.
+    Documents of one request come after those of it to which they refer. With
+    ``checked_references``, each referenced document must exist; without it, the caller
+    answers for that (a transfer adds parents first, from a store that had checked them), and a
+    backend that checks references itself may skip its own work.
+    ``canonical`` documents were made by ``healthstore.entity.to_document``, or are as they
+    were read: the guard does not look at each value again.
+    """
+
+    effect = Effect.WRITE
+    collection: Collection
+    documents: tuple[Document, ...]
+    atomic: bool = True
+    checked_references: bool = True
+    canonical: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Replace(Op["tuple[bool, ...]"]):
+    """Replace whole documents, found by their ids; return for each whether it was there.
+
+    ``versions``, one for each document, are the versions that must be stored; another one
+    raises StaleVersionError and replaces nothing. All are replaced or none: a backend without
+    transactions refuses that for more than one document. Without ``atomic``, which takes
+    ``versions``, others than the failing one may be replaced there: then the error's outcome is
+    unknown. ``canonical`` as in :class:`Insert`.
+
+    ``same`` names fields that must be stored as the documents have them, besides the expected
+    ``versions``; otherwise it is as with another version. So a document is told from another one
+    that was added with its id and version after it was deleted: by ``created_at``.
+    """
+
+    effect = Effect.WRITE
+    collection: Collection
+    documents: tuple[Document, ...]
+    versions: tuple[int, ...] | None = None
+    atomic: bool = True
+    canonical: bool = False
+    same: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Patch(Op["tuple[Document | None, ...]"]):
+    """Change fields of the documents with these ids; return them as they are afterwards.
+
+    ``sets`` assigns values; ``increments`` adds to numbers, atomically. No field is in both.
+    An increment of a null field raises NotNullError, one that leaves the range of the type
+    OutOfRangeError. ``versions`` as in :class:`Replace`. A missing id gives None. All are
+    changed or none. What a ``canonical`` patch sets and adds was made by ``healthstore.entity``:
+    the guard does not look at each value again.
+    """
+
+    effect = Effect.WRITE
+    collection: Collection
+    ids: tuple[UUID, ...]
+    sets: tuple[tuple[str, Value], ...] = ()
+    increments: tuple[tuple[str, Value], ...] = ()
+    versions: tuple[int, ...] | None = None
+    canonical: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Patches(Op["tuple[tuple[Document] | None, ...]"]):
+    """Apply patches of one document each, every one as if it had come alone; return their results.
+
+    None stands for one that changed nothing and must be asked by itself to say why: its document
+    is missing or has another version, or somebody holds it. The others are stored. All change the
+    same fields, in the same ways; those of one document are applied in their order. When this
+    raises, none of them is stored, or of none it is known.
+    """
+
+    effect = Effect.WRITE
+    collection: Collection
+    patches: tuple[Patch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete(Op["tuple[bool, ...]"]):
+    """Remove the documents with these ids; return for each whether it was there.
+
+    References to a removed document are treated as they declare: restrict raises
+    ForeignKeyError, cascade removes the referring documents, set_null empties the field. The
+    layer of references sees to that: to a store by itself a delete is plain, and raises
+    ForeignKeyError where another document refers to one of these. ``versions`` as in
+    :class:`Replace`. All are removed or none. Without ``checked_references`` the caller answers
+    for it that nothing refers to them, as in :class:`Insert`.
+    """
+
+    effect = Effect.WRITE
+    collection: Collection
+    ids: tuple[UUID, ...]
+    versions: tuple[int, ...] | None = None
+    checked_references: bool = True
