@@ -463,14 +463,18 @@ class Repository(Generic[M]):
         """
         return self._portal.call(self._inner.increment(identity, field, by, version=version))
 
-    def upsert(self, entity: M, on: str | Sequence[str] = "id") -> M:
+    def upsert(self, entity: M, on: str | Sequence[str] = "id", *, add: Sequence[str] = ()) -> M:
         """Add the entity, or give its values to the one that has the same key.
 
-        ``on`` is ``"id"`` or names the fields of a unique key. The stored entity keeps its id
+        ``on`` is ``"id"`` or names the fields of a unique key. The numbers of the fields in
+        ``add`` are added to the stored ones: ``add=["total_scans"]`` counts. Raises NotNullError
+        where the stored one is None, OutOfRangeError if a sum does not fit.
+
+        The stored entity keeps its id
         and ``created_at``, and its version rises. Only a clash of that key is an update; any
         other raises DuplicateKeyError. Raises ConflictError when rivals are faster many times.
         """
-        return self._portal.call(self._inner.upsert(entity, on))
+        return self._portal.call(self._inner.upsert(entity, on, add=add))
 
     def delete(self, identity: UUID, *, version: int | None = None) -> bool:
         """Delete the entity with this id; return whether it was there.

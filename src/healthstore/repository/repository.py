@@ -29,15 +29,13 @@ from healthstore.model.query import (
 from healthstore.model.values import Document, Value
 from healthstore.repository.parts import Changes, changed_parts
 from healthstore.repository.reading import Reading
-from healthstore.repository.writes import Writes
+from healthstore.repository.writes import LIBRARY_FIELDS, Writes
 
 __all__ = ("Repository",)
 
 M = TypeVar("M", bound=Entity)
 
 _ATTEMPTS = 50
-# What the library keeps itself; a change through the repository would be lost or would lie.
-_OWN = frozenset({"id", "created_at", "updated_at", "version"})
 
 
 class Repository(Reading[M]):
@@ -147,16 +145,23 @@ class Repository(Reading[M]):
         self._require_free((field,))
         return await self._writes.patch(identity, {}, {field: by}, version)
 
-    async def upsert(self, entity: M, on: str | Sequence[str] = "id") -> M:
+    async def upsert(
+        self, entity: M, on: str | Sequence[str] = "id", *, add: Sequence[str] = ()
+    ) -> M:
         """Add the entity, or give its values to the one that has the same key.
 
-        ``on`` is ``"id"`` or names the fields of a unique key. The stored entity keeps its id
+        ``on`` is ``"id"`` or names the fields of a unique key. The numbers of the fields in
+        ``add`` are added to the stored ones: ``add=["total_scans"]`` counts. Raises NotNullError
+        where the stored one is None, OutOfRangeError if a sum does not fit.
+
+        The stored entity keeps its id
         and ``created_at``, and its version rises. Only a clash of that key is an update; any
         other raises DuplicateKeyError. Raises ConflictError when rivals are faster many times.
         """
         self._require(entity)
         key = (on,) if isinstance(on, str) else listed(on, "on", 'on="email" or on=["a", "b"]')
-        return await self._writes.upsert(entity, key)
+        addends = listed(add, "add", 'add=["scans"]')
+        return await self._writes.upsert(entity, key, addends)
 
     async def delete(self, identity: UUID, *, version: int | None = None) -> bool:
         """Delete the entity with this id; return whether it was there.
@@ -184,7 +189,7 @@ class Repository(Reading[M]):
 
     def _require_free(self, names: Iterable[str]) -> None:
         for name in names:
-            if self.collection.field(name).name in _OWN:
+            if self.collection.field(name).name in LIBRARY_FIELDS:
                 raise InvalidRequestError(
                     "is kept by the library and cannot be changed",
                     entity=self.collection.entity,

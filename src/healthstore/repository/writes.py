@@ -37,10 +37,12 @@ from healthstore.model.query import And, Operator, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
 
-__all__ = ("Writes",)
+__all__ = ("LIBRARY_FIELDS", "Writes")
 
 M = TypeVar("M", bound=Entity)
 
+LIBRARY_FIELDS = frozenset({"id", "created_at", "updated_at", "version"})
+"""What the library keeps itself; a change through the repository would be lost or would lie."""
 _PAUSE = 0.005  # seconds, at most, before another attempt of an upsert
 
 
@@ -138,17 +140,21 @@ class Writes(Generic[M]):
                 )
         return made
 
-    async def upsert(self, entity: M, key: tuple[str, ...]) -> M:
-        """Add the entity, or give its values to the one that has the same key."""
+    async def upsert(self, entity: M, key: tuple[str, ...], add: tuple[str, ...] = ()) -> M:
+        """Add the entity, or give its values to the one that has the same key.
+
+        Those of the fields in ``add`` are added to what is stored.
+        """
         document = to_document(entity)
         self._require_key(key, document)
+        self._require_addends(key, add, document)
         for _ in range(self.attempts):
             stored = await self._by_key(key, document)
             try:
                 if stored is None:
                     await self.executor.execute(Insert(self.collection, (document,)))
                     return as_stored(entity, document)
-                merged = self._merged(stored, document)
+                merged = self._merged(stored, document, add)
                 versions = (cast(int, stored["version"]),)
                 op = Replace(self.collection, (merged,), versions, canonical=True)
                 if (await self.executor.execute(op))[0]:
@@ -190,20 +196,59 @@ class Writes(Generic[M]):
                     field=name,
                 )
 
+    def _require_addends(
+        self, key: tuple[str, ...], add: tuple[str, ...], document: Document
+    ) -> None:
+        """Refuse to add what is no number, or stands for something else."""
+        for name in add:
+            field = self.collection.field(name)
+            if name in {*key, *LIBRARY_FIELDS} or add.count(name) > 1:
+                raise InvalidRequestError(
+                    "is of the key, kept by the library, or named twice: it cannot be added to",
+                    hint="name other fields in `add`, each once",
+                    entity=self.collection.entity,
+                    field=name,
+                )
+            if not field.type.numeric:
+                raise InvalidRequestError(
+                    "is no number and cannot be added to",
+                    hint="leave it out of `add`: its value is set then",
+                    entity=self.collection.entity,
+                    field=name,
+                )
+            if document[name] is None:
+                raise InvalidRequestError(
+                    "has no value that could be added",
+                    hint="give it a number, or leave it out of `add`",
+                    entity=self.collection.entity,
+                    field=name,
+                )
+
     async def _by_key(self, key: tuple[str, ...], document: Document) -> Document | None:
         where = And(tuple(Test(name, Operator.EQ, document[name]) for name in key))
         found = await self.executor.execute(Find(self.collection, where, limit=1))
         return found[0] if found else None
 
-    def _merged(self, stored: Document, document: Document) -> Document:
+    def _merged(self, stored: Document, document: Document, add: tuple[str, ...]) -> Document:
         merged: Document = {
             **document,
+            **self._sums(stored, document, add),
             "id": stored["id"],
             "created_at": stored["created_at"],
             "updated_at": self._now(),
             "version": cast(int, stored["version"]) + 1,
         }
         return self._made(merged) if is_validated(self.entity, ()) else merged
+
+    def _sums(self, stored: Document, document: Document, add: tuple[str, ...]) -> Document:
+        """Return what the fields of ``add`` hold when a document's are added to the stored ones."""
+        steps = tuple((name, document[name]) for name in add)
+        op = Patch(self.collection, (cast(UUID, stored["id"]),), increments=steps)
+        try:
+            after = patched(op, stored)
+        except HealthstoreError as error:
+            raise error.at(backend=self.executor.name) from None
+        return {name: after[name] for name in add}
 
     def _now(self) -> Value:
         """Return the time of a write; the clock may be in any zone."""

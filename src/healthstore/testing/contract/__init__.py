@@ -65,6 +65,7 @@ from healthstore.testing.contract.lists import TestLists
 from healthstore.testing.contract.long_texts import TestLongTexts
 from healthstore.testing.contract.many import TestMany
 from healthstore.testing.contract.nothing import TestNothing
+from healthstore.testing.contract.operators import TestOperators
 from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.pages import TestPages
 from healthstore.testing.contract.part_changes import TestPartChanges
@@ -136,6 +137,7 @@ __all__ = (
     "TestLongTexts",
     "TestMany",
     "TestNothing",
+    "TestOperators",
     "TestOrderAndPages",
     "TestPages",
     "TestPartChanges",
@@ -208,6 +210,7 @@ class ContractTests(
     TestLongTexts,
     TestMany,
     TestNothing,
+    TestOperators,
     TestOrderAndPages,
     TestPages,
     TestPartChanges,
