@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +17,7 @@ from healthstore.errors import LifecycleError, Outcome
 T = TypeVar("T")
 # Seconds. A signal that arrives just before a thread blocks, or any on Windows, does not wake it.
 _ATTENTION = 0.5
+_OURS = "healthstore_"  # begins the names of the library's context variables
 
 
 class _Answer(Generic[T]):
@@ -254,8 +255,17 @@ class Portal:
 
     @contextmanager
     def hold(self, manager: AbstractAsyncContextManager[T]) -> Generator[T, None, None]:
-        """Enter an asynchronous context manager, and leave it as the block is left."""
-        value = self.call(_entered(manager))
+        """Enter an asynchronous context manager, and leave it as the block is left.
+
+        Context variables of the library that it sets are set in the block: in which part of a
+        unit it is, say.
+        """
+        value, within = self.call(_entered(manager))
+        tokens = [
+            variable.set(given)
+            for variable, given in within.items()
+            if variable.name.startswith(_OURS) and variable.get(None) is not given
+        ]
         try:
             yield value
         except BaseException as error:
@@ -263,6 +273,10 @@ class Portal:
                 raise
         else:
             self.call(_left(manager, None))
+        finally:
+            for token in tokens:
+                with suppress(ValueError):  # it is left in another context, which has its own
+                    token.var.reset(token)
 
     def iterate(self, source: AsyncIterator[T], at_once: int = 100) -> Iterator[T]:
         """Yield what an asynchronous iterator yields, fetched some at once.
@@ -311,8 +325,8 @@ async def _called(function: Callable[[], T]) -> T:
     return function()
 
 
-async def _entered(manager: AbstractAsyncContextManager[T]) -> T:
-    return await manager.__aenter__()
+async def _entered(manager: AbstractAsyncContextManager[T]) -> tuple[T, Context]:
+    return await manager.__aenter__(), copy_context()
 
 
 async def _left(manager: AbstractAsyncContextManager[Any], error: BaseException | None) -> bool:

@@ -49,7 +49,7 @@ from healthstore.switching import (
     require_durable,
     require_member,
 )
-from healthstore.transaction import MockFill, Transaction, filled, transaction
+from healthstore.transaction import MockFill, Transaction, Work, filled, run, transaction
 from healthstore.transfer import (
     BackupReport,
     ClearReport,
@@ -68,6 +68,7 @@ __all__ = ("DatabaseManager",)
 
 M = TypeVar("M", bound=Entity)
 E = TypeVar("E", bound=Event)
+R = TypeVar("R")
 
 
 class DatabaseManager:
@@ -294,6 +295,28 @@ class DatabaseManager:
         options = UnitOptions(isolation=isolation, read_only=read_only, deadline=deadline)
         async with transaction(self._guarded, options, self._settings.signing_key) as unit:
             yield unit
+
+    async def run(
+        self,
+        work: Work[R],
+        *,
+        attempts: int = 8,
+        isolation: Isolation = Isolation.SNAPSHOT,
+        read_only: bool = False,
+        deadline: float = 30.0,
+    ) -> R:
+        """Do ``await work(tx)`` as one unit, and return what it returned; again if it gave way.
+
+        A unit that raised a ConflictError kept nothing: the whole is done again, at most
+        ``attempts`` times, with pauses of random length, until ``deadline`` seconds have passed.
+        So ``work`` may be called several times: what it does elsewhere is for after the return.
+        A StaleVersionError is raised at once, for the same call would fail again, and so is
+        whatever else it raises. A commit of which no answer came raises OutcomeUnknownError and
+        is never repeated.
+        """
+        options = UnitOptions(isolation=isolation, read_only=read_only, deadline=deadline)
+        key = self._settings.signing_key
+        return await run(self._guarded, work, options, attempts=attempts, cursor_key=key)
 
     # --- what is going on ------------------------------------------------------------------
 

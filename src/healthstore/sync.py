@@ -22,10 +22,11 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from inspect import isawaitable
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self, TypeVar, cast, overload
+from typing import Generic, Self, TypeAlias, TypeVar, cast, overload
 from uuid import UUID
 
 from healthstore._portal import Portal
@@ -33,6 +34,7 @@ from healthstore.abc.backend import Isolation
 from healthstore.build import Build
 from healthstore.config.settings import Evolve, Profile, Settings
 from healthstore.entity import Entity
+from healthstore.errors import InvalidRequestError
 from healthstore.events import ConfigReloaded, Event
 from healthstore.events import EventStream as AsyncEventStream
 from healthstore.manager import DatabaseManager as AsyncDatabaseManager
@@ -59,6 +61,7 @@ from healthstore.statistics import OperationStatistics
 from healthstore.switching import SwitchReport
 from healthstore.transaction import MockFill as AsyncMockFill
 from healthstore.transaction import Transaction as AsyncTransaction
+from healthstore.transaction import Work as AsyncWork
 from healthstore.transfer import (
     BackupReport,
     ClearReport,
@@ -496,6 +499,36 @@ class Transaction:
         """Return the entity's repository inside this transaction."""
         return Repository(self._inner.repository(entity), self._portal)
 
+    def part(self) -> AbstractContextManager[None]:
+        """Run a block as a part (a savepoint): if it raises, what it did is undone, nothing else.
+
+        Catch the error outside of the block, and the unit goes on. Parts may be inside each
+        other. A ConflictError that is no StaleVersionError, a deadline, a lost connection and a
+        cancellation end the whole unit all the same. Raises CapabilityError on MongoDB.
+        """
+        return self._portal.hold(self._inner.part())
+
+
+Work: TypeAlias = Callable[[Transaction], R]
+"""What is done in a unit; it is called again when the unit gave way."""
+
+
+def _worked_by(work: Work[R], portal: Portal) -> AsyncWork[R]:
+    """Return the work as the asynchronous manager wants it: it waits, so it has a thread."""
+
+    async def work_in_thread(inner: AsyncTransaction) -> R:
+        done = await asyncio.to_thread(work, Transaction(inner, portal))
+        if isawaitable(done):
+            close = getattr(done, "close", None)
+            if close is not None:
+                close()
+            raise InvalidRequestError(
+                "what is to be run is asynchronous", hint="write def work(tx): …, without async"
+            )
+        return done
+
+    return work_in_thread
+
 
 MockFill = Callable[[Transaction], None]
 """Fills the mock with data, inside a transaction on it."""
@@ -908,6 +941,34 @@ class DatabaseManager:
             self._inner.transaction(isolation=isolation, read_only=read_only, deadline=deadline)
         ) as inner:
             yield Transaction(inner, self._portal)
+
+    def run(
+        self,
+        work: Work[R],
+        *,
+        attempts: int = 8,
+        isolation: Isolation = Isolation.SNAPSHOT,
+        read_only: bool = False,
+        deadline: float = 30.0,
+    ) -> R:
+        """Do ``await work(tx)`` as one unit, and return what it returned; again if it gave way.
+
+        A unit that raised a ConflictError kept nothing: the whole is done again, at most
+        ``attempts`` times, with pauses of random length, until ``deadline`` seconds have passed.
+        So ``work`` may be called several times: what it does elsewhere is for after the return.
+        A StaleVersionError is raised at once, for the same call would fail again, and so is
+        whatever else it raises. A commit of which no answer came raises OutcomeUnknownError and
+        is never repeated.
+        """
+        return self._portal.call(
+            self._inner.run(
+                _worked_by(work, self._portal),
+                attempts=attempts,
+                isolation=isolation,
+                read_only=read_only,
+                deadline=deadline,
+            )
+        )
 
     def on(self, kind: type[E], handler: Callable[[E], None]) -> None:
         """Call ``handler`` with every event of this type from now on; ``Event`` means all."""

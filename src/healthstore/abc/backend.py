@@ -7,11 +7,13 @@ and groups of backends all have this one shape, so any of them can stand for any
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from healthstore.abc.prober import PoolFigures, Prober
+from healthstore.errors import HealthstoreError
 from healthstore.model.json import MOST_BYTES
 from healthstore.model.ops import Op
 
@@ -56,6 +58,10 @@ class Capabilities:
     stops_cancelled: bool = True
     """A write that is cancelled while it waits at the server ends there. Where it does not, it may
     still be made, whole, when what it waits for is over. Declared, for nothing can be refused."""
+    parts: bool = False
+    """A part of a unit can be undone by itself: see :meth:`Unit.part`."""
+    locks: bool = False
+    """A unit can lock a document that it reads: ``Get.lock``."""
     max_document_bytes: int = MOST_BYTES
     """Bytes of the largest document; ``healthstore.model.size`` says what counts."""
     coalesced: frozenset[type[Op[Any]]] = frozenset()
@@ -108,15 +114,34 @@ class Executor(Protocol):
 class Unit(Executor, Protocol):
     """A unit of work: its operations are kept together or not at all.
 
-    One operation at a time. After an error only :meth:`rollback` works.
+    One operation at a time. After an error only :meth:`rollback` works, unless it came up in a
+    part.
     """
 
+    def part(self) -> AbstractAsyncContextManager[None]:
+        """Run a block as a part: what it did is undone if it raises, and the unit lives.
+
+        So does an error of the backend that the block itself catches: then its end raises
+        LifecycleError. An error after which the whole must be repeated (ConflictError but
+        StaleVersionError, a deadline, a lost connection) ends the unit, and so does a
+        cancellation. Who is not in the innermost part cannot use the unit meanwhile. Raises
+        CapabilityError without ``capabilities.parts``.
+        """
+        ...
+
+    def failed(self, error: HealthstoreError) -> None:
+        """Note an error that a layer found: as after one of the backend, only rollback works."""
+        ...
+
     async def commit(self) -> None:
-        """Keep everything. Raises OutcomeUnknownError if the answer was lost."""
+        """Keep everything. Raises OutcomeUnknownError if the answer was lost.
+
+        Refused with LifecycleError while a part is open.
+        """
         ...
 
     async def rollback(self) -> None:
-        """Drop everything; does nothing after commit or rollback."""
+        """Drop everything, open parts too; does nothing after commit or rollback."""
         ...
 
 

@@ -8,12 +8,14 @@ the unit as it is laid over the backend.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from copy import copy
 from typing import Any, ClassVar, TypeVar, cast
 
 from healthstore.abc.backend import Backend, Capabilities, Executor, Unit, UnitOptions
+from healthstore.abc.parts import require_parts
 from healthstore.abc.prober import PoolFigures, Prober
-from healthstore.errors import ConfigurationError
+from healthstore.errors import ConfigurationError, HealthstoreError
 from healthstore.model.ops import Op
 
 __all__ = (
@@ -107,6 +109,15 @@ class LayeredUnit:
     async def execute(self, op: Op[R]) -> R:
         """Run one operation through the layer, inside the unit."""
         return await self._executor.execute(op)
+
+    def part(self) -> AbstractAsyncContextManager[None]:
+        """Run a block as a part of the unit, if the layer has the capability."""
+        require_parts(self.capabilities, self.name)
+        return self._unit.part()
+
+    def failed(self, error: HealthstoreError) -> None:
+        """Tell the unit of an error."""
+        self._unit.failed(error)
 
     async def commit(self) -> None:
         """Commit the unit."""

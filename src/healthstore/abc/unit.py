@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from healthstore.abc.backend import Capabilities, UnitOptions
+from healthstore.abc.parts import Parted, Parts, ends_unit, require_parts
 from healthstore.errors import (
     DeadlineExceededError,
     HealthstoreError,
@@ -55,7 +58,8 @@ class AdapterUnit(Generic[S]):
     """A unit of work on an adapter's session.
 
     It refuses use from two tasks at once and any use after an error, and rolls itself back
-    when its deadline passes, so that a forgotten unit cannot hold a lock for ever.
+    when its deadline passes, so that a forgotten unit cannot hold a lock for ever. An error in a
+    part is over when the part is undone, unless it ends the unit.
     """
 
     def __init__(self, adapter: Adapter[S], session: S, options: UnitOptions) -> None:
@@ -64,6 +68,8 @@ class AdapterUnit(Generic[S]):
         self._open = True
         self._busy = False
         self._failed = False
+        self._lost = False  # whatever is undone: the whole has to go
+        self._parts = Parts()
         self._expired = False
         self._read_only = options.read_only
         loop = asyncio.get_running_loop()
@@ -98,28 +104,89 @@ class AdapterUnit(Generic[S]):
             )
         if self._read_only and op.effect is not Effect.READ:
             raise read_only_unit().at(backend=self.name)
+        return await self._stepped(lambda: adapter.run(self._session, op), op)
+
+    async def _stepped(self, step: Callable[[], Awaitable[R]], op: Op[Any] | None = None) -> R:
+        """Take one step in the session; after an error the unit has failed."""
+        adapter = self._adapter
         self._busy = True
-        done = False
+        error: BaseException | None = None
         try:
             # Gives way once: then use by two tasks at a time is noticed on every backend.
             await asyncio.sleep(0)
             async with asyncio.timeout_at(self._expires):
-                result = await adapter.run(self._session, op)
-            done = True
-        except HealthstoreError as error:
-            raise adapter.placed(error, op) from error.__cause__
+                return await step()
+        except HealthstoreError as known:
+            error = known
+            raise (known.at(backend=self.name) if op is None else adapter.placed(known, op)) from (
+                known.__cause__
+            )
         except TimeoutError:
-            raise deadline_exceeded(write=False).at(backend=self.name) from None
-        except Exception as error:  # noqa: BLE001 - as in Adapter.execute
-            raise adapter.ours(error, Phase.STEP, collection_of(op)) from None
+            error = deadline_exceeded(write=False).at(backend=self.name)
+            raise error from None
+        except Exception as unknown:  # noqa: BLE001 - as in Adapter.execute
+            error = adapter.ours(unknown, Phase.STEP, None if op is None else collection_of(op))
+            raise error from None
+        except BaseException as ended:
+            error = ended
+            raise
         finally:
             self._busy = False
-            self._failed = self._failed or not done
-        return result
+            if error is not None:
+                self._fail(error)
+            del error  # its traceback holds this frame
+
+    def failed(self, error: HealthstoreError) -> None:
+        """Note an error that a layer found: as after one of the backend, only rollback works."""
+        self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failed = True
+        # Where somebody was cancelled, a statement may still run.
+        self._lost = self._lost or not isinstance(error, HealthstoreError) or ends_unit(error)
+
+    @asynccontextmanager
+    async def _part(self) -> AsyncGenerator[None, None]:
+        self._require_usable()
+        inner = cast(Parted, self._adapter).part(self._session)
+        await self._stepped(inner.__aenter__)
+        try:
+            async with self._parts.entered():
+                yield
+                self._require_usable()
+        except Exception as error:
+            await self._undo(inner, error)
+            raise
+        except BaseException as error:
+            self._fail(error)
+            raise
+        await self._stepped(lambda: inner.__aexit__(None, None, None))
+
+    async def _undo(self, part: AbstractAsyncContextManager[None], error: Exception) -> None:
+        """Undo a part whose block raised; if that fails, or cannot help, the unit has failed."""
+        if not self._open or self._expired or self._lost:
+            return
+        if self._busy or self._parts.elsewhere:  # by another task, which should have ended first
+            self._failed = self._lost = True
+            return
+        self._failed = False
+        try:
+            await self._stepped(lambda: part.__aexit__(type(error), error, error.__traceback__))
+        except HealthstoreError:
+            self._failed = self._lost = True
+
+    def part(self) -> AbstractAsyncContextManager[None]:
+        """Run a block as a part; see :class:`~healthstore.abc.backend.Unit`."""
+        require_parts(self.capabilities, self.name)
+        return self._part()
 
     async def commit(self) -> None:
         """Commit; an error tells whether the outcome is known."""
         self._require_usable()
+        if self._parts:
+            raise LifecycleError(
+                "a part of the unit is open", hint="end the part first", backend=self.name
+            )
         self._finish()
         try:
             async with asyncio.timeout_at(self._expires):
@@ -166,10 +233,21 @@ class AdapterUnit(Generic[S]):
     def _require_usable(self) -> None:
         if self._expired:
             raise deadline_exceeded(write=False).at(backend=self.name)
+        in_part = bool(self._parts) and not self._lost
         reasons = (
             (not self._open, "the unit has ended", "begin another one"),
+            (
+                self._failed and in_part,
+                "the part of the unit has failed: it is undone at its end",
+                "catch the error outside of the part",
+            ),
             (self._failed, "the unit has failed: only rollback works", "repeat the whole unit"),
             (self._busy, "the unit is in use by another task", "use one unit for each task"),
+            (
+                self._parts.elsewhere,
+                "a part of the unit is open in another task",
+                "use one unit for each task",
+            ),
         )
         for holds, message, hint in reasons:
             if holds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from math import inf
 from typing import TypeVar
 
@@ -65,6 +65,14 @@ class RoutedUnit:
             raise elsewhere(before, self.name)
         result = await self._told(self._traffic.reading(inf), self._unit.execute(op))
         return placed(op, result, lambda: self._origin)
+
+    def part(self) -> AbstractAsyncContextManager[None]:
+        """Run a block as a part of the unit."""
+        return self._unit.part()
+
+    def failed(self, error: HealthstoreError) -> None:
+        """Tell the unit of an error."""
+        self._unit.failed(error)
 
     async def commit(self) -> None:
         """Commit the unit."""

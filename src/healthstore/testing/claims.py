@@ -132,8 +132,6 @@ PLANNED: Mapping[str, str] = {
     "W12": _LATER,
     "W16": "there is no expiry yet",
     "T3": "proven with real servers by the tests of faults",
-    "T4": "there are no parts of units yet",
-    "T6": _LATER,
     "T11": "proven with broken connections by the tests of faults",
     "T12": "proven with killed servers by the tests of faults",
     "T13": _LATER,
@@ -150,9 +148,9 @@ ABSENT: Mapping[str, frozenset[str]] = {
     "sqlite": frozenset({"element_indexes"}),
     "mariadb": frozenset({"hyphen_keys", "deep_json", "element_indexes", "term_indexes"}),
     "mongodb": frozenset(
-        {"transactions", "references", "semi_joins", "serializable", "stops_cancelled"}
+        {"transactions", "references", "semi_joins", "serializable", "stops_cancelled", "parts"}
     ),
-    "mongodb-rs": frozenset({"semi_joins", "serializable", "stops_cancelled"}),
+    "mongodb-rs": frozenset({"semi_joins", "serializable", "stops_cancelled", "parts"}),
 }
 """The capabilities that each column declares absent: what needs them is refused there."""
 

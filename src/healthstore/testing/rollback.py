@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from healthstore.abc.backend import Backend, Capabilities, Unit, UnitOptions
 from healthstore.abc.layer import Layer
+from healthstore.abc.parts import Parted
 from healthstore.abc.unit import AdapterUnit, Phase, collection_of, deadline_exceeded, phase_of
 from healthstore.entity import Entity
 from healthstore.errors import CapabilityError, HealthstoreError, LifecycleError
@@ -38,13 +39,9 @@ __all__ = ("RollbackLayer", "can_roll_back", "rolled_back")
 R = TypeVar("R")
 
 
-class _Parted(Protocol):
-    """An adapter with the optional method ``part``, and what all adapters have.
+class _Parted(Parted, Protocol):
+    """An adapter with the optional method ``part``, and what all adapters have."""
 
-    ``part`` runs a block within a session's transaction; if it raises, only the block is undone.
-    """
-
-    def part(self, session: object) -> AbstractAsyncContextManager[None]: ...
     async def begin_session(self, options: UnitOptions) -> object: ...
     async def rollback_session(self, session: object) -> None: ...
     async def run(self, session: object, op: Op[R]) -> R: ...
@@ -56,8 +53,8 @@ class _Parted(Protocol):
 
 
 def can_roll_back(backend: Backend) -> bool:
-    """Tell whether a part of a backend's transaction can be undone alone: it has ``part``."""
-    return callable(getattr(backend, "part", None))
+    """Tell whether a test can be undone alone: by ``part``, of a store that outlives the test."""
+    return callable(getattr(backend, "part", None)) and backend.capabilities.durable
 
 
 @asynccontextmanager
@@ -205,6 +202,36 @@ class RollbackLayer(Layer):
             finally:
                 self._turn.notify_all()
 
+    @asynccontextmanager
+    async def _part_of(self, unit: _Part) -> AsyncGenerator[None, None]:
+        """Run a block as a part of a unit; units inside that it left open go with it."""
+        self._require_innermost(unit)
+        async with self._turn, self._watched():
+            context = self._adapter.part(await self._begun(Effect.READ))
+            await context.__aenter__()
+        try:
+            yield
+            self._require_innermost(unit)
+        except Exception as error:
+            self._require(unit)
+            async with self._turn, self._watched():
+                for each in reversed(self._parts[self._parts.index(unit) + 1 :]):
+                    self._parts.remove(each)
+                    await each.end(_UndoneError())
+                await context.__aexit__(type(error), error, error.__traceback__)
+            raise
+        async with self._turn, self._watched():
+            await context.__aexit__(None, None, None)
+
+    def _require_innermost(self, unit: _Part) -> None:
+        self._require(unit)
+        if self._parts[-1] is not unit:
+            raise LifecycleError(
+                "a unit inside of this one is still open",
+                hint="in a test's transaction the inner unit ends first",
+                backend=self.name,
+            )
+
     def _require(self, part: _Part) -> None:
         if part not in self._parts:
             raise LifecycleError(
@@ -284,6 +311,7 @@ class _Units:
         self.ours = layer._adapter.ours
         self.kept = layer._adapter.kept
         self.run = layer._run
+        self.part = layer._part_of
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from itertools import islice
 from operator import itemgetter
@@ -15,21 +16,19 @@ from uuid import UUID
 from healthstore.abc.adapter import Adapter
 from healthstore.abc.backend import Capabilities, Isolation, UnitOptions
 from healthstore.abc.options import common_options
-from healthstore.abc.unit import Phase, read_only_unit
+from healthstore.abc.unit import Phase
 from healthstore.abc.url import BackendURL
+from healthstore.adapters.memory.session import Session, Single
 from healthstore.adapters.memory.table import Table, kept_value, matcher, packed
 from healthstore.errors import (
     BackendError,
     ConfigurationError,
     ForeignKeyError,
     HealthstoreError,
-    NotNullError,
-    SchemaChangeError,
     SchemaMismatchError,
     SerializationError,
 )
 from healthstore.model import evaluate
-from healthstore.model.catalog import references_led
 from healthstore.model.evaluate import duplicate_key
 from healthstore.model.guarded import check_same
 from healthstore.model.ops import (
@@ -47,9 +46,9 @@ from healthstore.model.ops import (
 )
 from healthstore.model.plans import PRIMARY, QueryPlan
 from healthstore.model.query import ALL, Filter, Lookup, Order
-from healthstore.model.schema import Collection, Field, Index
+from healthstore.model.schema import Collection, Index
 from healthstore.model.shape import shape
-from healthstore.model.values import Document, Value, canonicaliser
+from healthstore.model.values import Document, Value
 
 __all__ = ("MemoryAdapter", "connect")
 
@@ -72,146 +71,10 @@ def connect(url: BackendURL, name: str) -> MemoryAdapter:
     return MemoryAdapter(name)
 
 
-def _converted(value: Value, was: Field, now: Field) -> Value:
-    """Return a value as it is kept from now on; raise NotNullError for a null that is forbidden."""
-    if value is None:
-        if not now.nullable:
-            raise NotNullError("must have a value and has none", field=now.name)
-        return None
-    if was.type == now.type:
-        return value
-    try:
-        return canonicaliser(now.type)(value)
-    except (TypeError, ValueError):
-        raise SchemaChangeError(
-            "a stored value stands against the field's new type",
-            hint="count such documents: db.schema.plan(), healthstore schema diff",
-            field=now.name,
-        ) from None
-
-
-class _Session:
-    """A view of the store: the tables of one moment, and what was written since.
-
-    A table is copied when it is first written; documents never change in place, so a copy is
-    shallow and a snapshot is cheap. With ``in_place``, when nobody else holds a snapshot,
-    tables are changed directly, and :meth:`undo` takes it back.
-    """
-
-    __slots__ = ("before", "in_place", "read_only", "serializable", "tables", "written")
-
-    def __init__(
-        self,
-        tables: Mapping[str, Table],
-        *,
-        in_place: bool = False,
-        read_only: bool = False,
-        serializable: bool = False,
-    ) -> None:
-        self.before = tables
-        self.tables = dict(tables)
-        self.written: dict[tuple[str, UUID], Document | None] = {}
-        self.in_place = in_place
-        self.read_only = read_only
-        self.serializable = serializable
-
-    def table(self, collection: Collection) -> Table:
-        """Return the table to read from."""
-        found = self.tables.get(collection.name)
-        if found is None:
-            raise ConfigurationError(
-                f"there is no collection {collection.name!r}",
-                hint="call initialize() with its entity first",
-                entity=collection.entity,
-            )
-        if found.collection is not collection and found.collection != collection:
-            raise SchemaMismatchError(
-                f"the collection {collection.name!r} has another form",
-                hint="compare again: db.schema.plan(), healthstore schema diff",
-                entity=collection.entity,
-            )
-        return found
-
-    def put(self, collection: Collection, identity: UUID, document: Document | None) -> None:
-        """Write one document, or remove it."""
-        if self.read_only:
-            raise read_only_unit()
-        table = self.table(collection)
-        if not self.in_place and table is self.before.get(collection.name):
-            table = self.tables[collection.name] = table.copy()
-        old = table.rows.get(identity)
-        table.put(identity, document)
-        self.written.setdefault((collection.name, identity), old)
-
-    def alter(self, after: Collection) -> None:
-        """Give a collection another definition; documents get what is new in it."""
-        table = self.tables[after.name]
-        altered, before = Table(after), table.collection
-        for identity in table.rows:
-            row = table.get(identity)
-            assert row is not None
-            document = {each.name: each.default for each in after.fields}
-            for each in after.fields:
-                if (was := before.by_name.get(each.name)) is not None:
-                    document[each.name] = _converted(row[each.name], was, each)
-            evaluate.check_document(after, document)
-            altered.put(identity, packed(after, document))
-        self.tables[after.name] = altered
-
-    def rename(self, before: Collection, after: Collection) -> None:
-        """Give a collection, or fields of it, other names, and lead to it those that refer to it."""
-        table = self.tables.pop(before.name, None) or self.tables[after.name]
-        names = dict(zip(before.names, after.names, strict=True))
-        moved = Table(after)
-        for identity, row in table.rows.items():
-            moved.put(identity, {names[name]: value for name, value in row.items()})
-        for name, each in list(self.tables.items()):
-            led = references_led(each.collection, before.name, after.name)
-            if led is not None:
-                self.tables[name] = each.copy()
-                self.tables[name].collection = led
-        self.tables[after.name] = moved
-
-    def undo(self) -> None:
-        """Restore every document as it was before."""
-        for name, identity in self.written:  # free the keys that were taken since
-            self.tables[name].put(identity, None)
-        for (name, identity), old in self.written.items():
-            self.tables[name].put(identity, old)
-
-    def require_unreferenced(self, name: str, identity: UUID) -> None:
-        """Raise ForeignKeyError if a document refers to one that is not there."""
-        for table in self.tables.values():
-            for reference in table.collection.references:
-                if reference.collection == name and identity in table.children[reference.field]:
-                    raise evaluate.still_referenced(self.tables[name].collection)
-
-
-class _Single:
-    """A session for one operation: ``kept`` takes what was written, unless it failed."""
-
-    __slots__ = ("_kept", "_session")
-
-    def __init__(self, session: _Session, kept: Callable[[_Session], None]) -> None:
-        self._session = session
-        self._kept = kept
-
-    async def __aenter__(self) -> _Session:
-        return self._session
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
-    ) -> None:
-        if kind is None:
-            self._kept(self._session)
-        elif self._session.in_place:
-            self._session.undo()
-
-
-class MemoryAdapter(Adapter[_Session]):
+class MemoryAdapter(Adapter[Session]):
     """A store in the memory of this process. Closing it keeps the data until it is dropped."""
 
-    capabilities = Capabilities(durable=False, semi_joins=True)
+    capabilities = Capabilities(durable=False, semi_joins=True, parts=True)
 
     def __init__(self, name: str = "memory") -> None:
         super().__init__(name)
@@ -228,36 +91,40 @@ class MemoryAdapter(Adapter[_Session]):
         """Fail only when the store is not open."""
         self._require_open()
 
-    def session(self, effect: Effect) -> _Single:
+    def session(self, effect: Effect) -> Single:
         """Lend a view, and keep what was written unless it failed.
 
         No operation of this adapter gives way to another task, so none sees half of this one.
         """
         read_only = effect is Effect.READ
-        return _Single(
-            _Session(self._tables, in_place=self._units == 0, read_only=read_only), self._merge
+        return Single(
+            Session(self._tables, in_place=self._units == 0, read_only=read_only), self._merge
         )
 
-    async def begin_session(self, options: UnitOptions) -> _Session:
+    async def begin_session(self, options: UnitOptions) -> Session:
         """Take a snapshot."""
         self._units += 1
-        return _Session(
+        return Session(
             self._tables,
             read_only=options.read_only,
             serializable=options.isolation is Isolation.SERIALIZABLE,
         )
 
-    async def commit_session(self, session: _Session) -> None:
+    async def commit_session(self, session: Session) -> None:
         """Keep what the unit wrote, unless a concurrent unit was first."""
         self._units -= 1
         self._merge(session)
 
-    async def rollback_session(self, session: _Session) -> None:
+    async def rollback_session(self, session: Session) -> None:
         """Forget what the unit wrote."""
         del session
         self._units -= 1
 
-    def _merge(self, session: _Session) -> None:
+    def part(self, session: Session) -> AbstractAsyncContextManager[None]:
+        """Run a block as a part of the unit: if it fails, only that is undone."""
+        return session.part()
+
+    def _merge(self, session: Session) -> None:
         if session.tables == session.before:
             return  # nothing was written, or it was written in place
         if all(self._tables.get(name) is table for name, table in session.before.items()):
@@ -265,11 +132,11 @@ class MemoryAdapter(Adapter[_Session]):
         else:
             self._rebase(session)
 
-    def _rebase(self, session: _Session) -> None:
+    def _rebase(self, session: Session) -> None:
         """Repeat the unit's writes on what others have written since its snapshot."""
         if session.serializable:
             raise _conflict()
-        current = _Session(self._tables)
+        current = Session(self._tables)
         for name, _ in session.written:
             table = self._tables.get(name)
             if table is None or session.before[name].collection is not table.collection:
@@ -303,36 +170,36 @@ class MemoryAdapter(Adapter[_Session]):
         del phase, collection
         return BackendError(f"the memory backend failed with {type(error).__name__}")
 
-    async def existing(self, session: _Session) -> frozenset[str]:
+    async def existing(self, session: Session) -> frozenset[str]:
         """Return the names of the tables."""
         return frozenset(session.tables)
 
-    async def create(self, session: _Session, collection: Collection) -> None:
+    async def create(self, session: Session, collection: Collection) -> None:
         """Add an empty table."""
         session.tables.setdefault(collection.name, Table(collection))
 
-    async def alter(self, session: _Session, before: Collection, after: Collection) -> None:
+    async def alter(self, session: Session, before: Collection, after: Collection) -> None:
         """Put a table of the new definition, with all documents, in the place of the old one."""
         del before
         session.alter(after)
         for row in session.tables[after.name].rows.values():
             self._require_parents(session, after, row)
 
-    async def rename(self, session: _Session, before: Collection, after: Collection) -> None:
+    async def rename(self, session: Session, before: Collection, after: Collection) -> None:
         """Put a table of other names, with all documents, in the place of the old one."""
         session.rename(before, after)
 
-    async def drop(self, session: _Session, collection: Collection) -> None:
+    async def drop(self, session: Session, collection: Collection) -> None:
         """Remove the table."""
         session.tables.pop(collection.name, None)
 
-    async def get(self, session: _Session, op: Get) -> tuple[Document | None, ...]:
+    async def get(self, session: Session, op: Get) -> tuple[Document | None, ...]:
         """Return copies of documents by id."""
         table = session.table(op.collection)
         read, rows = table.reader(op.collection), map(table.rows.get, op.ids)
         return tuple([None if each is None else read(each) for each in rows])
 
-    async def find(self, session: _Session, op: Find) -> tuple[Document, ...]:
+    async def find(self, session: Session, op: Find) -> tuple[Document, ...]:
         """Return copies of the documents that satisfy a filter, in order, or of columns."""
         where = self._answered(session, op.collection, op.where)
         holds = matcher(where)
@@ -349,7 +216,7 @@ class MemoryAdapter(Adapter[_Session]):
             )
         return tuple(map(table.reader(op.collection, op.columns), found[: op.limit]))
 
-    async def select(self, session: _Session, op: Find) -> tuple[Document, ...]:
+    async def select(self, session: Session, op: Find) -> tuple[Document, ...]:
         """Return columns of documents, each row once if that is asked for."""
         if not op.distinct:
             return await self.find(session, op)
@@ -359,7 +226,7 @@ class MemoryAdapter(Adapter[_Session]):
         read = table.reader(op.collection, op.columns)
         return await _aside(kept, lambda: evaluate.selected(op, map(read, filter(holds, kept))))
 
-    async def aggregate(self, session: _Session, op: Aggregate) -> tuple[Group, ...]:
+    async def aggregate(self, session: Session, op: Aggregate) -> tuple[Group, ...]:
         """Group and measure the documents that satisfy a filter."""
         where = self._answered(session, op.collection, op.where)
         table = session.table(op.collection)
@@ -367,7 +234,7 @@ class MemoryAdapter(Adapter[_Session]):
         read = table.reader(op.collection, evaluate.fields_of(op))
         return await _aside(kept, lambda: evaluate.aggregate(op, map(read, filter(holds, kept))))
 
-    async def leading(self, session: _Session, op: Leading) -> tuple[Document, ...]:
+    async def leading(self, session: Session, op: Leading) -> tuple[Document, ...]:
         """Return copies of the first documents of each group."""
         where = self._answered(session, op.collection, op.where)
         table = session.table(op.collection)
@@ -375,7 +242,7 @@ class MemoryAdapter(Adapter[_Session]):
         found = await _aside(kept, lambda: evaluate.leading(op, filter(holds, kept), kept_value))
         return tuple(map(table.reader(op.collection), found))
 
-    async def explain_find(self, session: _Session, op: Find) -> QueryPlan:
+    async def explain_find(self, session: Session, op: Find) -> QueryPlan:
         """Tell how :meth:`find` goes about it: by an index of a reference, by ids, or by all."""
         table, statement = session.table(op.collection), shape(op)
         if op.order != _BY_ID:
@@ -393,7 +260,7 @@ class MemoryAdapter(Adapter[_Session]):
         index = op.collection.index_name(Index(name))
         return QueryPlan(statement, index, len(ids), scan=False, sort=True, native=native)
 
-    async def count(self, session: _Session, op: CountDocuments) -> int:
+    async def count(self, session: Session, op: CountDocuments) -> int:
         """Count the documents that satisfy a filter."""
         rows = session.table(op.collection).rows
         where = self._answered(session, op.collection, op.where)
@@ -402,16 +269,16 @@ class MemoryAdapter(Adapter[_Session]):
         kept, holds = [*rows.values()], matcher(where)
         return await _aside(kept, lambda: sum(map(holds, kept)))
 
-    def _answered(self, session: _Session, collection: Collection, where: Filter) -> Filter:
+    def _answered(self, session: Session, collection: Collection, where: Filter) -> Filter:
         """Return a filter with lists of what queries inside of it find."""
         return evaluate.answered(where, partial(self._found, session), collection.nullable)
 
-    def _found(self, session: _Session, lookup: Lookup) -> AbstractSet[Value]:
+    def _found(self, session: Session, lookup: Lookup) -> AbstractSet[Value]:
         where = self._answered(session, lookup.collection, lookup.where)
         rows = filter(matcher(where), session.table(lookup.collection).rows.values())
         return set(map(itemgetter(lookup.field), rows))
 
-    async def insert(self, session: _Session, op: Insert) -> int:
+    async def insert(self, session: Session, op: Insert) -> int:
         """Add documents."""
         for document in op.documents:
             if document["id"] in session.table(op.collection).rows:
@@ -422,7 +289,7 @@ class MemoryAdapter(Adapter[_Session]):
             self._require_parents(session, op.collection, document)
         return len(op.documents)
 
-    async def replace(self, session: _Session, op: Replace) -> tuple[bool, ...]:
+    async def replace(self, session: Session, op: Replace) -> tuple[bool, ...]:
         """Replace documents that are there."""
         expected = op.versions or (None,) * len(op.documents)
         replaced: list[bool] = []
@@ -438,7 +305,7 @@ class MemoryAdapter(Adapter[_Session]):
                 self._require_parents(session, op.collection, document)
         return tuple(replaced)
 
-    async def patch(self, session: _Session, op: Patch) -> tuple[Document | None, ...]:
+    async def patch(self, session: Session, op: Patch) -> tuple[Document | None, ...]:
         """Change documents and return them."""
         table = session.table(op.collection)
         expected = op.versions or (None,) * len(op.ids)
@@ -453,7 +320,7 @@ class MemoryAdapter(Adapter[_Session]):
             self._require_parents(session, op.collection, document)
         return tuple(after)
 
-    async def delete(self, session: _Session, op: Delete) -> tuple[bool, ...]:
+    async def delete(self, session: Session, op: Delete) -> tuple[bool, ...]:
         """Remove documents to which no other one refers."""
         expected = op.versions or (None,) * len(op.ids)
         removed: list[bool] = []
@@ -468,7 +335,7 @@ class MemoryAdapter(Adapter[_Session]):
             session.require_unreferenced(op.collection.name, identity)
         return tuple(removed)
 
-    def _store(self, session: _Session, collection: Collection, document: Document) -> None:
+    def _store(self, session: Session, collection: Collection, document: Document) -> None:
         stored = session.table(collection).collection
         if document.keys() != stored.by_name.keys():
             raise SchemaMismatchError(
@@ -479,7 +346,7 @@ class MemoryAdapter(Adapter[_Session]):
         session.put(collection, cast(UUID, document["id"]), packed(stored, document))
 
     def _require_parents(
-        self, session: _Session, collection: Collection, document: Document
+        self, session: Session, collection: Collection, document: Document
     ) -> None:
         for reference in collection.references:
             parent = document[reference.field]

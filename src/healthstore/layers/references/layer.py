@@ -187,7 +187,7 @@ class ReferencesLayer(Layer):
             request, later = arranged(op)
         except HealthstoreError as error:
             if self.unit is not None:
-                await self.unit.rollback()
+                self.unit.failed(error)
             raise error.at(backend=self.name) from None
         if not later:
             return await self.inner.execute(request)
@@ -218,11 +218,11 @@ class ReferencesLayer(Layer):
     # --- units -----------------------------------------------------------------------------
 
     async def _within(self, unit: Unit, work: Awaitable[R]) -> R:
-        """Do the work of a call in a unit; as after any error, only rollback works afterwards."""
+        """Do the work of a call in a unit, which fails with it as with any error."""
         try:
             return await work
         except HealthstoreError as error:
-            await unit.rollback()
+            unit.failed(error)
             raise error.at(backend=self.name) from error.__cause__
 
     async def _as_a_unit(self, op: Op[R]) -> R:

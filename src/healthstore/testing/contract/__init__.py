@@ -70,6 +70,7 @@ from healthstore.testing.contract.order_and_pages import TestOrderAndPages
 from healthstore.testing.contract.pages import TestPages
 from healthstore.testing.contract.part_changes import TestPartChanges
 from healthstore.testing.contract.partial_indexes import TestPartialIndexes
+from healthstore.testing.contract.parts_of_units import TestPartsOfUnits
 from healthstore.testing.contract.patches import TestPatches
 from healthstore.testing.contract.path_columns import TestPathColumns
 from healthstore.testing.contract.path_terms import TestPathTerms
@@ -80,6 +81,7 @@ from healthstore.testing.contract.ranks import TestRanks
 from healthstore.testing.contract.references import TestReferences
 from healthstore.testing.contract.renames import TestRenames
 from healthstore.testing.contract.replacements import TestReplacements
+from healthstore.testing.contract.run import TestRun
 from healthstore.testing.contract.schema import TestSchema
 from healthstore.testing.contract.searches import TestSearches
 from healthstore.testing.contract.selections import TestSelections
@@ -142,6 +144,7 @@ __all__ = (
     "TestPages",
     "TestPartChanges",
     "TestPartialIndexes",
+    "TestPartsOfUnits",
     "TestPatches",
     "TestPathColumns",
     "TestPathTerms",
@@ -152,6 +155,7 @@ __all__ = (
     "TestReferences",
     "TestRenames",
     "TestReplacements",
+    "TestRun",
     "TestSchema",
     "TestSearches",
     "TestSelections",
@@ -215,6 +219,7 @@ class ContractTests(
     TestPages,
     TestPartChanges,
     TestPartialIndexes,
+    TestPartsOfUnits,
     TestPathColumns,
     TestPathTerms,
     TestPatterns,
@@ -225,6 +230,7 @@ class ContractTests(
     TestReferences,
     TestRenames,
     TestReplacements,
+    TestRun,
     TestSchema,
     TestSearches,
     TestSelections,

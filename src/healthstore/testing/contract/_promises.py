@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, settings
 
-from healthstore.abc import Backend, Isolation, UnitOptions
+from healthstore.abc import Backend, Isolation, Unit, UnitOptions
 from healthstore.build import build_guard
 from healthstore.errors import (
     CapabilityError,
@@ -42,6 +42,7 @@ __all__ = (
     "cancelled_while_waiting",
     "laws",
     "needs_alterations",
+    "needs_parts",
     "needs_references",
     "needs_serializable",
     "needs_stops_cancelled",
@@ -236,6 +237,33 @@ async def declares_going_on(store: Backend) -> None:
 def needs_stops_cancelled(test: T) -> T:
     """Check the promise where what is cancelled ends at the server, and what holds where not."""
     return _needs("stops_cancelled", declares_going_on)(test)
+
+
+async def refuses_parts(store: Backend) -> None:
+    """Check that a part of a unit is refused before any I/O, and that the unit goes on."""
+    if not store.capabilities.transactions:
+        await refuses(store, store.begin())
+        return
+    row = person(1)
+    await add(store, PEOPLE, row)
+    unit = await store.begin()
+    try:
+        await refuses(store, _entered(unit), "`parts`")
+        await unit.execute(Patch(PEOPLE, ids([row]), sets=(("visits", 2),)))
+        await unit.commit()
+    finally:
+        await unit.rollback()
+    assert await stored(store, PEOPLE) == [{**row, "visits": 2}]
+
+
+async def _entered(unit: Unit) -> None:
+    async with unit.part():
+        pytest.fail("the part began")
+
+
+def needs_parts(test: T) -> T:
+    """Check the promise where a part of a unit can be undone, and the refusal where it cannot."""
+    return _needs("parts", refuses_parts)(test)
 
 
 def needs_transactions(test: T) -> T:

@@ -86,7 +86,11 @@ def _utf8mb4(text: str) -> str:
     return text
 
 
-_CAPABILITIES = Capabilities(semi_joins=True, coalesced=frozenset({Delete, Get, Insert, Patch}))
+_CAPABILITIES = Capabilities(
+    semi_joins=True,
+    parts=True,
+    coalesced=frozenset({Delete, Get, Insert, Patch}),
+)
 
 
 class MySqlAdapter(SqlAdapter):

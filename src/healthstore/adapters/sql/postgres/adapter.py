@@ -70,6 +70,7 @@ class PostgresAdapter(SqlAdapter):
         semi_joins=True,
         element_indexes=True,
         term_indexes=True,
+        parts=True,
         coalesced=frozenset({Delete, Get, Insert, Patch}),
     )
 

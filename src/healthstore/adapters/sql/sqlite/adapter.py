@@ -91,6 +91,7 @@ class SqliteAdapter(SqlAdapter):
     capabilities = Capabilities(
         semi_joins=True,
         term_indexes=True,
+        parts=True,
         coalesced=frozenset({Delete, Get, Insert, Patch}),
     )
 
