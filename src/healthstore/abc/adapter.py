@@ -5,7 +5,8 @@ An author writes the connection (``connect``, ``disconnect``, ``ping``), session
 operations ``existing``, ``create``, ``get``, ``insert``, ``replace``, ``delete`` and ``find``.
 :class:`~healthstore.abc.operations.Operations` has plain versions of the others, which a database
 can do better, and refuses ``alter`` and ``drop`` until they are written; ``prober`` and ``pool``
-have modest ones here. An optional ``part(session)``, an asynchronous context that undoes what failed in it (a savepoint), lets tests roll back on this backend.
+have modest ones here. An optional ``part(session)``, an asynchronous context that undoes what failed in it (a savepoint), gives
+units their parts (``Capabilities(parts=True)``), and lets tests roll back on this backend.
 """
 
 from __future__ import annotations
