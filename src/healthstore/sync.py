@@ -97,13 +97,21 @@ class Repository(Generic[M]):
         """The definition of the entity."""
         return self._inner.collection
 
-    def get(self, identity: UUID) -> M | None:
-        """Return the entity with this id, or None."""
-        return self._portal.call(self._inner.get(identity))
+    def get(self, identity: UUID, *, lock: bool = False) -> M | None:
+        """Return the entity with this id, or None.
 
-    def get_many(self, ids: Sequence[UUID]) -> list[M | None]:
-        """Return the entities with these ids, in this order; None where there is none."""
-        return self._portal.call(self._inner.get_many(ids))
+        With ``lock``, in a transaction, nobody else changes or deletes it before the end of that;
+        one that was changed since the transaction began to read raises SerializationError. Raises
+        InvalidRequestError outside of a transaction, ReadOnlyError in one that only reads.
+        """
+        return self._portal.call(self._inner.get(identity, lock=lock))
+
+    def get_many(self, ids: Sequence[UUID], *, lock: bool = False) -> list[M | None]:
+        """Return the entities with these ids, in this order; None where there is none.
+
+        ``lock`` as in :meth:`get`, of all of them.
+        """
+        return self._portal.call(self._inner.get_many(ids, lock=lock))
 
     def find(
         self,

@@ -17,7 +17,7 @@ from healthstore.errors import (
     Outcome,
     ReadOnlyError,
 )
-from healthstore.model.ops import Effect, Op, RefreshStatistics
+from healthstore.model.ops import Effect, Get, Op, RefreshStatistics
 from healthstore.model.schema import Collection
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class AdapterUnit(Generic[S]):
                 else "call initialize() before the transaction",
                 backend=self.name,
             )
-        if self._read_only and op.effect is not Effect.READ:
+        locks = isinstance(op, Get) and op.lock
+        if self._read_only and (locks or op.effect is not Effect.READ):
             raise read_only_unit().at(backend=self.name)
         return await self._stepped(lambda: adapter.run(self._session, op), op)
 

@@ -92,11 +92,17 @@ __all__ = (
 
 @dataclass(frozen=True, slots=True)
 class Get(Op["tuple[Document | None, ...]"]):
-    """Return the documents with these ids, in this order; None where there is none."""
+    """Return the documents with these ids, in this order; None where there is none.
+
+    With ``lock``, in a unit that may write, nobody else changes or removes them before its end: who
+    tries waits, or raises SerializationError. One that was changed since the unit's snapshot raises
+    SerializationError: what is returned is what is stored.
+    """
 
     effect = Effect.READ
     collection: Collection
     ids: tuple[UUID, ...]
+    lock: bool = False
 
 
 @dataclass(frozen=True, slots=True)

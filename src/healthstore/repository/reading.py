@@ -71,15 +71,23 @@ class Reading(Generic[M]):
         self.collection = collection_of(entity)
         self._entity_of = reader_of(entity)
 
-    async def get(self, identity: UUID) -> M | None:
-        """Return the entity with this id, or None."""
-        (found,) = await self._executor.execute(Get(self.collection, (identity,)))
+    async def get(self, identity: UUID, *, lock: bool = False) -> M | None:
+        """Return the entity with this id, or None.
+
+        With ``lock``, in a transaction, nobody else changes or deletes it before the end of that;
+        one that was changed since the transaction began to read raises SerializationError. Raises
+        InvalidRequestError outside of a transaction, ReadOnlyError in one that only reads.
+        """
+        (found,) = await self._executor.execute(Get(self.collection, (identity,), lock))
         return None if found is None else self._entity_of(found)
 
-    async def get_many(self, ids: Sequence[UUID]) -> list[M | None]:
-        """Return the entities with these ids, in this order; None where there is none."""
+    async def get_many(self, ids: Sequence[UUID], *, lock: bool = False) -> list[M | None]:
+        """Return the entities with these ids, in this order; None where there is none.
+
+        ``lock`` as in :meth:`get`, of all of them.
+        """
         wanted = listed(ids, "ids", "get_many([first, second])")
-        found = await self._executor.execute(Get(self.collection, wanted))
+        found = await self._executor.execute(Get(self.collection, wanted, lock))
         return [None if document is None else self._entity_of(document) for document in found]
 
     async def find(

@@ -148,7 +148,15 @@ ABSENT: Mapping[str, frozenset[str]] = {
     "sqlite": frozenset({"element_indexes"}),
     "mariadb": frozenset({"hyphen_keys", "deep_json", "element_indexes", "term_indexes"}),
     "mongodb": frozenset(
-        {"transactions", "references", "semi_joins", "serializable", "stops_cancelled", "parts"}
+        {
+            "transactions",
+            "references",
+            "semi_joins",
+            "serializable",
+            "stops_cancelled",
+            "parts",
+            "locks",
+        }
     ),
     "mongodb-rs": frozenset({"semi_joins", "serializable", "stops_cancelled", "parts"}),
 }

@@ -41,6 +41,7 @@ from healthstore.model.ops import (
     Group,
     Insert,
     Leading,
+    Op,
     Patch,
     Replace,
 )
@@ -55,6 +56,8 @@ __all__ = ("MemoryAdapter", "connect")
 R = TypeVar("R")
 
 _BY_ID = (Order("id"),)
+_PATIENCE = 10.0  # seconds that a write waits for a unit that has locked the document
+_PAUSE = 0.002
 _MANY = 5_000  # documents that are looked at in some milliseconds
 
 
@@ -74,12 +77,13 @@ def connect(url: BackendURL, name: str) -> MemoryAdapter:
 class MemoryAdapter(Adapter[Session]):
     """A store in the memory of this process. Closing it keeps the data until it is dropped."""
 
-    capabilities = Capabilities(durable=False, semi_joins=True, parts=True)
+    capabilities = Capabilities(durable=False, semi_joins=True, parts=True, locks=True)
 
     def __init__(self, name: str = "memory") -> None:
         super().__init__(name)
         self._tables: Mapping[str, Table] = MappingProxyType({})
         self._units = 0
+        self._locks: dict[tuple[str, UUID], Session] = {}
 
     async def connect(self) -> None:
         """Do nothing: there is no server."""
@@ -91,6 +95,19 @@ class MemoryAdapter(Adapter[Session]):
         """Fail only when the store is not open."""
         self._require_open()
 
+    async def execute(self, op: Op[R]) -> R:
+        """Run one operation; one that writes what a unit has locked waits for the unit's end."""
+        until = None
+        while True:
+            try:
+                return await super().execute(op)
+            except SerializationError:
+                now = asyncio.get_running_loop().time()
+                until = until or now + _PATIENCE
+                if not self._locks or now > until:
+                    raise
+            await asyncio.sleep(_PAUSE)
+
     def session(self, effect: Effect) -> Single:
         """Lend a view, and keep what was written unless it failed.
 
@@ -98,7 +115,8 @@ class MemoryAdapter(Adapter[Session]):
         """
         read_only = effect is Effect.READ
         return Single(
-            Session(self._tables, in_place=self._units == 0, read_only=read_only), self._merge
+            Session(self._tables, self._locks, in_place=self._units == 0, read_only=read_only),
+            self._merge,
         )
 
     async def begin_session(self, options: UnitOptions) -> Session:
@@ -106,6 +124,7 @@ class MemoryAdapter(Adapter[Session]):
         self._units += 1
         return Session(
             self._tables,
+            self._locks,
             read_only=options.read_only,
             serializable=options.isolation is Isolation.SERIALIZABLE,
         )
@@ -113,12 +132,15 @@ class MemoryAdapter(Adapter[Session]):
     async def commit_session(self, session: Session) -> None:
         """Keep what the unit wrote, unless a concurrent unit was first."""
         self._units -= 1
-        self._merge(session)
+        try:
+            self._merge(session)
+        finally:
+            session.unlock()
 
     async def rollback_session(self, session: Session) -> None:
         """Forget what the unit wrote."""
-        del session
         self._units -= 1
+        session.unlock()
 
     def part(self, session: Session) -> AbstractAsyncContextManager[None]:
         """Run a block as a part of the unit: if it fails, only that is undone."""
@@ -127,6 +149,8 @@ class MemoryAdapter(Adapter[Session]):
     def _merge(self, session: Session) -> None:
         if session.tables == session.before:
             return  # nothing was written, or it was written in place
+        for key in session.written:
+            session.require_free(*key)
         if all(self._tables.get(name) is table for name, table in session.before.items()):
             self._tables = MappingProxyType(session.tables)
         else:
@@ -136,7 +160,7 @@ class MemoryAdapter(Adapter[Session]):
         """Repeat the unit's writes on what others have written since its snapshot."""
         if session.serializable:
             raise _conflict()
-        current = Session(self._tables)
+        current = Session(self._tables, {})
         for name, _ in session.written:
             table = self._tables.get(name)
             if table is None or session.before[name].collection is not table.collection:
@@ -194,8 +218,11 @@ class MemoryAdapter(Adapter[Session]):
         session.tables.pop(collection.name, None)
 
     async def get(self, session: Session, op: Get) -> tuple[Document | None, ...]:
-        """Return copies of documents by id."""
+        """Return copies of documents by id, locked if that is asked for."""
         table = session.table(op.collection)
+        if op.lock:
+            for identity in op.ids:
+                session.lock(op.collection, identity, self._tables.get(op.collection.name))
         read, rows = table.reader(op.collection), map(table.rows.get, op.ids)
         return tuple([None if each is None else read(each) for each in rows])
 

@@ -13,6 +13,7 @@ from healthstore.errors import (
     NotNullError,
     SchemaChangeError,
     SchemaMismatchError,
+    SerializationError,
 )
 from healthstore.model import evaluate
 from healthstore.model.catalog import references_led
@@ -48,11 +49,21 @@ class Session:
     tables are changed directly, and :meth:`undo` takes it back.
     """
 
-    __slots__ = ("before", "in_place", "journal", "read_only", "serializable", "tables", "written")
+    __slots__ = (
+        "before",
+        "in_place",
+        "journal",
+        "locks",
+        "read_only",
+        "serializable",
+        "tables",
+        "written",
+    )
 
     def __init__(
         self,
         tables: Mapping[str, Table],
+        locks: dict[tuple[str, UUID], Session],
         *,
         in_place: bool = False,
         read_only: bool = False,
@@ -63,6 +74,7 @@ class Session:
         self.written: dict[tuple[str, UUID], Document | None] = {}
         # What was there before each write, while a part is open.
         self.journal: list[tuple[tuple[str, UUID], Document | None, bool]] | None = None
+        self.locks = locks
         self.in_place = in_place
         self.read_only = read_only
         self.serializable = serializable
@@ -89,6 +101,7 @@ class Session:
         if self.read_only:
             raise read_only_unit()
         table = self.table(collection)
+        self.require_free(collection.name, identity)
         if not self.in_place and table is self.before.get(collection.name):
             table = self.tables[collection.name] = table.copy()
         old = table.rows.get(identity)
@@ -97,6 +110,29 @@ class Session:
         if self.journal is not None:
             self.journal.append((key, old, key not in self.written))
         self.written.setdefault(key, old)
+
+    def require_free(self, name: str, identity: UUID) -> None:
+        """Raise SerializationError if another unit has locked a document."""
+        if self.locks and self.locks.get((name, identity), self) is not self:
+            raise SerializationError(
+                "another unit has locked the same documents", hint="repeat the whole unit"
+            )
+
+    def lock(self, collection: Collection, identity: UUID, now: Table | None) -> None:
+        """Lock a document, which ``now`` others see as the unit does; one that is not there stays free."""
+        seen = self.before[collection.name].rows.get(identity)
+        if now is None or now.rows.get(identity) is not seen:
+            raise SerializationError(
+                "a concurrent unit changed the same documents first", hint="repeat the whole unit"
+            )
+        self.require_free(collection.name, identity)
+        if identity in self.table(collection).rows:
+            self.locks[collection.name, identity] = self
+
+    def unlock(self) -> None:
+        """Let go of all that the unit has locked."""
+        for key in [key for key, holder in self.locks.items() if holder is self]:
+            del self.locks[key]
 
     def alter(self, after: Collection) -> None:
         """Give a collection another definition; documents get what is new in it."""

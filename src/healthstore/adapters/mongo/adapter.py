@@ -35,7 +35,12 @@ from healthstore.adapters.mongo.options import ClientOptions
 from healthstore.adapters.mongo.plans import explain_find
 from healthstore.adapters.mongo.pool import Pools, close_client
 from healthstore.adapters.mongo.prober import MongoProber
-from healthstore.adapters.mongo.references import References, lock_parents, remove
+from healthstore.adapters.mongo.references import (
+    References,
+    lock_documents,
+    lock_parents,
+    remove,
+)
 from healthstore.adapters.mongo.session import Database, Session
 from healthstore.adapters.mongo.standalone import require_transactions
 from healthstore.errors import (
@@ -88,6 +93,7 @@ TRANSACTIONAL = Capabilities(
     serializable=False,
     element_indexes=True,
     term_indexes=True,
+    locks=True,
     # The server goes on with a write whose connection was closed: see `_to_its_end`.
     stops_cancelled=False,
     coalesced=frozenset({Delete, Get, Insert, Patch}),
@@ -382,8 +388,10 @@ class MongoAdapter(Adapter[Session]):
     # --- reading ---------------------------------------------------------------------------
 
     async def get(self, session: Session, op: Get) -> tuple[Document | None, ...]:
-        """Read by `_id`."""
+        """Read by `_id`; one that is to be locked is written first, in a field of no entity."""
         codec = await self._codec(session, op.collection)
+        if op.lock:
+            await lock_documents(session, op.collection.name, op.ids)
         found = await reads.by_id(session, codec, op.ids)
         documents = tuple(found.get(identity) for identity in op.ids)
         return documents if len(set(op.ids)) == len(op.ids) else deepcopy(documents)

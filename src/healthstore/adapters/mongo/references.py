@@ -21,7 +21,7 @@ from healthstore.model.evaluate import missing_parent, still_referenced
 from healthstore.model.filling import collections_only
 from healthstore.model.schema import Collection
 
-__all__ = ("LOCK", "References", "Referrer", "lock_parents", "remove")
+__all__ = ("LOCK", "References", "Referrer", "lock_documents", "lock_parents", "remove")
 
 # Names of fields begin with a letter, so that this is none.
 LOCK = "_locked"
@@ -97,6 +97,14 @@ async def lock_parents(
             if (reference.collection, document[reference.field]) in missing
         )
         raise missing_parent(collection, first)
+
+
+async def lock_documents(session: Session, name: str, identities: Iterable[UUID]) -> None:
+    """Lock documents by their ids, in a transaction: who writes one of them meanwhile gives way."""
+    wanted = sorted(each for each in set(identities) if (name, each) not in session.locked)
+    for chunk in _chunks(wanted):
+        found = await _lock(session, name, chunk)
+        session.locked.update((name, each) for each in found)
 
 
 async def _lock(session: Session, name: str, parents: Sequence[UUID]) -> frozenset[UUID]:

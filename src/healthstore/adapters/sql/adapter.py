@@ -252,8 +252,9 @@ class SqlAdapter(Adapter[SqlSession]):
     # --- reading ---------------------------------------------------------------------------
 
     async def get(self, session: SqlSession, op: Get) -> tuple[Document | None, ...]:
-        """Select by id."""
-        found = await self._by_id(session, op.collection, op.ids)
+        """Select by id, and lock if that is asked for."""
+        read = self._locked if op.lock else self._by_id
+        found = await read(session, op.collection, op.ids)
         return tuple(found.get(identity) for identity in op.ids)
 
     async def find(self, session: SqlSession, op: Find) -> tuple[Document, ...]:

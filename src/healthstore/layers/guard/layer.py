@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import ClassVar, TypeVar, cast
 
-from healthstore.abc.backend import Isolation, Unit, UnitOptions
+from healthstore.abc.backend import Executor, Isolation, Unit, UnitOptions
 from healthstore.abc.layer import Layer
 from healthstore.errors import HealthstoreError, IntegrityError, InvalidRequestError
 from healthstore.layers.guard.blame import refused_index
@@ -24,6 +24,14 @@ class GuardLayer(Layer):
     """Checks every operation against its collection and against the backend's capabilities."""
 
     rank: ClassVar[int] = 30
+    within: bool = False
+    """Whether it lies over a unit."""
+
+    def over(self, unit: Unit) -> Executor:
+        """Return this layer laid over a unit: there documents may be locked."""
+        laid = cast(GuardLayer, super().over(unit))
+        laid.within = True
+        return laid
 
     async def execute(self, op: Op[R]) -> R:
         """Check the operation, run it below, and finish what adapters leave to the core."""
@@ -35,6 +43,13 @@ class GuardLayer(Layer):
                 return cast(R, await completed_aggregate(checked, self.inner))
             except HealthstoreError as error:
                 raise error.at(backend=self.name) from None
+        if isinstance(checked, Get) and checked.lock and not self.within:
+            raise InvalidRequestError(
+                "a document is locked inside of a unit only: a lock lasts until its end",
+                hint="async with db.transaction() as tx: await tx.repository(…).get(id, lock=True)",
+                entity=checked.collection.entity,
+                backend=self.name,
+            )
         if isinstance(checked, Get) and len(checked.ids) > 1:
             return cast(R, await self._get_several(checked))
         if isinstance(checked, Insert) and len(checked.documents) > 1:
@@ -55,7 +70,7 @@ class GuardLayer(Layer):
         distinct = tuple(dict.fromkeys(op.ids))
         if len(distinct) == len(op.ids):
             return await self.inner.execute(op)
-        found = await self.inner.execute(Get(op.collection, distinct))
+        found = await self.inner.execute(Get(op.collection, distinct, op.lock))
         by_id = dict(zip(distinct, found, strict=True))
         return tuple(
             document and copied_document(op.collection, document)

@@ -160,9 +160,17 @@ _CHANGES = (Ensure, Alter, Rename, Drop)
 _ALONE = (*_CHANGES, Explain, ExplainFind, RefreshStatistics, Batch, Aggregate)
 
 
-def _check_get(op: Get, _: Executor) -> Get:
+def _check_get(op: Get, store: Executor) -> Get:
+    if type(op.lock) is not bool:
+        raise invalid(op.collection, "lock is neither True nor False", "pass a bool")
+    if op.lock and not store.capabilities.locks:
+        raise CapabilityError(
+            "this backend does not lock documents: it does not have the capability `locks`",
+            hint="write under the version that was read (MongoDB: use a replica set)",
+            entity=op.collection.entity,
+        )
     ids = checked_ids(op.collection, op.ids, distinct=False)
-    return op if ids is op.ids else Get(op.collection, ids)
+    return op if ids is op.ids else Get(op.collection, ids, op.lock)
 
 
 def _check_insert(op: Insert, store: Executor) -> Insert:

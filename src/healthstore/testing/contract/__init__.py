@@ -62,6 +62,7 @@ from healthstore.testing.contract.lifecycle import TestLifecycle
 from healthstore.testing.contract.limits import TestLimits
 from healthstore.testing.contract.list_indexes import TestListIndexes
 from healthstore.testing.contract.lists import TestLists
+from healthstore.testing.contract.locks import TestLocks
 from healthstore.testing.contract.long_texts import TestLongTexts
 from healthstore.testing.contract.many import TestMany
 from healthstore.testing.contract.nothing import TestNothing
@@ -136,6 +137,7 @@ __all__ = (
     "TestLimits",
     "TestListIndexes",
     "TestLists",
+    "TestLocks",
     "TestLongTexts",
     "TestMany",
     "TestNothing",
@@ -211,6 +213,7 @@ class ContractTests(
     TestLimits,
     TestListIndexes,
     TestLists,
+    TestLocks,
     TestLongTexts,
     TestMany,
     TestNothing,

@@ -27,6 +27,7 @@ from healthstore.model.ops import (
     Delete,
     Ensure,
     Find,
+    Get,
     Insert,
     Operation,
     Patch,
@@ -42,6 +43,7 @@ __all__ = (
     "cancelled_while_waiting",
     "laws",
     "needs_alterations",
+    "needs_locks",
     "needs_parts",
     "needs_references",
     "needs_serializable",
@@ -259,6 +261,17 @@ async def refuses_parts(store: Backend) -> None:
 async def _entered(unit: Unit) -> None:
     async with unit.part():
         pytest.fail("the part began")
+
+
+async def refuses_locks(store: Backend) -> None:
+    """Check that a lock is refused before any I/O."""
+    missing = replace(PEOPLE, name=f"made_{uuid4().hex[:12]}")
+    await refuses(store, store.execute(Get(missing, ids([person(1)]), lock=True)), "`locks`")
+
+
+def needs_locks(test: T) -> T:
+    """Check the promise where a unit can lock documents, and the refusal where it cannot."""
+    return _needs("locks", refuses_locks)(test)
 
 
 def needs_parts(test: T) -> T:

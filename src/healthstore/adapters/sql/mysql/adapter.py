@@ -89,6 +89,7 @@ def _utf8mb4(text: str) -> str:
 _CAPABILITIES = Capabilities(
     semi_joins=True,
     parts=True,
+    locks=True,
     coalesced=frozenset({Delete, Get, Insert, Patch}),
 )
 

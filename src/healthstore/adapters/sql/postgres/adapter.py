@@ -71,6 +71,7 @@ class PostgresAdapter(SqlAdapter):
         element_indexes=True,
         term_indexes=True,
         parts=True,
+        locks=True,
         coalesced=frozenset({Delete, Get, Insert, Patch}),
     )
 

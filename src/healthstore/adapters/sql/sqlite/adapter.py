@@ -92,6 +92,7 @@ class SqliteAdapter(SqlAdapter):
         semi_joins=True,
         term_indexes=True,
         parts=True,
+        locks=True,
         coalesced=frozenset({Delete, Get, Insert, Patch}),
     )
 
