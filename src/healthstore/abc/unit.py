@@ -102,8 +102,7 @@ class AdapterUnit(Generic[S]):
                 else "call initialize() before the transaction",
                 backend=self.name,
             )
-        locks = isinstance(op, Get) and op.lock
-        if self._read_only and (locks or op.effect is not Effect.READ):
+        if self._read_only and (_locks(op) or op.effect is not Effect.READ):
             raise read_only_unit().at(backend=self.name)
         return await self._stepped(lambda: adapter.run(self._session, op), op)
 
@@ -253,6 +252,10 @@ class AdapterUnit(Generic[S]):
         for holds, message, hint in reasons:
             if holds:
                 raise LifecycleError(message, hint=hint, backend=self.name)
+
+
+def _locks(op: Op[Any]) -> bool:
+    return isinstance(op, Get) and op.lock
 
 
 def phase_of(op: Op[Any]) -> Phase:
