@@ -30,19 +30,19 @@ class Parted(Protocol):
         ...
 
 
-class Part:
+class _Part:
     """One block; to be told from others."""
 
 
 # The parts in which the running code is, also in the tasks that it starts.
-_WITHIN: ContextVar[tuple[Part, ...]] = ContextVar("healthstore_parts_of_units", default=())
+_WITHIN: ContextVar[tuple[_Part, ...]] = ContextVar("healthstore_parts_of_units", default=())
 
 
 class Parts:
     """The open parts of one unit, the innermost last."""
 
     def __init__(self) -> None:
-        self._open: list[Part] = []
+        self._open: list[_Part] = []
 
     def __bool__(self) -> bool:
         return bool(self._open)
@@ -55,7 +55,7 @@ class Parts:
     @asynccontextmanager
     async def entered(self) -> AsyncGenerator[None, None]:
         """Have a part open during a block; raise LifecycleError if one inside stays open."""
-        part, around = Part(), _WITHIN.get()
+        part, around = _Part(), _WITHIN.get()
         self._open.append(part)
         _WITHIN.set((*around, part))
         try:
