@@ -47,6 +47,16 @@ if TYPE_CHECKING:
         Percentile,
         Sum,
     )
+    from healthstore.model.operators import (
+        Add,
+        Append,
+        AtLeast,
+        AtMost,
+        Exclude,
+        Include,
+        Merge,
+        Now,
+    )
     from healthstore.model.plans import QueryPlan
     from healthstore.model.query import Condition, F, Filter, Order, asc, desc, field
     from healthstore.model.schema import Check, Index, Unique
@@ -65,6 +75,10 @@ if TYPE_CHECKING:
     from healthstore.transaction import Transaction
 
 __all__ = (
+    "Add",
+    "Append",
+    "AtLeast",
+    "AtMost",
     "Avg",
     "Bucket",
     "Check",
@@ -78,6 +92,7 @@ __all__ = (
     "Digits",
     "Entity",
     "Event",
+    "Exclude",
     "F",
     "Failback",
     "FailedBack",
@@ -88,6 +103,7 @@ __all__ = (
     "First",
     "Health",
     "HealthstoreError",
+    "Include",
     "Index",
     "Isolation",
     "Last",
@@ -97,12 +113,14 @@ __all__ = (
     "MemberDegraded",
     "MemberHealth",
     "MemberSettings",
+    "Merge",
     "Milliseconds",
     "Min",
     "Mock",
     "MockEntered",
     "MockLeft",
     "Mode",
+    "Now",
     "OperationFinished",
     "OperationStatistics",
     "Order",
@@ -168,6 +186,10 @@ _HOMES = {
     **dict.fromkeys(("Condition", "F", "Filter", "Order", "asc", "desc", "field"), "model.query"),
     **dict.fromkeys(("Check", "Index", "Unique"), "model.schema"),
     **dict.fromkeys(("Children", "Page", "Repository"), "repository"),
+    **dict.fromkeys(
+        ("Add", "Append", "AtLeast", "AtMost", "Exclude", "Include", "Merge", "Now"),
+        "model.operators",
+    ),
     "QueryPlan": "model.plans",
     **dict.fromkeys(
         ("Failback", "FailoverMode", "FailoverPolicy", "Mock", "Probe", "Startup"), "routing.policy"

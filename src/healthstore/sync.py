@@ -44,8 +44,8 @@ from healthstore.model.plans import QueryPlan
 from healthstore.model.query import ALL, Condition, FieldPart, Order, SortKey
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
+from healthstore.repository.changes import Changes
 from healthstore.repository.pages import Page
-from healthstore.repository.parts import Changes
 from healthstore.repository.related import Include
 from healthstore.repository.repository import Repository as AsyncRepository
 from healthstore.repository.subqueries import Subquery
@@ -452,12 +452,17 @@ class Repository(Generic[M]):
     ) -> M: ...
 
     def update(self, identity: UUID, changes: Changes, *, version: int | None = None) -> M:
-        """Set some fields and return the entity as it is afterwards.
+        """Change some fields and return the entity as it is afterwards.
+
+        A field gets a value, or an operator says what becomes of what is there, ``{"likes":
+        Add(1), "tags": Include("x"), "seen_at": Now()}``: whatever others write at once, nothing
+        is lost. Numbers and instants are changed by one statement; what is inside JSON is read,
+        changed and written under the version that was read.
 
         A part of JSON is set by its path, ``{F.profile["address"]["city"]: "Bonn"}``: the rest
-        stays as it is, and objects on the way that are not there are made. The document is read,
-        changed and written under the version that was read. Raises IntegrityError for a path
-        that leads through what is no object, or to a place that a list does not have.
+        stays as it is, and objects on the way that are not there are made. Raises IntegrityError
+        for a path that leads through what is no object, or to a place that a list does not have,
+        and for an operator that does not find the list or object that it is for.
 
         With ``version``, StaleVersionError is raised unless the stored version is that one.
         Raises NotFoundError if there is no entity with this id, and RefusedValueError, before

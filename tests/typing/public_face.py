@@ -10,12 +10,19 @@ import alembic.op
 from sqlalchemy import Connection, MetaData
 
 from healthstore import (
+    Add,
+    Append,
+    AtLeast,
     Children,
     Count,
     DatabaseManager,
     Entity,
+    Exclude,
     F,
+    Include,
     MaxLength,
+    Merge,
+    Now,
     Unique,
     asc,
     desc,
@@ -63,6 +70,11 @@ async def a_repository_knows_its_entity(db: DatabaseManager) -> None:
     changes: dict[str, object] = {"first_name": "Ann"}
     assert_type(await users.update(ann.id, changes), User)
     assert_type(await users.update(ann.id, {F.data["a"]: 1}), User)
+    asked: dict[str, object] = {"visits": Add(1), "tags": Include("x"), "seen_at": Now()}
+    assert_type(await users.update(ann.id, asked), User)
+    assert_type(await users.update(ann.id, {"a": Append({}), "b": Merge({"c": 1})}), User)
+    assert_type(await users.update(ann.id, {F.data["a"]: Exclude(1), "b": AtLeast(9)}), User)
+    assert_type(await users.upsert(ann, on="email", add=["visits"]), User)
     assert_type(await users.update(ann.id, {F.data["a"]["b"]: 1, "first_name": None}), User)
     assert_type(await users.count(), int)
     assert_type(await users.exists(F.email == "ann@example.org"), bool)

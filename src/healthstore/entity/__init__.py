@@ -16,7 +16,13 @@ unions) is kept as JSON. docs/reference/types.md lists every annotation.
 
 from __future__ import annotations
 
-from healthstore.entity.convert import canonical_value, is_validated, parse_fields, stored_filter
+from healthstore.entity.convert import (
+    canonical_value,
+    is_validated,
+    json_of,
+    parse_fields,
+    stored_filter,
+)
 from healthstore.entity.declare import (
     Digits,
     Entity,
@@ -62,6 +68,7 @@ __all__ = (
     "from_document",
     "from_written",
     "is_validated",
+    "json_of",
     "parse_fields",
     "parse_part_test",
     "parse_test",

@@ -6,17 +6,19 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from healthstore.entity.declare import Entity
 from healthstore.entity.derive import Derivation, derive
 from healthstore.entity.filters import require_own, spelled
 from healthstore.entity.reading import reason
 from healthstore.errors import RefusedValueError
+from healthstore.model.json import Json, canonical_json
 from healthstore.model.query import Filter
 from healthstore.model.refusals import refused
 from healthstore.model.values import Value
 
-__all__ = ("canonical_value", "is_validated", "parse_fields", "stored_filter")
+__all__ = ("canonical_value", "is_validated", "json_of", "parse_fields", "stored_filter")
 
 
 def is_validated(entity: type[Entity], fields: Iterable[str]) -> bool:
@@ -58,6 +60,24 @@ def canonical_value(entity: type[Entity], name: str, value: object) -> Value:
         return derived.values[name](value)
     except (TypeError, ValueError) as error:
         raise refused(derived.collection, name, error) from None
+
+
+def json_of(entity: type[Entity], name: str, value: object) -> Json:
+    """Return a value as JSON that becomes a part of a field; raise RefusedValueError.
+
+    A model, an instant and what else is no value of JSON is written as pydantic writes it.
+    """
+    try:
+        return canonical_json(value)
+    except ValueError as error:
+        raise refused(derive(entity).collection, name, error) from None
+    except TypeError as error:
+        otherwise = error
+    try:
+        return canonical_json(to_jsonable_python(value, by_alias=False, round_trip=True))
+    except (PydanticSerializationError, RecursionError, TypeError, ValueError):
+        # The message of the cause may quote the value.
+        raise refused(derive(entity).collection, name, otherwise) from None
 
 
 def _parsed(derived: Derivation, name: str, value: object) -> object:

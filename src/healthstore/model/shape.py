@@ -56,6 +56,7 @@ _MORE = "…"
 _Pieces = Iterator[str]
 _SYMBOLS: Mapping[Operator, str] = {Operator.EQ: "="}
 _WITHOUT_OPERAND = frozenset({Operator.IS_NULL, Operator.NOT_NULL, Operator.IS_MISSING})
+_CHANGING = (" set ", " increment ", " at least ", " at most ")  # the parts of a patch
 _MANY = PLURAL | {Operator.HAS_ANY, Operator.HAS_ALL}
 
 
@@ -143,10 +144,10 @@ def _replace(op: Replace) -> _Pieces:
 
 def _patch(op: Patch) -> _Pieces:
     yield f"patch {op.collection.name} {counted(len(op.ids), 'id')}"
-    for verb, changes in ((" set ", op.sets), (" increment ", op.increments)):
-        if changes:
+    for verb, names in zip(_CHANGING, op.form, strict=True):
+        if names:
             yield verb
-            yield from _listed(name for name, _ in changes)
+            yield from _listed(names)
 
 
 def _delete(op: Delete) -> _Pieces:

@@ -156,6 +156,11 @@ class FieldType:
         """Whether values can be summed and averaged."""
         return self.kind in _NUMERIC
 
+    @property
+    def bounded(self) -> bool:
+        """Whether a change may ask for the larger or the smaller one of two values."""
+        return self.numeric or self.kind in {Kind.DATE, Kind.DATETIME}
+
 
 def uuid_of(sixteen: bytes) -> UUID:
     """Return the UUID of 16 bytes, as ``UUID(bytes=…)`` does, in a fifth of its time."""

@@ -63,9 +63,10 @@ class Replace(Op["tuple[bool, ...]"]):
 class Patch(Op["tuple[Document | None, ...]"]):
     """Change fields of the documents with these ids; return them as they are afterwards.
 
-    ``sets`` assigns values; ``increments`` adds to numbers, atomically. No field is in both.
+    ``sets`` assigns values; ``increments`` adds to numbers, ``at_least`` and ``at_most`` keep the
+    larger and the smaller one of what is there and a value, atomically. Each field is in one.
     An increment of a null field raises NotNullError, one that leaves the range of the type
-    OutOfRangeError. ``versions`` as in :class:`Replace`. A missing id gives None. All are
+    OutOfRangeError; instead of a null it is the value that is held against it. ``versions`` as in :class:`Replace`. A missing id gives None. All are
     changed or none. What a ``canonical`` patch sets and adds was made by ``healthstore.entity``:
     the guard does not look at each value again.
     """
@@ -77,6 +78,19 @@ class Patch(Op["tuple[Document | None, ...]"]):
     increments: tuple[tuple[str, Value], ...] = ()
     versions: tuple[int, ...] | None = None
     canonical: bool = False
+    at_least: tuple[tuple[str, Value], ...] = ()
+    at_most: tuple[tuple[str, Value], ...] = ()
+
+    @property
+    def changes(self) -> tuple[tuple[str, Value], ...]:
+        """Each field that changes and the value for it, in the order of the parts."""
+        return (*self.sets, *self.increments, *self.at_least, *self.at_most)
+
+    @property
+    def form(self) -> tuple[tuple[str, ...], ...]:
+        """The fields of each part: what remains without the values."""
+        parts = (self.sets, self.increments, self.at_least, self.at_most)
+        return tuple([tuple([name for name, _ in part]) for part in parts])
 
 
 @dataclass(frozen=True, slots=True)

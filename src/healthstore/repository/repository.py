@@ -12,7 +12,6 @@ from healthstore.abc.collector import collector_spaced
 from healthstore.entity import (
     Entity,
     as_stored,
-    parse_fields,
     to_document,
     to_documents,
     utc_now,
@@ -27,7 +26,7 @@ from healthstore.model.query import (
     FieldPart,
 )
 from healthstore.model.values import Document, Value
-from healthstore.repository.parts import Changes, changed_parts
+from healthstore.repository.changes import Change, Changes, parsed_changes
 from healthstore.repository.reading import Reading
 from healthstore.repository.writes import LIBRARY_FIELDS, Writes
 
@@ -111,12 +110,17 @@ class Repository(Reading[M]):
     ) -> M: ...
 
     async def update(self, identity: UUID, changes: Changes, *, version: int | None = None) -> M:
-        """Set some fields and return the entity as it is afterwards.
+        """Change some fields and return the entity as it is afterwards.
+
+        A field gets a value, or an operator says what becomes of what is there, ``{"likes":
+        Add(1), "tags": Include("x"), "seen_at": Now()}``: whatever others write at once, nothing
+        is lost. Numbers and instants are changed by one statement; what is inside JSON is read,
+        changed and written under the version that was read.
 
         A part of JSON is set by its path, ``{F.profile["address"]["city"]: "Bonn"}``: the rest
-        stays as it is, and objects on the way that are not there are made. The document is read,
-        changed and written under the version that was read. Raises IntegrityError for a path
-        that leads through what is no object, or to a place that a list does not have.
+        stays as it is, and objects on the way that are not there are made. Raises IntegrityError
+        for a path that leads through what is no object, or to a place that a list does not have,
+        and for an operator that does not find the list or object that it is for.
 
         With ``version``, StaleVersionError is raised unless the stored version is that one.
         Raises NotFoundError if there is no entity with this id, and RefusedValueError, before
@@ -128,12 +132,11 @@ class Repository(Reading[M]):
                 hint='write {"name": "Ann"}',
                 entity=self.collection.entity,
             )
-        fields, parts = changed_parts(self._entity, changes)
-        self._require_free(fields)
+        self._require_free(each for each in changes if isinstance(each, str))
         if not changes:
             raise InvalidRequestError("an update changes nothing", entity=self.collection.entity)
-        sets = parse_fields(self._entity, fields)
-        return await self._writes.patch(identity, sets, {}, version, parts)
+        change = parsed_changes(self._entity, changes)
+        return await self._writes.patch(identity, change, version)
 
     async def increment(
         self, identity: UUID, field: str, by: Value = 1, *, version: int | None = None
@@ -143,7 +146,7 @@ class Repository(Reading[M]):
         Raises NotNullError if the field has no value, OutOfRangeError if the sum does not fit.
         """
         self._require_free((field,))
-        return await self._writes.patch(identity, {}, {field: by}, version)
+        return await self._writes.patch(identity, Change(increments={field: by}), version)
 
     async def upsert(
         self, entity: M, on: str | Sequence[str] = "id", *, add: Sequence[str] = ()
@@ -192,6 +195,7 @@ class Repository(Reading[M]):
             if self.collection.field(name).name in LIBRARY_FIELDS:
                 raise InvalidRequestError(
                     "is kept by the library and cannot be changed",
+                    hint="leave it out: each write sees to it",
                     entity=self.collection.entity,
                     field=name,
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from random import random
@@ -36,6 +36,7 @@ from healthstore.model.ops import Find, Get, Insert, Patch, Replace
 from healthstore.model.query import And, Operator, Test
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
+from healthstore.repository.changes import Change, truncated_instant
 
 __all__ = ("LIBRARY_FIELDS", "Writes")
 
@@ -56,27 +57,30 @@ class Writes(Generic[M]):
     attempts: int
     clock: Callable[[], datetime]
 
-    async def patch(
-        self,
-        identity: UUID,
-        sets: Mapping[str, Value],
-        increments: Mapping[str, Value],
-        version: int | None,
-        parts: tuple[Test, ...] = (),
-    ) -> M:
-        """Set and increment fields, make tests of parts hold, and return the entity afterwards."""
-        if parts or is_validated(self.entity, increments):
-            return await self._patch_validated(identity, sets, increments, version, parts)
+    async def patch(self, identity: UUID, change: Change, version: int | None) -> M:
+        """Change an entity and return it as it is afterwards."""
+        if change.parts or is_validated(self.entity, change.computed):
+            return await self._patch_validated(identity, change, version)
+        sets = self._sets(change)
         op = Patch(
             self.collection,
             (identity,),
             (*sets.items(), ("updated_at", self._now())),
-            (*increments.items(), ("version", 1)),
+            (*change.increments.items(), ("version", 1)),
             None if version is None else (version,),
             # Whether a field may be null, and what can be added to it, is left to the guard.
-            canonical=not increments and None not in sets.values(),
+            canonical=not change.increments and None not in sets.values(),
+            at_least=tuple(change.at_least.items()),
+            at_most=tuple(change.at_most.items()),
         )
         return await self._patched(op)
+
+    def _sets(self, change: Change) -> dict[str, Value]:
+        """Return the values that are set, the time of the write among them."""
+        instants = {
+            name: truncated_instant(self.entity, name, self.clock) for name in change.instants
+        }
+        return {**change.sets, **instants}
 
     async def _patched(self, op: Patch) -> M:
         (document,) = await self.executor.execute(op)
@@ -84,16 +88,15 @@ class Writes(Generic[M]):
             raise self._not_found(op.ids[0])
         return from_document(self.entity, document)
 
-    async def _patch_validated(
-        self,
-        identity: UUID,
-        sets: Mapping[str, Value],
-        increments: Mapping[str, Value],
-        version: int | None,
-        parts: tuple[Test, ...],
-    ) -> M:
-        """Write what the entity's validators make of the changed document."""
-        op = Patch(self.collection, (identity,), increments=(*increments.items(), ("version", 1)))
+    async def _patch_validated(self, identity: UUID, change: Change, version: int | None) -> M:
+        """Write what operators, paths and the entity's validators make of the stored document."""
+        op = Patch(
+            self.collection,
+            (identity,),
+            increments=(*change.increments.items(), ("version", 1)),
+            at_least=tuple(change.at_least.items()),
+            at_most=tuple(change.at_most.items()),
+        )
         plan = cast(Patch, check(op, self.executor))
         for attempt in range(self.attempts):
             (stored,) = await self.executor.execute(Get(self.collection, (identity,)))
@@ -101,7 +104,8 @@ class Writes(Generic[M]):
                 raise self._not_found(identity)
             try:
                 check_version(self.collection, stored, identity, version)
-                changed = {**sets, **with_parts(self.collection, stored, parts)}
+                parts = with_parts(self.collection, stored, change.parts)
+                changed = {**self._sets(change), **parts}
                 planned = {**patched(plan, stored), **changed, "updated_at": self._now()}
                 document = self._made(planned)
             except HealthstoreError as error:

@@ -25,14 +25,36 @@ INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 _TOO_LARGE = Fraction(2**1024 - 2**970)
 
 
-def update(op: Patch, codec: Codec) -> Stored:
-    """Return the update document of a patch; it is empty if the patch changes nothing."""
+def update(op: Patch, codec: Codec) -> Stored | list[Stored]:
+    """Return the update of a patch: a document or stages; it is empty if the patch changes nothing.
+
+    To the server null is smaller than every value, so that what is at least something is never
+    null, and what is at most something needs an expression where it may be null.
+    """
+    if any(codec.collection.nullable(name) for name, _ in op.at_most):
+        return [{"$set": _expressions(op, codec)}]
     parts: Stored = {}
     if op.sets:
         parts["$set"] = codec.changes(op.sets)
     if op.increments:
         parts["$inc"] = {key_of(name): codec.write(name, step) for name, step in op.increments}
+    for operator, changes in (("$max", op.at_least), ("$min", op.at_most)):
+        if changes:
+            parts[operator] = {key_of(name): codec.write(name, value) for name, value in changes}
     return parts
+
+
+def _expressions(op: Patch, codec: Codec) -> Stored:
+    """Return what each changed field becomes, of the document as it was."""
+    made: Stored = {key: {"$literal": value} for key, value in codec.changes(op.sets).items()}
+    for name, step in op.increments:
+        made[key_of(name)] = {"$add": [f"${key_of(name)}", codec.write(name, step)]}
+    for test, changes in (("$gte", op.at_least), ("$lte", op.at_most)):
+        for name, value in changes:
+            there, written = f"${key_of(name)}", codec.write(name, value)
+            kept = {"$and": [{"$ne": [there, None]}, {test: [there, written]}]}
+            made[key_of(name)] = {"$cond": [kept, there, written]}
+    return made
 
 
 def guards(op: Patch, codec: Codec, version: int | None) -> Stored:

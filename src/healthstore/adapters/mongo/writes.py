@@ -317,7 +317,7 @@ async def patch_each(
     last = evaluate.changed_by_id(results)
     if last:
         first = op.patches[0]
-        names = [name for name, _ in (*first.sets, *first.increments)]
+        names = [name for name, _ in first.changes]
         writes = [
             UpdateOne(
                 _guarded(identity, cast(int, stored[identity]["version"])),

@@ -468,7 +468,7 @@ class SqlAdapter(Adapter[SqlSession]):
         """Write the fields that a patch changes, of documents that are there."""
         if documents:
             statements = self.statements(op.collection)
-            update = statements.bulk_update(name for name, _ in (*op.sets, *op.increments))
+            update = statements.bulk_update(name for name, _ in op.changes)
             rows = statements.changes(update, documents)
             await session.connection.update_rows(update, rows, last=last)
 

@@ -34,6 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NULLTYPE, TypeEngine
 
+from healthstore.adapters.sql.changes import assigned
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Converter, Dialect, Row
 from healthstore.adapters.sql.elements import converters, source
 from healthstore.adapters.sql.filters import (
@@ -315,25 +316,20 @@ class Statements:
     def patch(self, op: Patch) -> Compiled:
         """Set and increment one document, guarded, and return it; for :meth:`patch_values`."""
         op = self._kept(op)
-        sets = tuple([name for name, _ in op.sets])
-        increments = tuple([name for name, _ in op.increments])
         versioned = op.versions is not None
-        key = ("patch", sets, increments, versioned)
-        place = len(sets) + len(increments)  # of the id, after the values
+        key = ("patch", op.form, versioned)
+        place = len(op.changes)  # of the id, after the values
 
         def build() -> ClauseElement:
             table = self._table
-            values: dict[str, ColumnElement[Any]] = {}
-            for each, name in enumerate((*sets, *increments)):
-                parameter = _parameter(each, table.c[name])
-                values[name] = parameter if name in sets else table.c[name] + parameter
             clause: ColumnElement[bool] = table.c.id == _parameter(place, table.c.id)
             if versioned:
                 clause = and_(clause, table.c.version == _parameter(place + 1, table.c.version))
-            for name in increments:
+            for name, _ in op.increments:
                 if self.collection.nullable(name):
                     clause = and_(clause, table.c[name].is_not(None))
-            statement = update(table).where(clause).values(values)
+            values = assigned(table, op, _parameter)
+            statement = update(table).where(clause).values(dict(values))
             return statement if self._dialect.read_back else statement.returning(*self._shown)
 
         def read() -> ClauseElement:
@@ -353,14 +349,13 @@ class Statements:
     ) -> Compiled:
         """Change many documents as ``op`` changes one, by a statement of the dialect's own."""
         op = self._kept(op)
-        names = (tuple([name for name, _ in part]) for part in (op.sets, op.increments))
-        key = ("patches", *names, op.versions is not None)
+        key = ("patches", op.form, op.versions is not None)
         return self._compile(key, lambda: build(self._table, self.collection, op))
 
     def patch_values(self, op: Patch) -> list[Any]:
         """Return what the statement of a single patch binds."""
         op = self._kept(op)
-        values = [self.encode(name, value) for name, value in (*op.sets, *op.increments)]
+        values = [self.encode(name, value) for name, value in op.changes]
         values.append(self.encode("id", op.ids[0]))
         values.extend(op.versions or ())
         return values

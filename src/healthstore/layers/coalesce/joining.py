@@ -141,8 +141,7 @@ def _lane_of_patch(op: Patch) -> Hashable | None:
     """Return the lane of those that change the same fields in the same ways."""
     if len(op.ids) != 1:
         return None
-    names = tuple([name for name, _ in op.sets]), tuple([name for name, _ in op.increments])
-    return id(op.collection), names, op.versions is None
+    return id(op.collection), op.form, op.versions is None
 
 
 def _change(op: Patch) -> int:

@@ -48,9 +48,10 @@ from healthstore.model.ops import (
     Replace,
 )
 from healthstore.model.query import And, Order, after
-from healthstore.model.refusals import invalid
+from healthstore.model.refusals import invalid, missing_value
 from healthstore.model.schema import Collection, Field, require_distinct
 from healthstore.model.size import require_small
+from healthstore.model.values import Value
 
 __all__ = ("MAX_LIMIT", "check")
 
@@ -219,7 +220,7 @@ def _check_patch(op: Patch, store: Executor) -> Patch:
         _require_transactions("changing several documents", collection, store)
     checked = op if op.canonical is True else _canonical_patch(op)
     if collection.references:
-        changed = {name for name, _ in (*checked.sets, *checked.increments)}
+        changed = {name for name, _ in checked.changes}
         if any(reference.field in changed for reference in collection.references):
             _require_references(collection, store)
     require_small(collection, (dict(checked.sets),), store.capabilities.max_document_bytes)
@@ -232,7 +233,7 @@ def _check_patch(op: Patch, store: Executor) -> Patch:
 def _canonical_patch(op: Patch) -> Patch:
     collection = op.collection
     changed: dict[str, Field] = {}
-    for name, _ in (*op.sets, *op.increments):
+    for name, _ in op.changes:
         field = collection.field(name)
         if name in changed or name == "id":
             raise invalid(
@@ -253,15 +254,37 @@ def _canonical_patch(op: Patch) -> Patch:
     increments = tuple(
         [(name, checked_operand(collection, changed[name], step)) for name, step in op.increments]
     )
-    return Patch(collection, op.ids, sets, increments, op.versions, canonical=True)
+    at_least, at_most = (
+        tuple([(name, _checked_bound(collection, changed[name], value)) for name, value in part])
+        for part in (op.at_least, op.at_most)
+    )
+    return replace(
+        op,
+        sets=sets,
+        increments=increments,
+        at_least=at_least,
+        at_most=at_most,
+        canonical=True,
+    )
+
+
+def _checked_bound(collection: Collection, field: Field, value: Value) -> Value:
+    if not field.type.bounded:
+        raise invalid(
+            collection,
+            "cannot be kept at least or at most at a value",
+            "set it: only numbers, durations, dates and instants are held against one",
+            field.name,
+        )
+    if value is None:
+        raise missing_value(collection, field.name)
+    return checked_value(collection, field.name, value)
 
 
 def _check_patches(op: Patches, store: Executor) -> Patches:
     _require_transactions("changing several documents", op.collection, store)
     checked = tuple(_check_patch(each, store) for each in op.patches)
-    forms = {
-        (each.collection, len(each.ids), each.versions is None, *_names(each)) for each in checked
-    }
+    forms = {(each.collection, len(each.ids), each.versions is None, each.form) for each in checked}
     if len(forms) != 1 or checked[0].collection != op.collection or len(checked[0].ids) != 1:
         raise invalid(
             op.collection,
@@ -269,10 +292,6 @@ def _check_patches(op: Patches, store: Executor) -> Patches:
             "change the same fields of one document by each",
         )
     return Patches(op.collection, checked)
-
-
-def _names(op: Patch) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return tuple(name for name, _ in op.sets), tuple(name for name, _ in op.increments)
 
 
 def _check_delete(op: Delete, store: Executor) -> Delete:

@@ -15,6 +15,7 @@ from healthstore.model.evaluate.buckets import (
     unknown_buckets,
     years_between,
 )
+from healthstore.model.evaluate.changes import PartChange, with_parts
 from healthstore.model.evaluate.documents import (
     broken_check,
     changed_by_id,
@@ -48,12 +49,12 @@ from healthstore.model.evaluate.parts import MISSING, column_value, equal_json, 
 from healthstore.model.evaluate.positions import groups_after
 from healthstore.model.evaluate.rows import begins_alike, ordered, parted, row_definition, taken
 from healthstore.model.evaluate.selections import picked, selected
-from healthstore.model.evaluate.setting import with_parts
 
 __all__ = (
     "BELOW_A_DAY",
     "MISSING",
     "Key",
+    "PartChange",
     "aggregate",
     "aggregate_measure",
     "answered",

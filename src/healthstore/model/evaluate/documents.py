@@ -124,6 +124,10 @@ def patched(op: Patch, document: Document) -> Document:
             after[name] = op.collection.values[name](total)
         except ValueError:
             raise out_of_range(op.collection, name, "an increment") from None
+    for keep, bounds in ((max, op.at_least), (min, op.at_most)):
+        for name, bound in bounds:
+            there = cast(Any, document[name])
+            after[name] = bound if there is None else keep(there, cast(Any, bound))
     return after
 
 

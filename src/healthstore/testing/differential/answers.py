@@ -391,7 +391,7 @@ async def _increment(seat: _Seat, step: programs.Increment) -> object:
 
 async def _upsert(seat: _Seat, step: programs.Upsert) -> object:
     entity = seat.declared.entity(step.schema, step.row)
-    stored = await seat.repository(step.schema).upsert(entity, on=step.on)
+    stored = await seat.repository(step.schema).upsert(entity, on=step.on, add=step.add)
     return await seat.found(step.schema, stored)
 
 

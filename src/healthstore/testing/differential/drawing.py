@@ -34,6 +34,7 @@ from healthstore.testing.differential.aggregates import (
 )
 from healthstore.testing.differential.cases import draw_words, recased
 from healthstore.testing.differential.entities import OWN, draw_schemas
+from healthstore.testing.differential.operators import draw_operators
 from healthstore.testing.differential.parts import draw_part_test
 from healthstore.testing.differential.programs import Program, Row, Step
 from healthstore.testing.differential.schemas import (
@@ -400,9 +401,8 @@ class _Author:
         return {each.name: self._value(schema, each) for each in some}
 
     def _update(self, schema: Schema) -> Step:
-        return programs.Update(
-            schema.name, self._id(schema.name), self._changes(schema), self._version()
-        )
+        operated = draw_operators(self._random, schema.attributes, self._changes(schema))
+        return programs.Update(schema.name, self._id(schema.name), operated, self._version())
 
     def _increment(self, schema: Schema) -> Step:
         numeric = [each for each in schema.attributes if each.type.numeric]
@@ -416,7 +416,13 @@ class _Author:
 
     def _upsert(self, schema: Schema) -> Step:
         on = self._random.choice((("id",), *schema.uniques))
-        return programs.Upsert(schema.name, self._row(schema, known=0.4), on)
+        row = self._row(schema, known=0.4)
+        add = tuple(
+            each.name
+            for each in schema.attributes
+            if each.type.numeric and each.name not in on and self._random.random() < 0.3
+        )
+        return programs.Upsert(schema.name, row, on, add)
 
     def _replace(self, schema: Schema) -> Step:
         rows = {row["id"]: row for row in (self._row(schema, known=0.9) for _ in range(2))}

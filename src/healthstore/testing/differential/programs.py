@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast, get_args
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from healthstore.errors import ConfigurationError
-from healthstore.model import zones
+from healthstore.model import operators, zones
 from healthstore.model.ops import Bucket, Function, Measure
 from healthstore.model.query import (
     ALL,
@@ -165,7 +165,7 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Change some fields of an entity."""
+    """Change some fields of an entity, by values and operators."""
 
     schema: str
     id: UUID
@@ -186,11 +186,15 @@ class Increment:
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """Make an entity and add it, or give its values to the one that has the same key."""
+    """Make an entity and add it, or give its values to the one that has the same key.
+
+    The numbers of the fields in ``add`` are added to the stored ones.
+    """
 
     schema: str
     row: Row
     on: tuple[str, ...]
+    add: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,10 +329,17 @@ def without_references(program: Program) -> Program:
 
 # --- files -------------------------------------------------------------------------------------
 
+def _name(kind: type) -> str:
+    """Return what a class is called in a file: a step and an operator may have one name."""
+    of_operators = kind.__module__ == operators.__name__
+    return f"operators.{kind.__name__}" if of_operators else kind.__name__
+
+
 # What a file may hold. An object with the key "$" names one of these, or a kind of value.
 _CLASSES: Mapping[str, type] = {
-    each.__name__: each
+    _name(each): each
     for each in (
+        *get_args(operators.Operator),
         *(Program, Schema, Attribute, Rule, Looked, Member, Span, FieldType, Measure, Bucket),
         *(Order, Term),
         *(Test, Part, OtherField, And, Or, Not),
@@ -376,7 +387,7 @@ def to_json(value: Any) -> Any:
         return {"$": "datetime", "value": [value.isoformat(), zone, value.fold]}
     if is_dataclass(value):
         parts = {each.name: to_json(getattr(value, each.name)) for each in fields(value)}
-        return {"$": type(value).__name__, **parts}
+        return {"$": _name(type(value)), **parts}
     if isinstance(value, tuple):
         return [to_json(item) for item in cast("tuple[object, ...]", value)]
     if type(value) in _WRITERS:

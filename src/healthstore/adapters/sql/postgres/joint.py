@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Double, TypeEngine
 
+from healthstore.adapters.sql.changes import assigned
 from healthstore.model.ops import Patch
 from healthstore.model.schema import Collection
 
@@ -74,14 +75,14 @@ def joint_patch(table: Table, collection: Collection, patch: Patch) -> ClauseEle
     in order of their ids, so that nobody is waited for
     (https://www.postgresql.org/docs/current/sql-select.html#SQL-FOR-UPDATE-SHARE).
     """
-    sets = [name for name, _ in patch.sets]
     increments = [name for name, _ in patch.increments]
+    changed = [name for name, _ in patch.changes]
     guarded = ["version"] if patch.versions is not None else []
-    bound = [table.c[name] for name in (*sets, *increments, "id", *guarded)]
+    bound = [table.c[name] for name in (*changed, "id", *guarded)]
     kinds = [*(element_of(each.type) for each in bound), Integer()]
     arrays = _arrays(kinds)
     given = _rows_of(arrays)
-    identity = len(sets) + len(increments)
+    identity = len(changed)
     free = (
         select(table.c.id)
         .where(table.c.id == any_(arrays[identity]))
@@ -95,8 +96,6 @@ def joint_patch(table: Table, collection: Collection, patch: Patch) -> ClauseEle
         *(table.c[name] == given[identity + 1] for name in guarded),
         *(table.c[name].is_not(None) for name in increments if collection.nullable(name)),
     ]
-    values: dict[str, ColumnElement[Any]] = dict(zip(sets, given, strict=False))
-    for name, step in zip(increments, given[len(sets) :], strict=False):
-        values[name] = table.c[name] + step
+    values = dict(assigned(table, patch, lambda place, _: given[place]))
     shown = [table.c[name] for name in collection.names]
     return update(table).where(*clauses).values(values).returning(*shown, given[-1])
