@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias, cast
@@ -105,9 +105,8 @@ def parsed_changes(entity: type[Entity], changes: Changes) -> Change:
     )
 
 
-def truncated_instant(entity: type[Entity], name: str, clock: Callable[[], datetime]) -> Value:
+def truncated_instant(entity: type[Entity], name: str, now: datetime) -> Value:
     """Return the time of a write as a field keeps it: of milliseconds, cut off below them."""
-    now = clock()
     if collection_of(entity).field(name).type.milliseconds:
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
     return canonical_value(entity, name, now)
@@ -181,7 +180,7 @@ def _operand(entity: type[Entity], name: str, operator: PartOperator) -> Json:
             entity=entity.__name__,
             field=name,
         )
-    return json_of(entity, name, dict(cast("Mapping[str, object]", values)))
+    return json_of(entity, name, dict(values))
 
 
 def _part(entity: type[Entity], key: object, value: object) -> PartChange:

@@ -61,11 +61,11 @@ class Writes(Generic[M]):
         """Change an entity and return it as it is afterwards."""
         if change.parts or is_validated(self.entity, change.computed):
             return await self._patch_validated(identity, change, version)
-        sets = self._sets(change)
+        sets = self._sets(change, self.clock())
         op = Patch(
             self.collection,
             (identity,),
-            (*sets.items(), ("updated_at", self._now())),
+            tuple(sets.items()),
             (*change.increments.items(), ("version", 1)),
             None if version is None else (version,),
             # Whether a field may be null, and what can be added to it, is left to the guard.
@@ -75,10 +75,11 @@ class Writes(Generic[M]):
         )
         return await self._patched(op)
 
-    def _sets(self, change: Change) -> dict[str, Value]:
+    def _sets(self, change: Change, now: datetime) -> dict[str, Value]:
         """Return the values that are set, the time of the write among them."""
         instants = {
-            name: truncated_instant(self.entity, name, self.clock) for name in change.instants
+            name: truncated_instant(self.entity, name, now)
+            for name in (*change.instants, "updated_at")
         }
         return {**change.sets, **instants}
 
@@ -105,8 +106,8 @@ class Writes(Generic[M]):
             try:
                 check_version(self.collection, stored, identity, version)
                 parts = with_parts(self.collection, stored, change.parts)
-                changed = {**self._sets(change), **parts}
-                planned = {**patched(plan, stored), **changed, "updated_at": self._now()}
+                changed = {**self._sets(change, self.clock()), **parts}
+                planned = {**patched(plan, stored), **changed}
                 document = self._made(planned)
             except HealthstoreError as error:
                 raise error.at(backend=self.executor.name) from None

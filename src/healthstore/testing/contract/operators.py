@@ -266,7 +266,7 @@ class TestOperators(Contract):
         for operator, wanted in steps:
             after = await chats.update(chat.id, {"tags": operator})
             assert repr(after.tags) == repr(wanted)
-        assert (await chats.get(chat.id)) == after
+            assert await chats.get(chat.id) == after
 
     @proves("J9")
     async def test_operators_change_a_part(self, store: Backend) -> None:

@@ -329,6 +329,7 @@ def without_references(program: Program) -> Program:
 
 # --- files -------------------------------------------------------------------------------------
 
+
 def _name(kind: type) -> str:
     """Return what a class is called in a file: a step and an operator may have one name."""
     of_operators = kind.__module__ == operators.__name__
