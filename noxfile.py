@@ -20,7 +20,7 @@ COMPANY = "tests/contract/test_coalesce.py"  # the contract again: minutes for e
 TYPED = ["src", "tests/typing", "tests/servers", "benchmarks", "noxfile.py"]
 NEEDS_DATA = {"real_health_data.py"}  # examples that read the data set of HEALTHSTORE_DATA
 TAKES_DATA = {*NEEDS_DATA, "schema_evolution.py"}  # others make up rows where there is none
-TAKES_CHAIN = {"rolling_deployment.py"}  # what is behind `--`: the stores that it goes through
+TAKES_CHAIN = {"clinic.py", "rolling_deployment.py"}  # behind `--`: the stores that it goes through
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"  # pip: it obeys the pip settings of the machine
