@@ -62,7 +62,7 @@ class Doctor(Entity, collection="doctors"):
     stars: int = 0
 
 
-class Appointment(Entity, collection="appointments", uniques=[Unique("doctor_id", "slot")]):
+class Appointment(Entity, collection="appointments", indexes=[Unique("doctor_id", "slot")]):
     """A slot that a patient has; nobody else has it."""
 
     doctor_id: Annotated[UUID, Ref(Doctor)]
@@ -287,6 +287,7 @@ async def run(chain: dict[str, str], processes: int, tasks: int, rounds: int) ->
                         print(f"{name}: has no units of work, which this needs", flush=True)
                         continue
                     await open_clinic(db)
+                    print(f"{name}: ", end="", flush=True)
                     if name == "memory":  # a store of one process
                         await work_off(db, jobs_of(rounds), processes * tasks)
                         books[name] = await audited(db, rounds)
@@ -294,7 +295,7 @@ async def run(chain: dict[str, str], processes: int, tasks: int, rounds: int) ->
                     await in_processes(store, processes, tasks, rounds)
                     async with opened(store) as db:
                         books[name] = await audited(db, rounds)
-            print(f"{name}: {books[name]}", flush=True)
+            print(books[name], flush=True)
     if len(set(books.values())) != 1:
         raise SystemExit("the stores do not agree")
 
