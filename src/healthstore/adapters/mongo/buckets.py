@@ -20,7 +20,7 @@ from healthstore.model.ops import Bucket
 from healthstore.model.values import Kind, Value
 from healthstore.model.zones import Unit
 
-__all__ = ("bucket_key", "read_bucket")
+__all__ = ("bucket_key", "read_bucket", "write_bucket")
 
 _SECOND = 1_000_000  # microseconds
 _DAY = 86_400 * _SECOND
@@ -62,6 +62,18 @@ def read_bucket(bucket: Bucket, value: Any) -> Value:
         year, month = divmod(int(value), 12)
         return date(year, month + 1, 1)
     return _EPOCH + timedelta(int(value) // _DAY)
+
+
+def write_bucket(bucket: Bucket, value: date | int, kind: Kind) -> Any:
+    """Return what :func:`read_bucket` makes a beginning of, for a field of this kind."""
+    unit = Unit(bucket.unit)
+    if isinstance(value, int):
+        return Int64(value * _SECOND)
+    if kind is Kind.DATE and (unit is Unit.DAY or unit in _DATES):
+        return value.isoformat()
+    if unit in _MONTHS:
+        return value.year * 12 + value.month - 1
+    return Int64((value - _EPOCH).days * _DAY)
 
 
 def _offset(bucket: Bucket, path: Any, low: int, high: int) -> Any:

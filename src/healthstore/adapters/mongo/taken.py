@@ -7,10 +7,11 @@ from typing import Any
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
+from healthstore.adapters.mongo.buckets import write_bucket
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.filters import NOTHING, compared
 from healthstore.model.evaluate import ordered
-from healthstore.model.measures import Function, grouped_field
+from healthstore.model.measures import Bucket, Function, grouped_field
 from healthstore.model.ops import Aggregate
 from healthstore.model.query import ALL, And, Filter, Not, Test
 from healthstore.model.values import Kind
@@ -64,7 +65,10 @@ def _written(op: Aggregate, column: str, value: Any, codec: Codec) -> Any:
     """Return a value as the column's are: a sum of whole numbers is a decimal."""
     place = int(column[1:])
     if column[0] == "k":
-        return codec.write(grouped_field(op.group[place]), value)
+        key = op.group[place]
+        if isinstance(key, Bucket) and value is not None:
+            return write_bucket(key, value, codec.collection.field(key.field).type.kind)
+        return codec.write(grouped_field(key), value)
     measure = op.measures[place]
     if measure.field is None or measure.function.counts:
         return None if value is None else Int64(value)  # "not 0" is asked as "or null", too

@@ -51,6 +51,7 @@ from healthstore.adapters.sql.groups import grouped, groups_of
 from healthstore.adapters.sql.paths import Bound
 from healthstore.adapters.sql.sorting import Chosen, columns_of, sort_keys, told_apart
 from healthstore.adapters.sql.taken import having_type, having_values
+from healthstore.adapters.sql.walks import Asked, Walk, is_walked
 from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
 from healthstore.model.evaluate import ordered
@@ -212,6 +213,9 @@ class Statements:
 
     def leading(self, op: Leading) -> tuple[Compiled, Sequence[Any]]:
         """Select the first documents of each group, in order."""
+        walk = self._dialect.walk
+        if walk is not None and is_walked(op, walk):
+            return self._walked(op, walk)
 
         def build() -> ClauseElement:
             clause, count = self._where(where)
@@ -235,6 +239,35 @@ class Statements:
         compiled = self._compile(("leading", shape(where), op.per, op.order), build)
         return compiled, compiled.bind([*self._values(where), op.first, op.limit])
 
+    def _walked(self, op: Leading, walk: Walk) -> tuple[Compiled, Sequence[Any]]:
+        """Select them by a walk along an index."""
+
+        def build() -> ClauseElement:
+            _, count = self._where(where)
+            keys = tuple([each.column for each in op.order])
+
+            def order(rows: FromClause) -> Sequence[ColumnElement[Any]]:
+                columns = columns_of(keys, rows.c, self._dialect)
+                return [*self._sorted(op.order, columns, whole=False)]
+
+            asked = Asked(
+                table=self._table,
+                shown=self.collection.names,
+                per=cast("tuple[str, ...]", op.per),
+                where=lambda rows: self._where(where, rows)[0],
+                order=order,
+                first=bindparam(str(count), type_=_INTEGER),
+                limit=bindparam(str(count + 1), type_=_INTEGER),
+            )
+            statement, led = walk.statement(asked)
+            found = columns_of(op.per, led.c, self._dialect)
+            groups = self._sorted(map(Order.by, op.per), found, whole=True)
+            return statement.order_by(*groups, *order(led)).suffix_with(_limit(count + 1))
+
+        where = self._prepared(op.where)
+        compiled = self._compile(("walked", shape(where), op.per, op.order), build)
+        return compiled, compiled.bind([*self._values(where), op.first, op.limit])
+
     def count(self, where: Filter) -> tuple[Compiled, Sequence[Any]]:
         """Count the documents that satisfy a filter."""
 
@@ -253,9 +286,10 @@ class Statements:
             clause, count = self._where(where)
             rows, clause = source(op, self._table, self._dialect, clause)
 
-            def operand(name: str | None, _: Value | Many | Bound) -> ColumnElement[Any]:
+            def operand(name: str | None, value: Value | Many | Bound) -> ColumnElement[Any]:
                 nonlocal count
-                kind = having_type(op, cast(str, name), lambda each: rows.c[each].type)
+                types, dialect = (lambda each: rows.c[each].type), self._dialect
+                kind = having_type(op, cast(str, name), value, dialect, types)
                 bound: ColumnElement[Any] = bindparam(str(count), type_=kind)
                 count += 1
                 return bound
@@ -277,7 +311,7 @@ class Statements:
             own = encoders[name]
             return value if own is None or value is None else own(value)
 
-        values = [*self._values(where), *having_values(op, encode), most]
+        values = [*self._values(where), *having_values(op, self._dialect, encode), most]
         return compiled, compiled.bind(values)
 
     def groups(self, op: Aggregate, rows: Iterable[Row]) -> tuple[Group, ...]:
@@ -436,8 +470,10 @@ class Statements:
             self._compiled[key] = compiled
         return compiled
 
-    def _where(self, where: Filter) -> tuple[ColumnElement[bool], int]:
-        """Return the clause of a filter and how many values it binds."""
+    def _where(
+        self, where: Filter, rows: FromClause | None = None
+    ) -> tuple[ColumnElement[bool], int]:
+        """Return the clause of a filter, of rows of the table, and how many values it binds."""
         count = tables = 0
 
         def parameter(
@@ -461,7 +497,8 @@ class Statements:
             return table.alias(f"_inside{tables}"), partial(parameter, table)
 
         own = partial(parameter, self._table)
-        return where_clause(where, self._table, self._dialect, own, inside), count
+        rows = self._table if rows is None else rows
+        return where_clause(where, rows, self._dialect, own, inside), count
 
     def _of(self, collection: Collection) -> Statements:
         if collection is self.collection or self._others is None:

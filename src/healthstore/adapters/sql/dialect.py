@@ -18,8 +18,9 @@ from sqlalchemy.types import TypeEngine
 from healthstore.abc.backend import Isolation
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.errors import Failure
-from healthstore.adapters.sql.paths import Paths
+from healthstore.adapters.sql.paths import Bound, Paths
 from healthstore.adapters.sql.plans import Planner
+from healthstore.adapters.sql.walks import Walk
 from healthstore.model.columns import Converter
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind
@@ -164,6 +165,8 @@ class Buckets:
     """The same of a date, without an offset."""
     read: Callable[[Any, Unit], date | int]
     """From the driver's value to the first day, or to the second of a minute's or hour's begin."""
+    bound: Callable[[date | int, Unit, Kind], Bound]
+    """The way back, for buckets of fields of a kind: what one is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +320,8 @@ class Dialect:
     """
     buckets: Buckets
     ranks: Ranks
+    walk: Walk | None = None
+    """How it finds the first rows of groups along an index; None where that takes no less time."""
     joint_update: Callable[[Table, Sequence[str], Sequence[str]], ClauseElement] | None
     """The statement that sets columns of rows, found by others, from an array for each of both.
 

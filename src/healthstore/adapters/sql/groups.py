@@ -13,7 +13,7 @@ from healthstore.adapters.sql.buckets import bucket_column
 from healthstore.adapters.sql.dialect import Dialect, Row
 from healthstore.adapters.sql.filters import Operand
 from healthstore.adapters.sql.ranks import numbered, ordered_measure, ranked_measure
-from healthstore.adapters.sql.taken import asked
+from healthstore.adapters.sql.taken import asked, cuts_time
 from healthstore.model.evaluate import out_of_range
 from healthstore.model.ops import Aggregate, Bucket, Function, Group, Measure
 from healthstore.model.values import Value
@@ -45,7 +45,7 @@ def grouped(
     ``operand`` is asked for what HAVING binds.
     """
     ranked = [each for each in op.measures if _is_ranked(each, table, dialect)]
-    if ranked:
+    if ranked or cuts_time(op):
         return _of_numbered(op, table, dialect, clause, ranked, operand=operand)
     keys = [_key(op, place, table, dialect) for place in range(len(op.group))]
     columns = [_columns(op, each, table.c, dialect) for each in op.measures]
@@ -97,14 +97,15 @@ def _of_numbered(  # noqa: PLR0913 - the parts of one statement
     *,
     operand: Operand,
 ) -> Select[Any]:
-    """Return the statement over rows that are numbered for these measures.
+    """Return the statement over rows that are numbered for these measures, if there are any.
 
-    Keys are computed once, in the innermost query: the text of a bucket is long.
+    Keys are computed once, in the innermost query, and have names in the others: the text of a
+    bucket is long.
     """
     names = dict.fromkeys(
         name for each in op.measures for name in (each.field, each.by) if name is not None
     )
-    own = ["id"] if "id" not in names else []
+    own = ["id"] if ranked and "id" not in names else []
     keys = [_key(op, place, table, dialect)[0] for place in range(len(op.group))]
     labels = [f"_k{place}" for place in range(len(keys))]
     rows = (
@@ -121,7 +122,7 @@ def _of_numbered(  # noqa: PLR0913 - the parts of one statement
         for place, each in enumerate(ranked)
         for column in numbered(each, f"_r{place}", by, rows.c.__getitem__)
     ]
-    counted = select(*rows.c, *numbers).subquery("_numbered")
+    counted = select(*rows.c, *numbers).subquery("_numbered") if ranked else rows
     columns: list[tuple[ColumnElement[Any], ...]] = []
     for each in op.measures:
         if each in ranked:
@@ -129,8 +130,10 @@ def _of_numbered(  # noqa: PLR0913 - the parts of one statement
             columns.append((ranked_measure(each, name, counted.c.__getitem__, dialect.ranks),))
         else:
             columns.append(_columns(op, each, counted.c, dialect))
-    grouping = [counted.c[label] for label in labels]
-    statement = select(*grouping, *chain(*columns)).select_from(counted)
+    statement = select(*(counted.c[label] for label in labels), *chain(*columns))
+    # By their names: MySQL holds a key of the inner query against a value as it is in any row.
+    grouping: list[ColumnElement[Any]] = [literal_column(label) for label in labels]
+    statement = statement.select_from(counted)
     return _finished(op, statement, grouping, columns, dialect=dialect, operand=operand)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from datetime import date
+from typing import Any, TypeAlias, cast
 
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, asc, desc, false, or_, true
 from sqlalchemy.types import TypeEngine
@@ -11,13 +12,15 @@ from sqlalchemy.types import TypeEngine
 from healthstore.adapters.sql.clauses import combined
 from healthstore.adapters.sql.dialect import Dialect
 from healthstore.adapters.sql.filters import Operand, column_clause, test_operands
+from healthstore.adapters.sql.paths import Bound
 from healthstore.model.evaluate import ordered
-from healthstore.model.measures import Measure, grouped_field
+from healthstore.model.measures import Bucket, Measure, grouped_field
 from healthstore.model.ops import Aggregate
 from healthstore.model.query import ALL, And, Filter, Not, Order, Test, walk
 from healthstore.model.values import Value
+from healthstore.model.zones import Unit
 
-__all__ = ("Columns", "asked", "having_type", "having_values")
+__all__ = ("Columns", "asked", "cuts_time", "having_type", "having_values")
 
 Columns: TypeAlias = Mapping[str, Sequence[ColumnElement[Any]]]
 """What sorts as a column of the rows does, one after the other; the first one compares so, too."""
@@ -38,21 +41,43 @@ def asked(
     return statement.order_by(*keys) if keys else statement
 
 
-def having_values(op: Aggregate, encode: Callable[[str, Value], Any]) -> Iterator[Any]:
+def having_values(
+    op: Aggregate, dialect: Dialect, encode: Callable[[str, Value], Any]
+) -> Iterator[Any]:
     """Yield the values that HAVING binds, as the driver takes them."""
     for test in walk(op.having):
-        name = _field(op, test.field)
+        name, key = _field(op, test.field), _column(op, test.field)
         for _, value in test_operands(test):
             assert not isinstance(value, tuple), "a list of values is short here"
-            yield value if name is None else encode(name, value)
+            if isinstance(key, Bucket):
+                yield None if value is None else _begun(op, key, value, dialect).value
+            else:
+                yield value if name is None else encode(name, value)
 
 
 def having_type(
-    op: Aggregate, name: str, types: Callable[[str], TypeEngine[Any]]
+    op: Aggregate,
+    name: str,
+    value: object,
+    dialect: Dialect,
+    types: Callable[[str], TypeEngine[Any]],
 ) -> TypeEngine[Any]:
-    """Return the type of the values with which a column of the rows is compared."""
+    """Return the type of a value with which a column of the rows is compared."""
+    key = _column(op, name)
+    if isinstance(key, Bucket) and value is not None:
+        return _begun(op, key, value, dialect).type
     field = _field(op, name)
     return _COUNTED if field is None else types(field)
+
+
+def _begun(op: Aggregate, key: Bucket, value: object, dialect: Dialect) -> Bound:
+    kind = op.rows.field(key.field).type.kind
+    return dialect.buckets.bound(cast("date | int", value), Unit(key.unit), kind)
+
+
+def cuts_time(op: Aggregate) -> bool:
+    """Tell whether groups are held against the beginning of a bucket."""
+    return any(isinstance(_column(op, test.field), Bucket) for test in walk(op.having))
 
 
 def _field(op: Aggregate, name: str) -> str | None:

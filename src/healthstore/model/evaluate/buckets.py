@@ -33,6 +33,7 @@ from healthstore.model.zones import (
     first_day,
     local_start,
     local_time,
+    next_first_day,
     offsets,
     zone_of,
 )
@@ -44,7 +45,9 @@ __all__ = (
     "beyond_time",
     "first_covered_day",
     "halfway",
+    "is_kept_as_key",
     "key_reader",
+    "key_test",
     "key_writer",
     "partial",
     "planned_bucket",
@@ -114,6 +117,61 @@ def key_writer(collection: Definition, key: str | Bucket) -> Callable[[Value], V
         return local_start(cast(date, value), zone)
 
     return write
+
+
+def key_test(collection: Definition, key: Bucket, test: Test) -> Filter:
+    """Return what a planned key satisfies where a bucket satisfies a test, in normal form.
+
+    A bucket is told by where it begins. Of those that begin no later than an instant one is the
+    last: an instant is as good as its beginning, and equal to it, or to no bucket's.
+    """
+    if test.operator in _OF_NULL or collection.field(key.field).type.kind is Kind.DATE:
+        return test
+    if test.operator in _LISTS:
+        given = cast("tuple[datetime | None, ...]", test.operand)
+        lasts = [None if each is None else _last_begun(key, each) for each in given]
+        kept = tuple(each if each is None else each[0] for each in lasts if each is None or each[1])
+        if kept:
+            return test.held(test.operator, kept)
+        return Or(()) if test.operator is Operator.IN else test.held(Operator.NOT_NULL, None)
+    if test.operand is None:
+        return test
+    last, begins = _last_begun(key, cast(datetime, test.operand))
+    if not begins and test.operator in _EXACT:
+        return Or(()) if test.operator is Operator.EQ else test.held(Operator.NOT_NULL, None)
+    operator = test.operator if begins else _BETWEEN.get(test.operator, test.operator)
+    return test.held(operator, last)
+
+
+_OF_NULL = frozenset({Operator.IS_NULL, Operator.NOT_NULL})
+_LISTS = frozenset({Operator.IN, Operator.NOT_IN})
+_EXACT = frozenset({Operator.EQ, Operator.NE})
+_BETWEEN = {Operator.LT: Operator.LE, Operator.GE: Operator.GT}
+# In the first and the last year there may be no local time, and no bucket.
+_SURE = range(date.min.year + 1, date.max.year)
+
+
+def is_kept_as_key(test: Test) -> bool:
+    """Tell whether :func:`key_test` makes a test of a key of what an instant is held against."""
+    given = test.operand if isinstance(test.operand, tuple) else (test.operand,)
+    return all(each.year in _SURE for each in given if isinstance(each, datetime))
+
+
+def _last_begun(key: Bucket, at: datetime) -> tuple[date | int, bool]:
+    """Return the key of the last bucket that has begun at an instant, and whether it begins there.
+
+    Local time may run back over a midnight: then a day has begun before the end of the last one.
+    """
+    unit, zone = Unit(key.unit), zone_of(cast(str, key.tz))
+    if unit in BELOW_A_DAY:
+        second = (at - _EPOCH) // _SECOND
+        return second, _EPOCH + second * _SECOND == at
+    first = first_day(local_time(at, zone).date(), unit, key.week_start)
+    following = next_first_day(first, unit)
+    if following is not None and local_start(following, zone) <= at:
+        first = following
+    begin = local_start(first, zone).astimezone(UTC)
+    return first, begin == at
 
 
 # --- what a database is told ---------------------------------------------------------------------

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import cast
 
 from healthstore.model.definition import Definition, Field
-from healthstore.model.evaluate.buckets import partial
+from healthstore.model.evaluate.buckets import is_kept_as_key, key_test, partial
 from healthstore.model.evaluate.filters import matches, sort_documents
 from healthstore.model.measures import Bucket, Function, Group, Measure, columns_of, grouped_field
 from healthstore.model.ops import Aggregate
@@ -157,7 +157,7 @@ def pushed(op: Aggregate, planned: Aggregate) -> Aggregate:
         return planned
     native, rest = parted(op)
     columns = _columns(op, planned)
-    found = replace(planned, having=_renamed(native, columns))
+    found = replace(planned, having=_renamed(native, columns, planned))
     if op.take is None or rest != ALL or not all(each.field in columns for each in op.order):
         return found
     order = tuple(replace(each, field=columns[each.field]) for each in op.order)
@@ -178,15 +178,11 @@ def _columns(op: Aggregate, planned: Aggregate) -> Mapping[str, str]:
 
 
 def _compared(op: Aggregate) -> frozenset[str]:
-    """Return the columns of a row whose values a database compares with others.
-
-    The key of a bucket is another value there than in the row.
-    """
-    keys = zip(columns_of(op.group), op.group, strict=True)
+    """Return the columns of a row whose values a database compares with others."""
     measures = zip(op.names, op.measures, strict=False)
     return frozenset(
         (
-            *(name for name, key in keys if isinstance(key, str)),
+            *columns_of(op.group),
             *(name for name, each in measures if _sorts(op.rows, each)),
         )
     )
@@ -227,7 +223,9 @@ _COMPARING = ORDERED | _EQUALITY | PLURAL
 
 def _compares(having: Filter, columns: frozenset[str]) -> bool:
     """Tell whether a database holds a filter against these columns."""
-    return all(test.field in columns and _is_plain(test) for test in walk(having))
+    return all(
+        test.field in columns and _is_plain(test) and is_kept_as_key(test) for test in walk(having)
+    )
 
 
 def _is_plain(test: Test) -> bool:
@@ -242,9 +240,12 @@ def _is_plain(test: Test) -> bool:
 _FEW = 100
 
 
-def _renamed(having: Filter, columns: Mapping[str, str]) -> Filter:
-    """Return a filter in normal form with the names of other columns."""
+def _renamed(having: Filter, columns: Mapping[str, str], planned: Aggregate) -> Filter:
+    """Return a filter in normal form of planned columns, in which a bucket is told by its key."""
     if isinstance(having, Test):
-        return replace(having, field=columns[having.field])
+        name = columns[having.field]
+        renamed = replace(having, field=name)
+        key = planned.group[int(name[1:])] if name[0] == "k" else name
+        return key_test(planned.rows, key, renamed) if isinstance(key, Bucket) else renamed
     assert isinstance(having, And | Or), "the normal form negates parts only"
-    return type(having)(tuple(_renamed(item, columns) for item in having.items))
+    return type(having)(tuple(_renamed(item, columns, planned) for item in having.items))

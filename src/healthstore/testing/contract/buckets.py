@@ -117,6 +117,15 @@ def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+_NEARLY = ((F.taken >= NEAR[0]) & (F.taken <= NEAR[-1])) | F.taken.is_null()
+
+
+def _size(begin: datetime, instants: Sequence[datetime], bucket: Bucket) -> int:
+    """Return how many instants are in the bucket that begins then."""
+    unit, zone = Unit(bucket.unit), ZoneInfo(str(bucket.tz))
+    return sum(_cut(at, unit, zone, bucket.week_start) == begin for at in instants)
+
+
 # --- what chance draws from ----------------------------------------------------------------------
 
 _CHANCES = (
@@ -235,6 +244,46 @@ class TestBuckets(Contract):
             "2026-10-25 02:00:00+02:00",
             "2026-10-25 02:00:00+01:00",
         ]
+
+    @proves("A11")
+    async def test_groups_are_held_against_where_buckets_begin(self, store: Backend) -> None:
+        """Where one begins, a tick beside it, in a list, or by null: as Python holds the rows."""
+        near = NEAR[:: len(NEAR) // 20]
+        await add(store, READINGS, *_taken((*near, None)))
+        units = (Unit.HOUR, Unit.DAY, Unit.WEEK, Unit.QUARTER)
+        for name, unit in zip((*ZONES[:8:2], *ZONES[7:11]), (*units, *units), strict=True):
+            bucket = Bucket("taken", unit, name, week_start=2, name="begin")
+            asked = Aggregate(
+                READINGS, (Count(),), _NEARLY, (bucket,), names=("n",), having=F.begin.not_null()
+            )
+            begun = [cast(datetime, row.key[0]) for row in await store.execute(asked)]
+            every: list[Document] = [{"begin": None, "n": 1}]
+            every += [{"begin": each, "n": _size(each, near, bucket)} for each in begun]
+            assert begun == sorted({_cut(at, unit, ZoneInfo(name), 2) for at in near})
+            middle = begun[len(begun) // 2]
+            for at in (middle - TICK, middle.astimezone(UTC), middle + TICK):
+                for having in (
+                    *(F.begin == at, F.begin != at, F.begin < at, F.begin <= at),
+                    *(F.begin > at, F.begin >= at, F.begin.in_([at, middle, None])),
+                    *(~F.begin.in_([at, begun[0]]), (F.begin < at) | (F.n > 1)),
+                ):
+                    rows = await store.execute(replace(asked, having=having))
+                    wanted = [*filter(matches(having), every)]
+                    found = [{"begin": row.key[0], "n": row.values[0]} for row in rows]
+                    assert found == wanted, (name, unit, str(having))
+        of_date = Bucket("day", "week", name="begin")
+        some = date(2024, 2, 5)
+        await add(store, READINGS, *(reading(day=some + timedelta(at)) for at in range(-9, 9)))
+        for of_days, first in (
+            (Unit.DAY, some),
+            (Unit.WEEK, some),
+            (Unit.MONTH, some.replace(day=1)),
+        ):
+            cut = replace(of_date, unit=of_days)
+            asked = Aggregate(READINGS, (Count(),), F.day.not_null(), (cut,), names=("n",))
+            days = [cast(date, row.key[0]) for row in await store.execute(asked)]
+            rows = await store.execute(replace(asked, having=F.begin >= first))
+            assert [row.key[0] for row in rows] == [each for each in days if each >= first]
 
     @proves("A11")
     async def test_days_have_23_and_25_hours(self, store: Backend) -> None:

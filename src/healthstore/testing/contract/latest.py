@@ -19,9 +19,11 @@ from healthstore.errors import InvalidRequestError, UnknownFieldError
 from healthstore.model.evaluate import matches
 from healthstore.model.ops import CountDocuments, Ensure, Insert, Leading
 from healthstore.model.query import ALL, F, Filter, Order
-from healthstore.model.values import SORTED_TEXT, Document
+from healthstore.model.schema import Field, Index
+from healthstore.model.values import SORTED_TEXT, Document, FieldType, Kind
 from healthstore.repository import Repository
 from healthstore.repository.latest import latest_of, require_few
+from healthstore.testing.contract._altered import row_of, things
 from healthstore.testing.contract._promises import Contract, laws, needs_transactions
 from healthstore.testing.contract._samples import (
     EVERYTHING,
@@ -47,6 +49,46 @@ class _Metric(Entity, collection="contract_metrics"):
     type: Annotated[str, MaxLength(20)]
     recorded_at: datetime | None = None
     value: float = 0.0
+
+
+WALKED = things(
+    Field("owner", FieldType(Kind.UUID)),
+    Field("code", FieldType(Kind.TEXT, max_length=20)),
+    Field("level", FieldType(Kind.INTEGER), nullable=True),
+    Field("at", FieldType(Kind.DATETIME), nullable=True),
+    Field("rank", FieldType(Kind.INTEGER)),
+    name="contract_walked",
+    indexes=(
+        Index("owner", "code", "-at"),
+        Index("code", "rank"),
+        Index("level", "at"),
+        Index("owner", "id"),
+        Index("-rank", "at"),
+        Index("rank", "code", "id", where=F.rank > 2),
+    ),
+)
+"""Its indexes begin with what groups, and go on with what sorts."""
+_WALKS = (
+    (("owner", "code"), "at"),
+    (("code", "owner"), "at"),
+    (("code",), "rank"),
+    (("level",), "at"),
+    (("owner",), "id"),
+    (("rank",), "at"),
+    (("rank", "code"), "id"),
+    (("owner",), "at"),
+)
+_WALKED_BY = (
+    ALL,
+    F.owner == identity(1),
+    (F.code > "A") & (F.owner != identity(2)),
+    F.code.in_(["a", "é", "Z"]) | (F.owner == identity(3)),
+    F.code == "nobody's",
+    F.rank > 1,
+    F.at > datetime(2026, 1, 4, tzinfo=UTC),
+    F.level.is_null(),
+    ~F.code.startswith("a"),
+)
 
 
 class _Absent(Entity, collection="contract_absent"):
@@ -164,6 +206,31 @@ class TestLatest(Contract):
                 wanted += group[:-3:-1]
         assert found == wanted
         assert await metrics.latest(F.value > 99, per=["type"], by="recorded_at") == []
+
+    async def test_an_index_of_the_groups_changes_no_answer(self, store: Backend) -> None:
+        """Whatever tells groups and sorts their rows, nulls and equals among it, with any filter."""
+        codes = ("a", "A", "ab", "Z", "é", "z\U0001f600", "")
+        rows = [
+            row_of(
+                at * 37 % 401,
+                owner=identity(at % 5),
+                code=codes[at * 3 % 7],
+                level=None if at % 4 == 0 else at % 3,
+                at=None if at % 9 == 4 else NOON.replace(day=1 + at * at % 9),
+                rank=at % 4,
+            )
+            for at in range(150)
+        ]
+        await add(store, WALKED, *rows)
+        for per, by in _WALKS:
+            for where in _WALKED_BY:
+                wanted = [*filter(matches(where), rows)]
+                for count in (1, 3):
+                    op = replace(_latest(per, by, count, where), collection=WALKED)
+                    found = await store.execute(op)
+                    assert ids(found) == ids(_pythons(wanted, per, by, count)), (per, by, where)
+                    few = await store.execute(replace(op, limit=4))
+                    assert few == found[:4]
 
     @needs_transactions
     async def test_a_unit_finds_the_latest_that_it_has_written(self, store: Backend) -> None:

@@ -6,9 +6,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement
+from sqlalchemy.types import NULLTYPE
 
 from healthstore.adapters.sql.buckets import written
 from healthstore.adapters.sql.dialect import Buckets
+from healthstore.adapters.sql.paths import Bound
+from healthstore.model.values import Kind
 from healthstore.model.zones import Unit
 
 __all__ = ("BUCKETS",)
@@ -47,6 +50,10 @@ def _read(value: Any, _: Unit) -> date | int:
     return date.fromisoformat(value[:10]) if isinstance(value, str) else int(value)
 
 
+def _bound(value: date | int, _: Unit, __: Kind) -> Bound:
+    return Bound(value if isinstance(value, int) else value.isoformat(), NULLTYPE)
+
+
 BUCKETS = Buckets(
     instant=lambda second: f"TIMESTAMP '{_PLAIN + timedelta(seconds=second)}'",
     offset=str,
@@ -54,4 +61,5 @@ BUCKETS = Buckets(
     of_instant=_of_instant,
     of_date=_of_date,
     read=_read,
+    bound=_bound,
 )

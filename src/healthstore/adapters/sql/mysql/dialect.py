@@ -42,6 +42,7 @@ from healthstore.adapters.sql.floats import LIMIT, float_parts, float_total
 from healthstore.adapters.sql.mysql.buckets import BUCKETS
 from healthstore.adapters.sql.mysql.paths import MARIADB_PATHS, MYSQL_PATHS, mysql_elements
 from healthstore.adapters.sql.mysql.plans import MARIADB_PLANNER, MYSQL_PLANNER
+from healthstore.adapters.sql.walks import Walk, by_distinct
 from healthstore.model.schema import Collection
 from healthstore.model.values import FieldType, Kind, uuid_of
 
@@ -371,6 +372,7 @@ def _dialect(
         sum_keys=whole_sum,
         buckets=BUCKETS,
         ranks=Ranks(nearest="GREATEST(1, {0} DIV {1})"),
+        walk=Walk(by_distinct, most=1),
         joint_update=None,
         max_parameters=60_000,
         bulk_rows=5_000,

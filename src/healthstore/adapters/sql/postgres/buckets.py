@@ -6,13 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement
+from sqlalchemy.types import BigInteger, Date
 
 from healthstore.adapters.sql.buckets import written
 from healthstore.adapters.sql.dialect import Buckets
+from healthstore.adapters.sql.paths import Bound
 from healthstore.model.zones import Unit
 
 __all__ = ("BUCKETS",)
 
+_SECOND, _DAY = BigInteger(), Date()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -47,4 +50,7 @@ BUCKETS = Buckets(
     of_instant=_of_instant,
     of_date=_of_date,
     read=lambda value, _: value,
+    bound=lambda value, unit, _: Bound(
+        value, _SECOND if unit in {Unit.MINUTE, Unit.HOUR} else _DAY
+    ),
 )

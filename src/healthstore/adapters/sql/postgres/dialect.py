@@ -50,6 +50,7 @@ from healthstore.adapters.sql.postgres.buckets import BUCKETS
 from healthstore.adapters.sql.postgres.joint import element_of, joint_update
 from healthstore.adapters.sql.postgres.paths import postgres_paths
 from healthstore.adapters.sql.postgres.plans import PLANNER
+from healthstore.adapters.sql.walks import Walk, by_recursion
 from healthstore.model.json import sorted_json
 from healthstore.model.measures import PARTS
 from healthstore.model.schema import Collection
@@ -381,6 +382,7 @@ POSTGRESQL = Dialect(
     sum_keys=whole_sum,
     buckets=BUCKETS,
     ranks=_RANKS,
+    walk=Walk(by_recursion),
     joint_update=joint_update,
     max_parameters=32_000,
     bulk_rows=5_000,

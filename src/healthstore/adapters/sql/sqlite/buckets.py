@@ -6,9 +6,12 @@ from datetime import date
 from typing import Any
 
 from sqlalchemy import ColumnElement
+from sqlalchemy.types import NULLTYPE
 
 from healthstore.adapters.sql.buckets import written
 from healthstore.adapters.sql.dialect import Buckets
+from healthstore.adapters.sql.paths import Bound
+from healthstore.model.values import Kind
 from healthstore.model.zones import Unit
 
 __all__ = ("BUCKETS",)
@@ -60,6 +63,13 @@ def _read(value: Any, unit: Unit) -> date | int:
     return int(value) if unit in _WIDTHS else date.fromordinal(_EPOCH + value)
 
 
+def _bound(value: date | int, unit: Unit, kind: Kind) -> Bound:
+    if isinstance(value, int):
+        return Bound(value, NULLTYPE)
+    counted = kind is not Kind.DATE and unit in {Unit.DAY, Unit.WEEK}
+    return Bound(value.toordinal() - _EPOCH if counted else value.isoformat(), NULLTYPE)
+
+
 BUCKETS = Buckets(
     instant=lambda second: str(second * _MICROSECONDS),
     offset=str,
@@ -67,4 +77,5 @@ BUCKETS = Buckets(
     of_instant=_of_instant,
     of_date=_of_date,
     read=_read,
+    bound=_bound,
 )
