@@ -17,7 +17,7 @@ from healthstore.model.definition import (
     holds_words,
 )
 from healthstore.model.hidden import kept_parts
-from healthstore.model.query import Lookup, Operator, OtherField, Test, walk
+from healthstore.model.query import TERM_HEAD, TERM_TYPES, Lookup, Operator, OtherField, Test, walk
 from healthstore.model.values import MAX_DIGITS, MAX_FOLDED, FieldType, Kind, Value, canonicaliser
 
 __all__ = ("require_keepable", "require_short")
@@ -37,8 +37,7 @@ _SYSTEM_COLUMNS = frozenset(
 _MAX_FIELDS, _MAX_INDEXES, _MAX_INDEX_FIELDS = 500, 50, 16
 # SQLite and MySQL find a part by a path in the statement, where these have a meaning.
 _UNPLAIN = re.compile(r'["\\\x00-\x1f]')
-_TERM_KINDS = frozenset({Kind.INTEGER, Kind.FLOAT, Kind.BOOLEAN})
-_BESIDE = 8  # bytes of a part of JSON beside other keys
+_BESIDE = 8  # bytes of a part of JSON beside other keys, if it is no text
 # MySQL keeps what is indexed of a row's lists, as they were, in a page of 16,384 bytes.
 _MAX_ELEMENT_INDEXES = 4
 # MySQL indexes at most 3072 bytes: 640 code points of utf8mb4 and a little room.
@@ -200,8 +199,9 @@ def _check_sizes(collection: Definition) -> None:
 def _check_terms(index: Index, collection: Definition) -> None:
     """Refuse an index of parts of JSON that a database could not keep, or keeps in its own way."""
     names = tuple(key.removeprefix("-") for key in index.keys if isinstance(key, str))
-    _check_indexable(names, collection, _BESIDE)
     term, *others = index.terms
+    beside = 4 * TERM_HEAD if term.kind is Kind.TEXT else _BESIDE
+    _check_indexable(names, collection, beside)
     if others:  # MongoDB refuses a document where two of them are lists
         raise ConfigurationError(
             "an index has two parts of JSON among its keys",
@@ -212,7 +212,7 @@ def _check_terms(index: Index, collection: Definition) -> None:
     refusal = ""
     if collection.field(term.field).type.kind is not Kind.JSON or not term.steps:
         refusal = "is indexed by a part that it does not have"
-    elif term.kind not in _TERM_KINDS:
+    elif term.kind not in TERM_TYPES:
         refusal = "is indexed by a part of a kind that not every database indexes"
     elif any(isinstance(step, int) for step in term.steps):
         refusal = "is indexed by a path through a list, which has no index"
@@ -221,8 +221,8 @@ def _check_terms(index: Index, collection: Definition) -> None:
     if refusal:
         raise ConfigurationError(
             refusal,
-            hint='use keys as in F.data["weight"], and as_(float), as_(int) or as_(bool); or give '
-            "the part a field of its own",
+            hint='use keys as in F.data["weight"], and as_(str), as_(float), as_(int) or '
+            "as_(bool); or give the part a field of its own",
             entity=collection.entity,
             field=term.field,
         )

@@ -14,12 +14,13 @@ from typing import cast
 
 from healthstore.model.definition import Definition
 from healthstore.model.json import INT64_MAX, INT64_MIN
-from healthstore.model.query import And, Filter, Lookup, Not, Operator, Or, Term, Test
+from healthstore.model.query import TERM_HEAD, And, Filter, Lookup, Not, Operator, Or, Term, Test
 from healthstore.model.values import Kind, Value
 
 __all__ = ("narrowed", "untyped")
 
-# A number beyond another one is, to the nearest double, beyond it or the same.
+# A number beyond another one is, to the nearest double, beyond it or the same; and the beginning of
+# a text, cut where that of another one is.
 _ROUNDED: Mapping[Operator, Operator] = {
     Operator.EQ: Operator.EQ,
     Operator.IN: Operator.IN,
@@ -27,9 +28,10 @@ _ROUNDED: Mapping[Operator, Operator] = {
     Operator.LE: Operator.LE,
     Operator.GT: Operator.GE,
     Operator.GE: Operator.GE,
+    Operator.STARTS: Operator.GE,
 }
 _SAME = frozenset({Operator.EQ, Operator.IN})
-_KINDS = (Kind.FLOAT, Kind.INTEGER, Kind.BOOLEAN)
+_KINDS = (Kind.FLOAT, Kind.INTEGER, Kind.BOOLEAN, Kind.TEXT)
 
 
 def narrowed(where: Filter, collection: Definition) -> Filter:
@@ -55,7 +57,8 @@ def narrowed(where: Filter, collection: Definition) -> Filter:
 def _beside(test: Test, kind: Kind, collection: Definition) -> Test | None:
     """Return the test of a term of a kind, if there is an index and it holds where this one does."""
     part = test.part
-    if part is None or part.kind is not None or part.size:
+    own = None if kind is not Kind.TEXT or part is None else part.kind
+    if part is None or part.kind is not own or part.size:
         return None
     if Term(test.field, part.steps, kind) not in collection.terms:
         return None
@@ -64,24 +67,33 @@ def _beside(test: Test, kind: Kind, collection: Definition) -> Test | None:
     operator = _ROUNDED.get(test.operator)
     if operator is None or not all(_is_of(value, kind) for value in values):
         return None
-    if kind is not Kind.FLOAT and test.operator not in _SAME:
+    if kind in _SOME and test.operator not in _SAME:
         return None  # there are numbers that the index does not hold
     made = tuple(_as_kind(value, kind) for value in values)
     operand = made if isinstance(given, tuple) else made[0]
-    return Test(test.field, operator, operand, None, replace(part, kind=kind))
+    beside = replace(part, kind=kind, head=kind is Kind.TEXT)
+    return Test(test.field, operator, operand, None, beside)
+
+
+_SOME = frozenset({Kind.INTEGER, Kind.BOOLEAN})
 
 
 def _is_of(value: Value, kind: Kind) -> bool:
     """Tell whether a term of a kind has each value that equals this one."""
-    if kind is Kind.BOOLEAN:
-        return isinstance(value, bool)
+    if kind in _PLAIN:
+        return isinstance(value, _PLAIN[kind])
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     whole = value == int(value) and INT64_MIN <= value <= INT64_MAX
     return kind is Kind.FLOAT or whole
 
 
+_PLAIN: Mapping[Kind, type] = {Kind.BOOLEAN: bool, Kind.TEXT: str}
+
+
 def _as_kind(value: Value, kind: Kind) -> Value:
+    if isinstance(value, str):
+        return value[:TERM_HEAD]
     if kind is Kind.FLOAT:
         return float(cast(float, value))
     return int(cast(float, value)) if kind is Kind.INTEGER else value

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeAlias, cast
 from sqlalchemy import Column, ColumnElement, FromClause, and_, false, or_, true
 from sqlalchemy.types import BigInteger, Boolean, Double, Integer, Text, TypeEngine
 
-from healthstore.adapters.sql.clauses import Inline, combined
-from healthstore.model.query import WHOLE, Operator, Step, Term, Test
+from healthstore.adapters.sql.clauses import Inline, Written, combined
+from healthstore.model.query import TERM_HEAD, WHOLE, Operator, Step, Term, Test
 from healthstore.model.values import Kind, Value
 
 __all__ = (
@@ -26,6 +26,7 @@ __all__ = (
     "Form",
     "Paths",
     "Place",
+    "indexed_term",
     "is_plain",
     "part_bounds",
     "part_clause",
@@ -109,6 +110,10 @@ class Paths:
     ]
     """The elements of a column's list as rows beside those of its table, none of what is no list;
     the value of one as of a kind; and the test that it is of that kind."""
+    head: Callable[[ColumnElement[Any]], ColumnElement[Any]] = lambda text: Written(
+        f"substr({{0}}, 1, {TERM_HEAD})", text, kind=Text()
+    )
+    """The beginning of a text, as an index has it."""
     boolean: Callable[[bool], Bound] = lambda value: Bound(int(value), Integer())
     """What is bound for a bool that a term is compared with."""
     readable: Callable[[ColumnElement[Any], ColumnElement[Any]], ColumnElement[Any]] = (
@@ -122,6 +127,12 @@ def term_expression(term: Term, column: ColumnElement[Any], paths: Paths) -> Col
     path = tuple([Inline(each.value, each.type) for each in paths.path(term.steps)])
     kinds = tuple([type(step) for step in term.steps])
     return paths.terms[term.kind](Place(column, kinds, path, is_plain(term.steps)))
+
+
+def indexed_term(term: Term, column: ColumnElement[Any], paths: Paths) -> ColumnElement[Any]:
+    """Return what an index has of a term: a value, or the beginning of a text."""
+    found = term_expression(term, column, paths)
+    return paths.head(found) if term.kind is Kind.TEXT else found
 
 
 def term_column(term: Term, column: ColumnElement[Any], paths: Paths) -> ColumnElement[Any]:
@@ -243,7 +254,8 @@ def part_clause(
     if part.kind is None:
         clause = _clause(test, column, paths, columns, bind)
     else:
-        found = term_expression(Term(test.field, part.steps, part.kind), column, paths)
+        read = indexed_term if part.head else term_expression
+        found = read(Term(test.field, part.steps, part.kind), column, paths)
         clause = _held(test, found, _TERMS[part.kind], paths, columns, bind)
     return paths.readable(column, clause)
 

@@ -32,7 +32,7 @@ from sqlalchemy.schema import (
 from healthstore.adapters.sql.deletes import unguarded
 from healthstore.adapters.sql.dialect import Dialect
 from healthstore.adapters.sql.filters import FIELD_TYPE, Many, Operand, where_clause
-from healthstore.adapters.sql.paths import ELEMENTS, Bound, term_expression
+from healthstore.adapters.sql.paths import ELEMENTS, Bound, indexed_term
 from healthstore.model import schema
 from healthstore.model.definition import holds_words
 from healthstore.model.query import Term, normalise
@@ -173,7 +173,7 @@ def _ordered(
     name = key.field if isinstance(key, Term) else key.removeprefix("-")
     column: ColumnElement[Any] = table.c[name]
     if isinstance(key, Term):
-        column = term_expression(key, column, dialect.paths)
+        column = indexed_term(key, column, dialect.paths)
     descending = isinstance(key, str) and key.startswith("-")
     ordered: ColumnElement[Any] = column.desc() if descending else column.asc()
     if dialect.rank_nulls and (isinstance(key, Term) or collection.nullable(name)):

@@ -22,6 +22,7 @@ __all__ = (
     "MAX_PART_VALUES",
     "MAX_PLACE",
     "MAX_STEPS",
+    "TERM_HEAD",
     "TERM_TYPES",
     "WHOLE",
     "WORDS",
@@ -52,19 +53,24 @@ TERM_TYPES: Mapping[Kind, type[int | float | str | bool]] = {
 """The kinds of terms that have an order, by the type that ``as_`` takes."""
 
 
+TERM_HEAD = 64
+"""How many code points an index has of a part that is a text: some databases index no long ones."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A part of a field's JSON, or with ``size`` the number of elements of the list there.
 
     Without steps it is the whole value. The size of what is no list is ``None``. With a ``kind``
     it is what is there as a value of that kind; see :class:`Term`. With ``words`` it is no JSON,
-    but the list of a text's words.
+    but the list of a text's words. With ``head`` it is a text's beginning, as an index has it.
     """
 
     steps: tuple[Step, ...] = ()
     size: bool = False
     kind: Kind | None = None
     words: bool = False
+    head: bool = False
 
     def __str__(self) -> str:
         if self.words:

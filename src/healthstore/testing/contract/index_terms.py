@@ -22,7 +22,7 @@ from healthstore.model.ops import (
     RefreshStatistics,
     Rename,
 )
-from healthstore.model.query import F, FieldPart, Filter
+from healthstore.model.query import TERM_HEAD, F, FieldPart, Filter
 from healthstore.model.schema import Field, Index
 from healthstore.model.values import Document, FieldType, Json, Kind
 from healthstore.testing.contract._altered import LABEL, definition_of, prepare, row_of, things
@@ -42,13 +42,18 @@ NAME = Field("name", LABEL)
 X = F.data["x"]
 Y = F.data["x"]["y"]
 NUMBERS = (Index(X.as_(float)), Index(X.as_(int)), Index("name", Y.as_(float)))
+TEXTS = (Index(X.as_(str)), Index("name", Y.as_(str)))
 OTHERS = (Index(X.as_(bool)), Index(Y.as_(int)), Index(Y.as_(bool)))
 _COUNT = 2_000  # enough for each planner to prefer an index
+_TEXTS = [each for each in SCALARS if isinstance(each, str)]
+_BEGUN = "ä" * TERM_HEAD  # what an index has of these
+LONG = tuple(_BEGUN + end for end in ("", "a", "b", "b" * 3_000, "\U0001f600"))
 _NUMBERS = [each for each in SCALARS if isinstance(each, int | float)]
 
 
 def _rows() -> list[Document]:
-    return [row_of(at, name=f"n{at % 3}", data=row["data"]) for at, row in enumerate(ROWS)]
+    data = [*(row["data"] for row in ROWS), *({"x": each} for each in (*LONG, _BEGUN[1:]))]
+    return [row_of(at, name=f"n{at % 3}", data=each) for at, each in enumerate(data)]
 
 
 def _filters(part: FieldPart) -> list[Filter]:
@@ -56,7 +61,15 @@ def _filters(part: FieldPart) -> list[Filter]:
     for each in _NUMBERS:
         if not isinstance(each, bool):
             found += [part > each, part >= each, part < each, part <= each]
+    for each in (*_TEXTS[:3], *LONG[:3], LONG[4]):
+        found += [part == each, part > each, part >= each, part < each, part <= each]
+        found += [part.as_(str) == each, part.as_(str) > each, part.as_(str) <= each]
+        found += [part.startswith(each[:300]), part.as_(str).startswith(each[:70])]
     found += [
+        part.in_([*LONG[1:3], "a"]),
+        part.as_(str).in_([LONG[0], None]),
+        part.as_(str) != LONG[1],
+        part.contains("a"),
         part.in_([1, 2**53, 2**53 + 1, 0.1]),
         part.in_([1, 2, -1.0]),
         part.in_([True, "a", 1, None]),
@@ -82,7 +95,9 @@ class TestIndexTerms(Contract):
     """An index of a part of JSON makes some tests faster, and no answer another one."""
 
     @proves("J11")
-    @pytest.mark.parametrize("indexes", (NUMBERS, OTHERS), ids=("numbers", "others"))
+    @pytest.mark.parametrize(
+        "indexes", (NUMBERS, TEXTS, OTHERS), ids=("numbers", "texts", "others")
+    )
     async def test_an_index_of_a_part_of_json_changes_no_answer(
         self, store: Backend, indexes: tuple[Index, ...]
     ) -> None:
@@ -100,14 +115,15 @@ class TestIndexTerms(Contract):
     @proves("J11")
     @partly_needs("term_indexes")
     async def test_an_index_of_a_part_of_json_is_used(self, store: Backend) -> None:
-        """For a number, a range of them, behind another key; or the backend declares none."""
-        weight, rank = F.data["weight"], F.data["a b"]["rank"]
+        """For a number, a text, a range of them, behind another key; or it declares none."""
+        weight, rank, unit = F.data["weight"], F.data["a b"]["rank"], F.data["unit"]
         by_weight, by_rank = Index(weight.as_(float)), Index(rank.as_(int))
-        by_name = Index("name", weight.as_(float))
-        made = things(NAME, DATA, indexes=(by_weight, by_rank, by_name))
+        by_name, by_unit = Index("name", weight.as_(float)), Index(unit.as_(str))
+        made = things(NAME, DATA, indexes=(by_weight, by_rank, by_name, by_unit))
         await store.execute(Ensure((made,)))
         data: list[Json] = [
-            {"weight": at / 2, "a b": {"rank": at * 7 % _COUNT}} for at in range(_COUNT)
+            {"weight": at / 2, "a b": {"rank": at * 7 % _COUNT}, "unit": f"u{at * 3 % _COUNT:04}"}
+            for at in range(_COUNT)
         ]
         rows = tuple(row_of(at, name=f"n{at % 50}", data=each) for at, each in enumerate(data))
         await store.execute(Insert(made, rows, atomic=store.capabilities.transactions))
@@ -120,6 +136,11 @@ class TestIndexTerms(Contract):
             (rank == 77, by_rank),
             (weight.as_(float).in_([77.5, 78]), by_weight),
             (rank.as_(int) == 77, by_rank),
+            (unit == "u0077", by_unit),
+            (unit.as_(str) == "u0077", by_unit),
+            (unit.in_(["u0077", "u0078"]), by_unit),
+            ((unit > "u0100") & (unit <= "u0107"), by_unit),
+            ((unit.as_(str) >= "u1990") & (unit.as_(str) < "u1995"), by_unit),
             ((F.name == "n7") & (weight > 900), by_name),
         ):
             find = Find(made, where, limit=1_000)
@@ -222,7 +243,7 @@ class TestIndexTerms(Contract):
         assert len({*made.index_names, *other.index_names}) == 3
 
     async def test_an_index_of_a_part_that_none_can_keep_is_refused(self, store: Backend) -> None:
-        """Two parts, a place in a list, no path, no JSON, a key in the way, a type without a size."""
+        """Two parts, a place in a list, no path, no JSON, a key in the way."""
         del store
         for index in (
             Index(X.as_(float), Y.as_(float)),
@@ -234,7 +255,6 @@ class TestIndexTerms(Contract):
             Index(F.data["a\\b"].as_(float)),
             Index(F.data["a\nb"].as_(float)),
             Index(F.data["x" * 257].as_(float)),
-            Index(X.as_(str)),
         ):
             with pytest.raises(ConfigurationError) as caught:
                 things(NAME, DATA, indexes=(index,))

@@ -21,7 +21,7 @@ from healthstore.adapters.sql.convert import encode_json_text
 from healthstore.adapters.sql.dialect import Elements
 from healthstore.adapters.sql.paths import SIGNS, Bound, Form, Paths, Place
 from healthstore.model.json import INT64_MAX, INT64_MIN
-from healthstore.model.query import Operator, Step
+from healthstore.model.query import TERM_HEAD, Operator, Step
 from healthstore.model.values import Kind
 
 __all__ = ("MARIADB_PATHS", "MYSQL_PATHS", "mysql_elements")
@@ -158,7 +158,8 @@ def _paths(product: _Product) -> Paths:
 
     def as_text(place: Place) -> ColumnElement[Any]:
         return Written(
-            f"(CASE WHEN JSON_TYPE({{0}}){types} = 'STRING' THEN JSON_UNQUOTE({{0}}) END "
+            f"(CASE WHEN JSON_TYPE({{0}}){types} = {product.literal}'STRING' "
+            "THEN JSON_UNQUOTE({0}) END "
             f"COLLATE {collation})",
             found(place),
             kind=_TEXT,
@@ -226,6 +227,12 @@ def _paths(product: _Product) -> Paths:
             Kind.JSON: lambda place: Written("({0})", found(place), kind=_TEXT),
         },
         elements=elements,
+        head=lambda text: Written(
+            f"(CAST(SUBSTR({{0}}, 1, {TERM_HEAD}) AS CHAR({TERM_HEAD}) CHARACTER SET utf8mb4) "
+            f"COLLATE {collation})",
+            text,
+            kind=_TEXT,
+        ),
     )
 
 
