@@ -24,7 +24,7 @@ from healthstore.model.ops import (
 )
 from healthstore.model.query import TERM_HEAD, F, FieldPart, Filter
 from healthstore.model.schema import Field, Index
-from healthstore.model.values import Document, FieldType, Json, Kind
+from healthstore.model.values import Document, FieldType, Json, Kind, Value
 from healthstore.testing.contract._altered import LABEL, definition_of, prepare, row_of, things
 from healthstore.testing.contract._promises import (
     Contract,
@@ -52,7 +52,8 @@ _NUMBERS = [each for each in SCALARS if isinstance(each, int | float)]
 
 
 def _rows() -> list[Document]:
-    data = [*(row["data"] for row in ROWS), *({"x": each} for each in (*LONG, _BEGUN[1:]))]
+    data: list[Value] = [row["data"] for row in ROWS]
+    data += [{"x": each} for each in (*LONG, _BEGUN[1:])]
     return [row_of(at, name=f"n{at % 3}", data=each) for at, each in enumerate(data)]
 
 
@@ -61,10 +62,10 @@ def _filters(part: FieldPart) -> list[Filter]:
     for each in _NUMBERS:
         if not isinstance(each, bool):
             found += [part > each, part >= each, part < each, part <= each]
-    for each in (*_TEXTS[:3], *LONG[:3], LONG[4]):
-        found += [part == each, part > each, part >= each, part < each, part <= each]
-        found += [part.as_(str) == each, part.as_(str) > each, part.as_(str) <= each]
-        found += [part.startswith(each[:300]), part.as_(str).startswith(each[:70])]
+    for text in (*_TEXTS[:3], *LONG[:3], LONG[4]):
+        found += [part == text, part > text, part >= text, part < text, part <= text]
+        found += [part.as_(str) == text, part.as_(str) > text, part.as_(str) <= text]
+        found += [part.startswith(text[:300]), part.as_(str).startswith(text[:70])]
     found += [
         part.in_([*LONG[1:3], "a"]),
         part.as_(str).in_([LONG[0], None]),
