@@ -109,7 +109,7 @@ def by_recursion(asked: Asked) -> tuple[Select[Any], FromClause]:
     found = select(*(rows.c[name] for name in asked.shown)).where(own)
     led = found.order_by(*asked.order(rows)).limit(asked.first).lateral("_led")
     columns = [led.c[name] for name in asked.shown]
-    return select(*columns).select_from(groups.join(led, true())), led
+    return cast("Select[Any]", select(*columns).select_from(groups.join(led, true()))), led
 
 
 def by_distinct(asked: Asked) -> tuple[Select[Any], FromClause]:

@@ -257,8 +257,11 @@ class TestBuckets(Contract):
                 READINGS, (Count(),), _NEARLY, (bucket,), names=("n",), having=F.begin.not_null()
             )
             begun = [cast(datetime, row.key[0]) for row in await store.execute(asked)]
-            every: list[Document] = [{"begin": None, "n": 1}]
-            every += [{"begin": each, "n": _size(each, near, bucket)} for each in begun]
+            nothing: Document = {"begin": None, "n": 1}
+            sizes: list[Document] = [
+                {"begin": each, "n": _size(each, near, bucket)} for each in begun
+            ]
+            every = [nothing, *sizes]
             assert begun == sorted({_cut(at, unit, ZoneInfo(name), 2) for at in near})
             middle = begun[len(begun) // 2]
             for at in (middle - TICK, middle.astimezone(UTC), middle + TICK):

@@ -52,8 +52,8 @@ _NUMBERS = [each for each in SCALARS if isinstance(each, int | float)]
 
 
 def _rows() -> list[Document]:
-    data: list[Value] = [row["data"] for row in ROWS]
-    data += [{"x": each} for each in (*LONG, _BEGUN[1:])]
+    long: list[Value] = [{"x": each} for each in (*LONG, _BEGUN[1:])]
+    data = [*(row["data"] for row in ROWS), *long]
     return [row_of(at, name=f"n{at % 3}", data=each) for at, each in enumerate(data)]
 
 
