@@ -23,6 +23,7 @@ import asyncio
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from inspect import isawaitable
 from pathlib import Path
 from types import TracebackType
@@ -499,6 +500,34 @@ class Repository(Generic[M]):
         StaleVersionError as :meth:`update`.
         """
         return self._portal.call(self._inner.delete(identity, version=version))
+
+    def claim(
+        self, *filters: Condition, n: int = 1, lease: timedelta, order: Iterable[SortKey] = ()
+    ) -> list[M]:
+        """Lease at most ``n`` free entities that satisfy all filters, each to one caller.
+
+        The class says ``claimable=True``. They come in ``order``, or the oldest first; where others
+        claim at the same time there may be fewer. Nobody else gets one before the lease is over, or
+        it is released: so a lost worker's come back. A claim raises the version: end a job by
+        ``update(job.id, …, version=job.version)`` or ``delete``, which raise StaleVersionError for
+        who has lost the lease.
+        """
+        return self._portal.call(self._inner.claim(*filters, n=n, lease=lease, order=order))
+
+    def extend(self, entity: M, *, lease: timedelta) -> M:
+        """Lease a claimed entity from now on for so long; return it with the same version.
+
+        Raises StaleVersionError if somebody else has changed or claimed it, NotFoundError if it is
+        gone.
+        """
+        return self._portal.call(self._inner.extend(entity, lease=lease))
+
+    def release(self, entity: M) -> M:
+        """Give a claimed entity back, so that it may be claimed at once; return it as it is then.
+
+        Raises as :meth:`extend`.
+        """
+        return self._portal.call(self._inner.release(entity))
 
 
 class Transaction:

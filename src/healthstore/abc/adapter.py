@@ -44,6 +44,7 @@ from healthstore.model.ops import (
     Aggregate,
     Alter,
     Batch,
+    Claim,
     CountDocuments,
     Delete,
     Drop,
@@ -316,6 +317,7 @@ class Adapter(Operations[S]):
         Replace: lambda self, session, op: self.replace(session, op),
         Patch: lambda self, session, op: self.patch(session, op),
         Patches: lambda self, session, op: self.patches(session, op),
+        Claim: lambda self, session, op: self.claim(session, op),
         Delete: lambda self, session, op: self.delete(session, op),
         Find: lambda self, session, op: (
             self.find(session, op) if op.columns is None else self.select(session, op)

@@ -9,15 +9,18 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from collections.abc import Collection as Several
 from dataclasses import replace
+from functools import partial
 from typing import Generic, TypeVar, cast
 from uuid import UUID
 
 from healthstore.abc.backend import Capabilities
+from healthstore.abc.claiming import claim_by_versions
 from healthstore.errors import CapabilityError
 from healthstore.model import evaluate
 from healthstore.model.ops import (
     Aggregate,
     Alter,
+    Claim,
     CountDocuments,
     Delete,
     Drop,
@@ -122,6 +125,12 @@ class Operations(ABC, Generic[S]):
             versions = tuple(cast(int, stored[identity]["version"]) for identity in last)
             await self.replace(session, Replace(op.collection, tuple(last.values()), versions))
         return results
+
+    async def claim(self, session: S, op: Claim) -> tuple[Document, ...]:
+        """Find some, and change each under the version that was read."""
+        return await claim_by_versions(
+            op, partial(self.find, session), partial(self.patch, session)
+        )
 
     async def select(self, session: S, op: Find) -> tuple[Document, ...]:
         """Find columns of documents, by reading the whole of each; see :meth:`find`."""

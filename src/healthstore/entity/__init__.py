@@ -24,6 +24,7 @@ from healthstore.entity.convert import (
     stored_filter,
 )
 from healthstore.entity.declare import (
+    LEASED_UNTIL,
     Digits,
     Entity,
     MaxLength,
@@ -51,6 +52,7 @@ from healthstore.entity.reading import (
 from healthstore.entity.writing import to_document, to_documents
 
 __all__ = (
+    "LEASED_UNTIL",
     "Digits",
     "Entity",
     "MaxLength",

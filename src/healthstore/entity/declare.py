@@ -18,6 +18,7 @@ from healthstore.model.query import FieldName
 from healthstore.model.schema import Check, Index, OnDelete, Unique
 
 __all__ = (
+    "LEASED_UNTIL",
     "Digits",
     "Entity",
     "MaxLength",
@@ -28,6 +29,10 @@ __all__ = (
     "utc_now",
     "uuid7",
 )
+
+
+LEASED_UNTIL = "leased_until"
+"""The field that ``claimable=True`` brings: until when a worker has the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,9 @@ class Entity(BaseModel, metaclass=_EntityClass):
 
     ``version`` starts at 1 and rises by one with each change; ``updated_at`` is the instant
     of the last one. Class arguments: ``collection``, the name under which it is stored;
-    ``indexes``, of :class:`Index` and :class:`Unique`; ``checks``, of :class:`Check`.
+    ``indexes``, of :class:`Index` and :class:`Unique`; ``checks``, of :class:`Check`; with
+    ``claimable=True`` its documents are jobs, each of one worker at a time: it brings the field
+    ``leased_until``, an instant or None, and an index by age.
     """
 
     model_config = ConfigDict(
@@ -138,6 +145,7 @@ class Entity(BaseModel, metaclass=_EntityClass):
     __collection_name__: ClassVar[str | None] = None
     __indexes__: ClassVar[tuple[Index | Unique | Search, ...]] = ()
     __checks__: ClassVar[tuple[Check, ...]] = ()
+    __claimable__: ClassVar[bool] = False
 
     def __init_subclass__(
         cls,
@@ -145,9 +153,17 @@ class Entity(BaseModel, metaclass=_EntityClass):
         collection: str | None = None,
         indexes: Iterable[Index | Unique | Search] = (),
         checks: Iterable[Check] = (),
+        claimable: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
+        if claimable and not cls.__claimable__:
+            cls.__claimable__ = True
+            cls.__indexes__ = (*cls.__indexes__, Index("created_at"))
+            if LEASED_UNTIL not in cls.__annotations__:
+                # pydantic looks for fields after this.
+                cls.__annotations__[LEASED_UNTIL] = AwareDatetime | None
+                setattr(cls, LEASED_UNTIL, None)
         if collection is not None:
             cls.__collection_name__ = collection
         cls.__indexes__ = (*cls.__indexes__, *indexes)

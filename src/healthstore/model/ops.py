@@ -46,7 +46,7 @@ from healthstore.model.plans import QueryPlan
 from healthstore.model.query import ALL, FieldOrTerm, Filter, Order, Term
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
-from healthstore.model.writing import Delete, Insert, Patch, Patches, Replace
+from healthstore.model.writing import Claim, Delete, Insert, Patch, Patches, Replace
 
 __all__ = (
     "Aggregate",
@@ -54,6 +54,7 @@ __all__ = (
     "Avg",
     "Batch",
     "Bucket",
+    "Claim",
     "Count",
     "CountDistinct",
     "CountDocuments",
@@ -294,6 +295,7 @@ Operation: TypeAlias = (
     | Replace
     | Patch
     | Patches
+    | Claim
     | Delete
     | Find
     | Leading

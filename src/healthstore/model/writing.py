@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from healthstore.model.op import Effect, Op
+from healthstore.model.query import ALL, Filter, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
 
-__all__ = ("Delete", "Insert", "Patch", "Patches", "Replace")
+__all__ = ("Claim", "Delete", "Insert", "Patch", "Patches", "Replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +126,25 @@ class Delete(Op["tuple[bool, ...]"]):
     ids: tuple[UUID, ...]
     versions: tuple[int, ...] | None = None
     checked_references: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(Op["tuple[Document, ...]"]):
+    """Change the first documents, in an order, that satisfy a filter; return them as they are then.
+
+    ``sets`` assigns values, and each version rises by one. Claims at the same time share the
+    documents out: each is changed by one of them, where ``sets`` end what the filter asks. So one
+    may get fewer than ``limit`` though there are more. The filter looks nothing up.
+    """
+
+    effect = Effect.WRITE
+    collection: Collection
+    sets: tuple[tuple[str, Value], ...]
+    where: Filter = ALL
+    order: tuple[Order, ...] = (Order("id"),)
+    limit: int = 1
+
+    @property
+    def change(self) -> Patch:
+        """What is done to each document; the ids are to be filled in."""
+        return Patch(self.collection, (), self.sets, (("version", 1),), canonical=True)

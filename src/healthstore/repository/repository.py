@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar, cast, overload
 from uuid import UUID
 
 from healthstore.abc.backend import Executor
 from healthstore.abc.collector import collector_spaced
 from healthstore.entity import (
+    LEASED_UNTIL,
     Entity,
     as_stored,
     to_document,
@@ -22,11 +23,10 @@ from healthstore.model.ops import (
     Delete,
     Insert,
 )
-from healthstore.model.query import (
-    FieldPart,
-)
+from healthstore.model.query import Condition, FieldPart, SortKey, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.repository.changes import Change, Changes, parsed_changes
+from healthstore.repository.queue import BY_AGE, Queue, require_claimable
 from healthstore.repository.reading import Reading
 from healthstore.repository.writes import LIBRARY_FIELDS, Writes
 
@@ -57,6 +57,7 @@ class Repository(Reading[M]):
     ) -> None:
         super().__init__(entity, executor, cursor_key=cursor_key, source=source)
         self._writes = Writes(entity, executor, self.collection, attempts, clock)
+        self._queue = Queue(entity, executor, self.collection, clock)
 
     async def add(self, entity: M) -> M:
         """Store a new entity and return it as it is stored.
@@ -176,6 +177,44 @@ class Repository(Reading[M]):
         op = Delete(self.collection, (identity,), versions)
         return (await self._executor.execute(op))[0]
 
+    async def claim(
+        self,
+        *filters: Condition,
+        n: int = 1,
+        lease: timedelta,
+        order: Iterable[SortKey] = (),
+    ) -> list[M]:
+        """Lease at most ``n`` free entities that satisfy all filters, each to one caller.
+
+        The class says ``claimable=True``. They come in ``order``, or the oldest first; where others
+        claim at the same time there may be fewer. Nobody else gets one before the lease is over, or
+        it is released: so a lost worker's come back. A claim raises the version: end a job by
+        ``update(job.id, …, version=job.version)`` or ``delete``, which raise StaleVersionError for
+        who has lost the lease.
+        """
+        require_claimable(self._entity, self.collection)
+        orders = parse_order(order or BY_AGE)
+        return await self._queue.claim(self._where(filters), n, lease, orders)
+
+    async def extend(self, entity: M, *, lease: timedelta) -> M:
+        """Lease a claimed entity from now on for so long; return it with the same version.
+
+        Raises StaleVersionError if somebody else has changed or claimed it, NotFoundError if it is
+        gone.
+        """
+        self._require(entity)
+        require_claimable(self._entity, self.collection)
+        return await self._queue.extend(entity, lease)
+
+    async def release(self, entity: M) -> M:
+        """Give a claimed entity back, so that it may be claimed at once; return it as it is then.
+
+        Raises as :meth:`extend`.
+        """
+        self._require(entity)
+        require_claimable(self._entity, self.collection)
+        return await self._queue.release(entity)
+
     def _document_of(self, entity: M) -> Document:
         self._require(entity)
         try:
@@ -191,8 +230,9 @@ class Repository(Reading[M]):
             ).at(index=index)
 
     def _require_free(self, names: Iterable[str]) -> None:
+        own = LIBRARY_FIELDS | ({LEASED_UNTIL} if self._entity.__claimable__ else frozenset())
         for name in names:
-            if self.collection.field(name).name in LIBRARY_FIELDS:
+            if self.collection.field(name).name in own:
                 raise InvalidRequestError(
                     "is kept by the library and cannot be changed",
                     hint="leave it out: each write sees to it",

@@ -33,6 +33,7 @@ from healthstore.model.evaluate import duplicate_key
 from healthstore.model.guarded import check_same
 from healthstore.model.ops import (
     Aggregate,
+    Claim,
     CountDocuments,
     Delete,
     Effect,
@@ -346,6 +347,19 @@ class MemoryAdapter(Adapter[Session]):
             self._store(session, op.collection, document)
             self._require_parents(session, op.collection, document)
         return tuple(after)
+
+    async def claim(self, session: Session, op: Claim) -> tuple[Document, ...]:
+        """Change the first documents; nobody else is served between the search and the change."""
+        table = session.table(op.collection)
+        rows = filter(matcher(op.where), table.rows.values())
+        first = evaluate.sort_documents(rows, op.order, kept_value)
+        ids = [cast(UUID, each["id"]) for each in first]
+        free = [each for each in ids if session.is_free(op.collection.name, each)][: op.limit]
+        found = map(table.reader(op.collection), map(table.rows.__getitem__, free))
+        after = tuple([evaluate.patched(op.change, each) for each in found])
+        for document in after:
+            self._store(session, op.collection, document)
+        return after
 
     async def delete(self, session: Session, op: Delete) -> tuple[bool, ...]:
         """Remove documents to which no other one refers."""

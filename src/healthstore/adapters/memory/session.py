@@ -111,9 +111,13 @@ class Session:
             self.journal.append((key, old, key not in self.written))
         self.written.setdefault(key, old)
 
+    def is_free(self, name: str, identity: UUID) -> bool:
+        """Tell whether no other unit has locked a document."""
+        return not self.locks or self.locks.get((name, identity), self) is self
+
     def require_free(self, name: str, identity: UUID) -> None:
         """Raise SerializationError if another unit has locked a document."""
-        if self.locks and self.locks.get((name, identity), self) is not self:
+        if not self.is_free(name, identity):
             raise SerializationError(
                 "another unit has locked the same documents", hint="repeat the whole unit"
             )

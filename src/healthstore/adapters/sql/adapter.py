@@ -15,6 +15,7 @@ from healthstore.abc.prober import PoolFigures, Prober, Vitals
 from healthstore.abc.unit import Phase
 from healthstore.adapters.sql.alter import alter
 from healthstore.adapters.sql.bench import SqlBench
+from healthstore.adapters.sql.claims import lock_first
 from healthstore.adapters.sql.compile import Lock, Statements
 from healthstore.adapters.sql.deletes import IDS, delete_rows, referenced, unguarded
 from healthstore.adapters.sql.dialect import CommitError, Connection, Dialect, Row
@@ -36,6 +37,7 @@ from healthstore.model import evaluate
 from healthstore.model.ops import (
     Aggregate,
     Alter,
+    Claim,
     CountDocuments,
     Delete,
     Drop,
@@ -445,6 +447,20 @@ class SqlAdapter(Adapter[SqlSession]):
             changed = tuple(evaluate.changed_by_id(results).values())
             await self._write_changed(session, op.patches[0], changed, last=ends)
         return results
+
+    async def claim(self, session: SqlSession, op: Claim) -> tuple[Document, ...]:
+        """Change the first rows by an UPDATE that returns them, or read, lock and change them."""
+        statements, first = self.statements(op.collection), self.dialect.first
+        if first is not None:
+            compiled, values = statements.claim(op, first)
+            rows = await session.connection.fetch(compiled.sql, values)
+            return tuple(evaluate.sort_documents(statements.documents(rows), op.order))
+        lock = partial(self._by_id, session, op.collection, lock=Lock.FREE)
+        async with self._atomic(session, op.collection) as ends:
+            free = await lock_first(op, partial(self.find, session), lock, in_unit=session.in_unit)
+            taken = tuple([evaluate.patched(op.change, each) for each in free])
+            await self._write_changed(session, op.change, taken, last=ends)
+        return taken
 
     async def _patch_one(self, session: SqlSession, op: Patch) -> Document | None:
         """Return the changed document; None if a guard did not hold or it is not there."""

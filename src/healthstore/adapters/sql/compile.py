@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Integer,
+    Select,
     Table,
     TextClause,
     and_,
@@ -56,7 +57,7 @@ from healthstore.model.collector import collector_paused
 from healthstore.model.columns import at_places, converted
 from healthstore.model.evaluate import ordered
 from healthstore.model.hidden import hidden_maker, with_hidden
-from healthstore.model.ops import Aggregate, Find, Group, Leading, Patch
+from healthstore.model.ops import Aggregate, Claim, Find, Group, Leading, Patch
 from healthstore.model.query import FieldOrTerm, Filter, Order, Test, column_key
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, FieldType, Kind, Value
@@ -377,6 +378,33 @@ class Statements:
         reading = self._compile(("changed", place), read)
         sql = self._dialect.read_back.format(update=changing.sql, select=reading.sql)
         return Compiled(sql, changing.places + reading.places)
+
+    def claim(
+        self, op: Claim, first: Callable[[ColumnElement[Any], Select[Any]], ColumnElement[bool]]
+    ) -> tuple[Compiled, Sequence[Any]]:
+        """Change the first rows that a filter finds and nobody has locked, and return them."""
+
+        def build() -> ClauseElement:
+            table = self._table
+            clause, count = self._where(where)
+            columns = columns_of(tuple([each.column for each in op.order]), table.c, self._dialect)
+            by = self._sorted(op.order, columns, whole=self._dialect.sorts_whole)
+            found = select(table.c.id).where(clause).order_by(*by).correlate(None)
+            if self._dialect.row_locks:
+                found = found.with_for_update(skip_locked=True)
+            values: dict[str, ColumnElement[Any]] = {
+                "version": table.c.version + literal_column("1")
+            }
+            for place, (name, _) in enumerate(op.sets, count + 1):
+                values[name] = _parameter(place, table.c[name])
+            clause = first(table.c.id, found.suffix_with(_limit(count)))
+            return update(table).where(clause).values(values).returning(*self._shown)
+
+        where = self._prepared(op.where)
+        names = tuple(name for name, _ in op.sets)
+        compiled = self._compile(("claim", shape(where), tuple(op.order), names), build)
+        given = [self.encode(name, value) for name, value in op.sets]
+        return compiled, compiled.bind([*self._values(where), op.limit, *given])
 
     def patches(
         self, op: Patch, build: Callable[[Table, Collection, Patch], ClauseElement]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol, TypeAlias
 
-from sqlalchemy import ClauseElement, Column, ColumnElement, Constraint, Table
+from sqlalchemy import ClauseElement, Column, ColumnElement, Constraint, Select, Table
 from sqlalchemy import Dialect as Compiler
 from sqlalchemy.types import TypeEngine
 
@@ -304,6 +304,11 @@ class Dialect:
     """
     row_locks: bool
     """Whether SELECT … FOR UPDATE exists."""
+    first: Callable[[ColumnElement[Any], Select[Any]], ColumnElement[bool]] | None
+    """The test that an UPDATE changes a row which a select of its table finds; it finds once.
+
+    None where such an UPDATE does not return the rows.
+    """
     detects_conflicts: bool
     """Whether a snapshot unit fails by itself when it writes what changed since its snapshot."""
     adds: Callable[[FieldType], bool]

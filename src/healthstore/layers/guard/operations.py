@@ -29,6 +29,7 @@ from healthstore.model.ops import (
     Aggregate,
     Alter,
     Batch,
+    Claim,
     CountDocuments,
     Delete,
     Drop,
@@ -47,14 +48,15 @@ from healthstore.model.ops import (
     Rename,
     Replace,
 )
-from healthstore.model.query import And, Order, after
+from healthstore.model.query import And, Order, after, lookups
 from healthstore.model.refusals import invalid, missing_value
 from healthstore.model.schema import Collection, Field, require_distinct
 from healthstore.model.size import require_small
 from healthstore.model.values import Value
 
-__all__ = ("MAX_LIMIT", "check")
+__all__ = ("MAX_CLAIMED", "MAX_LIMIT", "check")
 
+MAX_CLAIMED = 1_000
 MAX_LIMIT = 10_001  # one more than a page may hold: it tells whether there is another page
 
 
@@ -294,6 +296,25 @@ def _check_patches(op: Patches, store: Executor) -> Patches:
     return Patches(op.collection, checked)
 
 
+def _check_claim(op: Claim, store: Executor) -> Claim:
+    collection = op.collection
+    if type(op.limit) is not int or not 1 <= op.limit <= MAX_CLAIMED:
+        raise invalid(
+            collection, f"a claim takes from 1 to {MAX_CLAIMED} documents", "claim again for more"
+        )
+    order = checked_order(collection, op.order)
+    require_found(collection, [each.column for each in order], store)
+    where = checked_where(collection, op.where, store)
+    if next(lookups(where), None) is not None:
+        raise invalid(
+            collection,
+            "a claim looks nothing up in another query",
+            "read the values, and list them",
+        )
+    sets = _canonical_patch(Patch(collection, (), op.sets)).sets
+    return replace(op, sets=sets, where=where, order=order)
+
+
 def _check_delete(op: Delete, store: Executor) -> Delete:
     ids = checked_ids(op.collection, op.ids, distinct=True)
     if len(ids) > 1:
@@ -384,6 +405,7 @@ _CHECKS: dict[type, Callable[[Any, Executor], Op[Any]]] = {
     Explain: _check_explain,
     ExplainFind: _check_explain_find,
     Find: _check_find,
+    Claim: _check_claim,
     Get: _check_get,
     Insert: _check_insert,
     Leading: _check_leading,

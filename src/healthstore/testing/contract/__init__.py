@@ -35,6 +35,7 @@ from healthstore.testing.contract.catalog import TestCatalog
 from healthstore.testing.contract.changes import TestChanges
 from healthstore.testing.contract.checks import TestChecks
 from healthstore.testing.contract.children import TestChildren
+from healthstore.testing.contract.claims_of_jobs import TestClaimsOfJobs
 from healthstore.testing.contract.concurrency import TestConcurrency
 from healthstore.testing.contract.decimals import TestDecimals
 from healthstore.testing.contract.definitions import TestDefinitions
@@ -110,6 +111,7 @@ __all__ = (
     "TestChanges",
     "TestChecks",
     "TestChildren",
+    "TestClaimsOfJobs",
     "TestConcurrency",
     "TestDecimals",
     "TestDefinitions",
@@ -186,6 +188,7 @@ class ContractTests(
     TestChanges,
     TestChecks,
     TestChildren,
+    TestClaimsOfJobs,
     TestConcurrency,
     TestDecimals,
     TestDefinitions,

@@ -364,6 +364,7 @@ def _dialect(
         sorts_whole=False,
         read_back="START TRANSACTION; {update}; {select}; COMMIT",
         row_locks=True,
+        first=None,
         detects_conflicts=False,
         adds=lambda field: field.numeric,
         sums=lambda field: field.numeric,

@@ -374,6 +374,8 @@ POSTGRESQL = Dialect(
     sorts_whole=True,
     read_back="",
     row_locks=True,
+    # An array: a plan that joins a subquery may run it again, and lock more.
+    first=lambda column, found: column == any_(func.array(found.scalar_subquery())),
     detects_conflicts=True,
     adds=lambda field: field.numeric,
     sums=lambda field: field.numeric,

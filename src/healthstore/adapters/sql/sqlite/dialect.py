@@ -397,6 +397,7 @@ SQLITE = Dialect(
     sorts_whole=True,
     read_back="",
     row_locks=False,
+    first=lambda column, found: column.in_(found),
     detects_conflicts=True,
     adds=_adds,
     sums=lambda field: field.kind is Kind.FLOAT or _adds(field),
