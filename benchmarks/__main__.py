@@ -7,6 +7,7 @@
     python -m benchmarks overhead                    the same, layer by layer
     python -m benchmarks failover                    how long readers wait at a loss
     python -m benchmarks evolution                   what a change of the schema costs
+    python -m benchmarks claim                       jobs that sixteen workers share out
     python -m benchmarks questions                   days, latest of each, percentiles
     python -m benchmarks volume                      a million rows, and the memory they take
 
@@ -28,7 +29,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import evolution, failover, memory, overhead, questions, report, volume
+from benchmarks import claim, evolution, failover, memory, overhead, questions, report, volume
 from benchmarks.contender import Cannot
 from benchmarks.contenders import CONTENDERS
 from benchmarks.figures import Figures, Part, read, write
@@ -179,6 +180,7 @@ def _report(arguments: Sequence[str]) -> int:
 
 
 _OTHERS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "claim": claim.main,
     "evolution": evolution.main,
     "failover": failover.main,
     "memory": memory.main,

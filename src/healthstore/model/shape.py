@@ -15,6 +15,7 @@ from healthstore.model.ops import (
     Alter,
     Batch,
     Bucket,
+    Claim,
     CountDocuments,
     Delete,
     Drop,
@@ -150,6 +151,14 @@ def _patch(op: Patch) -> _Pieces:
             yield from _listed(names)
 
 
+def _claim(op: Claim) -> _Pieces:
+    yield f"claim {op.collection.name}"
+    yield from _where(op.where)
+    yield " order "
+    yield from _listed(map(str, op.order))
+    yield f" limit {op.limit}"
+
+
 def _delete(op: Delete) -> _Pieces:
     yield f"delete {op.collection.name} {counted(len(op.ids), 'id')}"
 
@@ -232,6 +241,7 @@ _WRITERS: Mapping[type[Op[Any]], Callable[[Any], _Pieces]] = {
     Aggregate: _aggregate,
     Alter: _alter,
     Batch: _batch,
+    Claim: _claim,
     CountDocuments: _count,
     Delete: _delete,
     Drop: _drop,

@@ -16,6 +16,7 @@ from healthstore.abc.backend import Executor
 from healthstore.errors import Outcome, StaleVersionError
 from healthstore.model.ops import (
     Batch,
+    Claim,
     ExplainFind,
     Find,
     Get,
@@ -157,6 +158,7 @@ def _each_patched(
 
 
 _SHOWN: Mapping[type, Callable[[Served, Any], object]] = {
+    Claim: _each,
     Find: _each,
     Get: _each,
     Leading: _each,
