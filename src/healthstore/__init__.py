@@ -17,7 +17,16 @@ from healthstore._version import __version__
 if TYPE_CHECKING:
     from healthstore.abc.backend import Isolation
     from healthstore.config.settings import MemberSettings, Profile, Settings
-    from healthstore.entity import Digits, Entity, MaxLength, Milliseconds, Ref, Search, Searchable
+    from healthstore.entity import (
+        Computed,
+        Digits,
+        Entity,
+        MaxLength,
+        Milliseconds,
+        Ref,
+        Search,
+        Searchable,
+    )
     from healthstore.errors import HealthstoreError, Outcome
     from healthstore.events import (
         ConfigReloaded,
@@ -83,6 +92,7 @@ __all__ = (
     "Bucket",
     "Check",
     "Children",
+    "Computed",
     "Condition",
     "ConfigReloaded",
     "ConnectionLost",
@@ -153,7 +163,17 @@ _HOMES = {
     "Isolation": "abc.backend",
     **dict.fromkeys(("MemberSettings", "Profile", "Settings"), "config.settings"),
     **dict.fromkeys(
-        ("Digits", "Entity", "MaxLength", "Milliseconds", "Ref", "Search", "Searchable"), "entity"
+        (
+            "Computed",
+            "Digits",
+            "Entity",
+            "MaxLength",
+            "Milliseconds",
+            "Ref",
+            "Search",
+            "Searchable",
+        ),
+        "entity",
     ),
     **dict.fromkeys(("HealthstoreError", "Outcome"), "errors"),
     **dict.fromkeys(

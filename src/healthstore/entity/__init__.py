@@ -16,6 +16,7 @@ unions) is kept as JSON. docs/reference/types.md lists every annotation.
 
 from __future__ import annotations
 
+from healthstore.entity.computed import Computed
 from healthstore.entity.convert import (
     canonical_value,
     is_validated,
@@ -49,10 +50,17 @@ from healthstore.entity.reading import (
     reason,
     require_valid,
 )
-from healthstore.entity.writing import to_document, to_documents
+from healthstore.entity.writing import (
+    computed_anew,
+    computed_fields,
+    other_than_computed,
+    to_document,
+    to_documents,
+)
 
 __all__ = (
     "LEASED_UNTIL",
+    "Computed",
     "Digits",
     "Entity",
     "MaxLength",
@@ -65,12 +73,15 @@ __all__ = (
     "collection_of",
     "column_of",
     "column_reader",
+    "computed_anew",
+    "computed_fields",
     "element_type",
     "field_name",
     "from_document",
     "from_written",
     "is_validated",
     "json_of",
+    "other_than_computed",
     "parse_fields",
     "parse_part_test",
     "parse_test",

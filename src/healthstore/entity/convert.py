@@ -22,9 +22,16 @@ __all__ = ("canonical_value", "is_validated", "json_of", "parse_fields", "stored
 
 
 def is_validated(entity: type[Entity], fields: Iterable[str]) -> bool:
-    """Tell whether validators or constraints of the entity speak about a change of these fields."""
+    """Tell whether the entity's class speaks about a change of these fields.
+
+    Its validators and constraints do, and the functions that compute fields of others.
+    """
     derived = derive(entity)
-    return derived.validated or any(name in derived.constrained for name in fields)
+    return (
+        derived.validated
+        or bool(derived.computed)
+        or any(name in derived.constrained for name in fields)
+    )
 
 
 def stored_filter(entity: type[Entity], where: Filter) -> Filter:

@@ -19,6 +19,7 @@ from healthstore.entity.annotations import (
     untyped,
     unwrap,
 )
+from healthstore.entity.computed import Computed
 from healthstore.entity.declare import Entity, Ref, Search
 from healthstore.entity.fields import Writer, own_columns, own_types, parser_of, writer_of
 from healthstore.entity.filters import spelled
@@ -70,6 +71,8 @@ class Derivation:
     """Whether the class has validators of its own."""
     constrained: frozenset[str]
     """The fields that are not free to hold each value of their kind."""
+    computed: AbstractSet[str]
+    """The fields that a function makes of others."""
     plain: bool
     """Whether an entity holds nothing beside its fields, and members of enums as such."""
 
@@ -136,6 +139,7 @@ def derive(entity: type[Entity]) -> Derivation:
         prepared=prepared(entity),
         validated=has_validators(entity),
         constrained=constrained(entity, collection),
+        computed=_computed(entity),
         plain=not entity.__private_attributes__ and not entity.model_config.get("use_enum_values"),
     )
 
@@ -179,6 +183,23 @@ def _searched(entity: type[Entity]) -> tuple[str, ...]:
             entity=entity.__name__,
         )
     return searches[0].fields if searches else ()
+
+
+def _computed(entity: type[Entity]) -> AbstractSet[str]:
+    """Return the names of the computed fields; refuse a note that pydantic holds behind one."""
+    names: set[str] = set()
+    for name, info in entity.model_fields.items():
+        _, _, notes = unwrap(info.annotation, info.metadata)
+        if any(isinstance(each, Computed) for each in notes):
+            names.add(name)
+            if not isinstance(info.metadata[-1] if info.metadata else None, Computed):
+                raise ConfigurationError(
+                    "has a Computed that is not the last note of its annotation",
+                    hint="write Annotated[int, Field(ge=0), Computed(…)]",
+                    entity=entity.__name__,
+                    field=name,
+                )
+    return frozenset(names)
 
 
 def _declared(entity: type[Entity], name: str, *, searchable: bool, words: bool) -> _Declared:

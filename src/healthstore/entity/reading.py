@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast, get_args
 from pydantic import ValidationError
 from pydantic_core.core_schema import ErrorType
 
+from healthstore.entity.computed import FAILED
 from healthstore.entity.declare import Entity
 from healthstore.entity.derive import derive
 from healthstore.errors import RefusedValueError, SchemaMismatchError
@@ -177,6 +178,8 @@ _QUOTED = ("error", "tag", "encoding_error", "tz_actual")
 def reason(error: ValidationError) -> str:
     """Return pydantic's reason without the value, and nothing of what a validator wrote."""
     first = error.errors(include_input=False, include_url=False)[0]
+    if first["type"] == FAILED:
+        return first["msg"]
     if first["type"] in _FROM_VALIDATORS or first["type"] not in _KNOWN:
         return "is refused by the entity's validator"
     if first["type"] in _RECURSIONS:

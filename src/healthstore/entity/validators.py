@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from healthstore.entity.annotations import unwrap
+from healthstore.entity.computed import Computed
 from healthstore.entity.declare import Digits, Entity, MaxLength, Milliseconds, Ref, Searchable
 from healthstore.model.schema import Collection, Index, Unique
 from healthstore.model.values import Kind
@@ -26,7 +27,7 @@ ALWAYS = frozenset({"version"})
 _FREE = frozenset(
     {bool, int, float, str, Decimal, datetime, AwareDatetime, date, time, timedelta, UUID, bytes}
 )
-_NOTES = (Digits, Milliseconds, Ref, Searchable, Unique, Index, MaxLength)
+_NOTES = (Computed, Digits, Milliseconds, Ref, Searchable, Unique, Index, MaxLength)
 CONFIGURED = (
     "str_max_length",
     "str_min_length",

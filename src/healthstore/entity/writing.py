@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
-from typing import cast
+from typing import TypeVar, cast
 
 from healthstore.entity.declare import Entity
 from healthstore.entity.derive import Derivation, derive
@@ -14,7 +15,31 @@ from healthstore.errors import HealthstoreError, InvalidRequestError, RefusedVal
 from healthstore.model.documents import canonical_document, canonical_documents
 from healthstore.model.values import Document
 
-__all__ = ("to_document", "to_documents")
+__all__ = (
+    "computed_anew",
+    "computed_fields",
+    "other_than_computed",
+    "to_document",
+    "to_documents",
+)
+
+M = TypeVar("M", bound=Entity)
+
+
+def computed_fields(entity: type[Entity]) -> AbstractSet[str]:
+    """Return the names of the fields that are computed of others."""
+    return derive(entity).computed
+
+
+def computed_anew(entity: type[M], document: Mapping[str, object]) -> M:
+    """Return the entity of a document, with its computed fields as they are made of the others.
+
+    Raises RefusedValueError if its validators refuse it, or a function makes no value that fits.
+    """
+    computed = derive(entity).computed
+    if computed:
+        document = {name: value for name, value in document.items() if name not in computed}
+    return require_valid(entity, document)
 
 
 def to_document(entity: Entity) -> Document:
@@ -70,6 +95,8 @@ def _together(entities: Sequence[Entity]) -> list[Document]:
 
 def _require_readable(entity: Entity, document: Document, derived: Derivation) -> None:
     """Refuse an entity that could not be made of its document again."""
+    if derived.computed:
+        _require_computed(entity, document, derived)
     if derived.rechecked:
         _require_stable(entity, document)
     elif cast(int, document["version"]) < 1:
@@ -79,6 +106,26 @@ def _require_readable(entity: Entity, document: Document, derived: Derivation) -
             entity=derived.collection.entity,
             field="version",
         )
+
+
+def _require_computed(entity: Entity, document: Document, derived: Derivation) -> None:
+    """Refuse another value than the one that is made of the other fields."""
+    made = canonical_document(
+        derived.collection, computed_anew(type(entity), document).__dict__, derived.columns
+    )
+    for name in derived.computed:
+        if made[name] != document[name]:
+            raise other_than_computed(type(entity), name)
+
+
+def other_than_computed(entity: type[Entity], name: str) -> RefusedValueError:
+    """Return the error for a value that is given to a computed field and is another one."""
+    return RefusedValueError(
+        "is computed of other fields, and given another value",
+        hint="leave it out; of an entity that is there, make a new one or use update",
+        entity=entity.__name__,
+        field=name,
+    )
 
 
 def _declared_fields(entity: Entity, derived: Derivation) -> dict[str, object]:

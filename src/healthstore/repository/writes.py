@@ -15,10 +15,12 @@ from healthstore.entity import (
     Entity,
     as_stored,
     canonical_value,
+    computed_anew,
+    computed_fields,
     from_document,
     from_written,
     is_validated,
-    require_valid,
+    other_than_computed,
     to_document,
 )
 from healthstore.errors import (
@@ -99,6 +101,7 @@ class Writes(Generic[M]):
             at_most=tuple(change.at_most.items()),
         )
         plan = cast(Patch, check(op, self.executor))
+        named = {*change.sets, *change.computed, *(each.field for each in change.parts)}
         for attempt in range(self.attempts):
             (stored,) = await self.executor.execute(Get(self.collection, (identity,)))
             if stored is None:
@@ -109,6 +112,9 @@ class Writes(Generic[M]):
                 changed = {**self._sets(change, self.clock()), **parts}
                 planned = {**patched(plan, stored), **changed}
                 document = self._made(planned)
+                for name in computed_fields(self.entity) & named:
+                    if document[name] != planned[name]:
+                        raise other_than_computed(self.entity, name)
             except HealthstoreError as error:
                 raise error.at(backend=self.executor.name) from None
             written = tuple(
@@ -134,7 +140,7 @@ class Writes(Generic[M]):
 
     def _made(self, planned: Document) -> Document:
         """Return the document of what the entity's validators make of a planned one."""
-        made = to_document(require_valid(self.entity, planned))
+        made = to_document(computed_anew(self.entity, planned))
         for name in ("id", "version"):
             if made[name] != planned[name]:
                 raise RefusedValueError(
@@ -207,9 +213,11 @@ class Writes(Generic[M]):
         """Refuse to add what is no number, or stands for something else."""
         for name in add:
             field = self.collection.field(name)
-            if name in {*key, *LIBRARY_FIELDS} or add.count(name) > 1:
+            kept = {*key, *LIBRARY_FIELDS, *computed_fields(self.entity)}
+            if name in kept or add.count(name) > 1:
                 raise InvalidRequestError(
-                    "is of the key, kept by the library, or named twice: it cannot be added to",
+                    "is of the key, kept by the library, computed, or named twice: "
+                    "it cannot be added to",
                     hint="name other fields in `add`, each once",
                     entity=self.collection.entity,
                     field=name,

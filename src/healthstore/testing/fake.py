@@ -21,7 +21,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from healthstore.entity import Entity, collection_of, to_document
+from healthstore.entity import Entity, collection_of, computed_fields, to_document
 from healthstore.errors import HealthstoreError, InvalidRequestError
 from healthstore.model.evaluate import Key, matches, unique_keyed
 from healthstore.model.query import fields_in
@@ -102,12 +102,13 @@ def _plan(
     makers = Makers(entity, collection, random)
     references = {each.field: each for each in collection.references}
     plan: dict[str, Maker] = {}
+    computed = computed_fields(entity)
     for name in collection.names:
         if name in references:
             plan[name] = _parents(collection, references[name], random, given)
         elif name in given:
             plan[name] = _constant(given[name])
-        elif name not in _DERIVED:
+        elif name not in _DERIVED and name not in computed:
             plan[name] = makers.maker(name)
     stride: dict[str, int] = {}
     for unique in collection.uniques:

@@ -36,6 +36,7 @@ from healthstore.testing.contract.changes import TestChanges
 from healthstore.testing.contract.checks import TestChecks
 from healthstore.testing.contract.children import TestChildren
 from healthstore.testing.contract.claims_of_jobs import TestClaimsOfJobs
+from healthstore.testing.contract.computed import TestComputed
 from healthstore.testing.contract.concurrency import TestConcurrency
 from healthstore.testing.contract.decimals import TestDecimals
 from healthstore.testing.contract.definitions import TestDefinitions
@@ -112,6 +113,7 @@ __all__ = (
     "TestChecks",
     "TestChildren",
     "TestClaimsOfJobs",
+    "TestComputed",
     "TestConcurrency",
     "TestDecimals",
     "TestDefinitions",
@@ -189,6 +191,7 @@ class ContractTests(
     TestChecks,
     TestChildren,
     TestClaimsOfJobs,
+    TestComputed,
     TestConcurrency,
     TestDecimals,
     TestDefinitions,
