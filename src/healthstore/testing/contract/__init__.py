@@ -29,6 +29,7 @@ from healthstore.testing.contract.aggregates import TestAggregates
 from healthstore.testing.contract.alterations import TestAlterations
 from healthstore.testing.contract.altering import TestAltering
 from healthstore.testing.contract.annotations import TestAnnotations
+from healthstore.testing.contract.anomalies import TestAnomalies
 from healthstore.testing.contract.attributes import TestAttributes
 from healthstore.testing.contract.buckets import TestBuckets
 from healthstore.testing.contract.catalog import TestCatalog
@@ -106,6 +107,7 @@ __all__ = (
     "TestAlterations",
     "TestAltering",
     "TestAnnotations",
+    "TestAnomalies",
     "TestAttributes",
     "TestBuckets",
     "TestCatalog",
@@ -184,6 +186,7 @@ class ContractTests(
     TestAlterations,
     TestAltering,
     TestAnnotations,
+    TestAnomalies,
     TestAttributes,
     TestBuckets,
     TestCatalog,
