@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import urandom
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import UUID
 
 from annotated_types import MaxLen as MaxLength
@@ -162,7 +162,7 @@ class Entity(BaseModel, metaclass=_EntityClass):
             cls.__indexes__ = (*cls.__indexes__, Index("created_at"))
             if LEASED_UNTIL not in cls.__annotations__:
                 # pydantic looks for fields after this.
-                cls.__annotations__[LEASED_UNTIL] = AwareDatetime | None
+                cls.__annotations__[LEASED_UNTIL] = cast(Any, AwareDatetime) | None
                 setattr(cls, LEASED_UNTIL, None)
         if collection is not None:
             cls.__collection_name__ = collection
