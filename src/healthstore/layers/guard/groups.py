@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from healthstore.abc.backend import Executor
-from healthstore.layers.guard.filters import checked_where
+from healthstore.layers.guard.filters import checked_where, require_found
 from healthstore.model.evaluate import (
     asked_years,
     beyond_time,
@@ -46,8 +46,13 @@ async def completed_aggregate(op: Aggregate, store: Executor) -> tuple[Group, ..
 
 
 def check_aggregate(op: Aggregate, store: Executor) -> Aggregate:
-    """Return the aggregate in canonical form; raise InvalidRequestError if it has no meaning."""
+    """Return the aggregate in canonical form.
+
+    Raises InvalidRequestError if it has no meaning, and CapabilityError for what the store cannot
+    find.
+    """
     checked = checked_groups(op)
+    require_found(op.collection, checked.terms, store)
     where = checked_where(op.collection, op.where, store)
     if op.after is not None:
         where = And(

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 import pytest
 
 from healthstore.abc import Backend
 from healthstore.errors import InvalidRequestError, Outcome
-from healthstore.model.ops import CountDocuments, Ensure
-from healthstore.model.query import F, FieldPart, FieldTerm, Filter, Not, Operator, Part, Test
+from healthstore.model.ops import (
+    Aggregate,
+    Count,
+    CountDocuments,
+    Ensure,
+    Find,
+    Leading,
+    Max,
+    Op,
+)
+from healthstore.model.query import (
+    ALL,
+    F,
+    FieldPart,
+    FieldTerm,
+    Filter,
+    Not,
+    Operator,
+    Order,
+    Part,
+    Term,
+    Test,
+)
 from healthstore.model.values import Kind
-from healthstore.testing.contract._promises import Contract, proves
+from healthstore.testing.contract._promises import Contract, partly_needs, proves, refuses
 from healthstore.testing.contract._samples import add
 from healthstore.testing.contract._structured import (
     KEYS,
@@ -101,6 +123,32 @@ class TestPathTerms(Contract):
         await add(store, STRUCTURED, *rows)
         for at, key in enumerate(keys):
             await divides(store, rows, F.data[key][key][0].as_(int) == at, [at])
+
+    @proves("J5")
+    @partly_needs("hyphen_keys")
+    async def test_a_key_is_found_or_refused_wherever_a_part_may_stand(
+        self, store: Backend
+    ) -> None:
+        """In an order, a column, a group or a measure: none is missing without a word."""
+        await add(store, STRUCTURED, structured(1, {"-x": {"k": 5}}))
+        term = Term("data", ("-x", "k"), Kind.INTEGER)
+        name, order = str(term), (Order.by(term), Order("id"))
+        every = Aggregate(STRUCTURED, (Max(name),), names=("n",), terms=(term,))
+        groups = replace(every, measures=(Count(),), group=(name,))
+        asked: tuple[tuple[Op[Any], Callable[[Any], object], object], ...] = (
+            (Find(STRUCTURED, ALL, order, columns=(term,)), lambda rows: rows[0][term.key], 5),
+            (Find(STRUCTURED, ALL, order), len, 1),
+            (Leading(STRUCTURED, (term,), 1), len, 1),
+            (Leading(STRUCTURED, ("note",), 1, order=order), len, 1),
+            (every, lambda rows: rows[0].values, (5,)),
+            (groups, lambda rows: rows[0].key, (5,)),
+            (replace(groups, order=(Order("n"),), take=1), lambda rows: rows[0].key, (5,)),
+        )
+        for op, told, wanted in asked:
+            if store.capabilities.hyphen_keys:
+                assert told(await store.execute(op)) == wanted, op
+            else:
+                await refuses(store, store.execute(op), "hyphen_keys")
 
     async def test_a_term_that_has_no_meaning_is_refused(self, store: Backend) -> None:
         """Before any I/O, on all alike: the field is named, and what to write instead."""
