@@ -311,6 +311,13 @@ def _spelled_index(texts: Mapping[str, Writer], index: Index) -> Index:
     return index if where is None else Index(*index.keys, where=spelled(texts, where))
 
 
+def _spelled_unique(texts: Mapping[str, Writer], unique: Unique) -> Unique:
+    if unique.where is None:
+        return unique
+    where = spelled(texts, unique.where)
+    return Unique(*unique.fields, ignore_case=unique.ignore_case, where=where)
+
+
 def _lookup(by_value: Mapping[object, Enum]) -> Callable[[Any], object]:
     return lambda value: by_value.get(value, value)
 
@@ -320,7 +327,7 @@ def _collection(
 ) -> Collection:
     noted = [(each.field.name, note) for each in declared for note in each.notes]
     uniques = [
-        Unique(*(note.fields or (at,)), ignore_case=note.ignore_case)
+        Unique(*(note.fields or (at,)), ignore_case=note.ignore_case, where=note.where)
         for at, note in noted
         if isinstance(note, Unique)
     ]
@@ -337,13 +344,13 @@ def _collection(
     uniques.extend(each for each in entity.__indexes__ if isinstance(each, Unique))
     indexes.extend(each for each in entity.__indexes__ if isinstance(each, Index))
     keys: tuple[Unique | Index, ...] = (*uniques, *indexes)
-    indexed = {key.fields[:1] for key in keys if isinstance(key, Unique) or key.where is None}
+    indexed = {key.fields[:1] for key in keys if key.where is None}
     # A reference without an index makes each deletion of its target read the whole collection.
     indexes.extend(Index(each.field) for each in references if (each.field,) not in indexed)
     return Collection(
         name=name,
         fields=tuple(each.field for each in declared),
-        uniques=tuple(dict.fromkeys(uniques)),
+        uniques=tuple(dict.fromkeys(_spelled_unique(texts, each) for each in uniques)),
         indexes=tuple(dict.fromkeys(_spelled_index(texts, each) for each in indexes)),
         references=tuple(references),
         checks=tuple(Check(each.name, spelled(texts, each.rule)) for each in entity.__checks__),

@@ -18,7 +18,7 @@ from healthstore.model.description import definition, described_field, kind_of
 from healthstore.model.json import canonical_json
 from healthstore.model.query import And, Filter, Not, Operator, Or, OtherField, Term, Test
 from healthstore.model.schema import Check, Collection, Field, Index, OnDelete, Reference, Unique
-from healthstore.model.shape import filter_shape, index_shape
+from healthstore.model.shape import filter_shape, index_shape, unique_shape
 from healthstore.model.values import (
     Document,
     FieldType,
@@ -189,7 +189,7 @@ def from_definition(described: object) -> Collection:
         return Collection(
             name=data["name"],
             fields=fields,
-            uniques=tuple(map(_read_unique, data["uniques"])),
+            uniques=tuple(_read_unique(each, types) for each in data["uniques"]),
             indexes=tuple(_read_index(each, types) for each in data["indexes"]),
             references=tuple(
                 Reference(each["field"], each["collection"], _on_delete(each["on_delete"]))
@@ -219,9 +219,12 @@ def _read_field(described: dict[str, Any]) -> Field:
     return Field(described["name"], kind, described.get("nullable", False), default)
 
 
-def _read_unique(described: Any) -> Unique:
+def _read_unique(described: Any, types: dict[str, FieldType]) -> Unique:
     if isinstance(described, list):
         return Unique(*described)
+    if "where" in described:
+        where = _read_rule(described["where"], types)
+        return Unique(*described["unique"], ignore_case=described["ignore_case"], where=where)
     return Unique(*described["fields"], ignore_case=described["ignore_case"])
 
 
@@ -301,7 +304,10 @@ def _part_differences(stored: Collection, wanted: Collection) -> Iterator[str]:
 
 def _parts(collection: Collection) -> dict[str, str]:
     """Return what unique keys, indexes and references are called, and what else they say."""
-    parts = {str(each): "" for each in collection.uniques}
+    parts = {
+        unique_shape(each): "" if each.where is None else collection.index_name(each)
+        for each in collection.uniques
+    }
     parts |= {
         index_shape(each): "" if each.where is None else collection.index_name(each)
         for each in collection.indexes

@@ -93,14 +93,20 @@ class Unique:
 
     As an annotation, ``Annotated[str, Unique()]``, it stands for the annotated field. With
     ``ignore_case`` texts are the same that differ in case only, and its texts are searchable.
+    With ``where`` the key binds the documents that satisfy it, and no others: each field of it is
+    a value, one of several, null or not, or lies within a range, and ``&`` joins them.
     """
 
     fields: tuple[str, ...]
     ignore_case: bool = False
+    where: Filter | None = None
 
-    def __init__(self, *fields: str, ignore_case: bool = False) -> None:
+    def __init__(
+        self, *fields: str, ignore_case: bool = False, where: Filter | None = None
+    ) -> None:
         object.__setattr__(self, "fields", fields)
         object.__setattr__(self, "ignore_case", ignore_case)
+        object.__setattr__(self, "where", where)
 
     def __str__(self) -> str:
         kept = ", ignoring case" if self.ignore_case else ""

@@ -46,7 +46,7 @@ def definition(collection: Definition) -> dict[str, Json]:
     return {
         "name": collection.name,
         "fields": [described_field(each) for each in collection.fields],
-        "uniques": [_described_unique(each) for each in collection.uniques],
+        "uniques": [_described_unique(each, collection) for each in collection.uniques],
         "indexes": [_described_index(each, collection) for each in collection.indexes],
         "references": [
             {"field": each.field, "collection": each.collection, "on_delete": each.on_delete}
@@ -110,8 +110,12 @@ def described_field(each: Field) -> dict[str, Json]:
     return described
 
 
-def _described_unique(each: Unique) -> Json:
-    # No list: a program that knows no keys that ignore case refuses the definition.
+def _described_unique(each: Unique, collection: Definition) -> Json:
+    # No list: a program that knows no keys that ignore case refuses the definition; nor "fields"
+    # where it must know of a condition.
+    if each.where is not None:
+        where = _rule(each.where, collection)
+        return {"unique": [*each.fields], "ignore_case": each.ignore_case, "where": where}
     return (
         {"fields": list(each.fields), "ignore_case": True} if each.ignore_case else [*each.fields]
     )
@@ -134,8 +138,8 @@ def _described_key(key: str | Term) -> Json:
     return key
 
 
-def part_of(each: Index, collection: Definition) -> bytes:
-    """Return what tells of two indexes of the same keys which documents they hold."""
+def part_of(each: Index | Unique, collection: Definition) -> bytes:
+    """Return what tells of two indexes, or keys, of the same fields which documents they hold."""
     return b"" if each.where is None else _encoded(_rule(each.where, collection))
 
 

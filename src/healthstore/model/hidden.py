@@ -69,7 +69,8 @@ def _kept(unique: Unique, given: Definition) -> Unique:
     if not unique.ignore_case:
         return unique
     searchable = {each.name for each in given.fields if each.type.searchable}
-    return Unique(*(hidden_name(name) if name in searchable else name for name in unique.fields))
+    names = (hidden_name(name) if name in searchable else name for name in unique.fields)
+    return Unique(*names, where=unique.where)
 
 
 def with_hidden(

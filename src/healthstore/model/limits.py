@@ -76,7 +76,7 @@ def require_keepable(collection: Definition) -> None:
     kept = _kept(collection)
     if kept is not collection:
         for unique in kept.uniques:
-            _check_indexable(unique.fields, kept)
+            _check_indexable(unique.fields, kept, 0 if unique.where is None else _BESIDE)
     for reference in collection.references:
         _check_reference(reference, collection)
     _check_own_references(collection)
@@ -90,7 +90,10 @@ def require_keepable(collection: Definition) -> None:
 def _check_key(key: Unique | Index, collection: Definition) -> None:
     if not key.fields:
         raise ConfigurationError("an index names no field", entity=collection.entity)
-    if isinstance(key, Index) and key.terms:
+    if isinstance(key, Unique) and key.where is not None:
+        _check_indexable(key.fields, collection, _BESIDE)
+        _check_few(key, collection)
+    elif isinstance(key, Index) and key.terms:
         _check_terms(key, collection)
     elif isinstance(key, Index) and _is_of_json(key, collection):
         _check_elements(key, collection)
@@ -129,6 +132,9 @@ def require_short(collection: Definition) -> None:
             size += len(each.name) + _CONSTRAINT + sum(map(_literal, each.type.choices))
     for check in collection.checks:
         size += _CONSTRAINT + sum(map(_test_bytes, walk(check.rule)))
+    for unique in collection.uniques:
+        if unique.where is not None:  # of which MySQL has a column
+            size += _CONSTRAINT + _COLUMN + sum(map(_test_bytes, walk(unique.where)))
     if size > _MAX_DEFINITION_BYTES:
         raise ConfigurationError(
             f"the fields, the checks and the members of enums take about {size} bytes; "
@@ -412,6 +418,17 @@ def _check_indexable(names: Iterable[str], collection: Definition, size: int = 0
             f"the fields of an index take up to {size} bytes; databases allow {_MAX_INDEX_BYTES}",
             hint="shorten MaxLength, or index fewer fields",
             entity=collection.entity,
+        )
+
+
+def _check_few(unique: Unique, collection: Definition) -> None:
+    """Refuse a key that would be of too many columns with that of its condition."""
+    if len(unique.fields) >= _MAX_INDEX_FIELDS:
+        raise ConfigurationError(
+            f"a unique key under a condition names more than {_MAX_INDEX_FIELDS - 1} fields",
+            hint="name fewer fields",
+            entity=collection.entity,
+            field=unique.fields[-1],
         )
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 
 from healthstore.errors import ConfigurationError, InvalidRequestError, UnknownFieldError
+from healthstore.model.conditions import joined_tests
 from healthstore.model.definition import (
     Check,
     Definition,
@@ -79,6 +81,8 @@ class Collection(Definition):
         fields = tuple(map(_canonical_field, self.fields))
         object.__setattr__(self, "fields", _searched(fields, self.uniques))
         require_keepable(self)
+        uniques = tuple(_canonical_unique(each, self) for each in self.uniques)
+        object.__setattr__(self, "uniques", uniques)
         indexes = tuple(_canonical_index(each, self) for each in self.indexes)
         object.__setattr__(self, "indexes", indexes)
         checks = tuple(_canonical_check(check, self) for check in self.checks)
@@ -130,8 +134,7 @@ class Collection(Definition):
         keys = index.texts if isinstance(index, Index) else index.fields
         text = "__".join((self.name, *keys))
         of = f"{type(index).__name__}:{text}".encode()
-        if isinstance(index, Index):
-            of += part_of(index, self)
+        of += part_of(index, self)
         digest = hashlib.sha256(of).hexdigest()[:8]
         return f"{_UNNAMED.sub('_', text.replace('-', ''))[:44]}__{digest}"
 
@@ -202,19 +205,41 @@ def _canonical_field(each: Field) -> Field:
     )
 
 
+def _canonical_unique(unique: Unique, collection: Definition) -> Unique:
+    if unique.where is None:
+        return unique
+    what = f"the condition of a unique key of {', '.join(unique.fields)}"
+    where = _kept_part(unique.where, what, collection)
+    with _told(what, collection):
+        joined_tests(where, collection)
+    if sum(each.fields == unique.fields for each in collection.uniques) > 1:
+        raise ConfigurationError(
+            f"{what} is one of several keys of these fields, and an error could not tell which",
+            hint="keep one of them, or put a field of its condition into the key",
+            entity=collection.entity,
+            field=unique.fields[0],
+        )
+    return Unique(*unique.fields, ignore_case=unique.ignore_case, where=where)
+
+
 def _canonical_index(given: Index, collection: Definition) -> Index:
     index = _with_canonical_terms(given, collection)
     if index.where is None:
         return index
     what = f"the part that an index of {', '.join(index.fields)} holds"
-    where = _kept_rule(index.where, what, collection)
-    if normalise(where, collection.nullable) in {ALL, NONE}:
+    return Index(*index.keys, where=_kept_part(index.where, what, collection))
+
+
+def _kept_part(where: Filter, what: str, collection: Definition) -> Filter:
+    """Return the canonical filter of a part of the documents; raise ConfigurationError for none."""
+    canonical = _kept_rule(where, what, collection)
+    if normalise(canonical, collection.nullable) in {ALL, NONE}:
         raise ConfigurationError(
             f"{what} is everything, or nothing",
             hint="leave `where` out, or name a condition that some documents satisfy",
             entity=collection.entity,
         )
-    return Index(*index.keys, where=where)
+    return canonical
 
 
 def _with_canonical_terms(index: Index, collection: Definition) -> Index:
@@ -237,7 +262,7 @@ def _canonical_check(check: Check, collection: Definition) -> Check:
 
 def _kept_rule(rule: Filter, what: str, collection: Definition) -> Filter:
     """Return a filter of a definition in its canonical form; raise ConfigurationError for none."""
-    try:
+    with _told(what, collection):
         canonical = canonical_filter(collection, rule)
         for each in lookups(canonical):
             raise invalid(
@@ -248,6 +273,13 @@ def _kept_rule(rule: Filter, what: str, collection: Definition) -> Filter:
         _require_fields(canonical)
         _require_no_pattern(canonical)
         return _listed_in_order(canonical)
+
+
+@contextmanager
+def _told(what: str, collection: Definition) -> Generator[None]:
+    """Tell of which part of a definition a filter is refused."""
+    try:
+        yield
     except UnknownFieldError:
         raise
     except InvalidRequestError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from healthstore.model.definition import Index
+from healthstore.model.definition import Index, Unique
 from healthstore.model.ops import (
     Aggregate,
     Alter,
@@ -47,7 +47,7 @@ from healthstore.model.query import (
     column_key,
 )
 
-__all__ = ("MAX_SHAPE", "counted", "filter_shape", "index_shape", "shape")
+__all__ = ("MAX_SHAPE", "counted", "filter_shape", "index_shape", "shape", "unique_shape")
 
 MAX_SHAPE = 500
 """The length of the longest shape, in code points."""
@@ -81,6 +81,12 @@ def index_shape(index: Index) -> str:
     """Return an index in words, without values: ``index (status) where status = ?``."""
     part = "" if index.where is None else f" where {filter_shape(index.where)}"
     return f"index ({', '.join(index.texts)}){part}"
+
+
+def unique_shape(unique: Unique) -> str:
+    """Return a unique key in words, without values: ``unique key (email) where status = ?``."""
+    part = "" if unique.where is None else f" where {filter_shape(unique.where)}"
+    return f"{unique}{part}"
 
 
 def _shortened(pieces: _Pieces) -> str:

@@ -188,7 +188,10 @@ class Writes(Generic[M]):
                 entity=self.collection.entity,
             )
         # A key that ignores case is no place to look: who gives another case means another text.
-        plain = (each for each in self.collection.uniques if not each.ignore_case)
+        # Nor is one that binds some documents only: several others may have the same values.
+        plain = (
+            each for each in self.collection.uniques if not each.ignore_case and each.where is None
+        )
         keys = {("id",), *(tuple(sorted(each.fields)) for each in plain)}
         for name in key:
             self.collection.field(name)

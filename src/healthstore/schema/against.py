@@ -28,7 +28,18 @@ from healthstore.model.change import (
 )
 from healthstore.model.definition import Definition, Field
 from healthstore.model.ops import CountDocuments, Find, Get
-from healthstore.model.query import ALL, Filter, Not, Operator, Or, Order, Test, fields_in
+from healthstore.model.query import (
+    ALL,
+    NONE,
+    And,
+    Filter,
+    Not,
+    Operator,
+    Or,
+    Order,
+    Test,
+    fields_in,
+)
 from healthstore.model.schema import Collection
 from healthstore.model.text import folded
 from healthstore.model.values import Document, FieldType, Kind, Value, canonicaliser
@@ -149,8 +160,11 @@ async def _of_unique(asked: _Asked) -> int:
         return 0  # nulls never collide
     known = [each for each in fields if each in asked.stored.by_name]
     if not known:
-        return max(await asked.of(ALL) - 1, 0)
-    where = Not(Or(tuple(Test(each, Operator.IS_NULL) for each in known)))
+        part = asked.change.unique.where
+        return max(await asked.of(ALL if part is None else _of_stored(asked, part)) - 1, 0)
+    where: Filter = Not(Or(tuple(Test(each, Operator.IS_NULL) for each in known)))
+    if asked.change.unique.where is not None:
+        where = And((where, _of_stored(asked, asked.change.unique.where)))
     if asked.change.unique.ignore_case:
         return await _alike(asked, where, known)
     found, last = 0, None
@@ -159,6 +173,18 @@ async def _of_unique(asked: _Asked) -> int:
         found += sum(one == other for one, other in pairwise([last, *keys]))
         last = keys[-1] if keys else last
     return found
+
+
+def _of_stored(asked: _Asked, where: Filter) -> Filter:
+    """Return a condition as one of what is stored: a field that is new has its default in it."""
+    if isinstance(where, And | Or):
+        return type(where)(tuple(_of_stored(asked, each) for each in where.items))
+    if isinstance(where, Not):
+        return Not(_of_stored(asked, where.item))
+    if where.field in asked.stored.by_name:
+        return where
+    default = asked.now.by_name[where.field].default
+    return ALL if evaluate.matches(where)({where.field: default}) else NONE
 
 
 async def _alike(asked: _Asked, where: Filter, known: Sequence[str]) -> int:

@@ -159,6 +159,8 @@ def _tied(collection: Collection, name: str) -> str | None:
     """
     if any(name in key.fields for key in collection.uniques):
         return "is of a unique key"
+    if any(key.where is not None and name in fields_in(key.where) for key in collection.uniques):
+        return "is in the condition of a unique key"
     if any(name == each.field for each in collection.references):
         return "refers to other documents"
     for check in collection.checks:

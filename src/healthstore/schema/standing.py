@@ -76,7 +76,8 @@ def _about(change: Change) -> Iterable[str]:
         case ChangeField(_, name):
             return (name,)
         case AddUnique(_, unique):
-            return unique.fields
+            where = unique.where
+            return (*unique.fields, *(() if where is None else fields_in(where)))
         case AddReference(_, reference):
             return (reference.field,)
         case AddCheck(_, check):

@@ -374,7 +374,11 @@ def _relaxed(there: Collection, wanted: Collection) -> Collection:
     return Collection(
         wanted.name,
         fields,
-        tuple(each for each in wanted.uniques if each in there.uniques),
+        tuple(
+            each
+            for each in wanted.uniques
+            if each in there.uniques and (each.where is None or fields_in(each.where) <= same)
+        ),
         wanted.indexes,
         tuple(each for each in wanted.references if each in there.references),
         tuple(

@@ -108,8 +108,9 @@ class _Writer:
             case Index(keys, where):
                 part = [] if where is None else [f"where={self.rule(where)}"]
                 return self._call("Index", [*map(self.key, keys), *part])
-            case Unique(named, ignore_case):
+            case Unique(named, ignore_case, where):
                 kept = ["ignore_case=True"] if ignore_case else []
+                kept += [] if where is None else [f"where={self.rule(where)}"]
                 return self._call("Unique", [*map(repr, named), *kept])
             case Reference(field, collection, on_delete):
                 return self._call("Reference", map(repr, (field, collection, on_delete)))

@@ -127,7 +127,6 @@ CLAIMS: Mapping[str, str] = {
 _LATER = "not asked of the contract yet"
 
 PLANNED: Mapping[str, str] = {
-    "C13": "keys under a condition are under way",
     "W11": _LATER,
     "W12": _LATER,
     "W16": "there is no expiry yet",

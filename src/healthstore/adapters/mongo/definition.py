@@ -18,6 +18,7 @@ from pymongo import IndexModel
 from healthstore.adapters.mongo.codec import Codec, Stored, escaped_key, key_of
 from healthstore.adapters.mongo.filters import query
 from healthstore.adapters.mongo.references import LOCK
+from healthstore.model.conditions import joined_tests
 from healthstore.model.query import (
     ORDERED,
     And,
@@ -33,6 +34,7 @@ from healthstore.model.values import FieldType, Kind
 
 __all__ = (
     "beside",
+    "condition",
     "index_models",
     "is_as",
     "required_after",
@@ -226,7 +228,29 @@ def _partial(collection: Collection, unique: Unique) -> Mapping[str, Any]:
     for name in unique.fields:
         if collection.nullable(name):
             values |= _valued(collection, name)
+    parts = [{key: each} for key, each in values.items()]
+    if unique.where is not None:
+        parts += [_said(test, collection) for test in joined_tests(unique.where, collection)]
+        return {_PARTIAL: parts[0] if len(parts) == 1 else {"$and": parts}}
     return {_PARTIAL: values} if values else {}
+
+
+def condition(collection: Collection, where: Filter) -> Stored:
+    """Return the condition of a unique key, as its index says it."""
+    return {"$and": [_said(test, collection) for test in joined_tests(where, collection)]}
+
+
+def _said(test: Test, collection: Collection) -> Stored:
+    """Return a test as a part of an index says it, of documents that may lack what is null."""
+    if test.operator is Operator.NOT_NULL:
+        return _valued(collection, test.field)
+    codec, key = Codec(collection), key_of(test.field)
+    if test.operator is Operator.IS_NULL:
+        return {key: None}
+    if isinstance(test.operand, tuple):
+        written = [None if each is None else codec.write(test.field, each) for each in test.operand]
+        return {key: {"$in": written}}
+    return query(test, codec)
 
 
 def beside(model: IndexModel) -> IndexModel:
@@ -241,7 +265,18 @@ def beside(model: IndexModel) -> IndexModel:
 def is_as(present: Mapping[str, Any], model: IndexModel) -> bool:
     """Tell whether an index has been put in the place of another one by an earlier attempt."""
     was, now = present.get(_PARTIAL), model.document.get(_PARTIAL)
-    return (was is None) is (now is None)
+    return _named(was) == _named(now)
+
+
+def _named(part: Mapping[str, Any] | None) -> frozenset[str]:
+    """Return the keys that a part of an index speaks about."""
+    names = set[str]()
+    for key, value in (part or {}).items():
+        if key == "$and":
+            names.update(*map(_named, value))
+        else:
+            names.add(key)
+    return frozenset(names)
 
 
 def _options(model: IndexModel, name: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pymongo.errors import BulkWriteError, OperationFailure
 
 from healthstore.abc.unit import Phase
 from healthstore.adapters.mongo.codec import Codec, Stored, key_of
+from healthstore.adapters.mongo.definition import condition
 from healthstore.adapters.mongo.errors import Meaning, meaning_of, translated
 from healthstore.adapters.mongo.reads import by_id
 from healthstore.adapters.mongo.references import lock_parents
@@ -271,9 +272,12 @@ async def _require_free_keys(session: Session, codec: Codec, document: Document)
     row = codec.encode(document)
     collection = codec.collection
     for unique, kept in zip(collection.uniques, collection.stored.uniques, strict=True):
+        if unique.where is not None and not evaluate.matches(unique.where)(document):
+            continue
         key: Stored = {key_of(name): row[key_of(name)] for name in kept.fields}
         if None not in key.values():
-            other = {"$and": [key, {"_id": {"$ne": row["_id"]}}]}
+            bound = [] if unique.where is None else [condition(collection, unique.where)]
+            other = {"$and": [key, {"_id": {"$ne": row["_id"]}}, *bound]}
             if await session.collection(collection.name).find_one(other, {"_id": True}):
                 raise duplicate_key(collection, unique.fields)
 

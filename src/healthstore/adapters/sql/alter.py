@@ -9,8 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
-from sqlalchemy import CheckConstraint, ClauseElement, Constraint, Index, Table, UniqueConstraint
+from sqlalchemy import (
+    CheckConstraint,
+    ClauseElement,
+    Column,
+    Constraint,
+    Index,
+    Table,
+    UniqueConstraint,
+)
 from sqlalchemy.schema import (
     AddConstraint,
     CreateColumn,
@@ -28,6 +37,7 @@ from healthstore.adapters.sql.schema import (
     missing_indexes,
 )
 from healthstore.adapters.sql.tables import (
+    CONDITION,
     HIDDEN,
     create_indexes,
     create_table,
@@ -117,7 +127,18 @@ class _Alteration:
         return {each.name: self._text(CreateColumn(each)) for each in table.columns}
 
     def _constraints(self, table: Table) -> dict[str, str]:
-        return {str(each.name): self._text(_adding(each)) for each in _named(table)}
+        return {
+            str(each.name): self._text(_adding(each)) + self._anew(table, each)
+            for each in _named(table)
+        }
+
+    def _anew(self, table: Table, constraint: Constraint) -> str:
+        """Return what tells a key of a computed column that is made anew from the one before."""
+        made = table is self.after and isinstance(constraint, UniqueConstraint)
+        return " anew" if made and any(map(self._is_computed_anew, constraint.columns)) else ""
+
+    def _is_computed_anew(self, column: Column[Any]) -> bool:
+        return CONDITION in column.info and column.name not in self._kept
 
     def _indexes(self, table: Table) -> dict[str, str]:
         return {str(each.name): self._text(CreateIndex(each)) for each in table.indexes}
@@ -146,11 +167,19 @@ class _Alteration:
     def _kept(self) -> Sequence[str]:
         """The columns whose values stay: those of another kind hold none, and are made anew."""
         before, after = (each.by_name for each in self.definitions)
-        return [
+        kept = [
             name
             for name in self.columns
             if name in after and _kind(before[name]) == _kind(after[name])
         ]
+        computed = (each for each in self.after.columns if CONDITION in each.info)
+        kept += [
+            each.name
+            for each in computed
+            if self.columns.get(each.name) == self._text(CreateColumn(each))
+            and each.info[CONDITION] <= {*kept}
+        ]
+        return kept
 
     def _is_bare(self, name: str) -> bool:
         """Tell whether a column that is new has no value to give to the rows that are there."""
@@ -253,7 +282,8 @@ class _Alteration:
         table = self._quoted(self.after)
         yield from self._kept_indexes(there)
         yield from self._dropped(there)
-        for name in self.columns:
+        # One that is computed of others goes before them.
+        for name in sorted(self.columns, key=self.definitions[0].by_name.__contains__):
             if name not in self._kept and name in there.columns:
                 yield f"ALTER TABLE {table} DROP COLUMN {self._column(self.before, name)}"
                 there.columns.discard(name)

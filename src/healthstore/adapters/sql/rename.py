@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from sqlalchemy import CheckConstraint, Table
-from sqlalchemy.schema import AddConstraint, DropConstraint, DropIndex
+from sqlalchemy import CheckConstraint, Table, UniqueConstraint
+from sqlalchemy.schema import AddConstraint, CreateColumn, DropConstraint, DropIndex
 
 from healthstore.adapters.sql.anew import Copy, made_anew
 from healthstore.adapters.sql.dialect import Connection, Dialect
@@ -22,7 +22,13 @@ from healthstore.adapters.sql.schema import (
     missing_indexes,
     names,
 )
-from healthstore.adapters.sql.tables import HIDDEN, create_table, references_of, table_of
+from healthstore.adapters.sql.tables import (
+    HIDDEN,
+    bound_name,
+    create_table,
+    references_of,
+    table_of,
+)
 from healthstore.model import schema
 from healthstore.model.change import with_names
 from healthstore.model.ops import Explained
@@ -140,19 +146,30 @@ class _Renaming:
 
     @cached_property
     def uniques(self) -> Mapping[str, str]:
-        """The names of unique keys that are to have others, by those they had."""
-        return self._keys(self.old.uniques)
+        """The names of unique keys of all rows that are to have others, by those they had."""
+        return self._keys(tuple(each for each in self.old.uniques if each.where is None))
+
+    @cached_property
+    def conditional(self) -> Mapping[str, str]:
+        """The names of unique keys of some rows that are to have others, by those they had."""
+        return self._keys(tuple(each for each in self.old.uniques if each.where is not None))
 
     @cached_property
     def indexes(self) -> Mapping[str, str]:
         """The names of indexes that are to have others, by those they had."""
         own = (schema.Index(each.field) for each in self.old.references)
-        return self._keys((*self.old.indexes, *own))
+        return {**self._keys((*self.old.indexes, *own)), **self.conditional}
 
     @property
     def constraints(self) -> Mapping[str, str]:
         """The names of all constraints, by those they had."""
         return {**self.uniques, **self.references, **self.checks}
+
+    @property
+    def computed(self) -> Mapping[str, str]:
+        """The unique keys of some rows that have a computed column, by their names before."""
+        there = {str(each.name) for each in _keys_of(self.before)}
+        return {one: other for one, other in self.conditional.items() if one in there}
 
     def _keys(self, keys: tuple[Unique | schema.Index, ...]) -> Mapping[str, str]:
         return {
@@ -163,7 +180,8 @@ class _Renaming:
 
     def _key(self, key: Unique | schema.Index) -> Unique | schema.Index:
         if isinstance(key, Unique):
-            return Unique(*(self.fields[each] for each in key.fields))
+            bound = None if key.where is None else with_names(key.where, self.fields)
+            return Unique(*(self.fields[each] for each in key.fields), where=bound)
         keys = (self._named(each) for each in key.keys)
         where = None if key.where is None else with_names(key.where, self.fields)
         return schema.Index(*keys, where=where)
@@ -225,6 +243,16 @@ class _Renaming:
             if gone and str(index.name) in there.indexes:
                 yield self._moved(self._statement(DropIndex(index)))
                 there.indexes.discard(str(index.name))
+        for each in _keys_of(self.before):
+            # The column of its condition keeps others from their names.
+            name = str(each.name)
+            if name in self.computed and name in there.indexes:
+                yield self._moved(self._statement(DropConstraint(each)))
+                there.indexes.discard(name)
+            bound = bound_name(name)
+            if name in self.computed and bound in there.columns:
+                yield f"ALTER TABLE {self._table(self.after)} DROP COLUMN {self._quote(bound)}"
+                there.columns.discard(bound)
 
     def _added(self, there: There) -> Iterator[str]:
         """Yield what adds checks and references by their names, and only then drops the old ones."""
@@ -232,6 +260,14 @@ class _Renaming:
         for name in self.checks.values():
             if name not in there.constraints:
                 yield self._statement(AddConstraint(after[name], isolate_from_table=False))
+        keys = {str(each.name): each for each in _keys_of(self.after)}
+        for name in self.computed.values():
+            if bound_name(name) not in there.columns:
+                column = self.after.columns[bound_name(name)]
+                text = CreateColumn(column).compile(dialect=self.dialect.ddl_compiler)
+                yield f"ALTER TABLE {self._table(self.after)} ADD COLUMN {text}"
+            if name not in there.indexes:
+                yield self._statement(AddConstraint(keys[name], isolate_from_table=False))
         made = references_of(self.after)
         for one, other in self.references.items():
             if other not in there.constraints:
@@ -268,6 +304,11 @@ class _Renaming:
 
     def _quote(self, name: str) -> str:
         return self.dialect.ddl_compiler.identifier_preparer.quote_identifier(name)
+
+
+def _keys_of(table: Table) -> list[UniqueConstraint]:
+    keys = (each for each in table.constraints if isinstance(each, UniqueConstraint))
+    return sorted(keys, key=lambda each: str(each.name))
 
 
 def _checks(table: Table) -> dict[str, CheckConstraint]:

@@ -10,15 +10,19 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ColumnElement,
+    Computed,
     DefaultClause,
     ForeignKeyConstraint,
     Index,
     MetaData,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     UniqueConstraint,
+    case,
     func,
     literal,
+    literal_column,
 )
 from sqlalchemy.schema import (
     AddConstraint,
@@ -35,14 +39,16 @@ from healthstore.adapters.sql.filters import FIELD_TYPE, Many, Operand, where_cl
 from healthstore.adapters.sql.paths import ELEMENTS, Bound, indexed_term
 from healthstore.model import schema
 from healthstore.model.definition import holds_words
-from healthstore.model.query import Term, normalise
+from healthstore.model.query import Filter, Term, fields_in, normalise
 from healthstore.model.schema import Collection, Unique
 from healthstore.model.values import FieldType, Kind, Value
 
 __all__ = (
+    "CONDITION",
     "HIDDEN",
     "ForeignKey",
     "add_reference",
+    "bound_name",
     "create_indexes",
     "create_table",
     "drop_index",
@@ -53,6 +59,8 @@ __all__ = (
 )
 
 
+CONDITION = "condition"
+"""What a computed column's ``info`` has the fields under of which its condition is."""
 HIDDEN = "hidden"
 """What an index's ``info`` has the fields under of which its keys are made, where they are more."""
 
@@ -82,7 +90,8 @@ def table_of(collection: Collection, dialect: Dialect) -> Table:
             Table(reference.collection, metadata, Column("id", key), quote=True)
     cascading = unguarded(collection, dialect)
     parts: list[SchemaItem] = [*columns, PrimaryKeyConstraint("id")]
-    uniques = {unique: _key_columns(collection, unique, dialect) for unique in collection.uniques}
+    whole = [each for each in collection.uniques if each.where is None]
+    uniques = {unique: _key_columns(collection, unique, dialect) for unique in whole}
     parts.extend(
         UniqueConstraint(*ordered, name=collection.index_name(unique))
         for unique, ordered in uniques.items()
@@ -105,6 +114,9 @@ def table_of(collection: Collection, dialect: Dialect) -> Table:
             hidden = func.concat(table.c[first])
             names = (table.c[name] for name in rest)
             Index(collection.index_name(unique), hidden, *names, unique=True, _table=table)
+    for unique in collection.uniques:
+        if unique.where is not None:
+            _add_conditional(table, collection, dialect, unique, unique.where)
     _add_indexes(table, collection, dialect)
     _add_checks(table, collection, dialect)
     return table
@@ -117,6 +129,37 @@ def _key_columns(collection: Collection, unique: Unique, dialect: Dialect) -> tu
         if not (dialect.null_hides_reference and _hides_reference(collection, (first, *rest))):
             return (first, *rest)
     return ()
+
+
+def _add_conditional(
+    table: Table, collection: Collection, dialect: Dialect, unique: Unique, where: Filter
+) -> None:
+    """Add a unique key of some rows: an index of a part, or a key with a column that tells it.
+
+    Where there is no index of a part, the column is computed: 1 where the condition holds, else
+    null, which never collides. A functional key would do on MySQL, and not on MariaDB.
+    """
+    rule = normalise(where, collection.nullable)
+    clause = where_clause(rule, table, dialect, _constants(table, collection, dialect))
+    name = collection.index_name(unique)
+    if dialect.index_part:
+        columns = (table.c[each] for each in unique.fields)
+        part: dict[str, Any] = {dialect.index_part: clause}
+        Index(name, *columns, unique=True, _table=table, **part)
+        return
+    holds = Computed(case((clause, literal_column("1"))), persisted=False)
+    bound = bound_name(name)
+    info = {CONDITION: fields_in(where)}
+    table.append_column(Column(bound, SmallInteger, holds, info=info, quote=True))
+    first, *rest = unique.fields
+    hides = dialect.null_hides_reference and first in {each.field for each in collection.references}
+    keys = (bound, first, *rest) if hides else (first, *rest, bound)
+    table.append_constraint(UniqueConstraint(*keys, name=name))
+
+
+def bound_name(name: str) -> str:
+    """Return the name of the column that tells which rows the unique key of this name binds."""
+    return f"_bound_{name[-8:]}"
 
 
 def _hides_reference(collection: Collection, fields: tuple[str, ...]) -> bool:

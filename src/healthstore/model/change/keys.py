@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from healthstore.model.change.state import ChangeEffect, State, itself, with_item, without_item
 from healthstore.model.definition import Check, Index, Reference, Unique
-from healthstore.model.shape import filter_shape, index_shape
+from healthstore.model.shape import filter_shape, index_shape, unique_shape
 
 __all__ = (
     "AddCheck",
@@ -78,7 +78,7 @@ class AddUnique:
         return ChangeEffect.NEEDS_DATA
 
     def __str__(self) -> str:
-        return f"add the {self.unique}"
+        return f"add the {unique_shape(self.unique)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class DropUnique:
         return ChangeEffect.ADDITIVE
 
     def __str__(self) -> str:
-        return f"drop the {self.unique}"
+        return f"drop the {unique_shape(self.unique)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,12 @@ def renamed(given: Definition, names: Mapping[str, str]) -> Definition:
         given,
         fields=tuple(replace(each, name=of(each.name)) for each in given.fields),
         uniques=tuple(
-            Unique(*map(of, each.fields), ignore_case=each.ignore_case) for each in given.uniques
+            Unique(
+                *map(of, each.fields),
+                ignore_case=each.ignore_case,
+                where=None if each.where is None else with_names(each.where, names),
+            )
+            for each in given.uniques
         ),
         indexes=tuple(
             Index(

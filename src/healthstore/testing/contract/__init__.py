@@ -39,6 +39,7 @@ from healthstore.testing.contract.children import TestChildren
 from healthstore.testing.contract.claims_of_jobs import TestClaimsOfJobs
 from healthstore.testing.contract.computed import TestComputed
 from healthstore.testing.contract.concurrency import TestConcurrency
+from healthstore.testing.contract.conditional_uniques import TestConditionalUniques
 from healthstore.testing.contract.decimals import TestDecimals
 from healthstore.testing.contract.definitions import TestDefinitions
 from healthstore.testing.contract.deletes import TestDeletes
@@ -117,6 +118,7 @@ __all__ = (
     "TestClaimsOfJobs",
     "TestComputed",
     "TestConcurrency",
+    "TestConditionalUniques",
     "TestDecimals",
     "TestDefinitions",
     "TestDeletes",
@@ -196,6 +198,7 @@ class ContractTests(
     TestClaimsOfJobs,
     TestComputed,
     TestConcurrency,
+    TestConditionalUniques,
     TestDecimals,
     TestDefinitions,
     TestDistinct,
