@@ -134,8 +134,9 @@ class _Alteration:
 
     def _anew(self, table: Table, constraint: Constraint) -> str:
         """Return what tells a key of a computed column that is made anew from the one before."""
-        made = table is self.after and isinstance(constraint, UniqueConstraint)
-        return " anew" if made and any(map(self._is_computed_anew, constraint.columns)) else ""
+        if table is not self.after or not isinstance(constraint, UniqueConstraint):
+            return ""
+        return " anew" if any(map(self._is_computed_anew, constraint.columns)) else ""
 
     def _is_computed_anew(self, column: Column[Any]) -> bool:
         return CONDITION in column.info and column.name not in self._kept

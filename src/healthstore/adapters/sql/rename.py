@@ -243,11 +243,11 @@ class _Renaming:
             if gone and str(index.name) in there.indexes:
                 yield self._moved(self._statement(DropIndex(index)))
                 there.indexes.discard(str(index.name))
-        for each in _keys_of(self.before):
+        for key in _keys_of(self.before):
             # The column of its condition keeps others from their names.
-            name = str(each.name)
+            name = str(key.name)
             if name in self.computed and name in there.indexes:
-                yield self._moved(self._statement(DropConstraint(each)))
+                yield self._moved(self._statement(DropConstraint(key)))
                 there.indexes.discard(name)
             bound = bound_name(name)
             if name in self.computed and bound in there.columns:
