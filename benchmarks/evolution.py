@@ -155,7 +155,7 @@ async def _backend(name: str, rows: int) -> None:
         for start in range(0, rows, PART):
             part = range(start, min(start + PART, rows))
             await people.add_many(
-                [Person(name=f"ann {at}", visits=at) for at in part], atomic=False
+                [Person(name=f"ann {at}", visits=at) for at in part], mode="best_effort"
             )
         await _function(db, folder, rows)
         await _field(db, rows)

@@ -193,7 +193,7 @@ async def _backend(name: str, rows: int) -> None:
         observations = db.repository(Observation)
         made = _made(rows)
         for start in range(0, rows, PART):
-            await observations.add_many(made[start : start + PART], atomic=False)
+            await observations.add_many(made[start : start + PART], mode="best_effort")
         del made
         for each in QUESTIONS:
             await _ask(each, observations, fetch, STATEMENTS[name][each.name])

@@ -292,7 +292,9 @@ async def add(db: DatabaseManager, entity: type[E], rows: Sequence[E]) -> None:
     """Add rows of the first release; not every store can promise that it is all or none."""
     repository = db.repository(entity)
     for start in range(0, len(rows), BATCH):
-        await repository.add_many(rows[start : start + BATCH], atomic=False)
+        added = await repository.add_many(rows[start : start + BATCH], mode="best_effort")
+        for each in added.errors:
+            raise each.error
 
 
 async def look(db: DatabaseManager, release: Release, started: float) -> Seen:

@@ -248,8 +248,10 @@ class DatabaseManager:
         Without ``coalesce``, its requests are never sent together with those of other tasks.
         """
         backend = self._guarded if coalesce else Apart(self._guarded)
-        key = self._settings.signing_key
-        return Repository(entity, backend, cursor_key=key, source=self._guarded)
+        key, remembered = self._settings.signing_key, self._settings.remembered
+        return Repository(
+            entity, backend, cursor_key=key, source=self._guarded, remembered=remembered
+        )
 
     async def initialize(
         self, *entities: type[Entity], evolve: Evolve | str | None = None
@@ -293,7 +295,9 @@ class DatabaseManager:
         The unit stays on the member on which it began.
         """
         options = UnitOptions(isolation=isolation, read_only=read_only, deadline=deadline)
-        async with transaction(self._guarded, options, self._settings.signing_key) as unit:
+        async with transaction(
+            self._guarded, options, self._settings.signing_key, self._settings.remembered
+        ) as unit:
             yield unit
 
     async def run(
@@ -315,8 +319,10 @@ class DatabaseManager:
         is never repeated.
         """
         options = UnitOptions(isolation=isolation, read_only=read_only, deadline=deadline)
-        key = self._settings.signing_key
-        return await run(self._guarded, work, options, attempts=attempts, cursor_key=key)
+        key, remembered = self._settings.signing_key, self._settings.remembered
+        return await run(
+            self._guarded, work, options, attempts=attempts, cursor_key=key, remembered=remembered
+        )
 
     # --- what is going on ------------------------------------------------------------------
 

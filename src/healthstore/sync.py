@@ -27,7 +27,7 @@ from datetime import timedelta
 from inspect import isawaitable
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self, TypeAlias, TypeVar, cast, overload
+from typing import Generic, Literal, Self, TypeAlias, TypeVar, cast, overload
 from uuid import UUID
 
 from healthstore._portal import Portal
@@ -45,11 +45,13 @@ from healthstore.model.plans import QueryPlan
 from healthstore.model.query import ALL, Condition, FieldPart, Order, SortKey
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
+from healthstore.repository.adding import AddedMany
 from healthstore.repository.changes import Changes
 from healthstore.repository.pages import Page
 from healthstore.repository.related import Include
 from healthstore.repository.repository import Repository as AsyncRepository
 from healthstore.repository.subqueries import Subquery
+from healthstore.repository.upserts_of_many import Existing, UpsertCounts
 from healthstore.routing.policy import FailoverPolicy
 from healthstore.routing.report import Health
 from healthstore.schema import Schema as AsyncSchema
@@ -83,7 +85,8 @@ class Repository(Generic[M]):
     """The documents of one entity on one backend, or inside one unit of work.
 
     Names of fields are checked against the entity, and values against its types, before any
-    I/O. ``clock`` gives ``updated_at``, and ``cursor_key`` signs positions. Queries of
+    I/O. ``clock`` gives ``updated_at``, ``cursor_key`` signs positions, and requests with a key
+    are ``remembered`` for so long. Queries of
     repositories of one ``source``, by default the executor, may stand in each other's filters.
 
     Made by :meth:`DatabaseManager.repository` and :meth:`Transaction.repository`.
@@ -418,25 +421,60 @@ class Repository(Generic[M]):
             )
         )
 
-    def add(self, entity: M) -> M:
+    def add(self, entity: M, *, idempotency_key: str | None = None) -> M:
         """Store a new entity and return it as it is stored.
 
         That is the object itself, or another one where reading gives equal values in another
         form: an instant in UTC, a decimal with the field's places, what is kept as JSON.
         Raises DuplicateKeyError, ForeignKeyError, CheckError or RefusedValueError; nothing is
         stored then.
-        """
-        return self._portal.call(self._inner.add(entity))
 
-    def add_many(self, entities: Iterable[M], *, atomic: bool = True) -> int:
+        With ``idempotency_key``, a text that the caller makes once for a request, one that is
+        repeated within the setting ``idempotency_hours`` stores nothing, and returns the entity
+        as the first one stored it. Another content under a key that was used, ids, times and
+        versions apart, is IntegrityError. A backend without transactions refuses that.
+        """
+        return self._portal.call(self._inner.add(entity, idempotency_key=idempotency_key))
+
+    @overload
+    def add_many(
+        self, entities: Iterable[M], *, mode: Literal["atomic"] = "atomic", atomic: bool = True
+    ) -> int: ...
+
+    @overload
+    def add_many(
+        self, entities: Iterable[M], *, mode: Literal["best_effort"], atomic: bool = True
+    ) -> AddedMany: ...
+
+    @overload
+    def add_many(
+        self,
+        entities: Iterable[M],
+        *,
+        mode: Literal["atomic", "best_effort"] = "atomic",
+        atomic: bool = True,
+    ) -> int | AddedMany: ...
+
+    def add_many(
+        self,
+        entities: Iterable[M],
+        *,
+        mode: Literal["atomic", "best_effort"] = "atomic",
+        atomic: bool = True,
+    ) -> int | AddedMany:
         """Store new entities, all or none, and return how many.
 
-        A backend without transactions refuses that; with ``atomic=False`` others than the
-        failing one may stay, and the error's outcome is unknown. The error's ``index`` tells which
-        one is refused: always where its values are, and where the stored data refuses it, as far
-        as what is stored still tells it afterwards.
+        A backend without transactions refuses that. The error's ``index`` tells which one is
+        refused: always where its values are, and where the stored data refuses it, as far as what
+        is stored still tells it afterwards.
+
+        With ``mode="best_effort"`` each is stored that can be, on every backend: the answer says
+        how many are ``stored``, and has the ``errors`` of the others, by their positions. An id
+        that comes twice is refused before any I/O, and so is a call in a transaction, which an
+        error would end. ``atomic=False`` is its deprecated form: the first error is raised when
+        all others are stored, and its outcome is unknown.
         """
-        return self._portal.call(self._inner.add_many(tuple(entities), atomic=atomic))
+        return self._portal.call(self._inner.add_many(tuple(entities), mode=mode, atomic=atomic))
 
     @overload
     def update(
@@ -480,6 +518,16 @@ class Repository(Generic[M]):
         """
         return self._portal.call(self._inner.increment(identity, field, by, version=version))
 
+    def save(self, entity: M) -> M:
+        """Store the whole entity in place of the one that it was read as; return it as it is then.
+
+        The stored one must have the entity's version, which rises. Raises NotFoundError if there
+        is none with its id, and StaleVersionError if somebody else has changed it, or it is
+        another one that was added with this id; where all that a program says is stored as the
+        entity has it, that one is returned instead, and nothing is written.
+        """
+        return self._portal.call(self._inner.save(entity))
+
     def upsert(self, entity: M, on: str | Sequence[str] = "id", *, add: Sequence[str] = ()) -> M:
         """Add the entity, or give its values to the one that has the same key.
 
@@ -489,9 +537,36 @@ class Repository(Generic[M]):
 
         The stored entity keeps its id
         and ``created_at``, and its version rises. Only a clash of that key is an update; any
-        other raises DuplicateKeyError. Raises ConflictError when rivals are faster many times.
+        other raises DuplicateKeyError. An object whose own id is stored with a higher version is
+        stale: StaleVersionError, unless what it says is what is stored. Raises ConflictError when
+        rivals are faster many times; in a unit SerializationError when one is.
         """
         return self._portal.call(self._inner.upsert(entity, on, add=add))
+
+    def upsert_many(
+        self,
+        entities: Iterable[M],
+        on: str | Sequence[str] = "id",
+        *,
+        existing: Existing = "update",
+    ) -> UpsertCounts:
+        """Upsert each of these entities, all or none; return how many were added and updated.
+
+        What is stored with such a key is updated as :meth:`upsert` does, or kept with
+        ``existing="keep"``. What is kept, or equal, is not written: it is ``unchanged``. A key
+        that comes twice is refused with both places, before anything is read. An error's
+        ``index`` tells which one is refused: inside a transaction as far as the entities
+        themselves tell it.
+        """
+        return self._portal.call(self._inner.upsert_many(tuple(entities), on, existing=existing))
+
+    def get_or_add(self, entity: M, on: str | Sequence[str] = "id") -> tuple[M, bool]:
+        """Return the entity that has the same key and False; or add this one: that, and True.
+
+        ``on`` as in :meth:`upsert`. Of many that come at once exactly one is added, and each is
+        given that one. What is there is returned as it is, whatever the given one says.
+        """
+        return self._portal.call(self._inner.get_or_add(entity, on))
 
     def delete(self, identity: UUID, *, version: int | None = None) -> bool:
         """Delete the entity with this id; return whether it was there.

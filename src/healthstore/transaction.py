@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from inspect import isawaitable
 from typing import TypeAlias, TypeVar
 
@@ -19,7 +20,7 @@ from healthstore.errors import (
     Outcome,
     StaleVersionError,
 )
-from healthstore.repository import Repository
+from healthstore.repository import REMEMBERED, Repository
 
 __all__ = ("MockFill", "Transaction", "Work", "filled", "run", "transaction")
 
@@ -33,16 +34,28 @@ _LONGEST_PAUSE = 1.0
 class Transaction:
     """A unit of work with repositories: everything in it is kept together, or nothing is."""
 
-    def __init__(self, unit: Unit, cursor_key: bytes | None = None, source: object = None) -> None:
+    def __init__(
+        self,
+        unit: Unit,
+        cursor_key: bytes | None = None,
+        source: object = None,
+        remembered: timedelta = REMEMBERED,
+    ) -> None:
         self._unit = unit
         self._cursor_key = cursor_key
         self._source = source
+        self._remembered = remembered
 
     def repository(self, entity: type[M]) -> Repository[M]:
         """Return the entity's repository inside this transaction."""
         # After an error the unit only rolls back, so nothing can be attempted twice.
         return Repository(
-            entity, self._unit, attempts=1, cursor_key=self._cursor_key, source=self._source
+            entity,
+            self._unit,
+            attempts=1,
+            cursor_key=self._cursor_key,
+            source=self._source,
+            remembered=self._remembered,
         )
 
     def part(self) -> AbstractAsyncContextManager[None]:
@@ -64,15 +77,18 @@ MockFill = Callable[[Transaction], Awaitable[None]]
 
 @asynccontextmanager
 async def transaction(
-    backend: Backend, options: UnitOptions, cursor_key: bytes | None = None
+    backend: Backend,
+    options: UnitOptions,
+    cursor_key: bytes | None = None,
+    remembered: timedelta = REMEMBERED,
 ) -> AsyncGenerator[Transaction, None]:
     """Run a block as one unit on a backend: commit at its end, roll back if it raises.
 
-    ``cursor_key`` signs the positions of pages.
+    ``cursor_key`` signs the positions of pages, and requests are ``remembered`` for so long.
     """
     unit = await backend.begin(options)
     try:
-        yield Transaction(unit, cursor_key, backend)
+        yield Transaction(unit, cursor_key, backend, remembered)
         await unit.commit()
     finally:
         await unit.rollback()
@@ -92,13 +108,14 @@ async def filled(backend: Backend, fill: MockFill) -> None:
         await filling
 
 
-async def run(
+async def run(  # noqa: PLR0913 - each has a name where it is called
     backend: Backend,
     work: Work[R],
     options: UnitOptions,
     *,
     attempts: int,
     cursor_key: bytes | None = None,
+    remembered: timedelta = REMEMBERED,
 ) -> R:
     """Do work in a unit, the whole again in another one when it gave way; return what it returned.
 
@@ -112,7 +129,7 @@ async def run(
     begun, attempt, left = now(), 1, options
     while True:
         try:
-            async with transaction(backend, left, cursor_key) as unit:
+            async with transaction(backend, left, cursor_key, remembered) as unit:
                 asked = work(unit)
                 if not isawaitable(asked):
                     raise InvalidRequestError(

@@ -184,6 +184,7 @@ async def test_the_schema_is_of_the_file_that_is_read(folder: Path) -> None:
         "evolve",
         "seed",
         "cursor_key",
+        "idempotency_hours",
         "members",
         "pool",
         "failover",

@@ -216,7 +216,7 @@ async def main():
         if release == "1":
             await db.initialize(Thing)
             things = [Thing(title=f"t{number}", number=number) for number in range(3000)]
-            await db.repository(Thing).add_many(things, atomic=False)
+            assert not (await db.repository(Thing).add_many(things, mode="best_effort")).errors
             return
         print("ready", flush=True)
         await db.schema.evolve(Thing)

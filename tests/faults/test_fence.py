@@ -116,7 +116,7 @@ async def test_nothing_that_an_old_program_writes_is_lost(
         await new.schema.upgrade(1, folder)
         people = old.repository(Person)
         added = [Person(name=f"Ann{at} Lee") for at in range(ROWS)]
-        await people.add_many(added, atomic=False)
+        assert not (await people.add_many(added, mode="best_effort")).errors
         acknowledged = {each.id: each.name for each in added}
         await leased(new, 2)
 
@@ -173,7 +173,7 @@ async def test_what_an_old_program_writes_is_there_when_it_is_looked_at_whether_
         await new.schema.upgrade(1, folder)
         people = old.repository(Person)
         added = [Person(name=f"Ann{at}{' Lee' * (at % 3)}") for at in range(ROWS)]
-        await people.add_many(added, atomic=False)
+        assert not (await people.add_many(added, mode="best_effort")).errors
         acknowledged = {each.id: each.name for each in added}
         await leased(new, 2)
 

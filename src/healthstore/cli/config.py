@@ -29,6 +29,7 @@ profile = "development"         # or "test", "production": the last refuses what
 # evolve = "off"                # or "additive": initialize() alters what no row stands against
 # seed = "app.seeds:run"        # the function that `healthstore schema seed` calls with a manager
 
+# idempotency_hours = 24        # how long add(..., idempotency_key=...) knows a request again
 # cursor_key = "${CURSOR_KEY}"  # signs the positions of pages, which then nobody can make up
 
 # The first member serves the repositories, the others follow in this order.

@@ -18,6 +18,7 @@ from healthstore.config.origin import Fields, Given, Origin
 from healthstore.config.settings import (
     CursorKey,
     Evolve,
+    IdempotencyHours,
     MemberOptions,
     Profile,
     Seed,
@@ -74,6 +75,7 @@ class General(Table):
     evolve: Evolve = Evolve.OFF
     seed: Seed | None = None
     cursor_key: CursorKey | None = None
+    idempotency_hours: IdempotencyHours = 24
 
 
 class Pool(Table):

@@ -127,6 +127,7 @@ def masked(settings: Settings) -> dict[str, object]:
         "evolve": settings.evolve.value,
         "seed": settings.seed,
         "cursor_key": None if settings.cursor_key is None else "***",
+        "idempotency_hours": settings.idempotency_hours,
         **{f"failover.{name}": getattr(policy, name) for name in SECTIONS["failover"].model_fields},
         **{f"probe.{each.name}": getattr(policy.probe, each.name) for each in fields(Probe)},
     }
@@ -298,6 +299,7 @@ def _built(values: Mapping[str, Given], members: dict[str, dict[str, Given]]) ->
         evolve=general.evolve,
         seed=general.seed,
         cursor_key=general.cursor_key,
+        idempotency_hours=general.idempotency_hours,
     )
     signing = [values["cursor_key"]] if "cursor_key" in values else []
     _require_secret(settings.profile, [*signing, *_secrets(settings.members, members)])

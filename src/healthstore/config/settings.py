@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from difflib import get_close_matches
 from enum import StrEnum
 from itertools import combinations, count
@@ -31,6 +32,7 @@ from healthstore.routing.policy import FailoverMode, FailoverPolicy, Mock
 __all__ = (
     "CursorKey",
     "Evolve",
+    "IdempotencyHours",
     "MemberOptions",
     "MemberSettings",
     "Profile",
@@ -97,6 +99,9 @@ def _long_key(key: SecretStr) -> SecretStr:
 
 CursorKey = Annotated[SecretStr, AfterValidator(_long_key)]
 """A secret that signs the positions of pages."""
+
+IdempotencyHours = Annotated[float, Field(gt=0, le=8_784)]
+"""How long a request with an idempotency key is remembered, at most a year."""
 
 
 class Table(BaseModel):
@@ -241,6 +246,12 @@ class Settings(Table):
     evolve: Evolve = Evolve.OFF
     seed: Seed | None = None
     cursor_key: CursorKey | None = None
+    idempotency_hours: IdempotencyHours = 24
+
+    @property
+    def remembered(self) -> timedelta:
+        """How long a request with an idempotency key is remembered."""
+        return timedelta(hours=self.idempotency_hours)
 
     @property
     def signing_key(self) -> bytes | None:

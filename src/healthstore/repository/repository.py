@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar, cast, overload
+from typing import Literal, TypeVar, cast, overload
 from uuid import UUID
+from warnings import warn
 
 from healthstore.abc.backend import Executor
 from healthstore.abc.collector import collector_spaced
@@ -17,7 +18,7 @@ from healthstore.entity import (
     to_documents,
     utc_now,
 )
-from healthstore.errors import HealthstoreError, InvalidRequestError
+from healthstore.errors import HealthstoreError, InvalidRequestError, Outcome
 from healthstore.model.arguments import listed
 from healthstore.model.ops import (
     Delete,
@@ -25,9 +26,12 @@ from healthstore.model.ops import (
 )
 from healthstore.model.query import Condition, FieldPart, SortKey, parse_order
 from healthstore.model.values import Document, Value
+from healthstore.repository.adding import AddedMany, Adding, no_items
 from healthstore.repository.changes import Change, Changes, parsed_changes
 from healthstore.repository.queue import BY_AGE, Queue, require_claimable
 from healthstore.repository.reading import Reading
+from healthstore.repository.requests import REMEMBERED, Requests
+from healthstore.repository.upserts_of_many import Existing, UpsertCounts, UpsertsOfMany
 from healthstore.repository.writes import LIBRARY_FIELDS, Writes
 
 __all__ = ("Repository",)
@@ -35,13 +39,15 @@ __all__ = ("Repository",)
 M = TypeVar("M", bound=Entity)
 
 _ATTEMPTS = 50
+_MODES = ("atomic", "best_effort")
 
 
 class Repository(Reading[M]):
     """The documents of one entity on one backend, or inside one unit of work.
 
     Names of fields are checked against the entity, and values against its types, before any
-    I/O. ``clock`` gives ``updated_at``, and ``cursor_key`` signs positions. Queries of
+    I/O. ``clock`` gives ``updated_at``, ``cursor_key`` signs positions, and requests with a key
+    are ``remembered`` for so long. Queries of
     repositories of one ``source``, by default the executor, may stand in each other's filters.
     """
 
@@ -54,34 +60,108 @@ class Repository(Reading[M]):
         clock: Callable[[], datetime] = utc_now,
         cursor_key: bytes | None = None,
         source: object = None,
+        remembered: timedelta = REMEMBERED,
     ) -> None:
         super().__init__(entity, executor, cursor_key=cursor_key, source=source)
         self._writes = Writes(entity, executor, self.collection, attempts, clock)
         self._queue = Queue(entity, executor, self.collection, clock)
+        self._requests = Requests(entity, executor, self.collection, attempts, clock, remembered)
+        self._adding = Adding(entity, executor, self.collection)
+        self._upserts = UpsertsOfMany(entity, executor, self.collection, attempts, clock)
 
-    async def add(self, entity: M) -> M:
+    async def add(self, entity: M, *, idempotency_key: str | None = None) -> M:
         """Store a new entity and return it as it is stored.
 
         That is the object itself, or another one where reading gives equal values in another
         form: an instant in UTC, a decimal with the field's places, what is kept as JSON.
         Raises DuplicateKeyError, ForeignKeyError, CheckError or RefusedValueError; nothing is
         stored then.
+
+        With ``idempotency_key``, a text that the caller makes once for a request, one that is
+        repeated within the setting ``idempotency_hours`` stores nothing, and returns the entity
+        as the first one stored it. Another content under a key that was used, ids, times and
+        versions apart, is IntegrityError. A backend without transactions refuses that.
         """
+        if idempotency_key is not None:
+            self._require(entity)
+            return await self._requests.add(entity, idempotency_key)
         document = self._document_of(entity)
         await self._executor.execute(Insert(self.collection, (document,), canonical=True))
         return as_stored(entity, document)
 
-    async def add_many(self, entities: Iterable[M], *, atomic: bool = True) -> int:
+    @overload
+    async def add_many(
+        self, entities: Iterable[M], *, mode: Literal["atomic"] = "atomic", atomic: bool = True
+    ) -> int: ...
+
+    @overload
+    async def add_many(
+        self, entities: Iterable[M], *, mode: Literal["best_effort"], atomic: bool = True
+    ) -> AddedMany: ...
+
+    @overload
+    async def add_many(
+        self,
+        entities: Iterable[M],
+        *,
+        mode: Literal["atomic", "best_effort"] = "atomic",
+        atomic: bool = True,
+    ) -> int | AddedMany: ...
+
+    async def add_many(
+        self,
+        entities: Iterable[M],
+        *,
+        mode: Literal["atomic", "best_effort"] = "atomic",
+        atomic: bool = True,
+    ) -> int | AddedMany:
         """Store new entities, all or none, and return how many.
 
-        A backend without transactions refuses that; with ``atomic=False`` others than the
-        failing one may stay, and the error's outcome is unknown. The error's ``index`` tells which
-        one is refused: always where its values are, and where the stored data refuses it, as far
-        as what is stored still tells it afterwards.
+        A backend without transactions refuses that. The error's ``index`` tells which one is
+        refused: always where its values are, and where the stored data refuses it, as far as what
+        is stored still tells it afterwards.
+
+        With ``mode="best_effort"`` each is stored that can be, on every backend: the answer says
+        how many are ``stored``, and has the ``errors`` of the others, by their positions. An id
+        that comes twice is refused before any I/O, and so is a call in a transaction, which an
+        error would end. ``atomic=False`` is its deprecated form: the first error is raised when
+        all others are stored, and its outcome is unknown.
         """
         given = listed(entities, "what is to be added", "add_many([first, second])")
         for index, each in enumerate(given):
             self._require(each, index)
+        if mode not in _MODES:
+            raise InvalidRequestError(
+                'mode is neither "atomic" nor "best_effort"',
+                hint="say whether others are stored if one is refused",
+                entity=self.collection.entity,
+            )
+        if mode == "best_effort":
+            return await self._add_each(given)
+        if not atomic and self._writes.attempts > 1:
+            return await self._add_others(given)
+        return await self._add_all(given)
+
+    async def _add_others(self, given: Sequence[M]) -> int:
+        """Store each entity that can be; raise the first error afterwards."""
+        warn(
+            "add_many(atomic=False) is deprecated: add_many(mode='best_effort') tells each error",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+        added = await self._add_each(given)
+        for first in added.errors[:1]:
+            first.error.outcome = Outcome.UNKNOWN
+            raise first.error
+        return added.stored
+
+    async def _add_each(self, given: Sequence[M]) -> AddedMany:
+        if self._writes.attempts == 1:
+            raise no_items(self.collection).at(backend=self._executor.name)
+        async with collector_spaced():
+            return await self._adding.best_effort(given)
+
+    async def _add_all(self, given: Sequence[M]) -> int:
         if not given:
             return 0
         async with collector_spaced():
@@ -89,7 +169,7 @@ class Repository(Reading[M]):
                 documents = tuple(to_documents(given))
             except HealthstoreError as error:
                 raise error.at(backend=self._executor.name) from None
-            op = Insert(self.collection, documents, atomic=atomic, canonical=True)
+            op = Insert(self.collection, documents, canonical=True)
             del documents
             try:
                 return await self._executor.execute(op)
@@ -149,6 +229,17 @@ class Repository(Reading[M]):
         self._require_free((field,))
         return await self._writes.patch(identity, Change(increments={field: by}), version)
 
+    async def save(self, entity: M) -> M:
+        """Store the whole entity in place of the one that it was read as; return it as it is then.
+
+        The stored one must have the entity's version, which rises. Raises NotFoundError if there
+        is none with its id, and StaleVersionError if somebody else has changed it, or it is
+        another one that was added with this id; where all that a program says is stored as the
+        entity has it, that one is returned instead, and nothing is written.
+        """
+        self._require(entity)
+        return await self._upserts.save(entity)
+
     async def upsert(
         self, entity: M, on: str | Sequence[str] = "id", *, add: Sequence[str] = ()
     ) -> M:
@@ -160,12 +251,42 @@ class Repository(Reading[M]):
 
         The stored entity keeps its id
         and ``created_at``, and its version rises. Only a clash of that key is an update; any
-        other raises DuplicateKeyError. Raises ConflictError when rivals are faster many times.
+        other raises DuplicateKeyError. An object whose own id is stored with a higher version is
+        stale: StaleVersionError, unless what it says is what is stored. Raises ConflictError when
+        rivals are faster many times; in a unit SerializationError when one is.
         """
         self._require(entity)
-        key = (on,) if isinstance(on, str) else listed(on, "on", 'on="email" or on=["a", "b"]')
         addends = listed(add, "add", 'add=["scans"]')
-        return await self._writes.upsert(entity, key, addends)
+        return await self._upserts.upsert(entity, _key(on), addends)
+
+    async def upsert_many(
+        self,
+        entities: Iterable[M],
+        on: str | Sequence[str] = "id",
+        *,
+        existing: Existing = "update",
+    ) -> UpsertCounts:
+        """Upsert each of these entities, all or none; return how many were added and updated.
+
+        What is stored with such a key is updated as :meth:`upsert` does, or kept with
+        ``existing="keep"``. What is kept, or equal, is not written: it is ``unchanged``. A key
+        that comes twice is refused with both places, before anything is read. An error's
+        ``index`` tells which one is refused: inside a transaction as far as the entities
+        themselves tell it.
+        """
+        given = listed(entities, "what is to be upserted", "upsert_many([first, second])")
+        for index, each in enumerate(given):
+            self._require(each, index)
+        return await self._upserts.upsert_many(given, _key(on), existing)
+
+    async def get_or_add(self, entity: M, on: str | Sequence[str] = "id") -> tuple[M, bool]:
+        """Return the entity that has the same key and False; or add this one: that, and True.
+
+        ``on`` as in :meth:`upsert`. Of many that come at once exactly one is added, and each is
+        given that one. What is there is returned as it is, whatever the given one says.
+        """
+        self._require(entity)
+        return await self._upserts.get_or_add(entity, _key(on))
 
     async def delete(self, identity: UUID, *, version: int | None = None) -> bool:
         """Delete the entity with this id; return whether it was there.
@@ -239,3 +360,7 @@ class Repository(Reading[M]):
                     entity=self.collection.entity,
                     field=name,
                 )
+
+
+def _key(on: str | Sequence[str]) -> tuple[str, ...]:
+    return (on,) if isinstance(on, str) else listed(on, "on", 'on="email" or on=["a", "b"]')

@@ -1,41 +1,34 @@
-"""Writes that take several steps: a validated change, and add-or-replace by a key."""
+"""Writes that take several steps: a change that the entity's validators see."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from random import random
 from typing import Generic, TypeVar, cast
 from uuid import UUID
 
 from healthstore.abc.backend import Executor
 from healthstore.entity import (
     Entity,
-    as_stored,
     canonical_value,
     computed_anew,
     computed_fields,
     from_document,
-    from_written,
     is_validated,
     other_than_computed,
     to_document,
 )
 from healthstore.errors import (
     ConflictError,
-    DuplicateKeyError,
     HealthstoreError,
-    InvalidRequestError,
     NotFoundError,
     RefusedValueError,
     StaleVersionError,
 )
 from healthstore.layers.guard import check
 from healthstore.model.evaluate import check_version, patched, with_parts
-from healthstore.model.ops import Find, Get, Insert, Patch, Replace
-from healthstore.model.query import And, Operator, Test
+from healthstore.model.ops import Get, Patch
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
 from healthstore.repository.changes import Change, truncated_instant
@@ -46,7 +39,6 @@ M = TypeVar("M", bound=Entity)
 
 LIBRARY_FIELDS = frozenset({"id", "created_at", "updated_at", "version"})
 """What the library keeps itself; a change through the repository would be lost or would lie."""
-_PAUSE = 0.005  # seconds, at most, before another attempt of an upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,121 +142,6 @@ class Writes(Generic[M]):
                     field=name,
                 )
         return made
-
-    async def upsert(self, entity: M, key: tuple[str, ...], add: tuple[str, ...] = ()) -> M:
-        """Add the entity, or give its values to the one that has the same key.
-
-        Those of the fields in ``add`` are added to what is stored.
-        """
-        document = to_document(entity)
-        self._require_key(key, document)
-        self._require_addends(key, add, document)
-        for _ in range(self.attempts):
-            stored = await self._by_key(key, document)
-            try:
-                if stored is None:
-                    await self.executor.execute(Insert(self.collection, (document,)))
-                    return as_stored(entity, document)
-                merged = self._merged(stored, document, add)
-                versions = (cast(int, stored["version"]),)
-                op = Replace(self.collection, (merged,), versions, canonical=True)
-                if (await self.executor.execute(op))[0]:
-                    return from_written(self.entity, merged)
-            except DuplicateKeyError as error:
-                # The key was taken between the two steps; any other clash is the caller's.
-                if stored is not None or set(error.fields) != set(key) or self.attempts == 1:
-                    raise
-            except StaleVersionError:
-                if self.attempts == 1:
-                    raise
-            await asyncio.sleep(random() * _PAUSE)  # noqa: S311 - only spreads rivals over time
-        raise self._too_many()
-
-    def _require_key(self, key: tuple[str, ...], document: Document) -> None:
-        if not key:
-            raise InvalidRequestError(
-                "upsert has no key to look for",
-                hint="name the fields of a unique key, or leave `on` away: it is the id",
-                entity=self.collection.entity,
-            )
-        # A key that ignores case is no place to look: who gives another case means another text.
-        # Nor is one that binds some documents only: several others may have the same values.
-        plain = (
-            each for each in self.collection.uniques if not each.ignore_case and each.where is None
-        )
-        keys = {("id",), *(tuple(sorted(each.fields)) for each in plain)}
-        for name in key:
-            self.collection.field(name)
-        if tuple(sorted(key)) not in keys:
-            raise InvalidRequestError(
-                f"{', '.join(key)} is no unique key",
-                hint="upsert on id, or declare the fields Unique",
-                entity=self.collection.entity,
-            )
-        for name in key:
-            if document[name] is None:
-                raise InvalidRequestError(
-                    "upsert needs a value in each field of the key",
-                    hint="give it one, or use add: a key with None in it is never taken",
-                    entity=self.collection.entity,
-                    field=name,
-                )
-
-    def _require_addends(
-        self, key: tuple[str, ...], add: tuple[str, ...], document: Document
-    ) -> None:
-        """Refuse to add what is no number, or stands for something else."""
-        for name in add:
-            field = self.collection.field(name)
-            kept = {*key, *LIBRARY_FIELDS, *computed_fields(self.entity)}
-            if name in kept or add.count(name) > 1:
-                raise InvalidRequestError(
-                    "is of the key, kept by the library, computed, or named twice: "
-                    "it cannot be added to",
-                    hint="name other fields in `add`, each once",
-                    entity=self.collection.entity,
-                    field=name,
-                )
-            if not field.type.numeric:
-                raise InvalidRequestError(
-                    "is no number and cannot be added to",
-                    hint="leave it out of `add`: its value is set then",
-                    entity=self.collection.entity,
-                    field=name,
-                )
-            if document[name] is None:
-                raise InvalidRequestError(
-                    "has no value that could be added",
-                    hint="give it a number, or leave it out of `add`",
-                    entity=self.collection.entity,
-                    field=name,
-                )
-
-    async def _by_key(self, key: tuple[str, ...], document: Document) -> Document | None:
-        where = And(tuple(Test(name, Operator.EQ, document[name]) for name in key))
-        found = await self.executor.execute(Find(self.collection, where, limit=1))
-        return found[0] if found else None
-
-    def _merged(self, stored: Document, document: Document, add: tuple[str, ...]) -> Document:
-        merged: Document = {
-            **document,
-            **self._sums(stored, document, add),
-            "id": stored["id"],
-            "created_at": stored["created_at"],
-            "updated_at": self._now(),
-            "version": cast(int, stored["version"]) + 1,
-        }
-        return self._made(merged) if is_validated(self.entity, ()) else merged
-
-    def _sums(self, stored: Document, document: Document, add: tuple[str, ...]) -> Document:
-        """Return what the fields of ``add`` hold when a document's are added to the stored ones."""
-        steps = tuple((name, document[name]) for name in add)
-        op = Patch(self.collection, (cast(UUID, stored["id"]),), increments=steps)
-        try:
-            after = patched(op, stored)
-        except HealthstoreError as error:
-            raise error.at(backend=self.executor.name) from None
-        return {name: after[name] for name in add}
 
     def _now(self) -> Value:
         """Return the time of a write; the clock may be in any zone."""

@@ -13,6 +13,7 @@ from healthstore.layers.guard import GuardLayer
 from healthstore.model.catalog import CATALOG, altering, from_definition, is_renaming
 from healthstore.model.filling import Filling, collections_only
 from healthstore.model.ops import Alter, CountDocuments, Drop, Ensure, Rename
+from healthstore.model.requests import REQUESTS
 from healthstore.model.schema import Collection, parents_first
 from healthstore.schema.evolve import alter_patiently
 from healthstore.schema.files import HEAD, Chain
@@ -20,7 +21,7 @@ from healthstore.schema.ledger import Ledger
 from healthstore.schema.upgrade import move
 from healthstore.transfer.filling import filling
 from healthstore.transfer.pages import pages
-from healthstore.transfer.selection import catalog
+from healthstore.transfer.selection import catalog, remembers
 
 __all__ = ("ResetReport", "require_no_production", "reset")
 
@@ -69,6 +70,8 @@ async def reset(store: Backend, chain: Chain, *, wait: float, dry_run: bool) -> 
         async with filling(store, mark, takes_over=True) as fill:
             fill.begun = True
             await ledger.write(replace(ledger.book, applied=(), under_way=None))
+            if await remembers(store):
+                await store.execute(Drop(REQUESTS))
             for each in reversed(await _opened(store, ordered)):
                 await store.execute(Drop(each))
     applied = await move(store, chain, HEAD, allow_loss=False, wait=wait) if chain.links else ()

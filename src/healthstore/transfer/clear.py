@@ -14,10 +14,11 @@ from healthstore.abc.backend import Backend
 from healthstore.errors import ForeignKeyError
 from healthstore.model.ops import CountDocuments, Delete, Ensure, Find, Op, Patch
 from healthstore.model.query import ALL, Filter, Operator, Test
+from healthstore.model.requests import REQUESTS
 from healthstore.model.schema import Collection, parents_first
 from healthstore.model.values import Document
 from healthstore.transfer.filling import emptied, mark_of
-from healthstore.transfer.selection import Collections, catalog, choose_from
+from healthstore.transfer.selection import Collections, catalog, choose_from, remembers
 
 __all__ = ("ClearReport", "clear", "remove_all", "require_removable")
 
@@ -60,8 +61,18 @@ async def clear(target: Backend, collections: Collections = None) -> ClearReport
     await require_removable(target, known, {each.name for each in chosen})
     counts = {each.name: await target.execute(CountDocuments(each)) for each in chosen}
     await remove_all(target, chosen)
+    await _forget(target, tuple(counts))
     await emptied(target, None if collections is None else counts)
     return ClearReport(target.name, counts, time.perf_counter() - started)
+
+
+async def _forget(target: Backend, names: tuple[str, ...]) -> None:
+    """Forget the requests that added documents of these collections: they may be made again."""
+    if not await remembers(target):
+        return
+    theirs = Test("collection", Operator.IN, names)
+    while found := await target.execute(Find(REQUESTS, theirs, limit=_PAGE)):
+        await _all(target, [Delete(REQUESTS, ids) for ids in _parts(target, found)])
 
 
 async def require_removable(

@@ -10,21 +10,32 @@ from typing import TypeAlias
 
 from healthstore.abc.backend import Backend
 from healthstore.errors import ConfigurationError, SchemaMismatchError
-from healthstore.model.catalog import CATALOG, DIFFERENCE_HINT, differences, from_definition
+from healthstore.model.catalog import (
+    CATALOG,
+    DIFFERENCE_HINT,
+    catalog_id,
+    differences,
+    from_definition,
+)
 from healthstore.model.filling import collections_only
+from healthstore.model.ops import Get
+from healthstore.model.requests import REQUESTS
 from healthstore.model.schema import Collection, parents_first
 from healthstore.model.values import Document
 from healthstore.transfer.filling import require_whole
 from healthstore.transfer.pages import pages
 
-__all__ = ("Collections", "catalog", "choose", "choose_from", "require_equal")
+__all__ = ("Collections", "catalog", "choose", "choose_from", "remembers", "require_equal")
 
 # Definitions or names; None stands for all.
 Collections: TypeAlias = Iterable[Collection | str] | None
 
 
 async def catalog(backend: Backend) -> dict[str, Collection]:
-    """Return the collections of a store by name, as they were defined; none if it has no catalog."""
+    """Return the collections of a store by name, as they were defined; none if it has no catalog.
+
+    What the library remembers of requests is none of them: it stays where it is.
+    """
     rows: list[Document] = []
     try:
         async with aclosing(pages(backend, CATALOG)) as read:
@@ -39,7 +50,18 @@ async def catalog(backend: Backend) -> dict[str, Collection]:
         defined = [from_definition(row["definition"]) for row in rows]
     except ConfigurationError as error:
         raise error.at(backend=backend.name) from error.__cause__
-    return {each.name: each for each in defined}
+    return {each.name: each for each in defined if each.name != REQUESTS.name}
+
+
+async def remembers(backend: Backend) -> bool:
+    """Tell whether a store has a collection of requests with idempotency keys."""
+    try:
+        (row,) = await backend.execute(Get(CATALOG, (catalog_id(REQUESTS.name),)))
+    except ConfigurationError as error:
+        if type(error) is not ConfigurationError:
+            raise
+        return False  # it has no catalog
+    return row is not None
 
 
 async def choose(backend: Backend, wanted: Collections) -> tuple[Collection, ...]:

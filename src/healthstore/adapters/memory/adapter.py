@@ -23,6 +23,7 @@ from healthstore.adapters.memory.table import Table, kept_value, matcher, packed
 from healthstore.errors import (
     BackendError,
     ConfigurationError,
+    DuplicateKeyError,
     ForeignKeyError,
     HealthstoreError,
     SchemaMismatchError,
@@ -173,10 +174,10 @@ class MemoryAdapter(Adapter[Session]):
                 raise _conflict()
         # Removals first: a key that one document gives up may be taken by another.
         ordered = sorted(session.written, key=lambda one: one[1] in session.tables[one[0]].rows)
-        for name, identity in ordered:
-            after = session.tables[name]
-            current.put(after.collection, identity, after.rows.get(identity))
         try:
+            for name, identity in ordered:
+                after = session.tables[name]
+                current.put(after.collection, identity, after.rows.get(identity))
             for name, identity in session.written:
                 table = current.tables[name]
                 document = table.rows.get(identity)
@@ -184,7 +185,10 @@ class MemoryAdapter(Adapter[Session]):
                     current.require_unreferenced(name, identity)
                 else:
                     self._require_parents(current, table.collection, document)
-        except ForeignKeyError:  # it held in the unit: somebody else came first
+        except (
+            DuplicateKeyError,
+            ForeignKeyError,
+        ):  # it held in the unit: somebody else came first
             raise _conflict() from None
         self._tables = MappingProxyType(current.tables)
 

@@ -113,7 +113,9 @@ class Measurement:
         Raises what the store raises, and DeadlineExceededError if it is too slow.
         """
         self._kept = self._make(_KEPT)
-        await self._readings.add_many(self._kept, atomic=False)
+        added = await self._readings.add_many(self._kept, mode="best_effort")
+        for each in added.errors:
+            raise each.error
         for steps in _STEPS:
             for together in dict.fromkeys((1, tasks)):
                 for figures in await self._measured(steps, together):

@@ -7,7 +7,8 @@ of the wrong type, a negation, or a page position.
 
 from __future__ import annotations
 
+from healthstore.layers.guard.blame import refused_index
 from healthstore.layers.guard.layer import GuardLayer
 from healthstore.layers.guard.operations import MAX_LIMIT, check
 
-__all__ = ("MAX_LIMIT", "GuardLayer", "check")
+__all__ = ("MAX_LIMIT", "GuardLayer", "check", "refused_index")

@@ -50,6 +50,7 @@ from healthstore.model.ops import (
 )
 from healthstore.model.query import And, Order, after, lookups
 from healthstore.model.refusals import invalid, missing_value
+from healthstore.model.requests import REQUESTS
 from healthstore.model.schema import Collection, Field, require_distinct
 from healthstore.model.size import require_small
 from healthstore.model.values import Value
@@ -57,6 +58,8 @@ from healthstore.model.values import Value
 __all__ = ("MAX_CLAIMED", "MAX_LIMIT", "check")
 
 MAX_CLAIMED = 1_000
+_OWN = {each.name: each for each in (CATALOG, REQUESTS)}
+
 MAX_LIMIT = 10_001  # one more than a page may hold: it tells whether there is another page
 
 
@@ -103,7 +106,7 @@ def _check_ensure(op: Ensure, store: Executor) -> Ensure:
 
 
 def _require_own_name(wanted: Collection) -> None:
-    if wanted.name == CATALOG.name and wanted != CATALOG:
+    if wanted.name in _OWN and wanted != _OWN[wanted.name]:
         raise ConfigurationError(
             f"the name {wanted.name!r} is the library's own",
             hint="give the entity's collection another name",
@@ -123,7 +126,7 @@ def _require_alters(wanted: Collection, store: Executor) -> None:
 
 def _check_drop(op: Drop, store: Executor) -> Drop:
     _require_alters(op.collection, store)
-    if op.collection.name == CATALOG.name:
+    if op.collection.name in _OWN:
         raise invalid(op.collection, "the library's own collection is not dropped", "leave it")
     return op
 
@@ -140,7 +143,7 @@ def _check_alter(op: Alter, store: Executor) -> Alter:
 
 def _check_rename(op: Rename, store: Executor) -> Rename:
     _require_alters(op.after, store)
-    if CATALOG.name in {op.before.name, op.after.name}:
+    if not _OWN.keys().isdisjoint({op.before.name, op.after.name}):
         raise invalid(op.after, "the library's own collection is not renamed", "leave it")
     if names_between(op.before, op.after) is None:
         raise invalid(

@@ -25,6 +25,7 @@ Tests say which claims of :data:`healthstore.testing.claims.CLAIMS` they prove.
 
 from __future__ import annotations
 
+from healthstore.testing.contract.adding_best_effort import TestAddingBestEffort
 from healthstore.testing.contract.aggregates import TestAggregates
 from healthstore.testing.contract.alterations import TestAlterations
 from healthstore.testing.contract.altering import TestAltering
@@ -85,8 +86,10 @@ from healthstore.testing.contract.query_plans import TestQueryPlans
 from healthstore.testing.contract.ranks import TestRanks
 from healthstore.testing.contract.references import TestReferences
 from healthstore.testing.contract.renames import TestRenames
+from healthstore.testing.contract.repeated_requests import TestRepeatedRequests
 from healthstore.testing.contract.replacements import TestReplacements
 from healthstore.testing.contract.run import TestRun
+from healthstore.testing.contract.saves import TestSaves
 from healthstore.testing.contract.schema import TestSchema
 from healthstore.testing.contract.searches import TestSearches
 from healthstore.testing.contract.selections import TestSelections
@@ -97,6 +100,7 @@ from healthstore.testing.contract.two_fields import TestTwoFields
 from healthstore.testing.contract.uniques import TestUniques
 from healthstore.testing.contract.units import TestUnits
 from healthstore.testing.contract.unwinding import TestUnwinding
+from healthstore.testing.contract.upserts_of_many import TestUpsertsOfMany
 from healthstore.testing.contract.validators import TestValidators
 from healthstore.testing.contract.value_lists import TestValueLists
 from healthstore.testing.contract.values import TestValues
@@ -104,6 +108,7 @@ from healthstore.testing.contract.writes import TestWrites
 
 __all__ = (
     "ContractTests",
+    "TestAddingBestEffort",
     "TestAggregates",
     "TestAlterations",
     "TestAltering",
@@ -164,8 +169,10 @@ __all__ = (
     "TestRanks",
     "TestReferences",
     "TestRenames",
+    "TestRepeatedRequests",
     "TestReplacements",
     "TestRun",
+    "TestSaves",
     "TestSchema",
     "TestSearches",
     "TestSelections",
@@ -176,6 +183,7 @@ __all__ = (
     "TestUniques",
     "TestUnits",
     "TestUnwinding",
+    "TestUpsertsOfMany",
     "TestValidators",
     "TestValueLists",
     "TestValues",
@@ -184,6 +192,7 @@ __all__ = (
 
 
 class ContractTests(
+    TestAddingBestEffort,
     TestAggregates,
     TestAlterations,
     TestAltering,
@@ -244,8 +253,10 @@ class ContractTests(
     TestQueryPlans,
     TestReferences,
     TestRenames,
+    TestRepeatedRequests,
     TestReplacements,
     TestRun,
+    TestSaves,
     TestSchema,
     TestSearches,
     TestSelections,
@@ -257,6 +268,7 @@ class ContractTests(
     TestUnits,
     TestValueLists,
     TestUnwinding,
+    TestUpsertsOfMany,
     TestValidators,
     TestValues,
     TestWrites,

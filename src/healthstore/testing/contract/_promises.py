@@ -51,6 +51,7 @@ __all__ = (
     "needs_transactions",
     "partly_needs",
     "proves",
+    "refuses",
 )
 
 T = TypeVar("T", bound="Callable[..., Coroutine[object, object, None]]")

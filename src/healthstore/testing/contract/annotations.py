@@ -75,7 +75,7 @@ class TestAnnotations(Contract):
         assert getattr(after, name) == two
         assert await rows.count(field == operand) == 0
         assert await rows.count(field == two) == 1
-        again = await rows.upsert(first)
+        again = await rows.upsert(first.model_copy(update={"version": after.version}))
         assert await rows.get(first.id) == again
         assert getattr(again, name) == one
         if declared.type.ordered:

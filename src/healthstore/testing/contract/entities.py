@@ -172,7 +172,7 @@ class TestEntities(Contract):
             _Special(email="a@x"),
         ):
             with pytest.raises(InvalidRequestError) as error:
-                await notes.add_many([*good[:120], odd, *good[120:]], atomic=False)
+                await notes.add_many([*good[:120], odd, *good[120:]])
             assert error.value.index == 120
             assert "_Note[120]" in str(error.value)
             assert "hunter2" not in str(error.value)

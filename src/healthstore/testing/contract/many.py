@@ -108,7 +108,7 @@ class TestMany(Contract):
         many = [_Item(name=f"{at}") for at in range(5)]
         many[4] = many[1].model_copy(update={"name": "again"})
         with pytest.raises(InvalidRequestError) as error:
-            await items.add_many(many, atomic=False)
+            await items.add_many(many, mode="best_effort")
         assert "1 and 4 " in error.value.message
         assert await items.count() == 0
 

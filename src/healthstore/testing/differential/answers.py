@@ -34,6 +34,7 @@ from healthstore.model.query import (
 from healthstore.model.serve import serves
 from healthstore.model.values import FieldType, Value
 from healthstore.repository import Repository
+from healthstore.repository.upserts_of_many import Existing
 from healthstore.testing.differential import programs
 from healthstore.testing.differential.declared import Declared, declare_all
 from healthstore.testing.differential.operations import operation
@@ -217,7 +218,12 @@ async def _add(seat: _Seat, step: programs.Add) -> object:
 
 async def _add_many(seat: _Seat, step: programs.AddMany) -> object:
     entities = [seat.declared.entity(step.schema, row) for row in step.rows]
-    return await seat.repository(step.schema).add_many(entities, atomic=step.atomic)
+    repository = seat.repository(step.schema)
+    if step.atomic:
+        return await repository.add_many(entities)
+    added = await repository.add_many(entities, mode="best_effort")
+    # Of several rules that a row breaks, which one is told is the database's choice.
+    return {"stored": added.stored, "refused": [each.position for each in added.errors]}
 
 
 async def _get(seat: _Seat, step: programs.Get) -> object:
@@ -395,6 +401,33 @@ async def _upsert(seat: _Seat, step: programs.Upsert) -> object:
     return await seat.found(step.schema, stored)
 
 
+async def _upsert_many(seat: _Seat, step: programs.UpsertMany) -> object:
+    entities = [seat.declared.entity(step.schema, row) for row in step.rows]
+    existing: Existing = "keep" if step.keep else "update"
+    repository = seat.repository(step.schema)
+    counts = await repository.upsert_many(entities, step.on, existing=existing)
+    if not step.keep:
+        again = await repository.upsert_many(entities, step.on)
+        if again.unchanged != len(entities):
+            raise _BrokenLawError("what was upserted is not what is stored", counts)
+    return counts
+
+
+async def _get_or_add(seat: _Seat, step: programs.GetOrAdd) -> object:
+    entity = seat.declared.entity(step.schema, step.row)
+    stored, created = await seat.repository(step.schema).get_or_add(entity, on=step.on)
+    return [await seat.found(step.schema, stored), created]
+
+
+async def _save(seat: _Seat, step: programs.Save) -> object:
+    entity, repository = seat.declared.entity(step.schema, step.row), seat.repository(step.schema)
+    stored = await repository.get(entity.id)
+    if stored is not None:
+        read_as = {"created_at": stored.created_at, "version": step.version or stored.version}
+        entity = entity.model_copy(update=read_as)
+    return await seat.found(step.schema, await repository.save(entity))
+
+
 async def _delete(seat: _Seat, step: programs.Delete) -> object:
     if len(step.ids) == 1:
         version = None if step.versions is None else step.versions[0]
@@ -463,6 +496,9 @@ _RUNNERS: Mapping[type, Callable[[_Seat, Any], Awaitable[object]]] = {
     programs.Update: _update,
     programs.Increment: _increment,
     programs.Upsert: _upsert,
+    programs.UpsertMany: _upsert_many,
+    programs.GetOrAdd: _get_or_add,
+    programs.Save: _save,
     programs.Delete: _delete,
     programs.Replace: _operate,
     programs.Patch: _operate,

@@ -424,6 +424,19 @@ class _Author:
         )
         return programs.Upsert(schema.name, row, on, add)
 
+    def _upsert_many(self, schema: Schema) -> Step:
+        on = self._random.choice((("id",), *schema.uniques))
+        count = self._random.choice((1, 2, 3, 8))
+        rows = tuple(self._row(schema, known=0.4) for _ in range(count))
+        return programs.UpsertMany(schema.name, rows, on, self._random.random() < 0.3)
+
+    def _get_or_add(self, schema: Schema) -> Step:
+        on = self._random.choice((("id",), *schema.uniques))
+        return programs.GetOrAdd(schema.name, self._row(schema, known=0.4), on)
+
+    def _save(self, schema: Schema) -> Step:
+        return programs.Save(schema.name, self._row(schema, known=0.9), self._version())
+
     def _replace(self, schema: Schema) -> Step:
         rows = {row["id"]: row for row in (self._row(schema, known=0.9) for _ in range(2))}
         kept = tuple(rows.values())[: self._random.choice((1, 1, 2))]
@@ -469,4 +482,5 @@ _STEPS: tuple[Callable[[_Author, Schema], Step], ...] = (
     *(*_READS, _Author._find, _Author._search, _Author._aggregate, _Author._count),
     *(_Author._add, _Author._add, _Author._add_many, _Author._update, _Author._update),
     *(_Author._increment, _Author._upsert, _Author._replace, _Author._patch, _Author._delete),
+    *(_Author._upsert_many, _Author._get_or_add, _Author._save),
 )

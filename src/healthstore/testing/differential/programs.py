@@ -41,6 +41,7 @@ __all__ = (
     "Delete",
     "Find",
     "Get",
+    "GetOrAdd",
     "Increment",
     "Initialize",
     "Latest",
@@ -49,6 +50,7 @@ __all__ = (
     "Reopen",
     "Replace",
     "Row",
+    "Save",
     "Search",
     "Select",
     "Stale",
@@ -57,6 +59,7 @@ __all__ = (
     "Unit",
     "Update",
     "Upsert",
+    "UpsertMany",
     "from_json",
     "to_json",
     "without_references",
@@ -198,6 +201,34 @@ class Upsert:
 
 
 @dataclass(frozen=True, slots=True)
+class UpsertMany:
+    """Make entities, and add each or give its values to the one that has the same key."""
+
+    schema: str
+    rows: tuple[Row, ...]
+    on: tuple[str, ...]
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GetOrAdd:
+    """Make an entity and add it, unless there is one that has the same key."""
+
+    schema: str
+    row: Row
+    on: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Make an entity and save it in the place of a stored one, as if it had been read as that."""
+
+    schema: str
+    row: Row
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Replace:
     """Replace whole documents, as an operation."""
 
@@ -293,6 +324,9 @@ Step: TypeAlias = (
     | Update
     | Increment
     | Upsert
+    | UpsertMany
+    | GetOrAdd
+    | Save
     | Replace
     | Patch
     | Delete
@@ -345,7 +379,7 @@ _CLASSES: Mapping[str, type] = {
         *(Order, Term),
         *(Test, Part, OtherField, And, Or, Not),
         *(Add, AddMany, Get, Find, Search, Select, Latest, Count, Aggregate),
-        *(Update, Increment, Upsert, Replace, Patch),
+        *(Update, Increment, Upsert, UpsertMany, GetOrAdd, Save, Replace, Patch),
         *(Delete, Batch, Unit, Initialize, Stale, Reopen, Transfer),
     )
 }
