@@ -142,7 +142,7 @@ class Adding(Generic[M]):
     async def _there(self, part: Sequence[_Placed]) -> set[object]:
         ids = tuple(cast(UUID, each["id"]) for _, each in part)
         rows = await self.executor.execute(Get(self.collection, ids))
-        return {row["id"] for row in rows if row is not None}
+        return {cast(UUID, row["id"]) for row in rows if row is not None}
 
     async def _stored_later(self, documents: dict[int, Document], refused: list[Refusal]) -> int:
         """Store what refers to others of the request that came after it."""
