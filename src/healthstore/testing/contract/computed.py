@@ -103,7 +103,7 @@ class TestComputed(Contract):
         copied = recipe.model_copy(update={"prep": 9})
         for refused_write in (
             lambda: recipes.add(wrong),
-            lambda: recipes.add_many([wrong], atomic=False),
+            lambda: recipes.add_many([wrong]),
             lambda: recipes.upsert(copied),
             lambda: recipes.update(recipe.id, {"total": 7}),
             lambda: recipes.update(recipe.id, {"total": Add(1)}),
