@@ -67,7 +67,7 @@ async def _backend(name: str, count: int) -> None:
         jobs = db.repository(Job)
         for start in range(0, count, PART):
             made = [Job() for _ in range(min(PART, count - start))]
-            await jobs.add_many(made, atomic=False)
+            await jobs.add_many(made, mode="best_effort")
         handed = Counter[UUID]()
         began = perf_counter()
         await asyncio.gather(*(_work(jobs, handed) for _ in range(WORKERS)))

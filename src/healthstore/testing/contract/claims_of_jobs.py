@@ -59,7 +59,7 @@ async def _filled(queue: Repository[_Job], count: int) -> list[_Job]:
         _Job(rank=number, created_at=_START - timedelta(hours=1, seconds=number))
         for number in range(count)
     ]
-    await queue.add_many(jobs, atomic=False)
+    await queue.add_many(jobs, mode="best_effort")
     return jobs
 
 
