@@ -38,7 +38,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, cast
 
-from healthstore.entity import Entity, collection_of, column_of, parse_part_test, parse_test
+from healthstore.entity import (
+    Entity,
+    collection_of,
+    column_of,
+    field_name,
+    parse_part_test,
+    parse_test,
+)
 from healthstore.errors import ConfigurationError, InvalidRequestError, UnknownFieldError
 from healthstore.model.parts import checked_column
 from healthstore.model.query import (
@@ -46,6 +53,7 @@ from healthstore.model.query import (
     MAX_ELEMENTS,
     PLURAL,
     And,
+    FieldName,
     FieldOrTerm,
     FieldPart,
     FieldTerm,
@@ -98,7 +106,7 @@ def parse(  # noqa: PLR0913 - each bound by its name
     data: object,
     entity: type[Entity],
     *,
-    allow: Iterable[str | FieldPart | FieldTerm] = (),
+    allow: Iterable[str | FieldName | FieldPart | FieldTerm] = (),
     max_depth: int = MAX_DEPTH,
     max_parts: int = MAX_PARTS,
     max_values: int = MAX_VALUES,
@@ -131,7 +139,7 @@ def parse(  # noqa: PLR0913 - each bound by its name
 
 
 def _allowed(
-    entity: type[Entity], allow: Iterable[str | FieldPart | FieldTerm]
+    entity: type[Entity], allow: Iterable[str | FieldName | FieldPart | FieldTerm]
 ) -> Mapping[str, FieldOrTerm]:
     """Return what may be asked about, by the text that names it in a filter."""
     names = collection_of(entity).names
@@ -150,8 +158,8 @@ def _allowed(
                     hint="name it once: a filter tells no type",
                     entity=entity.__name__,
                 )
-        elif isinstance(cast(object, each), str) and each in names:
-            allowed[each] = each
+        elif (name := _allowed_name(entity, each)) in names:
+            allowed[name] = name
         else:
             raise ConfigurationError(
                 f"allow names {each!r}, which is no field",
@@ -159,6 +167,14 @@ def _allowed(
                 entity=entity.__name__,
             )
     return allowed
+
+
+def _allowed_name(entity: type[Entity], of: object) -> str:
+    """Return the name of a field; none for what names none, or a field of another entity."""
+    try:
+        return field_name(entity, of)
+    except InvalidRequestError:
+        return ""
 
 
 def _allowed_part(entity: type[Entity], part: FieldPart | FieldTerm) -> FieldOrTerm:

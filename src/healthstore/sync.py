@@ -42,7 +42,7 @@ from healthstore.manager import DatabaseManager as AsyncDatabaseManager
 from healthstore.model.measures import GroupKey
 from healthstore.model.ops import Ensured, Measure
 from healthstore.model.plans import QueryPlan
-from healthstore.model.query import ALL, Condition, FieldPart, Order, SortKey
+from healthstore.model.query import ALL, Condition, FieldPart, SortKey
 from healthstore.model.schema import Collection
 from healthstore.model.values import Value
 from healthstore.repository.adding import AddedMany
@@ -158,7 +158,7 @@ class Repository(Generic[M]):
         self,
         text: str,
         *filters: Condition,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int = 20,
         after: str | None = None,
         stale: bool = False,
@@ -278,7 +278,7 @@ class Repository(Generic[M]):
         self,
         *filters: Condition,
         order: Iterable[SortKey] = (),
-        limit: int = 100,
+        limit: int | None = 100,
         refresh: bool = False,
     ) -> QueryPlan:
         """Return how the store would answer ``find`` with these filters, order and limit.
@@ -313,9 +313,9 @@ class Repository(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[GroupKey] = (),
-        unwind: str = "",
+        unwind: object = "",
         having: Condition = ALL,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = None,
         into: None = None,
         **measures: Measure,
@@ -326,9 +326,9 @@ class Repository(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[GroupKey] = (),
-        unwind: str = "",
+        unwind: object = "",
         having: Condition = ALL,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = None,
         into: type[R],
         **measures: Measure,
@@ -338,9 +338,9 @@ class Repository(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[GroupKey] = (),
-        unwind: str = "",
+        unwind: object = "",
         having: Condition = ALL,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = None,
         into: type[R] | None = None,
         **measures: Measure,

@@ -38,7 +38,7 @@ from healthstore.entity.declare import (
 )
 from healthstore.entity.derive import collection_of, target_of
 from healthstore.entity.elements import element_type
-from healthstore.entity.filters import column_of, field_name
+from healthstore.entity.filters import column_of, field_name, own_keys, own_order
 from healthstore.entity.operands import parse_part_test, parse_test
 from healthstore.entity.reading import (
     as_stored,
@@ -82,6 +82,8 @@ __all__ = (
     "is_validated",
     "json_of",
     "other_than_computed",
+    "own_keys",
+    "own_order",
     "parse_fields",
     "parse_part_test",
     "parse_test",

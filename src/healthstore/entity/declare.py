@@ -14,6 +14,7 @@ from uuid import UUID
 from annotated_types import MaxLen as MaxLength
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from healthstore.model.definition import key_name
 from healthstore.model.query import FieldName
 from healthstore.model.schema import Check, Index, OnDelete, Unique
 
@@ -67,8 +68,9 @@ class Search:
 
     fields: tuple[str, ...]
 
-    def __init__(self, *fields: str) -> None:
-        object.__setattr__(self, "fields", fields)
+    def __init__(self, *fields: str | FieldName) -> None:
+        names = tuple(key_name(each, "a Search") for each in fields)
+        object.__setattr__(self, "fields", names)
 
 
 @dataclass(frozen=True, init=False)

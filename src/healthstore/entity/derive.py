@@ -23,6 +23,7 @@ from healthstore.entity.computed import Computed
 from healthstore.entity.declare import Entity, Ref, Search
 from healthstore.entity.fields import Writer, own_columns, own_types, parser_of, writer_of
 from healthstore.entity.filters import spelled
+from healthstore.entity.notes import require_arguments, require_notes
 from healthstore.entity.refusals import require_class, require_kept, require_plain
 from healthstore.entity.validators import ALWAYS, constrained, has_validators, prepared
 from healthstore.errors import ConfigurationError, InvalidRequestError
@@ -103,6 +104,7 @@ def derive(entity: type[Entity]) -> Derivation:
         )
     _complete(entity)
     require_class(entity)
+    require_arguments(entity)
     ignoring = _ignoring(entity)
     searched = _searched(entity)
     declared = tuple(
@@ -206,6 +208,7 @@ def _declared(entity: type[Entity], name: str, *, searchable: bool, words: bool)
     info = entity.model_fields[name]
     require_kept(entity, name)
     annotation, nullable, notes = unwrap(info.annotation, info.metadata)
+    require_notes(entity, name, notes)
     kind = field_type(annotation, notes, entity, name)
     if searchable and kind.kind is Kind.TEXT:
         kind = replace(kind, searchable=True)

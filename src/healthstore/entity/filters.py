@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 from healthstore.entity.fields import Writer
@@ -18,15 +18,38 @@ from healthstore.model.query import (
     Lookup,
     Not,
     Or,
+    Order,
     OtherField,
+    SortKey,
     Term,
     Test,
+    parse_keys,
+    parse_order,
     require_moderate,
 )
 from healthstore.model.query.tests import below
 from healthstore.model.values import Kind, Value
 
-__all__ = ("column_of", "field_name", "require_own", "spelled")
+__all__ = ("column_of", "field_name", "own_keys", "own_order", "require_own", "spelled")
+
+
+def own_order(entity: type, keys: Iterable[SortKey]) -> tuple[Order, ...]:
+    """Return the sort keys, at last the id: see :func:`own_keys`."""
+    return _own(entity, parse_order(keys))
+
+
+def own_keys(entity: type, keys: Iterable[SortKey]) -> tuple[Order, ...]:
+    """Return the sort keys.
+
+    Raises InvalidRequestError for a field that the class of another entity names.
+    """
+    return _own(entity, parse_keys(keys))
+
+
+def _own(entity: type, orders: tuple[Order, ...]) -> tuple[Order, ...]:
+    for each in orders:
+        _require_owner(entity, each.field, each.owner)
+    return orders
 
 
 def require_own(entity: type, where: Filter) -> None:
@@ -43,12 +66,16 @@ def require_own(entity: type, where: Filter) -> None:
         operand = node.operand
         other = (operand.name, operand.owner) if isinstance(operand, OtherField) else ("", None)
         for name, owner in ((node.field, node.owner), other):
-            if owner is not None and not issubclass(entity, owner):
-                raise InvalidRequestError(
-                    f"{owner.__name__}.{name} names a field of another entity",
-                    hint=f"write {entity.__name__}.{name}, or F.{name}",
-                    entity=entity.__name__,
-                )
+            _require_owner(entity, name, owner)
+
+
+def _require_owner(entity: type, name: str, owner: type | None) -> None:
+    if owner is not None and not issubclass(entity, owner):
+        raise InvalidRequestError(
+            f"{owner.__name__}.{name} names a field of another entity",
+            hint=f"write {entity.__name__}.{name}, or F.{name}",
+            entity=entity.__name__,
+        )
 
 
 def field_name(entity: type, of: object) -> str:

@@ -14,8 +14,8 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Literal, NamedTuple, Self, TypeAlias
 
-from healthstore.errors import InvalidRequestError, UnknownFieldError
-from healthstore.model.query import FieldTerm, Filter, Term
+from healthstore.errors import ConfigurationError, InvalidRequestError, UnknownFieldError
+from healthstore.model.query import FieldName, FieldPart, FieldTerm, Filter, Term, name_of
 from healthstore.model.values import (
     Canonicaliser,
     ColumnCanonicaliser,
@@ -37,6 +37,7 @@ __all__ = (
     "Unique",
     "hidden_name",
     "holds_words",
+    "key_name",
     "words_name",
 )
 
@@ -51,6 +52,27 @@ _SIZED = frozenset({Kind.TEXT, Kind.BYTES, Kind.JSON})
 def words_name(name: str) -> str:
     """Return the name under which a text's words are kept."""
     return f"_words_{name}"
+
+
+def key_name(of: object, what: str) -> str:
+    """Return the name of a field that a key, an index or a search names: a text, or ``F.name``.
+
+    Raises ConfigurationError for anything else.
+    """
+    name = name_of(of)
+    if name is None and isinstance(of, FieldPart):
+        raise ConfigurationError(
+            f"{what} names {of!r}, which may be of any type",
+            hint=f"of an index write {of!r}.as_(float), or as_(int), as_(bool); "
+            "else give the part a field of its own",
+            field=of.name,
+        )
+    if name is None:
+        raise ConfigurationError(
+            f"{what} names a field by an object of the type {type(of).__name__}",
+            hint='write its name, as in Index("user_id", "-recorded_at"), or F.user_id',
+        )
+    return name
 
 
 def holds_words(name: str) -> bool:
@@ -102,9 +124,10 @@ class Unique:
     where: Filter | None = None
 
     def __init__(
-        self, *fields: str, ignore_case: bool = False, where: Filter | None = None
+        self, *fields: str | FieldName, ignore_case: bool = False, where: Filter | None = None
     ) -> None:
-        object.__setattr__(self, "fields", fields)
+        names = tuple(key_name(each, "a unique key") for each in fields)
+        object.__setattr__(self, "fields", names)
         object.__setattr__(self, "ignore_case", ignore_case)
         object.__setattr__(self, "where", where)
 
@@ -126,9 +149,10 @@ class Index:
     keys: tuple[str | Term, ...]
     where: Filter | None = None
 
-    def __init__(self, *keys: str | FieldTerm | Term, where: Filter | None = None) -> None:
-        terms = tuple(each.term if isinstance(each, FieldTerm) else each for each in keys)
-        object.__setattr__(self, "keys", terms)
+    def __init__(
+        self, *keys: str | FieldName | FieldTerm | Term, where: Filter | None = None
+    ) -> None:
+        object.__setattr__(self, "keys", tuple(map(_index_key, keys)))
         object.__setattr__(self, "where", where)
 
     @property
@@ -147,6 +171,12 @@ class Index:
     def terms(self) -> tuple[Term, ...]:
         """The keys that are parts of JSON."""
         return tuple(key for key in self.keys if isinstance(key, Term))
+
+
+def _index_key(key: object) -> str | Term:
+    if isinstance(key, FieldTerm):
+        return key.term
+    return key if isinstance(key, Term) else key_name(key, "an index")
 
 
 @dataclass(frozen=True, slots=True)

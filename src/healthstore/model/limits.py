@@ -89,7 +89,9 @@ def require_keepable(collection: Definition) -> None:
 
 def _check_key(key: Unique | Index, collection: Definition) -> None:
     if not key.fields:
-        raise ConfigurationError("an index names no field", entity=collection.entity)
+        raise ConfigurationError(
+            "an index names no field", hint='write Index("user_id")', entity=collection.entity
+        )
     if isinstance(key, Unique) and key.where is not None:
         _check_indexable(key.fields, collection, _BESIDE)
         _check_few(key, collection)

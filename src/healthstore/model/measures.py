@@ -12,14 +12,13 @@ from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 from healthstore.errors import InvalidRequestError
-from healthstore.model.query.names import FieldTerm
+from healthstore.model.query.names import FieldName, FieldTerm, name_of
 from healthstore.model.values import FieldType, Value
 
 __all__ = (
     "PARTS",
     "Avg",
     "Bucket",
-    "Column",
     "Count",
     "CountDistinct",
     "First",
@@ -83,8 +82,8 @@ class Measure:
     """The field whose smallest or greatest value tells the first or the last document."""
     share: Decimal | float | None = None
     """The share of a percentile; a Decimal of at most four places behind the guard."""
-    terms: tuple[FieldTerm, ...] = attribute(default=(), compare=False, repr=False)
-    """The parts of JSON that are named above by their paths, until an aggregate has them."""
+    given: tuple[FieldName | FieldTerm, ...] = attribute(default=(), compare=False, repr=False)
+    """The fields and the parts of JSON of which the names are above, until an aggregate has them."""
 
     def renamed(self, names: Mapping[str, str]) -> Measure:
         """Return the measure of the fields that these ones are called."""
@@ -97,59 +96,61 @@ class Measure:
         return int(Fraction(self.share or 0) * PARTS)  # exact in any decimal context
 
 
-Column: TypeAlias = str | FieldTerm
-"""What is measured: a field by its name, or a part of JSON, ``F.data["weight"].as_(float)``."""
-
-
 def _measure(
-    function: Function, of: Column, by: Column | None = None, share: Decimal | float | None = None
+    function: Function, of: object, by: object = None, share: Decimal | float | None = None
 ) -> Measure:
-    terms = tuple(each for each in (of, by) if isinstance(each, FieldTerm))
-    return Measure(function, _named(of), None if by is None else _named(by), share, terms)
+    given = tuple(each for each in (of, by) if isinstance(each, FieldName | FieldTerm))
+    return Measure(function, _named(of), None if by is None else _named(by), share, given)
 
 
 def _named(of: object) -> str:
     if isinstance(of, FieldTerm):
         return str(of.term)
-    if isinstance(of, str):
-        return of
-    raise InvalidRequestError(
-        f"a {type(of).__name__} is measured",
-        hint='name a field, or give a part of JSON a type: Avg("ms"), Avg(F.data["ms"].as_(float))',
-    )
+    name = name_of(of)
+    if name is None:
+        raise InvalidRequestError(
+            f"what is measured is named by an object of the type {type(of).__name__}",
+            hint='name a field, as in Avg("ms") or Avg(F.ms), '
+            'or give a part of JSON a type: Avg(F.data["ms"].as_(float))',
+        )
+    return name
 
 
-def Count(field: Column | None = None) -> Measure:  # noqa: N802 - reads as part of the query, as Avg
-    """Count documents, or the values of a field that are not null."""
+def Count(field: object = None) -> Measure:  # noqa: N802 - reads as part of the query, as Avg
+    """Count documents, or the values of a field that are not null.
+
+    What is measured is a field by its name, as ``F.ms`` or as ``Log.ms``, or a part of JSON as a
+    value of a type: ``F.data["weight"].as_(float)``.
+    """
     return Measure(Function.COUNT) if field is None else _measure(Function.COUNT, field)
 
 
-def CountDistinct(field: Column) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+def CountDistinct(field: object) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Count the different values of a field; None is not counted."""
     return _measure(Function.COUNT_DISTINCT, field)
 
 
-def Sum(field: Column) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+def Sum(field: object) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Sum a field exactly; a sum of integers beyond 64 bits raises OutOfRangeError."""
     return _measure(Function.SUM, field)
 
 
-def Avg(field: Column) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+def Avg(field: object) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Average a field: a float for integers and floats, a Decimal with 6 more places."""
     return _measure(Function.AVG, field)
 
 
-def Min(field: Column) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+def Min(field: object) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Return the smallest value of a field."""
     return _measure(Function.MIN, field)
 
 
-def Max(field: Column) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+def Max(field: object) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Return the greatest value of a field."""
     return _measure(Function.MAX, field)
 
 
-def Percentile(field: Column, share: Decimal | float) -> Measure:  # noqa: N802 - as Count
+def Percentile(field: object, share: Decimal | float) -> Measure:  # noqa: N802 - as Count
     """Return the value of a field that a share of the values, 0 to 1, does not exceed.
 
     It is the nearest rank: of n values in order that of number ``max(1, ceil(share * n))``, so a
@@ -159,7 +160,7 @@ def Percentile(field: Column, share: Decimal | float) -> Measure:  # noqa: N802 
     return _measure(Function.PERCENTILE, field, share=share)
 
 
-def First(field: Column, by: Column) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+def First(field: object, by: object) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Return the value of a field, or its None, in the document whose ``by`` is smallest.
 
     Of documents with an equal ``by`` the one with the smallest id counts; None is smallest.
@@ -167,7 +168,7 @@ def First(field: Column, by: Column) -> Measure:  # noqa: N802 - reads as part o
     return _measure(Function.FIRST, field, by)
 
 
-def Last(field: Column, by: Column) -> Measure:  # noqa: N802 - reads as part of the query, as Count
+def Last(field: object, by: object) -> Measure:  # noqa: N802 - reads as part of the query, as Count
     """Return the value of a field, or its None, in the document whose ``by`` is greatest.
 
     Of documents with an equal ``by`` the one with the greatest id counts; None is smallest.
@@ -180,7 +181,7 @@ def nearest_rank(parts: int, count: int) -> int:
     return max(1, -(-parts * count // PARTS))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Bucket:
     """A key of a group: the bucket of time that the value of a field is in.
 
@@ -201,6 +202,34 @@ class Bucket:
     """What the column is named, if not as the field."""
     offsets: Offsets = attribute(default=(), kw_only=True, repr=False)
     """What the core gives to a database in place of the zone; empty for a date."""
+    owner: type | None = attribute(default=None, kw_only=True, compare=False, repr=False)
+    """The class of which an attribute named the field, until an aggregate has looked at it."""
+
+    def __init__(  # noqa: PLR0913 - each has a name where it is called
+        self,
+        field: object,
+        unit: str,
+        tz: str | ZoneInfo | None = None,
+        *,
+        week_start: int = 0,
+        name: str | None = None,
+        offsets: Offsets = (),
+        owner: type | None = None,
+    ) -> None:
+        if isinstance(field, FieldName):
+            owner = field.owner
+            field = field.name
+        values: Mapping[str, object] = {
+            "field": field,
+            "unit": unit,
+            "tz": tz,
+            "week_start": week_start,
+            "name": name,
+            "offsets": offsets,
+            "owner": owner,
+        }
+        for attribute_name, value in values.items():
+            object.__setattr__(self, attribute_name, value)
 
     @property
     def column(self) -> str:
@@ -208,8 +237,8 @@ class Bucket:
         return self.name or self.field
 
 
-GroupKey: TypeAlias = str | Bucket | FieldTerm
-"""What is grouped by: a field by its name, a bucket of time, or a part of JSON of one type."""
+GroupKey: TypeAlias = str | Bucket | FieldName | FieldTerm
+"""What is grouped by: a field, a bucket of time, or a part of JSON of one type."""
 
 
 @dataclass(frozen=True, slots=True)

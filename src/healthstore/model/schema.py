@@ -284,7 +284,7 @@ def _told(what: str, collection: Definition) -> Generator[None]:
         raise
     except InvalidRequestError as error:
         raise ConfigurationError(
-            f"{what} cannot be kept: {error.field or 'its rule'} {error.message}",
+            f"{what} cannot be kept: {f'{error.field} ' if error.field else ''}{error.message}",
             hint=error.hint,
             entity=collection.entity,
             field=error.field,

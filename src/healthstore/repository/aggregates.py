@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from healthstore.entity import Entity, collection_of, column_of, element_type
+from healthstore.entity import Entity, collection_of, column_of, element_type, field_name, own_keys
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import ordered
 from healthstore.model.grouping import ELEMENTS
 from healthstore.model.measures import GroupKey, columns_of
 from healthstore.model.ops import Aggregate, Bucket, Group, Measure, Unwind
-from healthstore.model.query import FieldTerm, Filter, Order, Term, parse_keys
+from healthstore.model.query import FieldName, FieldTerm, Filter, SortKey, Term
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document
 from healthstore.repository.rows import row_maker
@@ -45,10 +45,10 @@ def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
     measures: Mapping[str, Measure],
     *,
     having: Filter,
-    order: Iterable[str | Order],
+    order: Iterable[SortKey],
     limit: int | None,
     into: type[object] | None,
-    unwind: str = "",
+    unwind: object = "",
 ) -> Asked:
     """Return the aggregate that is asked for, and what is made of its groups.
 
@@ -67,24 +67,26 @@ def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
     _require_free(collection, [name for name, each in options.items() if isinstance(each, Measure)])
     given = ordered(group, "the group", 'group=["user_id"]')
     parts = [each for each in given if isinstance(each, FieldTerm)]
-    keys = tuple(str(each.term) if isinstance(each, FieldTerm) else each for each in given)
-    _require_names(collection, keys)
+    keys = tuple(_key(entity, each) for each in given)
     columns = columns_of(keys)
     _require_measures(collection, columns, measures)
-    parts += [term for each in measures.values() for term in each.terms]
+    named = [each for measure in measures.values() for each in measure.given]
+    parts += [each for each in named if isinstance(each, FieldTerm)]
+    for each in named:
+        column_of(entity, each)
     names = (*columns, *measures)
     make = (lambda row: row) if into is None else row_maker(into, names, collection.entity)
     return Asked(
         Aggregate(
             collection,
-            tuple(replace(each, terms=()) for each in measures.values()),
+            tuple(replace(each, given=()) for each in measures.values()),
             where,
             keys,
             names=tuple(measures),
             having=having,
-            order=parse_keys(order),
+            order=own_keys(entity, order),
             take=limit,
-            unwind=None if unwind == "" else _unwound(entity, collection, unwind),
+            unwind=_unwound(entity, collection, unwind),
             terms=tuple(cast(Term, column_of(entity, each)) for each in parts),
         ),
         names,
@@ -92,8 +94,11 @@ def asked_aggregate(  # noqa: PLR0913 - each has a name where it is called
     )
 
 
-def _unwound(entity: type[Entity], collection: Collection, name: str) -> Unwind:
-    """Return the list that is unwound, with the type of its elements."""
+def _unwound(entity: type[Entity], collection: Collection, unwind: object) -> Unwind | None:
+    """Return the list that is unwound, with the type of its elements; None for the empty text."""
+    if isinstance(unwind, str) and not unwind:
+        return None
+    name = field_name(entity, unwind)
     field = collection.field(name)
     kind = element_type(entity, field.name)
     if kind is None or kind.kind not in ELEMENTS:
@@ -117,16 +122,25 @@ def require_unsorted(entity: type[Entity], measures: Mapping[str, object]) -> No
             )
 
 
-def _require_names(collection: Collection, keys: Iterable[object]) -> None:
-    """Refuse a key that is neither a name nor a bucket of one: a field of F is not compared."""
-    for key in keys:
-        name = key.column if isinstance(key, Bucket) else key
-        if not isinstance(name, str):
-            raise InvalidRequestError(
-                f"a group is by a {type(name).__name__}",
-                hint='name a field, or give a bucket: group=["user_id", Bucket("at", "day", tz="UTC")]',
-                entity=collection.entity,
-            )
+def _key(entity: type[Entity], key: object) -> str | Bucket:
+    """Return what is grouped by: a name, a bucket of one, or the path of a part of JSON."""
+    if isinstance(key, FieldTerm):
+        return str(key.term)
+    if isinstance(key, Bucket) and isinstance(cast(object, key.field), str):
+        if key.owner is None:
+            return key
+        field_name(entity, FieldName(key.field, key.owner))
+        return replace(key, owner=None)
+    if isinstance(key, FieldName):
+        return field_name(entity, key)
+    if isinstance(key, str):
+        return key
+    of = cast(object, key.field) if isinstance(key, Bucket) else key
+    raise InvalidRequestError(
+        f"what is grouped by is named by an object of the type {type(of).__name__}",
+        hint='name a field, or give a bucket: group=["user_id", Bucket("at", "day", tz="UTC")]',
+        entity=entity.__name__,
+    )
 
 
 def _require_free(collection: Collection, names: Iterable[str]) -> None:

@@ -8,11 +8,11 @@ from typing import Generic, TypeVar, cast
 from uuid import UUID
 
 from healthstore.abc.backend import Executor
-from healthstore.entity import Entity, collection_of, field_name, reader_of, target_of
+from healthstore.entity import Entity, collection_of, field_name, own_order, reader_of, target_of
 from healthstore.errors import InvalidRequestError
 from healthstore.model.filters import checked_order
 from healthstore.model.ops import Find, Leading
-from healthstore.model.query import Operator, Order, SortKey, Test, parse_order
+from healthstore.model.query import Operator, Order, SortKey, Test
 
 __all__ = ("MAX_CHILDREN", "Children", "read_children")
 
@@ -57,7 +57,7 @@ class Children(Generic[E_co]):
             )
         object.__setattr__(self, "entity", entity)
         object.__setattr__(self, "field", collection.field(field_name(entity, field)).name)
-        object.__setattr__(self, "order", checked_order(collection, parse_order(order)))
+        object.__setattr__(self, "order", checked_order(collection, own_order(entity, order)))
         object.__setattr__(self, "limit", limit)
 
     def require_of(self, parent: type[Entity]) -> None:

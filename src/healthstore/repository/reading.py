@@ -11,11 +11,13 @@ from healthstore.abc.backend import Executor
 from healthstore.entity import (
     Entity,
     collection_of,
+    own_keys,
+    own_order,
     reader_of,
     stored_filter,
 )
 from healthstore.errors import InvalidRequestError
-from healthstore.model.arguments import listed, ordered
+from healthstore.model.arguments import ordered
 from healthstore.model.measures import GroupKey
 from healthstore.model.ops import (
     CountDocuments,
@@ -33,8 +35,6 @@ from healthstore.model.query import (
     Filter,
     Order,
     SortKey,
-    parse_keys,
-    parse_order,
 )
 from healthstore.model.values import Value
 from healthstore.repository.aggregates import asked_aggregate, require_unsorted
@@ -86,7 +86,7 @@ class Reading(Generic[M]):
 
         ``lock`` as in :meth:`get`, of all of them.
         """
-        wanted = listed(ids, "ids", "get_many([first, second])")
+        wanted = ordered(ids, "ids", "get_many([first, second])")
         found = await self._executor.execute(Get(self.collection, wanted, lock))
         return [None if document is None else self._entity_of(document) for document in found]
 
@@ -128,7 +128,7 @@ class Reading(Generic[M]):
                 hint="use stream() for everything",
                 entity=self.collection.entity,
             )
-        query = Query(self.collection, self._where(filters), parse_order(order), self._cursor_key)
+        query = Query(self.collection, self._where(filters), self._order(order), self._cursor_key)
         read, source = self._entity_of, self._executor
         if limit is None:
             page = await read_all(source, query, read, token=after, stale=stale)
@@ -143,7 +143,7 @@ class Reading(Generic[M]):
         self,
         text: str,
         *filters: Condition,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int = 20,
         after: str | None = None,
         stale: bool = False,
@@ -160,7 +160,7 @@ class Reading(Generic[M]):
         write in between.
         """
         terms = terms_of(self.collection, text)
-        query = Query(self.collection, self._where(filters), parse_order(order), self._cursor_key)
+        query = Query(self.collection, self._where(filters), self._order(order), self._cursor_key)
         read, source = self._entity_of, self._executor
         return await search(source, query, terms, limit, read, token=after, stale=stale)
 
@@ -220,18 +220,18 @@ class Reading(Generic[M]):
         bools of JSON, as ``F.data["unit"].as_(str)``.
         """
         chosen = selection(self._entity, columns, named, into)
-        orders = parse_keys(order) if distinct else parse_order(order)
+        orders = own_keys(self._entity, order) if distinct else self._order(order)
         query = Query(self.collection, self._where((where,)), orders)
         rows = await select(self._executor, query, chosen, limit=limit, distinct=distinct)
         return cast("list[R] | list[dict[str, object]]", rows)
 
     async def first(self, *filters: Condition, order: Iterable[SortKey] = ()) -> M | None:
         """Return the first entity in this order that satisfies all filters, or None."""
-        return await self._first(filters, parse_order(order))
+        return await self._first(filters, self._order(order))
 
     async def last(self, *filters: Condition, order: Iterable[SortKey] = ()) -> M | None:
         """Return the last entity in this order that satisfies all filters, or None."""
-        return await self._first(filters, tuple(each.reversed() for each in parse_order(order)))
+        return await self._first(filters, tuple(each.reversed() for each in self._order(order)))
 
     async def _first(self, filters: tuple[Condition, ...], orders: tuple[Order, ...]) -> M | None:
         found = await self._executor.execute(
@@ -267,7 +267,7 @@ class Reading(Generic[M]):
         self,
         *filters: Condition,
         order: Iterable[SortKey] = (),
-        limit: int = 100,
+        limit: int | None = 100,
         refresh: bool = False,
     ) -> QueryPlan:
         """Return how the store would answer ``find`` with these filters, order and limit.
@@ -276,12 +276,15 @@ class Reading(Generic[M]):
         collection first, which is a write, and not done inside a transaction. Nothing of the plan
         holds a value.
         """
-        if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
+        if limit is not None and (type(limit) is not int or not 1 <= limit <= MAX_PAGE):
             raise InvalidRequestError(
-                f"the limit must be from 1 to {MAX_PAGE}", entity=self.collection.entity
+                f"the limit must be from 1 to {MAX_PAGE}, or None",
+                hint="give the limit that find() has; without one it reads pages of the most",
+                entity=self.collection.entity,
             )
         # A page looks one further.
-        op = Find(self.collection, self._where(filters), parse_order(order), limit + 1)
+        most = MAX_PAGE if limit is None else limit
+        op = Find(self.collection, self._where(filters), self._order(order), most + 1)
         if refresh:
             await self._executor.execute(RefreshStatistics(self.collection))
         return await self._executor.execute(ExplainFind(op))
@@ -301,7 +304,15 @@ class Reading(Generic[M]):
         """
         if limit is not None and (type(limit) is not int or limit < 1):
             raise InvalidRequestError(
-                "the limit must be 1 or more, or None", entity=self.collection.entity
+                "the limit must be 1 or more, or None",
+                hint="leave it out for everything",
+                entity=self.collection.entity,
+            )
+        if type(page_size) is not int or not 1 <= page_size <= MAX_PAGE:
+            raise InvalidRequestError(
+                f"the page size must be from 1 to {MAX_PAGE}",
+                hint="leave it out",
+                entity=self.collection.entity,
             )
         keys = ordered(order, "the order", 'order=["name", "-recorded_at"]')
         left, after = limit, None
@@ -321,9 +332,9 @@ class Reading(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[GroupKey] = (),
-        unwind: str = "",
+        unwind: object = "",
         having: Condition = ALL,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = None,
         into: None = None,
         **measures: Measure,
@@ -334,9 +345,9 @@ class Reading(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[GroupKey] = (),
-        unwind: str = "",
+        unwind: object = "",
         having: Condition = ALL,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = None,
         into: type[R],
         **measures: Measure,
@@ -346,9 +357,9 @@ class Reading(Generic[M]):
         self,
         *filters: Condition,
         group: Sequence[GroupKey] = (),
-        unwind: str = "",
+        unwind: object = "",
         having: Condition = ALL,
-        order: Iterable[str | Order] = (),
+        order: Iterable[SortKey] = (),
         limit: int | None = None,
         into: type[R] | None = None,
         **measures: Measure,
@@ -434,6 +445,9 @@ class Reading(Generic[M]):
         )
         async for row in stream_groups(asked, self._executor, page_size):
             yield cast("R | dict[str, Value]", row)
+
+    def _order(self, keys: Iterable[SortKey]) -> tuple[Order, ...]:
+        return own_order(self._entity, keys)
 
     def _where(self, filters: tuple[Condition, ...]) -> Filter:
         given = cast("tuple[Filter, ...]", filters)  # the guard refuses a real bool

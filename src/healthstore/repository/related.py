@@ -9,15 +9,16 @@ from typing import TypeAlias, cast
 from uuid import UUID
 
 from healthstore.abc.backend import Executor
-from healthstore.entity import Entity, collection_of, reader_of, target_of
+from healthstore.entity import Entity, collection_of, field_name, reader_of, target_of
 from healthstore.errors import InvalidRequestError
 from healthstore.model.arguments import listed
 from healthstore.model.ops import Get
+from healthstore.model.query import FieldName
 from healthstore.repository.children import Children, read_children
 
 __all__ = ("Include", "Related", "Relations", "read_related", "relations")
 
-Include: TypeAlias = "Iterable[str | Children[Entity]] | Mapping[str, type[Entity]]"
+Include: TypeAlias = "Iterable[str | FieldName | Children[Entity]] | Mapping[str, type[Entity]]"
 """Names of references, or with the class to which each leads; and children."""
 _Relation: TypeAlias = tuple[type[Entity], str]
 _Referred: TypeAlias = Mapping[UUID, Entity]
@@ -99,9 +100,8 @@ def relations(entity: type[Entity], include: Include) -> Relations:
     children = tuple([each for each in names if isinstance(each, Children)])
     for each in children:
         each.require_of(entity)
-    references = [
-        (name, target_of(entity, name, None)) for name in names if not isinstance(name, Children)
-    ]
+    fields = [field_name(entity, each) for each in names if not isinstance(each, Children)]
+    references = [(name, target_of(entity, name, None)) for name in fields]
     named = [(target, name) for name, target in references]
     _require_once(entity, [*named, *((each.entity, each.field) for each in children)])
     return Relations(dict(references), children)

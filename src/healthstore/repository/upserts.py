@@ -208,9 +208,13 @@ class Upserts(Writes[M]):
         for name in key:
             self.collection.field(name)
         if tuple(sorted(key)) not in keys:
+            folded = any({*key} == {*each.fields} for each in self.collection.uniques)
             raise InvalidRequestError(
-                f"{', '.join(key)} is no unique key",
-                hint="look by the id, or declare the fields Unique",
+                f"{', '.join(key)} is no unique key"
+                + (" in which case counts, of all documents" if folded else ""),
+                hint="look by the id, or by fields that are Unique() without ignore_case and where"
+                if folded
+                else "look by the id, or declare the fields Unique",
                 entity=self.collection.entity,
             )
 

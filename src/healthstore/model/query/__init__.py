@@ -29,7 +29,15 @@ from healthstore.model.query.bounds import (
     require_moderate,
 )
 from healthstore.model.query.lookups import lookups, substituted
-from healthstore.model.query.names import F, FieldName, FieldPart, FieldSize, FieldTerm, field
+from healthstore.model.query.names import (
+    F,
+    FieldName,
+    FieldPart,
+    FieldSize,
+    FieldTerm,
+    field,
+    name_of,
+)
 from healthstore.model.query.normal import normalise
 from healthstore.model.query.order import (
     Nulls,
@@ -130,6 +138,7 @@ __all__ = (
     "field",
     "fields_in",
     "lookups",
+    "name_of",
     "normalise",
     "parse_keys",
     "parse_order",

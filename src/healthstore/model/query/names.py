@@ -11,7 +11,7 @@ from healthstore.model.query.parts import TERM_TYPES, WHOLE, Part, Step, Term
 from healthstore.model.query.tests import And, Filter, Lookup, Operator, OtherField, Test
 from healthstore.model.values import Kind, Value
 
-__all__ = ("F", "FieldName", "FieldPart", "FieldSize", "FieldTerm", "field")
+__all__ = ("F", "FieldName", "FieldPart", "FieldSize", "FieldTerm", "field", "name_of")
 
 
 class _Compared:
@@ -253,6 +253,16 @@ class FieldSize(_Compared):
         self.name = name
         self.owner = owner
         self.part = part
+
+
+def name_of(of: object) -> str | None:
+    """Return the name of the field that a text, ``F.name`` or an attribute of a class names.
+
+    None for what names none, and for a part of a field.
+    """
+    if isinstance(of, FieldName):
+        return of.name
+    return of if isinstance(of, str) else None
 
 
 def field(of: object) -> FieldName:

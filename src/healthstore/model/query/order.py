@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from dataclasses import field as attribute
 from typing import Literal, TypeAlias
 
 from healthstore.errors import InvalidRequestError
@@ -32,6 +33,8 @@ class Order:
     descending: bool = False
     nulls: Nulls | None = None
     part: Part | None = None
+    owner: type | None = attribute(default=None, compare=False, repr=False)
+    """The class of which an attribute named the field, until a repository has looked at it."""
 
     @classmethod
     def by(cls, column: FieldOrTerm, *, descending: bool = False) -> Order:
@@ -62,15 +65,16 @@ class Order:
         opposite: Nulls | None = None
         if self.nulls is not None:
             opposite = "last" if self.nulls_first else "first"
-        return Order(self.field, not self.descending, opposite, self.part)
+        return Order(self.field, not self.descending, opposite, self.part, self.owner)
 
     def __str__(self) -> str:
         text = f"-{self.key}" if self.descending else self.key
         return text if self.nulls is None else f"{text} nulls {self.nulls}"
 
 
-SortKey: TypeAlias = str | Order | FieldTerm
-"""One key of an order: ``"-recorded_at"``, ``desc("age")`` or ``F.data["weight"].as_(float)``."""
+SortKey: TypeAlias = str | Order | FieldName | FieldTerm
+"""One key of an order: ``"-recorded_at"``, ``desc("age")``, ``F.age`` or
+``F.data["weight"].as_(float)``."""
 
 
 def asc(of: object, *, nulls: Nulls | None = None) -> Order:
@@ -102,7 +106,9 @@ def _key(of: object, nulls: Nulls | None, *, descending: bool) -> Order:
         raise InvalidRequestError(
             "nulls stand first or last", hint=f'write nulls="first" or nulls="last" for {name!r}'
         )
-    return Order(name, descending, nulls, of.part if isinstance(of, FieldTerm) else None)
+    part = of.part if isinstance(of, FieldTerm) else None
+    owner = of.owner if isinstance(of, FieldName | FieldTerm) else None
+    return Order(name, descending, nulls, part, owner)
 
 
 def _untyped(of: FieldPart) -> InvalidRequestError:
@@ -125,8 +131,8 @@ def parse_order(keys: Iterable[SortKey]) -> tuple[Order, ...]:
 def parse_keys(keys: Iterable[SortKey]) -> tuple[Order, ...]:
     """Return the sort keys for names such as ``"name"`` and ``"-recorded_at"`` (descending).
 
-    A key may also be a part of JSON as a value of a type, the smallest first, or be made by
-    :func:`asc` or :func:`desc`.
+    A key may also be a field, ``F.name`` or an attribute of a class, or a part of JSON as a value
+    of a type, the smallest first, or be made by :func:`asc` or :func:`desc`.
     """
     example = 'order=["name", "-recorded_at"]'
     given: Sequence[object] = ordered(keys, "the order", example)
@@ -136,8 +142,8 @@ def parse_keys(keys: Iterable[SortKey]) -> tuple[Order, ...]:
             orders.append(Order(key.removeprefix("-"), key.startswith("-")))
         elif isinstance(key, Order):
             orders.append(key)
-        elif isinstance(key, FieldTerm):
-            orders.append(Order(key.name, part=key.part))
+        elif isinstance(key, FieldName | FieldTerm):
+            orders.append(Order(key.name, part=key.part, owner=key.owner))
         elif isinstance(key, FieldPart):
             raise _untyped(key)
         else:

@@ -349,7 +349,7 @@ async def _aggregate(seat: _Seat, step: programs.Aggregate) -> object:
     group = [known.get(each, each) if isinstance(each, str) else each for each in step.group]
     measures = {
         f"m{at}": replace(
-            each, terms=tuple(known[name] for name in (each.field, each.by) if name in known)
+            each, given=tuple(known[name] for name in (each.field, each.by) if name in known)
         )
         for at, each in enumerate(step.measures)
     }
