@@ -261,8 +261,8 @@ class TestGroupOptions(Contract):
         missing = Repository(_Missing, store)  # its collection is not there: who asked would say so
         ask = cast("Callable[..., Coroutine[Any, Any, Any]]", missing.aggregate)
         wrong: tuple[tuple[dict[str, Any], type[InvalidRequestError], str], ...] = (
-            ({"group": [F.name]}, InvalidRequestError, "a group is by a FieldName"),
-            ({"group": [Bucket(cast(str, F.name), "day")]}, InvalidRequestError, "by a FieldName"),
+            ({"group": [5]}, InvalidRequestError, "of the type int"),
+            ({"group": [Bucket(cast(str, 5), "day")]}, InvalidRequestError, "of the type int"),
             ({"group": {"name"}}, InvalidRequestError, "is a set, and no list"),
             ({"order": {"n": -1}}, InvalidRequestError, "is a dict, and no list"),
             ({"having": F.m > 1}, UnknownFieldError, "no field 'm'"),
