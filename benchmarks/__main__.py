@@ -9,6 +9,7 @@
     python -m benchmarks evolution                   what a change of the schema costs
     python -m benchmarks claim                       jobs that sixteen workers share out
     python -m benchmarks questions                   days, latest of each, percentiles
+    python -m benchmarks bulk                        changes and deletes by a condition
     python -m benchmarks volume                      a million rows, and the memory they take
 
 A server is named by HEALTHSTORE_TEST_<NAME>_URL, or by --url; its database is left alone: each
@@ -29,7 +30,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import claim, evolution, failover, memory, overhead, questions, report, volume
+from benchmarks import bulk, claim, evolution, failover, memory, overhead, questions, report, volume
 from benchmarks.contender import Cannot
 from benchmarks.contenders import CONTENDERS
 from benchmarks.figures import Figures, Part, read, write
@@ -180,6 +181,7 @@ def _report(arguments: Sequence[str]) -> int:
 
 
 _OTHERS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "bulk": bulk.main,
     "claim": claim.main,
     "evolution": evolution.main,
     "failover": failover.main,

@@ -509,6 +509,61 @@ class Repository(Generic[M]):
         """
         return self._portal.call(self._inner.update(identity, changes, version=version))
 
+    @overload
+    def update_where(
+        self,
+        where: Condition | None,
+        changes: Mapping[str, object],
+        *,
+        batch: int | None = None,
+        everything: bool = False,
+    ) -> int: ...
+
+    @overload
+    def update_where(
+        self,
+        where: Condition | None,
+        changes: Mapping[str | FieldPart, object],
+        *,
+        batch: int | None = None,
+        everything: bool = False,
+    ) -> int: ...
+
+    def update_where(
+        self,
+        where: Condition | None,
+        changes: Changes,
+        *,
+        batch: int | None = None,
+        everything: bool = False,
+    ) -> int:
+        """Set some fields of all entities that satisfy a filter; return how many were found.
+
+        The filter is of entities as they are before. Their versions and ``updated_at`` rise, also
+        where nothing else differs. A filter that holds for everything, or None, is refused unless
+        ``everything`` says that it is meant. Changes are as in :meth:`update`.
+
+        All are changed or none, in one unit; a backend without transactions refuses that. With
+        ``batch``, from 1 to 10,000, so many at a time are, by id, and each batch is a unit; or
+        each entity, on a backend without transactions. What was changed before an error stays
+        changed then, and whoever writes at the same time waits for one batch at most.
+
+        Where the entity's validators, or the path of a part, need to know the rest of an entity,
+        entities are read, computed and written under the versions that were read, up to 100,000
+        in one unit.
+        """
+        return self._portal.call(
+            self._inner.update_where(where, changes, batch=batch, everything=everything)
+        )
+
+    def update_many(self, changes: Mapping[UUID, Changes]) -> int:
+        """Change entities, each in its own way, all or none; return how many.
+
+        The changes of each id are as in :meth:`update`. Raises NotFoundError for the first id
+        that is not there. It takes a read and a write, however many there are.
+        """
+        return self._portal.call(self._inner.update_many(changes))
+
     def increment(
         self, identity: UUID, field: str, by: Value = 1, *, version: int | None = None
     ) -> M:
@@ -603,6 +658,25 @@ class Repository(Generic[M]):
         Raises as :meth:`extend`.
         """
         return self._portal.call(self._inner.release(entity))
+
+    def delete_where(
+        self, where: Condition | None, *, batch: int | None = None, everything: bool = False
+    ) -> int:
+        """Delete all entities that satisfy a filter; return how many were found.
+
+        What refers to them is treated as by :meth:`delete`, and is not counted. ``batch`` and
+        ``everything`` as in :meth:`update_where`.
+        """
+        return self._portal.call(
+            self._inner.delete_where(where, batch=batch, everything=everything)
+        )
+
+    def delete_many(self, ids: Iterable[UUID]) -> int:
+        """Delete the entities with these ids, all or none; return how many were there.
+
+        What refers to them is treated as by :meth:`delete`. At most 100,000, none of them twice.
+        """
+        return self._portal.call(self._inner.delete_many(ids))
 
 
 class Transaction:

@@ -47,6 +47,7 @@ from healthstore.model.ops import (
     Claim,
     CountDocuments,
     Delete,
+    DeleteWhere,
     Drop,
     Effect,
     Ensure,
@@ -60,6 +61,7 @@ from healthstore.model.ops import (
     Op,
     Patch,
     Patches,
+    PatchWhere,
     RefreshStatistics,
     Rename,
     Replace,
@@ -318,7 +320,9 @@ class Adapter(Operations[S]):
         Patch: lambda self, session, op: self.patch(session, op),
         Patches: lambda self, session, op: self.patches(session, op),
         Claim: lambda self, session, op: self.claim(session, op),
+        PatchWhere: lambda self, session, op: self.patch_where(session, op),
         Delete: lambda self, session, op: self.delete(session, op),
+        DeleteWhere: lambda self, session, op: self.delete_where(session, op),
         Find: lambda self, session, op: (
             self.find(session, op) if op.columns is None else self.select(session, op)
         ),

@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator
 from collections.abc import Collection as Several
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Generic, TypeVar, cast
 from uuid import UUID
 
 from healthstore.abc.backend import Capabilities
 from healthstore.abc.claiming import claim_by_versions
-from healthstore.errors import CapabilityError
+from healthstore.errors import CapabilityError, SerializationError, StaleVersionError
 from healthstore.model import evaluate
 from healthstore.model.ops import (
     Aggregate,
@@ -23,6 +24,7 @@ from healthstore.model.ops import (
     Claim,
     CountDocuments,
     Delete,
+    DeleteWhere,
     Drop,
     Ensure,
     Explained,
@@ -33,6 +35,7 @@ from healthstore.model.ops import (
     Leading,
     Patch,
     Patches,
+    PatchWhere,
     Rename,
     Replace,
 )
@@ -131,6 +134,53 @@ class Operations(ABC, Generic[S]):
         return await claim_by_versions(
             op, partial(self.find, session), partial(self.patch, session)
         )
+
+    async def patch_where(self, session: S, op: PatchWhere) -> int:
+        """Find, and patch what was found, guarded by the versions that were read."""
+        changed = 0
+        for ids, versions in await self._ids_found(session, op):
+            try:
+                after = await self.patch(session, op.as_patch(ids, versions))
+            except StaleVersionError:
+                raise _overtaken(op.collection) from None
+            changed += sum(each is not None for each in after)
+        return changed
+
+    async def delete_where(self, session: S, op: DeleteWhere) -> int:
+        """Find, and delete what was found, guarded by the versions that were read."""
+        found = await self._ids_found(session, op)
+        if op.atomic:  # in one request: what forbids a removal may be removed by it
+            every = (
+                tuple(chain.from_iterable(ids for ids, _ in found)),
+                tuple(chain.from_iterable(versions for _, versions in found)),
+            )
+            found = [every] if found else []
+        removed = 0
+        for ids, versions in found:
+            delete = Delete(op.collection, ids, versions, op.checked_references)
+            try:
+                removed += sum(await self.delete(session, delete))
+            except StaleVersionError:
+                raise _overtaken(op.collection) from None
+        return removed
+
+    async def _ids_found(
+        self, session: S, op: PatchWhere | DeleteWhere
+    ) -> list[tuple[tuple[UUID, ...], tuple[int, ...]]]:
+        """Return ids and versions of what an operation finds, as much as one request takes.
+
+        All is read before anything is written: a filter may look into what is changed.
+        """
+        size = _SCAN_PAGE if self.capabilities.transactions else 1
+        rows = await self.scan(session, op.collection, op.where, ("id", "version"))
+        parts = (rows[start : start + size] for start in range(0, len(rows), size))
+        return [
+            (
+                tuple([cast(UUID, each["id"]) for each in part]),
+                tuple([cast(int, each["version"]) for each in part]),
+            )
+            for part in parts
+        ]
 
     async def select(self, session: S, op: Find) -> tuple[Document, ...]:
         """Find columns of documents, by reading the whole of each; see :meth:`find`."""
@@ -248,3 +298,11 @@ class Operations(ABC, Generic[S]):
         """Renew what the planner knows of a collection, if it has a planner; here it has none."""
         del session, collection
         return False
+
+
+def _overtaken(collection: Collection) -> SerializationError:
+    return SerializationError(
+        "a concurrent writer changed what was found, before it was written",
+        hint="repeat the call, or the whole unit",
+        entity=collection.entity,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from healthstore.model.evaluate import check_version
 from healthstore.model.ops import Replace
 from healthstore.model.values import Document
 
-__all__ = ("check_same", "replaced")
+__all__ = ("check_same", "replaced", "require_present")
 
 
 def check_same(op: Replace, stored: Document, document: Document) -> None:
@@ -45,4 +45,17 @@ def replaced(op: Replace, matched: int, there: Mapping[UUID, Document]) -> tuple
         raise SerializationError(
             "a concurrent unit changed the same documents first", hint="repeat the whole unit"
         )
-    return tuple(each["id"] in there for each in op.documents)
+    found = tuple(each["id"] in there for each in op.documents)
+    require_present(op, found)
+    return found
+
+
+def require_present(op: Replace, found: Sequence[bool]) -> None:
+    """Raise StaleVersionError for a document that is not there, if each must be."""
+    if op.present and not all(found):
+        missing = op.documents[found.index(False)]
+        raise StaleVersionError(
+            f"document {missing['id']!s} is not there any more",
+            hint="read it again, then decide",
+            entity=op.collection.entity,
+        )

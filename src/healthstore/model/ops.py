@@ -46,7 +46,16 @@ from healthstore.model.plans import QueryPlan
 from healthstore.model.query import ALL, FieldOrTerm, Filter, Order, Term
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
-from healthstore.model.writing import Claim, Delete, Insert, Patch, Patches, Replace
+from healthstore.model.writing import (
+    Claim,
+    Delete,
+    DeleteWhere,
+    Insert,
+    Patch,
+    Patches,
+    PatchWhere,
+    Replace,
+)
 
 __all__ = (
     "Aggregate",
@@ -59,6 +68,7 @@ __all__ = (
     "CountDistinct",
     "CountDocuments",
     "Delete",
+    "DeleteWhere",
     "Drop",
     "Effect",
     "Ensure",
@@ -81,6 +91,7 @@ __all__ = (
     "Op",
     "Origin",
     "Patch",
+    "PatchWhere",
     "Patches",
     "Percentile",
     "RefreshStatistics",
@@ -296,7 +307,9 @@ Operation: TypeAlias = (
     | Patch
     | Patches
     | Claim
+    | PatchWhere
     | Delete
+    | DeleteWhere
     | Find
     | Leading
     | CountDocuments

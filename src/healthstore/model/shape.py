@@ -18,6 +18,7 @@ from healthstore.model.ops import (
     Claim,
     CountDocuments,
     Delete,
+    DeleteWhere,
     Drop,
     Ensure,
     Explain,
@@ -30,6 +31,7 @@ from healthstore.model.ops import (
     Op,
     Patch,
     Patches,
+    PatchWhere,
     RefreshStatistics,
     Rename,
     Replace,
@@ -151,6 +153,16 @@ def _replace(op: Replace) -> _Pieces:
 
 def _patch(op: Patch) -> _Pieces:
     yield f"patch {op.collection.name} {counted(len(op.ids), 'id')}"
+    yield from _changes(op)
+
+
+def _patch_where(op: PatchWhere) -> _Pieces:
+    yield f"patch {op.collection.name}"
+    yield from _changes(op.as_patch())
+    yield from _where(op.where)
+
+
+def _changes(op: Patch) -> _Pieces:
     for verb, names in zip(_CHANGING, op.form, strict=True):
         if names:
             yield verb
@@ -167,6 +179,11 @@ def _claim(op: Claim) -> _Pieces:
 
 def _delete(op: Delete) -> _Pieces:
     yield f"delete {op.collection.name} {counted(len(op.ids), 'id')}"
+
+
+def _delete_where(op: DeleteWhere) -> _Pieces:
+    yield f"delete {op.collection.name}"
+    yield from _where(op.where)
 
 
 def _find(op: Find) -> _Pieces:
@@ -250,6 +267,7 @@ _WRITERS: Mapping[type[Op[Any]], Callable[[Any], _Pieces]] = {
     Claim: _claim,
     CountDocuments: _count,
     Delete: _delete,
+    DeleteWhere: _delete_where,
     Drop: _drop,
     Ensure: _ensure,
     Explain: _explain,
@@ -259,6 +277,7 @@ _WRITERS: Mapping[type[Op[Any]], Callable[[Any], _Pieces]] = {
     Insert: _insert,
     Leading: _leading,
     Patch: _patch,
+    PatchWhere: _patch_where,
     Patches: _patches,
     RefreshStatistics: _refresh,
     Rename: _rename,

@@ -10,7 +10,16 @@ from healthstore.model.query import ALL, Filter, Order
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
 
-__all__ = ("Claim", "Delete", "Insert", "Patch", "Patches", "Replace")
+__all__ = (
+    "Claim",
+    "Delete",
+    "DeleteWhere",
+    "Insert",
+    "Patch",
+    "PatchWhere",
+    "Patches",
+    "Replace",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,8 @@ class Replace(Op["tuple[bool, ...]"]):
 
     ``same`` names fields that must be stored as the documents have them, besides the expected
     ``versions``; otherwise it is as with another version. So a document is told from another one
-    that was added with its id and version after it was deleted: by ``created_at``.
+    that was added with its id and version after it was deleted: by ``created_at``. With
+    ``present`` a document of several that is not there is as one with another version.
     """
 
     effect = Effect.WRITE
@@ -58,6 +68,7 @@ class Replace(Op["tuple[bool, ...]"]):
     atomic: bool = True
     canonical: bool = False
     same: tuple[str, ...] = ()
+    present: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +121,41 @@ class Patches(Op["tuple[tuple[Document] | None, ...]"]):
 
 
 @dataclass(frozen=True, slots=True)
+class PatchWhere(Op[int]):
+    """Change fields of the documents that satisfy a filter; return how many were found.
+
+    In each of them what :class:`Patch` says of one; the filter is of documents as they were. A
+    filter that holds for every document is refused without ``everything``, and so is arithmetic
+    on a field of a unique key: keys are unique at each moment, and one document changes first.
+
+    All are changed or none: a backend without transactions refuses that. Without ``atomic`` each
+    document is changed by itself there: then others than the failing one may be changed, and the
+    error's outcome is unknown.
+    """
+
+    effect = Effect.WRITE
+    collection: Collection
+    where: Filter
+    sets: tuple[tuple[str, Value], ...] = ()
+    increments: tuple[tuple[str, Value], ...] = ()
+    everything: bool = False
+    atomic: bool = True
+    canonical: bool = False
+    at_least: tuple[tuple[str, Value], ...] = ()
+    at_most: tuple[tuple[str, Value], ...] = ()
+
+    def as_patch(
+        self, ids: tuple[UUID, ...] = (), versions: tuple[int, ...] | None = None
+    ) -> Patch:
+        """Return the same change of the documents with these ids."""
+        return Patch(
+            *(self.collection, ids, self.sets, self.increments, versions, self.canonical),
+            at_least=self.at_least,
+            at_most=self.at_most,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Delete(Op["tuple[bool, ...]"]):
     """Remove the documents with these ids; return for each whether it was there.
 
@@ -148,3 +194,19 @@ class Claim(Op["tuple[Document, ...]"]):
     def change(self) -> Patch:
         """What is done to each document; the ids are to be filled in."""
         return Patch(self.collection, (), self.sets, (("version", 1),), canonical=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteWhere(Op[int]):
+    """Remove the documents that satisfy a filter; return how many were found.
+
+    References to them are treated as by :class:`Delete`. A filter that holds for every document
+    is refused without ``everything``. ``atomic`` as in :class:`PatchWhere`.
+    """
+
+    effect = Effect.WRITE
+    collection: Collection
+    where: Filter
+    everything: bool = False
+    atomic: bool = True
+    checked_references: bool = True

@@ -24,9 +24,10 @@ from healthstore.model.ops import (
     Delete,
     Insert,
 )
-from healthstore.model.query import Condition, FieldPart, SortKey, parse_order
+from healthstore.model.query import ALL, Condition, FieldPart, Filter, SortKey, parse_order
 from healthstore.model.values import Document, Value
 from healthstore.repository.adding import AddedMany, Adding, no_items
+from healthstore.repository.bulk import Bulk
 from healthstore.repository.changes import Change, Changes, parsed_changes
 from healthstore.repository.queue import BY_AGE, Queue, require_claimable
 from healthstore.repository.reading import Reading
@@ -207,17 +208,69 @@ class Repository(Reading[M]):
         Raises NotFoundError if there is no entity with this id, and RefusedValueError, before
         anything is written, if the entity's validators refuse the result.
         """
+        return await self._writes.patch(identity, self._changed(changes), version)
+
+    @overload
+    async def update_where(
+        self,
+        where: Condition | None,
+        changes: Mapping[str, object],
+        *,
+        batch: int | None = None,
+        everything: bool = False,
+    ) -> int: ...
+
+    @overload
+    async def update_where(
+        self,
+        where: Condition | None,
+        changes: Mapping[str | FieldPart, object],
+        *,
+        batch: int | None = None,
+        everything: bool = False,
+    ) -> int: ...
+
+    async def update_where(
+        self,
+        where: Condition | None,
+        changes: Changes,
+        *,
+        batch: int | None = None,
+        everything: bool = False,
+    ) -> int:
+        """Set some fields of all entities that satisfy a filter; return how many were found.
+
+        The filter is of entities as they are before. Their versions and ``updated_at`` rise, also
+        where nothing else differs. A filter that holds for everything, or None, is refused unless
+        ``everything`` says that it is meant. Changes are as in :meth:`update`.
+
+        All are changed or none, in one unit; a backend without transactions refuses that. With
+        ``batch``, from 1 to 10,000, so many at a time are, by id, and each batch is a unit; or
+        each entity, on a backend without transactions. What was changed before an error stays
+        changed then, and whoever writes at the same time waits for one batch at most.
+
+        Where the entity's validators, or the path of a part, need to know the rest of an entity,
+        entities are read, computed and written under the versions that were read, up to 100,000
+        in one unit.
+        """
+        return await self._bulk.update_where(
+            self._chosen(where), self._changed(changes), batch, everything=everything
+        )
+
+    async def update_many(self, changes: Mapping[UUID, Changes]) -> int:
+        """Change entities, each in its own way, all or none; return how many.
+
+        The changes of each id are as in :meth:`update`. Raises NotFoundError for the first id
+        that is not there. It takes a read and a write, however many there are.
+        """
         if not isinstance(cast(object, changes), Mapping):
             raise InvalidRequestError(
-                "the changes are no mapping",
-                hint='write {"name": "Ann"}',
+                "the changes are no mapping of ids",
+                hint='write {first.id: {"name": "Ann"}, second.id: {"name": "Bob"}}',
                 entity=self.collection.entity,
             )
-        self._require_free(each for each in changes if isinstance(each, str))
-        if not changes:
-            raise InvalidRequestError("an update changes nothing", entity=self.collection.entity)
-        change = parsed_changes(self._entity, changes)
-        return await self._writes.patch(identity, change, version)
+        planned = {identity: self._changed(each) for identity, each in changes.items()}
+        return await self._bulk.update_many(planned)
 
     async def increment(
         self, identity: UUID, field: str, by: Value = 1, *, version: int | None = None
@@ -335,6 +388,44 @@ class Repository(Reading[M]):
         self._require(entity)
         require_claimable(self._entity, self.collection)
         return await self._queue.release(entity)
+
+    async def delete_where(
+        self, where: Condition | None, *, batch: int | None = None, everything: bool = False
+    ) -> int:
+        """Delete all entities that satisfy a filter; return how many were found.
+
+        What refers to them is treated as by :meth:`delete`, and is not counted. ``batch`` and
+        ``everything`` as in :meth:`update_where`.
+        """
+        return await self._bulk.delete_where(self._chosen(where), batch, everything=everything)
+
+    async def delete_many(self, ids: Iterable[UUID]) -> int:
+        """Delete the entities with these ids, all or none; return how many were there.
+
+        What refers to them is treated as by :meth:`delete`. At most 100,000, none of them twice.
+        """
+        return await self._bulk.delete_many(listed(ids, "ids", "delete_many([first, second])"))
+
+    @property
+    def _bulk(self) -> Bulk[M]:
+        return Bulk(self._writes)
+
+    def _chosen(self, where: Condition | None) -> Filter:
+        """Return the filter of a write; None is one that holds for everything."""
+        return ALL if where is None else self._where((where,))
+
+    def _changed(self, changes: Changes) -> Change:
+        """Return changes taken apart, with their values validated as far as each says it."""
+        if not isinstance(cast(object, changes), Mapping):
+            raise InvalidRequestError(
+                "the changes are no mapping",
+                hint='write {"name": "Ann"}',
+                entity=self.collection.entity,
+            )
+        self._require_free(each for each in changes if isinstance(each, str))
+        if not changes:
+            raise InvalidRequestError("an update changes nothing", entity=self.collection.entity)
+        return parsed_changes(self._entity, changes)
 
     def _document_of(self, entity: M) -> Document:
         self._require(entity)

@@ -47,10 +47,10 @@ class Upserts(Writes[M]):
     async def save(self, entity: M) -> M:
         """Replace the stored document by the entity's, if it has the entity's version."""
         document = to_document(entity)
-        now = {"updated_at": self._now(), "version": cast(int, document["version"]) + 1}
+        now = {"updated_at": self.now(), "version": cast(int, document["version"]) + 1}
         written: Document = {**document, **now}
         if is_validated(self.entity, ()):
-            written = self._made(written)
+            written = self.made(written)
         identity, versions = cast(UUID, document["id"]), (cast(int, document["version"]),)
         if self.in_unit:  # after an error nothing can be read there
             stored = await self._there(identity)
@@ -69,7 +69,7 @@ class Upserts(Writes[M]):
                 raise
             return from_document(self.entity, stored)
         if not found:
-            raise self._not_found(identity)
+            raise self.not_found(identity)
         return from_written(self.entity, written)
 
     async def get_or_add(self, entity: M, key: tuple[str, ...]) -> tuple[M, bool]:
@@ -262,7 +262,7 @@ class Upserts(Writes[M]):
     async def _there(self, identity: UUID) -> Document:
         (stored,) = await self.executor.execute(Get(self.collection, (identity,)))
         if stored is None:
-            raise self._not_found(identity)
+            raise self.not_found(identity)
         return stored
 
     async def _by_key(self, key: tuple[str, ...], document: Document) -> Document | None:
@@ -276,10 +276,10 @@ class Upserts(Writes[M]):
             **self._sums(stored, document, add),
             "id": stored["id"],
             "created_at": stored["created_at"],
-            "updated_at": self._now(),
+            "updated_at": self.now(),
             "version": cast(int, stored["version"]) + 1,
         }
-        return self._made(merged) if is_validated(self.entity, ()) else merged
+        return self.made(merged) if is_validated(self.entity, ()) else merged
 
     def _sums(self, stored: Document, document: Document, add: tuple[str, ...]) -> Document:
         """Return what the fields of ``add`` hold when a document's are added to the stored ones."""

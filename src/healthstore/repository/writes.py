@@ -53,9 +53,9 @@ class Writes(Generic[M]):
 
     async def patch(self, identity: UUID, change: Change, version: int | None) -> M:
         """Change an entity and return it as it is afterwards."""
-        if change.parts or is_validated(self.entity, change.computed):
-            return await self._patch_validated(identity, change, version)
-        sets = self._sets(change, self.clock())
+        if self.computes(change):
+            return await self._patch_computed(identity, change, version)
+        sets = self.sets(change)
         op = Patch(
             self.collection,
             (identity,),
@@ -69,8 +69,13 @@ class Writes(Generic[M]):
         )
         return await self._patched(op)
 
-    def _sets(self, change: Change, now: datetime) -> dict[str, Value]:
+    def computes(self, change: Change) -> bool:
+        """Tell whether what a change makes of a document depends on what else is in it."""
+        return bool(change.parts) or is_validated(self.entity, change.computed)
+
+    def sets(self, change: Change) -> dict[str, Value]:
         """Return the values that are set, the time of the write among them."""
+        now = self.clock()
         instants = {
             name: truncated_instant(self.entity, name, now)
             for name in (*change.instants, "updated_at")
@@ -80,11 +85,11 @@ class Writes(Generic[M]):
     async def _patched(self, op: Patch) -> M:
         (document,) = await self.executor.execute(op)
         if document is None:
-            raise self._not_found(op.ids[0])
+            raise self.not_found(op.ids[0])
         return from_document(self.entity, document)
 
-    async def _patch_validated(self, identity: UUID, change: Change, version: int | None) -> M:
-        """Write what operators, paths and the entity's validators make of the stored document."""
+    def plan(self, identity: UUID, change: Change) -> Patch:
+        """Return the part of a change that is arithmetic, checked; the version rises by it."""
         op = Patch(
             self.collection,
             (identity,),
@@ -92,27 +97,42 @@ class Writes(Generic[M]):
             at_least=tuple(change.at_least.items()),
             at_most=tuple(change.at_most.items()),
         )
-        plan = cast(Patch, check(op, self.executor))
-        named = {*change.sets, *change.computed, *(each.field for each in change.parts)}
+        return cast(Patch, check(op, self.executor))
+
+    def changed(self, plan: Patch, change: Change, stored: Document) -> tuple[Document, set[str]]:
+        """Return what a change makes of a document, and the fields that it sets.
+
+        Operators, paths and the entity's validators have done their part.
+        """
+        try:
+            parts = with_parts(self.collection, stored, change.parts)
+            named = {**self.sets(change), **parts}
+            planned = {**patched(plan, stored), **named}
+            document = self.made(planned) if self.computes(change) else planned
+            given = {*change.sets, *change.computed, *parts}
+            for name in computed_fields(self.entity) & given:
+                if document[name] != planned[name]:
+                    raise other_than_computed(self.entity, name)
+        except HealthstoreError as error:
+            raise error.at(backend=self.executor.name) from None
+        return document, set(named)
+
+    async def _patch_computed(self, identity: UUID, change: Change, version: int | None) -> M:
+        """Write what becomes of the stored document, under its version."""
+        plan = self.plan(identity, change)
         for attempt in range(self.attempts):
             (stored,) = await self.executor.execute(Get(self.collection, (identity,)))
             if stored is None:
-                raise self._not_found(identity)
+                raise self.not_found(identity)
             try:
                 check_version(self.collection, stored, identity, version)
-                parts = with_parts(self.collection, stored, change.parts)
-                changed = {**self._sets(change, self.clock()), **parts}
-                planned = {**patched(plan, stored), **changed}
-                document = self._made(planned)
-                for name in computed_fields(self.entity) & named:
-                    if document[name] != planned[name]:
-                        raise other_than_computed(self.entity, name)
             except HealthstoreError as error:
                 raise error.at(backend=self.executor.name) from None
+            document, named = self.changed(plan, change, stored)
             written = tuple(
                 (name, value)
                 for name, value in document.items()
-                if name in changed or value != stored[name]
+                if name in named or value != stored[name]
             )
             try:
                 return await self._patched(
@@ -130,7 +150,7 @@ class Writes(Generic[M]):
                 # Somebody else was first: validate against what is there now.
         raise self._too_many()
 
-    def _made(self, planned: Document) -> Document:
+    def made(self, planned: Document) -> Document:
         """Return the document of what the entity's validators make of a planned one."""
         made = to_document(computed_anew(self.entity, planned))
         for name in ("id", "version"):
@@ -143,11 +163,12 @@ class Writes(Generic[M]):
                 )
         return made
 
-    def _now(self) -> Value:
+    def now(self) -> Value:
         """Return the time of a write; the clock may be in any zone."""
         return canonical_value(self.entity, "updated_at", self.clock())
 
-    def _not_found(self, identity: UUID) -> NotFoundError:
+    def not_found(self, identity: UUID) -> NotFoundError:
+        """Return the error for an id that is not there."""
         return NotFoundError(
             f"there is no document {identity}",
             hint="it was deleted, or the id belongs to another collection",

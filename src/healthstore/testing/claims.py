@@ -128,7 +128,6 @@ _LATER = "not asked of the contract yet"
 
 PLANNED: Mapping[str, str] = {
     "W11": _LATER,
-    "W12": _LATER,
     "W16": "there is no expiry yet",
     "T3": "proven with real servers by the tests of faults",
     "T12": "proven with killed servers by the tests of faults",

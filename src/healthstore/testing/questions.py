@@ -11,7 +11,7 @@ import inspect
 import json
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import groupby
@@ -111,6 +111,10 @@ QUESTIONS: Mapping[str, Sequence[str]] = {
         'readings.aggregate(F.at >= start, F.at < end, group=[Bucket("at", "day", tz="Europe/Berlin")], n=Count())',
         'readings.latest(per=["patient_id", "kind"], by="at")',
     ),
+    "Writes by a condition": (
+        'readings.update_where(F.at < start, {"note": None})',
+        "readings.delete_where((F.at < start) & (F.value == None))",
+    ),
 }
 """What is asked, as it is written, by subject."""
 
@@ -148,7 +152,9 @@ class _Nowhere:
     rows: list[tuple[int, ...]]
     sent: list[str] = field(default_factory=list[str])
     name: str = ""
-    transaction: None = None
+    transaction: bool = True
+    """One is open, so that none is begun."""
+    locked: set[tuple[str, UUID]] = field(default_factory=set[tuple[str, UUID]])
 
     @property
     def connection(self) -> _Nowhere:
@@ -192,6 +198,35 @@ class _Nowhere:
         self._keep(f"find({_json(template(where))}{shown}).sort({_json(dict(sort))}).limit(?)")
         return self
 
+    async def execute(self, sql: str, _: object = (), *, last: bool = False) -> int:
+        """Keep a statement that writes."""
+        del last
+        self.sent.append(_short(sql))
+        return 0
+
+    async def update_many(
+        self, where: object, change: Mapping[str, Mapping[str, object]], **_: object
+    ) -> _Nowhere:
+        """Keep a command that changes documents."""
+        places = {each: dict.fromkeys(fields, "?") for each, fields in change.items()}
+        self._keep(f"updateMany({_json(template(where))}, {_json(places)})")
+        return self
+
+    async def delete_many(self, where: object, **_: object) -> _Nowhere:
+        """Keep a command that removes documents."""
+        self._keep(f"deleteMany({_json(template(where))})")
+        return self
+
+    matched_count = deleted_count = 0
+    in_unit = False
+
+    def require_writable(self) -> None:
+        """Allow every write."""
+
+    def find(self, _: object) -> _Nowhere:
+        """Find nothing in the catalog."""
+        return self
+
     async def find_one(self, where: object, **_: object) -> None:
         """Keep a command that reads one document by its key."""
         self._keep(f"findOne({_json(template(where))})")
@@ -229,7 +264,9 @@ class _NowhereLayer(Layer):
 
 async def statements(store: str, question: str) -> list[str]:
     """Return what one of the ``STORES`` is sent for a question, with places for the values."""
-    layer = _NowhereLayer(connect(BackendURL.parse(STORES[store]), store))
+    adapter = cast("Adapter[Any]", connect(BackendURL.parse(STORES[store]), store))
+    adapter.capabilities = replace(adapter.capabilities, transactions=True)  # as a replica set
+    layer = _NowhereLayer(adapter)
     guarded = build_guard(stack(layer, []))
     asked = {"readings": Repository(Reading, guarded), "patients": Repository(Patient, guarded)}
     names = {**_NAMES, **asked, "page": await _page()}

@@ -31,12 +31,13 @@ from healthstore.errors import (
 )
 from healthstore.model import evaluate
 from healthstore.model.evaluate import duplicate_key
-from healthstore.model.guarded import check_same
+from healthstore.model.guarded import check_same, require_present
 from healthstore.model.ops import (
     Aggregate,
     Claim,
     CountDocuments,
     Delete,
+    DeleteWhere,
     Effect,
     Find,
     Get,
@@ -45,6 +46,7 @@ from healthstore.model.ops import (
     Leading,
     Op,
     Patch,
+    PatchWhere,
     Replace,
 )
 from healthstore.model.plans import PRIMARY, QueryPlan
@@ -335,6 +337,7 @@ class MemoryAdapter(Adapter[Session]):
                 # As in a table, a field that is not known here stays as it is.
                 self._store(session, op.collection, {**stored, **document})
                 self._require_parents(session, op.collection, document)
+        require_present(op, replaced)
         return tuple(replaced)
 
     async def patch(self, session: Session, op: Patch) -> tuple[Document | None, ...]:
@@ -379,6 +382,26 @@ class MemoryAdapter(Adapter[Session]):
         for identity in op.ids:
             session.require_unreferenced(op.collection.name, identity)
         return tuple(removed)
+
+    async def patch_where(self, session: Session, op: PatchWhere) -> int:
+        """Change the documents that satisfy a filter, or none."""
+        ids = self._chosen(session, op.collection, op.where)
+        await self.patch(session, op.as_patch(ids))
+        return len(ids)
+
+    async def delete_where(self, session: Session, op: DeleteWhere) -> int:
+        """Remove the documents that satisfy a filter, or none."""
+        ids = self._chosen(session, op.collection, op.where)
+        await self.delete(session, Delete(op.collection, ids))
+        return len(ids)
+
+    def _chosen(self, session: Session, collection: Collection, where: Filter) -> tuple[UUID, ...]:
+        """Return the ids of the documents that satisfy a filter, as they are before a write."""
+        where = self._answered(session, collection, where)
+        table = session.table(collection)
+        few = table.referring(where, len(table.rows) or 1)
+        rows = table.by_id(where) if few is None else few
+        return tuple([cast(UUID, each["id"]) for each in filter(matcher(where), rows)])
 
     def _store(self, session: Session, collection: Collection, document: Document) -> None:
         stored = session.table(collection).collection

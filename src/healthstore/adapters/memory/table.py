@@ -161,17 +161,20 @@ class Table:
         return None
 
     def by_id(self, where: Filter) -> Iterator[Document]:
-        """Yield the documents in order of id, from the first one on that may satisfy a filter."""
+        """Yield the documents in order of id, from the first to the last that may satisfy a filter."""
         if self._sorted is None:
             self._sorted = sorted(self.rows, key=_ID)
-        start = 0
+        start, end = 0, None
         for test in where.items if isinstance(where, And) else (where,):
             if not isinstance(test, Test) or isinstance(test.operand, OtherField):
                 continue
             if test.field == "id" and test.operator is Operator.GT:
                 beyond = cast(UUID, test.operand)
                 start = max(start, bisect_right(self._sorted, beyond.int, key=_ID))
-        return map(self.rows.__getitem__, islice(self._sorted, start, None))
+            elif test.field == "id" and test.operator is Operator.LE:
+                last = bisect_right(self._sorted, cast(UUID, test.operand).int, key=_ID)
+                end = last if end is None else min(end, last)
+        return map(self.rows.__getitem__, islice(self._sorted, start, end))
 
 
 _ID = attrgetter("int")  # a UUID itself is compared in Python, many times slower

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Gene
 from contextlib import asynccontextmanager, contextmanager, suppress
 from copy import deepcopy
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -26,7 +26,7 @@ from healthstore.abc.backend import Capabilities, UnitOptions
 from healthstore.abc.places import Places
 from healthstore.abc.prober import PoolFigures, Prober
 from healthstore.abc.unit import Phase
-from healthstore.adapters.mongo import reads, schema, writes
+from healthstore.adapters.mongo import conditional, reads, schema, writes
 from healthstore.adapters.mongo.bench import MongoBench
 from healthstore.adapters.mongo.codec import Codec, Stored
 from healthstore.adapters.mongo.errors import translated
@@ -48,13 +48,16 @@ from healthstore.errors import (
     ConfigurationError,
     HealthstoreError,
     LifecycleError,
+    NotNullError,
     Outcome,
+    OutOfRangeError,
 )
 from healthstore.model.ops import (
     Aggregate,
     Alter,
     CountDocuments,
     Delete,
+    DeleteWhere,
     Drop,
     Effect,
     Ensure,
@@ -67,6 +70,7 @@ from healthstore.model.ops import (
     Op,
     Patch,
     Patches,
+    PatchWhere,
     Rename,
     Replace,
 )
@@ -552,3 +556,54 @@ class MongoAdapter(Adapter[Session]):
             if there:
                 await remove(opened, referrers, op.collection.name, list(there))
         return tuple(identity in there for identity in op.ids)
+
+    async def patch_where(self, session: Session, op: PatchWhere) -> int:
+        """Change by one command, in a transaction if there are any."""
+        session.require_writable()
+        assigned = {name for name, _ in op.sets}
+        checked = any(each.field in assigned for each in op.collection.references)
+        require_transactions(
+            self.capabilities, several=op.atomic, references=checked, collection=op.collection
+        )
+        codec = await self._codec(session, op.collection)
+        return await self._written(
+            session, op.collection, lambda opened: conditional.patch_where(opened, codec, op)
+        )
+
+    async def delete_where(self, session: Session, op: DeleteWhere) -> int:
+        """Remove by one command, in a transaction if there are any."""
+        session.require_writable()
+        codec = await self._codec(session, op.collection)
+        name = op.collection.name
+        referrers = await self._references.to(name, session) if op.checked_references else ()
+        require_transactions(
+            self.capabilities,
+            several=op.atomic,
+            references=bool(referrers),
+            collection=op.collection,
+        )
+        return await self._written(
+            session,
+            op.collection,
+            lambda opened: conditional.delete_where(opened, codec, op, referrers),
+        )
+
+    async def _written(
+        self,
+        session: Session,
+        collection: Collection,
+        write: Callable[[Session], Coroutine[Any, Any, R]],
+    ) -> R:
+        """Write in a transaction; where there is none, of what fails others may be kept."""
+        if self.capabilities.transactions:
+            async with self._atomically(session, collection) as opened:
+                return await write(opened)
+        try:
+            return await self._to_its_end(write(session))
+        except (NotNullError, OutOfRangeError):
+            raise  # it was looked for before anything was written
+        except (PyMongoError, HealthstoreError) as error:
+            known = error if isinstance(error, HealthstoreError) else None
+            failed = known or self.ours(cast(Exception, error), Phase.WRITE, collection)
+            failed.outcome = Outcome.UNKNOWN
+            raise failed from None

@@ -45,9 +45,11 @@ __all__ = (
     "delete_one",
     "insert",
     "insert_in_parts",
+    "overtaken",
     "patch_each",
     "patch_one",
     "patch_several",
+    "refused_by_validator",
     "replace_guarded",
     "replace_one",
     "replace_several",
@@ -162,7 +164,7 @@ async def replace_one(
             return True
         if not await _is_there(session, codec, identity, version):
             return False
-    raise _overtaken()
+    raise overtaken()
 
 
 def _every_field(row: Stored) -> Stored:
@@ -184,7 +186,7 @@ async def replace_several(session: Session, codec: Codec, op: Replace) -> tuple[
         expected = [there[cast(UUID, each["id"])] for each in present]
         guarded = replace(op, documents=tuple(present), versions=tuple(expected))
         if present and not all(await replace_guarded(session, codec, guarded)):
-            raise _overtaken()
+            raise overtaken()
     else:
         found = await replace_guarded(session, codec, op)
         present = [each for each, is_there in zip(op.documents, found, strict=True) if is_there]
@@ -244,7 +246,7 @@ async def patch_one(session: Session, codec: Codec, op: Patch) -> Document | Non
         evaluate.patched(op, stored)
         if not change:
             return stored
-    raise _overtaken()
+    raise overtaken()
 
 
 async def _explain_patch(
@@ -304,7 +306,7 @@ async def patch_several(session: Session, codec: Codec, op: Patch) -> tuple[Docu
                 {"$or": alternatives}, change, session=session.transaction
             )
         if done.matched_count != len(after):
-            raise _overtaken()
+            raise overtaken()
         assigned: dict[str, Any] = dict(op.sets)
         if any(each.field in assigned for each in op.collection.references):
             await lock_parents(session, op.collection, (assigned,))
@@ -334,7 +336,7 @@ async def patch_each(
                 writes, ordered=False, session=session.transaction
             )
         if done.matched_count != len(writes):
-            raise _overtaken()
+            raise overtaken()
         written = [{name: each[name] for name in names} for each in last.values()]
         await lock_parents(session, op.collection, written)
     return results
@@ -349,7 +351,7 @@ async def delete_one(session: Session, codec: Codec, identity: UUID, version: in
             return True
         if not await _is_there(session, codec, identity, version):
             return False
-    raise _overtaken()
+    raise overtaken()
 
 
 async def _is_there(session: Session, codec: Codec, identity: UUID, version: int | None) -> bool:
@@ -368,9 +370,19 @@ def _guarded(identity: UUID, version: int | None) -> Stored:
     return {"_id": identity, "version": Int64(version)}
 
 
-def _overtaken() -> SerializationError:
+def overtaken() -> SerializationError:
+    """Return the error for a write that rivals were faster than, many times."""
     return SerializationError(
         "concurrent writers changed the document again and again", hint="repeat the call"
+    )
+
+
+def refused_by_validator() -> SchemaMismatchError:
+    """Return the error for a document that only the stored definition refuses."""
+    return SchemaMismatchError(
+        "the store's validator refuses a document for which every check holds",
+        hint="another program is changing the collection's definition, or has changed it: "
+        "compare them by db.schema.plan(), healthstore schema diff",
     )
 
 
@@ -384,11 +396,7 @@ def _explained(collection: Collection, documents: Sequence[Document]) -> Generat
         if meaning is Meaning.CHECK:
             for document in documents:
                 evaluate.check_document(collection, document)
-            raise SchemaMismatchError(
-                "the store's validator refuses a document for which every check holds",
-                hint="another program is changing the collection's definition, or has changed it: "
-                "compare them by db.schema.plan(), healthstore schema diff",
-            ) from None
+            raise refused_by_validator() from None
         if meaning is Meaning.DUPLICATE:
             raise translated(error, Phase.WRITE, collection) from None
         raise

@@ -6,9 +6,8 @@ so that operations of one shape share one statement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum, auto
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from typing import Any, cast
@@ -21,7 +20,6 @@ from sqlalchemy import (
     Integer,
     Select,
     Table,
-    TextClause,
     and_,
     bindparam,
     delete,
@@ -29,13 +27,13 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
-    text,
     true,
     update,
 )
 from sqlalchemy.types import NULLTYPE, TypeEngine
 
-from healthstore.adapters.sql.changes import assigned
+from healthstore.adapters.sql.changes import Assigning, assigned
+from healthstore.adapters.sql.compiled import Compiled, Lock, converters_of, limit, parameter
 from healthstore.adapters.sql.dialect import BulkInsert, BulkUpdate, Converter, Dialect, Row
 from healthstore.adapters.sql.elements import converters, source
 from healthstore.adapters.sql.filters import (
@@ -60,33 +58,12 @@ from healthstore.model.hidden import hidden_maker, with_hidden
 from healthstore.model.ops import Aggregate, Claim, Find, Group, Leading, Patch
 from healthstore.model.query import FieldOrTerm, Filter, Order, Test, column_key
 from healthstore.model.schema import Collection
-from healthstore.model.values import Document, FieldType, Kind, Value
+from healthstore.model.values import Document, Value
 
 __all__ = ("Compiled", "Lock", "Statements")
 
 _INTEGER = Integer()
 _IN_TURN = 500  # rows: as many make about one message of a driver that sends them as they come
-
-
-class Lock(Enum):
-    """Which rows a read locks, where the dialect has locks of rows."""
-
-    NONE = auto()
-    ALL = auto()
-    FREE = auto()
-    """Those that nobody else holds; it leaves out the others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """A statement's text, and the places of its parameters in the list of values."""
-
-    sql: str
-    places: tuple[int, ...]
-
-    def bind(self, values: Sequence[Any]) -> Sequence[Any]:
-        """Return the parameters in the order of the placeholders."""
-        return [values[place] for place in self.places]
 
 
 class Statements:
@@ -108,8 +85,8 @@ class Statements:
         self._dialect = dialect
         self._compiled: dict[Shape, Compiled] = {}
         self._stored = collection.stored
-        self._encoders = _converters(self._stored, dialect.encoders)
-        self._decoders = _converters(collection, dialect.decoders)
+        self._encoders = converters_of(self._stored, dialect.encoders)
+        self._decoders = converters_of(collection, dialect.decoders)
         self._writers = {name: self._writer(name) for name in self._stored.names}
         self._encoding = at_places(self._writers.values())
         self._decoding = at_places(self._decoders.values())
@@ -205,7 +182,7 @@ class Statements:
                 shown = (columns[each] for each in chosen)
                 statement = select(*shown).select_from(self._table).where(clause)
             by = self._sorted(op.order, columns, whole=whole)
-            return statement.order_by(*by).suffix_with(_limit(count))
+            return statement.order_by(*by).suffix_with(limit(count))
 
         where = self._prepared(op.where)
         key = ("find", shape(where), tuple(op.order), whole, op.columns, op.distinct)
@@ -234,7 +211,7 @@ class Statements:
                 .where(ranked.c["_place"] <= most)
                 .order_by(*groups, ranked.c["_place"])
             )
-            return statement.suffix_with(_limit(count + 1))
+            return statement.suffix_with(limit(count + 1))
 
         where = self._prepared(op.where)
         compiled = self._compile(("leading", shape(where), op.per, op.order), build)
@@ -263,11 +240,33 @@ class Statements:
             statement, led = walk.statement(asked)
             found = columns_of(op.per, led.c, self._dialect)
             groups = self._sorted(map(Order.by, op.per), found, whole=True)
-            return statement.order_by(*groups, *order(led)).suffix_with(_limit(count + 1))
+            return statement.order_by(*groups, *order(led)).suffix_with(limit(count + 1))
 
         where = self._prepared(op.where)
         compiled = self._compile(("walked", shape(where), op.per, op.order), build)
         return compiled, compiled.bind([*self._values(where), op.first, op.limit])
+
+    def writing(
+        self,
+        key: tuple[Shape, ...],
+        where: Filter,
+        values: Sequence[Any],
+        build: Callable[[Table, ColumnElement[bool], Assigning], ClauseElement],
+    ) -> tuple[Compiled, Sequence[Any]]:
+        """Return a write of the rows that satisfy a filter, with ``values`` to write.
+
+        ``build`` makes it of the table, the filter's clause, and what stands for each value.
+        """
+
+        def built() -> ClauseElement:
+            clause, count = self._where(where)
+            return build(
+                self._table, clause, lambda place, column: parameter(count + place, column)
+            )
+
+        where = self._prepared(where)
+        compiled = self._compile((*key, shape(where)), built)
+        return compiled, compiled.bind([*self._values(where), *values])
 
     def count(self, where: Filter) -> tuple[Compiled, Sequence[Any]]:
         """Count the documents that satisfy a filter."""
@@ -296,7 +295,7 @@ class Statements:
                 return bound
 
             statement = grouped(op, rows, self._dialect, clause, operand)
-            return statement.suffix_with(_limit(count)) if op.group else statement
+            return statement.suffix_with(limit(count)) if op.group else statement
 
         where = self._prepared(op.where)
         key = (
@@ -338,10 +337,10 @@ class Statements:
 
         def build() -> ClauseElement:
             table = self._table
-            sets = {name: _parameter(place, table.c[name]) for place, name in enumerate(names)}
+            sets = {name: parameter(place, table.c[name]) for place, name in enumerate(names)}
             found_by = ["id", *(["version"] if versioned else []), *same]
             clauses = [
-                table.c[name] == _parameter(len(names) + place, table.c[name])
+                table.c[name] == parameter(len(names) + place, table.c[name])
                 for place, name in enumerate(found_by)
             ]
             return update(table).where(and_(*clauses)).values(sets)
@@ -350,27 +349,27 @@ class Statements:
 
     def patch(self, op: Patch) -> Compiled:
         """Set and increment one document, guarded, and return it; for :meth:`patch_values`."""
-        op = self._kept(op)
+        op = self.kept(op)
         versioned = op.versions is not None
         key = ("patch", op.form, versioned)
         place = len(op.changes)  # of the id, after the values
 
         def build() -> ClauseElement:
             table = self._table
-            clause: ColumnElement[bool] = table.c.id == _parameter(place, table.c.id)
+            clause: ColumnElement[bool] = table.c.id == parameter(place, table.c.id)
             if versioned:
-                clause = and_(clause, table.c.version == _parameter(place + 1, table.c.version))
+                clause = and_(clause, table.c.version == parameter(place + 1, table.c.version))
             for name, _ in op.increments:
                 if self.collection.nullable(name):
                     clause = and_(clause, table.c[name].is_not(None))
-            values = assigned(table, op, _parameter)
+            values = assigned(table, op, parameter)
             statement = update(table).where(clause).values(dict(values))
             return statement if self._dialect.read_back else statement.returning(*self._shown)
 
         def read() -> ClauseElement:
             table = self._table
             changed = func.row_count() == literal_column("1")
-            return select(*self._shown).where(table.c.id == _parameter(place, table.c.id), changed)
+            return select(*self._shown).where(table.c.id == parameter(place, table.c.id), changed)
 
         changing = self._compile(key, build)
         if not self._dialect.read_back:
@@ -396,8 +395,8 @@ class Statements:
                 "version": table.c.version + literal_column("1")
             }
             for place, (name, _) in enumerate(op.sets, count + 1):
-                values[name] = _parameter(place, table.c[name])
-            clause = first(table.c.id, found.suffix_with(_limit(count)))
+                values[name] = parameter(place, table.c[name])
+            clause = first(table.c.id, found.suffix_with(limit(count)))
             return update(table).where(clause).values(values).returning(*self._shown)
 
         where = self._prepared(op.where)
@@ -410,19 +409,19 @@ class Statements:
         self, op: Patch, build: Callable[[Table, Collection, Patch], ClauseElement]
     ) -> Compiled:
         """Change many documents as ``op`` changes one, by a statement of the dialect's own."""
-        op = self._kept(op)
+        op = self.kept(op)
         key = ("patches", op.form, op.versions is not None)
         return self._compile(key, lambda: build(self._table, self.collection, op))
 
     def patch_values(self, op: Patch) -> list[Any]:
         """Return what the statement of a single patch binds."""
-        op = self._kept(op)
+        op = self.kept(op)
         values = [self.encode(name, value) for name, value in op.changes]
         values.append(self.encode("id", op.ids[0]))
         values.extend(op.versions or ())
         return values
 
-    def _kept(self, op: Patch) -> Patch:
+    def kept(self, op: Patch) -> Patch:
         """Return a patch that sets hidden fields, too."""
         if not self.collection.hidden:
             return op
@@ -477,7 +476,7 @@ class Statements:
     def _bulk(self) -> BulkInsert:
         def build() -> ClauseElement:
             values = {
-                name: _parameter(place, self._table.c[name])
+                name: parameter(place, self._table.c[name])
                 for place, name in enumerate(self._stored.names)
             }
             return insert(self._table).values(values)
@@ -504,7 +503,7 @@ class Statements:
         """Return the clause of a filter, of rows of the table, and how many values it binds."""
         count = tables = 0
 
-        def parameter(
+        def bound_as(
             table: Table, name: str | None, value: Value | Many | Bound
         ) -> ColumnElement[Any]:
             nonlocal count
@@ -522,9 +521,9 @@ class Statements:
             tables += 1
             # A name of its own: it may be the table in which the row is that is looked for.
             table = self._of(collection).table
-            return table.alias(f"_inside{tables}"), partial(parameter, table)
+            return table.alias(f"_inside{tables}"), partial(bound_as, table)
 
-        own = partial(parameter, self._table)
+        own = partial(bound_as, self._table)
         rows = self._table if rows is None else rows
         return where_clause(where, rows, self._dialect, own, inside), count
 
@@ -569,18 +568,3 @@ class Statements:
         for each in order:
             column = columns[each.column]
             yield from sort_keys(each, column, self.collection, self._dialect, whole=whole)
-
-
-def _converters(
-    collection: Collection, table: Mapping[Kind, Callable[[FieldType], Converter | None]]
-) -> dict[str, Converter | None]:
-    return {each.name: table[each.type.kind](each.type) for each in collection.fields}
-
-
-def _limit(place: int) -> TextClause:
-    # Not `.limit()`: for SQLite it adds an OFFSET that nobody asked for.
-    return text(f"LIMIT :{place}").bindparams(bindparam(str(place), type_=_INTEGER))
-
-
-def _parameter(place: int, column: ColumnElement[Any]) -> ColumnElement[Any]:
-    return bindparam(str(place), type_=column.type)

@@ -16,7 +16,7 @@ from healthstore.model.precedence import children_first
 from healthstore.model.schema import Collection, Reference
 from healthstore.model.values import Document
 
-__all__ = ("IDS", "delete_rows", "referenced", "unguarded")
+__all__ = ("IDS", "delete_rows", "own_reference", "referenced", "unguarded")
 
 # Ids that go into one statement.
 IDS = 8_192
@@ -35,6 +35,11 @@ def unguarded(collection: Collection, dialect: Dialect) -> tuple[Reference, ...]
         for each in collection.references
         if each.collection == collection.name and not collection.nullable(each.field)
     )
+
+
+def own_reference(collection: Collection) -> bool:
+    """Tell whether rows of a collection may refer to each other."""
+    return any(each.collection == collection.name for each in collection.references)
 
 
 @contextmanager

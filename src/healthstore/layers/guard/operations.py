@@ -32,6 +32,7 @@ from healthstore.model.ops import (
     Claim,
     CountDocuments,
     Delete,
+    DeleteWhere,
     Drop,
     Ensure,
     Explain,
@@ -44,11 +45,12 @@ from healthstore.model.ops import (
     Operation,
     Patch,
     Patches,
+    PatchWhere,
     RefreshStatistics,
     Rename,
     Replace,
 )
-from healthstore.model.query import And, Order, after, lookups
+from healthstore.model.query import ALL, And, Filter, Order, after, lookups
 from healthstore.model.refusals import invalid, missing_value
 from healthstore.model.requests import REQUESTS
 from healthstore.model.schema import Collection, Field, require_distinct
@@ -208,7 +210,7 @@ def _check_replace(op: Replace, store: Executor) -> Replace:
                 name,
             )
     versions = checked_versions(op, len(documents))
-    return Replace(op.collection, documents, versions, op.atomic, canonical=True, same=op.same)
+    return replace(op, documents=documents, versions=versions, canonical=True)
 
 
 def _require_atomic(op: Insert | Replace, what: str, store: Executor) -> None:
@@ -223,16 +225,23 @@ def _check_patch(op: Patch, store: Executor) -> Patch:
     ids = checked_ids(collection, op.ids, distinct=True)
     if len(ids) > 1:
         _require_transactions("changing several documents", collection, store)
+    checked = _checked_change(op, store)
+    if checked.ids is ids and op.versions is None:
+        return checked
+    versions = checked_versions(op, len(ids))
+    return replace(checked, ids=ids, versions=versions)
+
+
+def _checked_change(op: Patch, store: Executor) -> Patch:
+    """Return a patch that says in canonical form what changes, whatever the documents are."""
+    collection = op.collection
     checked = op if op.canonical is True else _canonical_patch(op)
     if collection.references:
         changed = {name for name, _ in checked.changes}
         if any(reference.field in changed for reference in collection.references):
             _require_references(collection, store)
     require_small(collection, (dict(checked.sets),), store.capabilities.max_document_bytes)
-    if checked.ids is ids and op.versions is None:
-        return checked
-    versions = checked_versions(op, len(ids))
-    return replace(checked, ids=ids, versions=versions)
+    return checked
 
 
 def _canonical_patch(op: Patch) -> Patch:
@@ -327,6 +336,52 @@ def _check_delete(op: Delete, store: Executor) -> Delete:
     return replace(op, ids=ids, versions=checked_versions(op, len(ids)))
 
 
+def _check_patch_where(op: PatchWhere, store: Executor) -> PatchWhere:
+    collection = op.collection
+    where = _chosen(op, "changing several documents", store)
+    checked = _checked_change(op.as_patch(), store)
+    keys = {name for unique in collection.uniques for name in unique.fields}
+    for name, _ in checked.increments:
+        if name in keys:
+            raise invalid(
+                collection,
+                "is of a unique key and cannot be incremented in several documents: one changes "
+                "first, and its key may be another one's still",
+                "read the documents and update each, in an order in which no two have one key",
+                name,
+            )
+    return replace(
+        op,
+        where=where,
+        sets=checked.sets,
+        increments=checked.increments,
+        at_least=checked.at_least,
+        at_most=checked.at_most,
+        canonical=True,
+    )
+
+
+def _check_delete_where(op: DeleteWhere, store: Executor) -> DeleteWhere:
+    return replace(op, where=_chosen(op, "deleting several documents", store))
+
+
+def _chosen(op: PatchWhere | DeleteWhere, what: str, store: Executor) -> Filter:
+    """Return the filter of a write; refuse one that holds for everything, unless it may."""
+    for name in ("everything", "atomic"):
+        if type(getattr(op, name)) is not bool:
+            raise invalid(op.collection, f"{name} is neither True nor False", "pass a bool")
+    where = checked_where(op.collection, op.where, store)
+    if where == ALL and not op.everything:
+        raise invalid(
+            op.collection,
+            "the filter of a write holds for every document",
+            "give a condition, or everything=True if all are meant",
+        )
+    if op.atomic:
+        _require_transactions(what, op.collection, store)
+    return where
+
+
 def _check_find(op: Find, store: Executor) -> Find:
     collection = op.collection
     columns = checked_columns(op)
@@ -403,6 +458,7 @@ _CHECKS: dict[type, Callable[[Any, Executor], Op[Any]]] = {
     Batch: _check_batch,
     CountDocuments: _check_count,
     Delete: _check_delete,
+    DeleteWhere: _check_delete_where,
     Drop: _check_drop,
     Ensure: _check_ensure,
     Explain: _check_explain,
@@ -413,6 +469,7 @@ _CHECKS: dict[type, Callable[[Any, Executor], Op[Any]]] = {
     Insert: _check_insert,
     Leading: _check_leading,
     Patch: _check_patch,
+    PatchWhere: _check_patch_where,
     Patches: _check_patches,
     RefreshStatistics: _check_refresh,
     Rename: _check_rename,
@@ -428,7 +485,7 @@ def _require_transactions(what: str, collection: Collection, store: Executor) ->
 def _needs_transactions(what: str, collection: Collection | None) -> CapabilityError:
     return CapabilityError(
         f"{what} needs transactions, which this backend does not have",
-        hint="write one document at a time, or add with atomic=False; "
+        hint="write one document at a time, add with atomic=False, or change with a batch; "
         "MongoDB has transactions on a replica set (one node is enough)",
         entity=collection.entity if collection else None,
     )

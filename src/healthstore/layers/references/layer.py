@@ -25,8 +25,19 @@ from healthstore.layers.references.relations import (
     own_references,
     read_relations,
 )
-from healthstore.layers.references.removal import Removal
-from healthstore.model.ops import Alter, Batch, Delete, Drop, Ensure, Insert, Op, Rename, Replace
+from healthstore.layers.references.removal import Removal, named_by
+from healthstore.model.ops import (
+    Alter,
+    Batch,
+    Delete,
+    DeleteWhere,
+    Drop,
+    Ensure,
+    Insert,
+    Op,
+    Rename,
+    Replace,
+)
 from healthstore.model.schema import Collection
 
 __all__ = ("ReferencesLayer",)
@@ -83,7 +94,7 @@ class ReferencesLayer(Layer):
 
     # --- deletes ---------------------------------------------------------------------------
 
-    async def _delete(self, op: Delete) -> tuple[bool, ...]:
+    async def _delete(self, op: Delete | DeleteWhere) -> tuple[bool, ...] | int:
         if not (op.checked_references and self._holds_references):
             return await self.inner.execute(op)
         known = self._relations.get(self.name)
@@ -99,7 +110,9 @@ class ReferencesLayer(Layer):
                 ) from None
         return await self._delete_by(op, await self._known(op.collection))
 
-    async def _delete_by(self, op: Delete, relations: Relations) -> tuple[bool, ...]:
+    async def _delete_by(
+        self, op: Delete | DeleteWhere, relations: Relations
+    ) -> tuple[bool, ...] | int:
         if relations.left_to_the_database(op.collection):
             try:
                 return await self.inner.execute(op)
@@ -110,19 +123,23 @@ class ReferencesLayer(Layer):
             return await self._as_a_unit(op)
         return await self._within(self.unit, self._removed(op, relations))
 
-    async def _removed(self, op: Delete, relations: Relations) -> tuple[bool, ...]:
-        removal = Removal(op, relations, self.inner)
+    async def _removed(
+        self, op: Delete | DeleteWhere, relations: Relations
+    ) -> tuple[bool, ...] | int:
+        named = op if isinstance(op, Delete) else await named_by(op, self.inner)
+        removal = Removal(named, relations, self.inner)
         try:
             await removal.plan()
         except ConfigurationError:
             self._forget()  # the catalog of another store, or of one that lost a collection
             raise
         try:
-            return await removal.carry_out()
+            there = await removal.carry_out()
         except ForeignKeyError:
             raise self._overtaken(op.collection) from None
+        return there if isinstance(op, Delete) else sum(there)
 
-    async def _outdated(self, op: Delete, relations: Relations) -> bool:
+    async def _outdated(self, op: Delete | DeleteWhere, relations: Relations) -> bool:
         """Tell whether the catalog has changed so that a delete must be planned after all.
 
         In a unit, which has failed, that is a conflict: it can only be repeated whole.
@@ -209,7 +226,7 @@ class ReferencesLayer(Layer):
         for each in op.operations:
             if isinstance(each, Insert) and own_references(each.collection):
                 return True
-            if isinstance(each, Delete) and each.checked_references:
+            if isinstance(each, Delete | DeleteWhere) and each.checked_references:
                 relations = await self._known(each.collection)
                 if not relations.left_to_the_database(each.collection):
                     return True
@@ -251,6 +268,7 @@ class ReferencesLayer(Layer):
         Alter: lambda self, op: self._change(op),
         Batch: lambda self, op: self._batch(op),
         Delete: lambda self, op: self._delete(op),
+        DeleteWhere: lambda self, op: self._delete(op),
         Drop: lambda self, op: self._change(op),
         Ensure: lambda self, op: self._change(op),
         Insert: lambda self, op: self._insert(op),

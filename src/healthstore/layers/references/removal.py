@@ -11,13 +11,13 @@ from uuid import UUID
 from healthstore.abc.backend import Executor
 from healthstore.layers.references.relations import Referrer, Relations, own_references
 from healthstore.model.evaluate import check_version, still_referenced
-from healthstore.model.ops import Delete, Find, Get, Patch
+from healthstore.model.ops import Delete, DeleteWhere, Find, Get, Patch
 from healthstore.model.precedence import children_first, circular
-from healthstore.model.query import And, Filter, Operator, Test
+from healthstore.model.query import And, Filter, Operator, Test, normalise
 from healthstore.model.schema import Collection
 from healthstore.model.values import Document, Value
 
-__all__ = ("Removal",)
+__all__ = ("Removal", "named_by")
 
 T = TypeVar("T")
 Parents: TypeAlias = dict[UUID, set[UUID]]
@@ -192,6 +192,19 @@ class Removal:
             return list(gone)
         groups, _ = await _apart(children_first, _parents(gone, own))
         return [identity for group in groups for identity in group]
+
+
+async def named_by(op: DeleteWhere, executor: Executor) -> Delete:
+    """Return the delete of the documents that a filter finds now, by their ids."""
+    collection, where = op.collection, op.where
+    ids: list[UUID] = []
+    while True:
+        asked = Find(collection, where, limit=_IDS, columns=("id",))
+        page = await executor.execute(asked)
+        ids.extend(cast(UUID, each["id"]) for each in page)
+        if len(page) < _IDS:
+            return Delete(collection, tuple(ids))
+        where = normalise(op.where & Test("id", Operator.GT, ids[-1]), collection.nullable)
 
 
 def _links(row: Document, fields: Sequence[str]) -> dict[str, UUID]:

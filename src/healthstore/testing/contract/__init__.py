@@ -33,6 +33,7 @@ from healthstore.testing.contract.annotations import TestAnnotations
 from healthstore.testing.contract.anomalies import TestAnomalies
 from healthstore.testing.contract.attributes import TestAttributes
 from healthstore.testing.contract.buckets import TestBuckets
+from healthstore.testing.contract.bulk_writes import TestBulkWrites
 from healthstore.testing.contract.catalog import TestCatalog
 from healthstore.testing.contract.changes import TestChanges
 from healthstore.testing.contract.checks import TestChecks
@@ -116,6 +117,7 @@ __all__ = (
     "TestAnomalies",
     "TestAttributes",
     "TestBuckets",
+    "TestBulkWrites",
     "TestCatalog",
     "TestChanges",
     "TestChecks",
@@ -200,6 +202,7 @@ class ContractTests(
     TestAnomalies,
     TestAttributes,
     TestBuckets,
+    TestBulkWrites,
     TestCatalog,
     TestChanges,
     TestChecks,

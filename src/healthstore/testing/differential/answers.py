@@ -435,6 +435,25 @@ async def _delete(seat: _Seat, step: programs.Delete) -> object:
     return await seat.executor.execute(operation(seat.declared, step))
 
 
+async def _update_where(seat: _Seat, step: programs.UpdateWhere) -> object:
+    return await seat.repository(step.schema).update_where(
+        seat.declared.where(step.schema, step.where),
+        step.changes,
+        batch=step.batch,
+        everything=step.everything,
+    )
+
+
+async def _update_many(seat: _Seat, step: programs.UpdateMany) -> object:
+    return await seat.repository(step.schema).update_many(dict(step.changes))
+
+
+async def _delete_where(seat: _Seat, step: programs.DeleteWhere) -> object:
+    return await seat.repository(step.schema).delete_where(
+        seat.declared.where(step.schema, step.where), batch=step.batch, everything=step.everything
+    )
+
+
 async def _operate(seat: _Seat, step: Step) -> object:
     return await seat.executor.execute(operation(seat.declared, step))
 
@@ -500,6 +519,10 @@ _RUNNERS: Mapping[type, Callable[[_Seat, Any], Awaitable[object]]] = {
     programs.GetOrAdd: _get_or_add,
     programs.Save: _save,
     programs.Delete: _delete,
+    programs.UpdateWhere: _update_where,
+    programs.UpdateMany: _update_many,
+    programs.DeleteWhere: _delete_where,
+    programs.PatchWhere: _operate,
     programs.Replace: _operate,
     programs.Patch: _operate,
     programs.Batch: _operate,

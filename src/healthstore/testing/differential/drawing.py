@@ -452,6 +452,34 @@ class _Author:
         ids = self._some_ids(schema)
         return programs.Patch(schema.name, ids, sets, increments, self._versions(len(ids)))
 
+    def _update_where(self, schema: Schema) -> Step:
+        batch = self._random.choice((None, None, 1))
+        changes, everything = self._changes(schema), self._random.random() < 0.2
+        return programs.UpdateWhere(schema.name, self._where(schema), changes, batch, everything)
+
+    def _update_many(self, schema: Schema) -> Step:
+        ids = self._some_ids(schema)
+        return programs.UpdateMany(
+            schema.name, tuple((each, self._changes(schema)) for each in ids)
+        )
+
+    def _patch_where(self, schema: Schema) -> Step:
+        sets = self._changes(schema)
+        increments = {
+            each.name: draw_value(self._random, each)
+            for each in schema.attributes
+            if each.type.numeric and each.name not in sets and self._random.random() < 0.3
+        }
+        everything = self._random.random() < 0.2
+        return programs.PatchWhere(schema.name, self._where(schema), sets, increments, everything)
+
+    def _delete_where(self, schema: Schema) -> Step:
+        # Of some only: what is deleted is not there to be asked for.
+        where = And(
+            (self._where(schema), Test("id", self._random.choice(COMPARED), self._id(schema.name)))
+        )
+        return programs.DeleteWhere(schema.name, where, self._random.choice((None, None, 1, 3)))
+
     def _delete(self, schema: Schema) -> Step:
         ids = self._some_ids(schema)
         return programs.Delete(schema.name, ids, self._versions(len(ids)))
@@ -477,10 +505,12 @@ _READS = (
 _OPERATIONS: tuple[Callable[[_Author, Schema], Step], ...] = (
     *(_Author._get, _Author._find, _Author._count, _Author._add_many),
     *(_Author._replace, _Author._patch, _Author._delete),
+    *(_Author._patch_where, _Author._delete_where),
 )
 _STEPS: tuple[Callable[[_Author, Schema], Step], ...] = (
     *(*_READS, _Author._find, _Author._search, _Author._aggregate, _Author._count),
     *(_Author._add, _Author._add, _Author._add_many, _Author._update, _Author._update),
     *(_Author._increment, _Author._upsert, _Author._replace, _Author._patch, _Author._delete),
     *(_Author._upsert_many, _Author._get_or_add, _Author._save),
+    *(_Author._update_where, _Author._update_many, _Author._patch_where, _Author._delete_where),
 )

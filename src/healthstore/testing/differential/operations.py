@@ -34,6 +34,22 @@ def _patch_of(declared: Declared, step: programs.Patch) -> Op[Any]:
     return ops.Patch(collection_of(kind), step.ids, tuple(sets.items()), increments, step.versions)
 
 
+def _patch_where_of(declared: Declared, step: programs.PatchWhere) -> Op[Any]:
+    kind = declared.classes[step.schema]
+    return ops.PatchWhere(
+        collection_of(kind),
+        declared.where(step.schema, step.where),
+        tuple(parse_fields(kind, step.sets).items()),
+        tuple(step.increments.items()),
+        step.everything,
+    )
+
+
+def _delete_where_of(declared: Declared, step: programs.DeleteWhere) -> Op[Any]:
+    where = declared.where(step.schema, step.where)
+    return ops.DeleteWhere(collection_of(declared.classes[step.schema]), where, step.everything)
+
+
 def _find_of(declared: Declared, step: programs.Find) -> Op[Any]:
     where = declared.where(step.schema, step.where)
     collection = collection_of(declared.classes[step.schema])
@@ -70,5 +86,7 @@ _OPERATIONS: Mapping[type, Callable[[Declared, Any], Op[Any]]] = {
     programs.Count: _count_of,
     programs.Replace: _replace_of,
     programs.Patch: _patch_of,
+    programs.PatchWhere: _patch_where_of,
     programs.Delete: _delete_of,
+    programs.DeleteWhere: _delete_where_of,
 }

@@ -39,6 +39,7 @@ __all__ = (
     "Batch",
     "Count",
     "Delete",
+    "DeleteWhere",
     "Find",
     "Get",
     "GetOrAdd",
@@ -46,6 +47,7 @@ __all__ = (
     "Initialize",
     "Latest",
     "Patch",
+    "PatchWhere",
     "Program",
     "Reopen",
     "Replace",
@@ -58,6 +60,8 @@ __all__ = (
     "Transfer",
     "Unit",
     "Update",
+    "UpdateMany",
+    "UpdateWhere",
     "Upsert",
     "UpsertMany",
     "from_json",
@@ -258,6 +262,46 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateWhere:
+    """Change some fields of the entities that a filter finds, whole or in batches."""
+
+    schema: str
+    where: Filter
+    changes: Row
+    batch: int | None = None
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateMany:
+    """Change some fields of entities, of each its own."""
+
+    schema: str
+    changes: tuple[tuple[UUID, Row], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PatchWhere:
+    """Change fields of the documents that a filter finds, as an operation."""
+
+    schema: str
+    where: Filter
+    sets: Row
+    increments: Row
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteWhere:
+    """Delete what a filter finds, through the repository or, in a batch, as an operation."""
+
+    schema: str
+    where: Filter
+    batch: int | None = None
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Several operations as one."""
 
@@ -330,6 +374,10 @@ Step: TypeAlias = (
     | Replace
     | Patch
     | Delete
+    | UpdateWhere
+    | UpdateMany
+    | PatchWhere
+    | DeleteWhere
     | Batch
     | Unit
     | Initialize
@@ -380,6 +428,7 @@ _CLASSES: Mapping[str, type] = {
         *(Test, Part, OtherField, And, Or, Not),
         *(Add, AddMany, Get, Find, Search, Select, Latest, Count, Aggregate),
         *(Update, Increment, Upsert, UpsertMany, GetOrAdd, Save, Replace, Patch),
+        *(UpdateWhere, UpdateMany, PatchWhere, DeleteWhere),
         *(Delete, Batch, Unit, Initialize, Stale, Reopen, Transfer),
     )
 }
