@@ -151,6 +151,30 @@ class TestComputed(Contract):
         assert "4711" not in str(refused.value)
         assert await shared.get(kept.id) == kept
 
+    @proves("W2")
+    async def test_a_computed_field_is_kept_where_many_are_changed(self, store: Backend) -> None:
+        """By a condition and by ids: it is made anew, and another value changes nothing."""
+        recipes = await _recipes(store)
+        soup = await recipes.add(_recipe(name="soup", prep=5, cook=10))
+        stew = await recipes.add(_recipe(name="stew", prep=5, cook=60))
+        whole = store.capabilities.transactions
+        batch = None if whole else 10
+        assert await recipes.update_where(F.prep == 5, {"cook": Add(1)}, batch=batch) == 2
+        assert await recipes.update_where(F.total == 66, {"prep": AtLeast(7)}, batch=batch) == 1
+        assert await recipes.count((F.total == 16) | (F.total == 68)) == 2
+        with pytest.raises(RefusedValueError):
+            await recipes.update_where(F.total == 68, {"total": 1}, batch=batch)
+        with pytest.raises(RefusedValueError):
+            await recipes.update_many({soup.id: {"prep": 1, "total": 1}})
+        assert [each and each.total for each in await recipes.get_many([soup.id, stew.id])] == [
+            16,
+            68,
+        ]
+        assert await recipes.update_many({soup.id: {"prep": 6, "total": 17}}) == 1
+        if whole:
+            await recipes.update_many({soup.id: {"prep": 0}, stew.id: {"cook": 0}})
+            assert await recipes.count((F.total == 11) | (F.total == 7)) == 2
+
     async def test_what_is_stored_is_read_as_it_is(self, store: Backend) -> None:
         """A value that an earlier function made stays until the entity is written again."""
         recipes = await _recipes(store)
