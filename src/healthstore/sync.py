@@ -548,7 +548,7 @@ class Repository(Generic[M]):
         each entity, on a backend without transactions. What was changed before an error stays
         changed then, and whoever writes at the same time waits for one batch at most.
 
-        Where the entity's validators, or the path of a part, need to know the rest of an entity,
+        Where validators, computed fields or the path of a part need the rest of an entity,
         entities are read, computed and written under the versions that were read, up to 100,000
         in one unit.
         """
