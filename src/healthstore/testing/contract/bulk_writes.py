@@ -98,7 +98,7 @@ async def _moods(store: Backend, count: int, **values: Any) -> Repository[_Mood]
         _Mood(id=identity(at), owner=f"o{at % 3}", score=at, created_at=_LONG_AGO, **values)
         for at in range(count)
     ]
-    await moods.add_many(given, atomic=store.capabilities.transactions)
+    await moods.add_many(given, mode="atomic" if store.capabilities.transactions else "best_effort")
     return moods
 
 
