@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from healthstore.abc import Backend, Executor
+from healthstore.entity import Entity
 from healthstore.model.evaluate import matches, sort_documents
 from healthstore.model.ops import Ensure, Find, Get, Insert
 from healthstore.model.query import ALL, F, Filter, Order
@@ -24,6 +25,7 @@ from healthstore.model.schema import (
     Unique,
 )
 from healthstore.model.values import Document, FieldType, Kind, Value, canonicaliser
+from healthstore.repository import Repository
 from healthstore.testing.edges import EDGES, LARGE
 
 __all__ = (
@@ -36,6 +38,7 @@ __all__ = (
     "READINGS",
     "SPELLINGS",
     "add",
+    "add_entities",
     "canonical",
     "checked",
     "every_row",
@@ -54,6 +57,8 @@ __all__ = (
     "stored",
     "typed",
 )
+
+M = TypeVar("M", bound=Entity)
 
 # Long enough for a statement that does not have to wait, on a busy machine.
 _A_MOMENT = 0.3
@@ -272,6 +277,15 @@ def every_row(count: int) -> list[Document]:
 
 
 # --- doing and comparing ---------------------------------------------------------------------
+
+
+async def add_entities(repository: Repository[M], store: Backend, entities: Iterable[M]) -> None:
+    """Add entities to an empty collection, each by itself where the store has no units."""
+    if store.capabilities.transactions:
+        await repository.add_many(entities)
+        return
+    added = await repository.add_many(entities, mode="best_effort")
+    assert not added.errors
 
 
 async def add(store: Backend, collection: Collection, *documents: Document) -> None:

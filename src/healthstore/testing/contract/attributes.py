@@ -13,6 +13,7 @@ from healthstore.model.ops import Count, Ensure
 from healthstore.model.query import F, asc, desc, field
 from healthstore.repository import Repository
 from healthstore.testing.contract._promises import Contract
+from healthstore.testing.contract._samples import add_entities
 
 __all__ = ("TestAttributes",)
 
@@ -36,9 +37,10 @@ async def _animals(store: Backend) -> Repository[_Animal]:
     animals = Repository(_Animal, store)
     await store.execute(Ensure((collection_of(_Animal),)))
     rows = [("ant", 1, 6, True), ("bee", 2, 6, True), ("cat", 3, 4, False), ("eel", 4, None, True)]
-    await animals.add_many(
+    await add_entities(
+        animals,
+        store,
         [_Animal(name=name, age=age, legs=legs, wild=wild) for name, age, legs, wild in rows],
-        atomic=store.capabilities.transactions,
     )
     return animals
 

@@ -53,6 +53,7 @@ from healthstore.testing.contract._samples import (
     EVERYTHING,
     PEOPLE,
     add,
+    add_entities,
     checked,
     every_row,
     everything,
@@ -98,7 +99,7 @@ async def _moods(store: Backend, count: int, **values: Any) -> Repository[_Mood]
         _Mood(id=identity(at), owner=f"o{at % 3}", score=at, created_at=_LONG_AGO, **values)
         for at in range(count)
     ]
-    await moods.add_many(given, mode="atomic" if store.capabilities.transactions else "best_effort")
+    await add_entities(moods, store, given)
     return moods
 
 
@@ -531,9 +532,7 @@ class TestBulkWrites(Contract):
         await store.execute(Ensure((collection_of(_Goal),)))
         goals = Repository(_Goal, store)
         given = [_Goal(id=identity(at), low=at, high=at + 10) for at in range(6)]
-        await goals.add_many(
-            given, mode="atomic" if store.capabilities.transactions else "best_effort"
-        )
+        await add_entities(goals, store, given)
         batch = _batch(store, 3)
         assert await goals.update_where(F.low < 3, {"low": 10}, batch=batch) == 3
         assert await goals.count((F.low == 10) & (F.version == 2)) == 3

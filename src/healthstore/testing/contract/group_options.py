@@ -32,6 +32,7 @@ from healthstore.model.ops import Ensure
 from healthstore.model.query import F, Filter, Order, asc, desc
 from healthstore.repository import Repository
 from healthstore.testing.contract._promises import Contract, laws
+from healthstore.testing.contract._samples import add_entities
 
 __all__ = ("TestGroupOptions",)
 
@@ -129,7 +130,7 @@ async def _logs(store: Backend) -> Repository[_Log]:
     logs = Repository(_Log, store)
     await store.execute(Ensure((logs.collection,)))
     if not await logs.count():
-        await logs.add_many(LOGS, atomic=store.capabilities.transactions)
+        await add_entities(logs, store, LOGS)
     return logs
 
 
@@ -221,9 +222,10 @@ class TestGroupOptions(Contract):
             "c": ("0.01", "0.02"),
             "d": ("0",),
         }
-        await paid.add_many(
+        await add_entities(
+            paid,
+            store,
             [_Paid(by=by, sum=Decimal(each)) for by, several in sums.items() for each in several],
-            atomic=store.capabilities.transactions,
         )
         measures: Any = {"all": Sum("sum"), "mean": Avg("sum"), "most": Sum("most")}
         rows: list[dict[str, Any]] = await paid.aggregate(group=["by"], **measures)

@@ -20,6 +20,7 @@ from healthstore.model.ops import Avg, Bucket, Count, Ensure, Max, Op, Sum
 from healthstore.model.query import ALL, F, Filter
 from healthstore.repository import Repository
 from healthstore.testing.contract._promises import Contract, laws, proves
+from healthstore.testing.contract._samples import add_entities
 
 __all__ = ("TestGroupStreams",)
 
@@ -110,7 +111,7 @@ async def _seen(store: Backend) -> Repository[_Seen]:
     seen = Repository(_Seen, store)
     await store.execute(Ensure((seen.collection,)))
     if not await seen.count():
-        await seen.add_many(ROWS, atomic=store.capabilities.transactions)
+        await add_entities(seen, store, ROWS)
     return seen
 
 
@@ -153,7 +154,7 @@ class TestGroupStreams(Contract):
         await store.execute(Ensure((seen.collection,)))
         many = [_Seen(number=at, rate=float(at % 7)) for at in range(10_010)]
         twice = [_Seen(number=at * 1_000, rate=1.0) for at in range(10)]
-        await seen.add_many([*many, *twice], atomic=store.capabilities.transactions)
+        await add_entities(seen, store, [*many, *twice])
         with pytest.raises(InvalidRequestError, match="more than 10000 groups"):
             await seen.aggregate(group=["number"], n=Count())
         top = await seen.aggregate(group=["number"], order=["-n"], limit=3, n=Count())

@@ -27,6 +27,7 @@ from healthstore.model.ops import (
 from healthstore.model.query import F, FieldTerm
 from healthstore.repository import Repository
 from healthstore.testing.contract._promises import Contract, proves
+from healthstore.testing.contract._samples import add_entities
 
 __all__ = ("TestGroupTerms",)
 
@@ -72,7 +73,7 @@ def _rising(values: set[Any]) -> list[Any]:
 async def _samples(store: Backend) -> Repository[_Sample]:
     samples = Repository(_Sample, store)
     await store.execute(Ensure((collection_of(_Sample),)))
-    await samples.add_many(_ROWS, atomic=store.capabilities.transactions)
+    await add_entities(samples, store, _ROWS)
     return samples
 
 

@@ -28,6 +28,7 @@ from healthstore.testing.contract._promises import Contract, laws, needs_transac
 from healthstore.testing.contract._samples import (
     EVERYTHING,
     add,
+    add_entities,
     every_row,
     everything,
     exact,
@@ -188,7 +189,7 @@ class TestLatest(Contract):
             )
             for at in range(20)
         ]
-        await metrics.add_many(rows, atomic=store.capabilities.transactions)
+        await add_entities(metrics, store, rows)
         found = await metrics.latest(
             F.value > 2, per=["user_id", _Metric.type], by=F.recorded_at, n=2
         )
@@ -250,7 +251,7 @@ class TestLatest(Contract):
         metrics = Repository(_Metric, store)
         await store.execute(Ensure((metrics.collection,)))
         rows = [_Metric(user_id=identity(at), type="a") for at in range(9)]
-        await metrics.add_many(rows, atomic=store.capabilities.transactions)
+        await add_entities(metrics, store, rows)
         op = latest_of(_Metric, ALL, ["user_id"], "id", 1)
         for limit in (9, 10):
             bounded = replace(op, limit=limit)

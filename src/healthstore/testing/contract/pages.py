@@ -20,6 +20,7 @@ from healthstore.repository import Page, Repository
 from healthstore.repository.cursors import Query
 from healthstore.repository.pages import read_all
 from healthstore.testing.contract._promises import Contract, laws, needs_references, proves
+from healthstore.testing.contract._samples import add_entities
 
 __all__ = ("TestPages",)
 
@@ -52,7 +53,7 @@ async def _leaves(store: Backend) -> Repository[_Leaf]:
     leaves = Repository(_Leaf, store)
     await store.execute(Ensure((collection_of(_Leaf),)))
     if not await store.execute(CountDocuments(leaves.collection)):
-        await leaves.add_many(LEAVES, atomic=store.capabilities.transactions)
+        await add_entities(leaves, store, LEAVES)
     return leaves
 
 

@@ -33,7 +33,7 @@ from healthstore.repository import Repository
 from healthstore.repository.cursors import Position, Query, write_position
 from healthstore.repository.pages import read_page
 from healthstore.testing.contract._promises import Contract, partly_needs, proves
-from healthstore.testing.contract._samples import add, exact, ids
+from healthstore.testing.contract._samples import add, add_entities, exact, ids
 from healthstore.testing.contract._structured import (
     KEYS,
     PATHS,
@@ -92,7 +92,7 @@ READINGS = [
 async def _readings(store: Backend) -> Repository[_Reading]:
     readings = Repository(_Reading, store)
     await store.execute(Ensure((readings.collection,)))
-    await readings.add_many(READINGS, atomic=store.capabilities.transactions)
+    await add_entities(readings, store, READINGS)
     return readings
 
 

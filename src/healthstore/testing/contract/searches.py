@@ -34,7 +34,7 @@ from healthstore.model.values import FieldType, Kind
 from healthstore.repository import Repository
 from healthstore.testing.contract._altered import definition_of, prepare, row_of, things
 from healthstore.testing.contract._promises import Contract, needs_alterations, proves
-from healthstore.testing.contract._samples import identity, ids, selected, stored
+from healthstore.testing.contract._samples import add_entities, identity, ids, selected, stored
 
 __all__ = ("TestSearches",)
 
@@ -117,7 +117,7 @@ def _scan(notes: Iterable[_Note], text: str, *, by: str | None = None) -> list[U
 async def _filled(store: Backend) -> Repository[_Note]:
     await store.execute(Ensure((NOTES,)))
     notes = Repository(_Note, store)
-    await notes.add_many(_notes(), atomic=store.capabilities.transactions)
+    await add_entities(notes, store, _notes())
     return notes
 
 

@@ -30,6 +30,7 @@ from healthstore.testing.contract._promises import Contract, laws, needs_transac
 from healthstore.testing.contract._samples import (
     EVERYTHING,
     add,
+    add_entities,
     every_row,
     everything,
     exact,
@@ -141,7 +142,7 @@ async def _records(store: Backend) -> Repository[_Record]:
     records = Repository(_Record, store)
     await store.execute(Ensure((records.collection,)))
     if not await records.count():
-        await records.add_many(RECORDS, atomic=store.capabilities.transactions)
+        await add_entities(records, store, RECORDS)
     return records
 
 

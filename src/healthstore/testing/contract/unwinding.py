@@ -33,7 +33,7 @@ from healthstore.model.query import F, Filter
 from healthstore.model.values import FieldType, Json, Kind
 from healthstore.repository import Repository
 from healthstore.testing.contract._promises import Contract, proves
-from healthstore.testing.contract._samples import add
+from healthstore.testing.contract._samples import add, add_entities
 from healthstore.testing.contract._structured import STRUCTURED, structured
 
 __all__ = ("TestUnwinding",)
@@ -84,7 +84,7 @@ NAMES = ("triggers", "short", "doses", "ratios", "marks", "moods")
 async def _stress(store: Backend) -> Repository[_Stress]:
     stress = Repository(_Stress, store)
     await store.execute(Ensure((stress.collection,)))
-    await stress.add_many(ROWS, atomic=store.capabilities.transactions)
+    await add_entities(stress, store, ROWS)
     return stress
 
 
