@@ -136,7 +136,7 @@ async def _backend(name: str, options: argparse.Namespace) -> None:
         moods = db.repository(Mood)
         made = _made(options.rows + options.rows // 5)
         for start in range(0, len(made), PART):
-            await moods.add_many(made[start : start + PART], atomic=False)
+            await moods.add_many(made[start : start + PART], mode="best_effort")
         del made
         await _committed(fetch, "CREATE TABLE spare AS SELECT * FROM moods")
         for each in CHANGES:

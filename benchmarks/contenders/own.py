@@ -51,7 +51,7 @@ class _Healthstore:
         await self._readings.add(own)
 
     async def insert_many(self, own: Sequence[StoredReading]) -> None:
-        await self._readings.add_many(own, atomic=self._atomic)
+        await self._readings.add_many(own, mode="atomic" if self._atomic else "best_effort")
 
     async def get(self, identity: UUID) -> StoredReading | None:
         return await self._readings.get(identity)
