@@ -22,7 +22,7 @@ from tests.unit.readings import (
     written,
 )
 
-from healthstore import DatabaseManager, F
+from healthstore import DatabaseManager, Entity
 from healthstore.adapters.mongo.codec import Codec
 from healthstore.adapters.mongo.filters import query
 from healthstore.errors import (
@@ -196,9 +196,13 @@ def test_elements_that_are_looked_for_have_a_bound() -> None:
         assert error.value.message.startswith("at or[2]:")
 
 
-def test_a_field_itself_is_no_name_to_allow() -> None:
-    """An attribute of the entity is told as what is no field, not as a filter."""
-    for named in (F.number, Reading.number, ["number"], 1):
+class _Other(Entity, collection="others"):
+    number: int = 0
+
+
+def test_what_names_no_field_of_the_entity_is_not_allowed() -> None:
+    """An attribute of another entity, a list and a number are told as what is no field."""
+    for named in (_Other.number, ["number"], 1):
         with pytest.raises(ConfigurationError, match="no field"):
             parse({"and": []}, Reading, allow=[named])  # type: ignore[list-item]  # is refused
 

@@ -106,7 +106,6 @@ def test_a_value_that_a_part_is_not_compared_with_is_refused(data: object, field
         [F.nothing["x"]],
         [F.data["x"], F.data["x"].as_(int)],
         [F.data.size()],
-        [F.code],
     ],
 )
 def test_allow_names_parts_that_there_may_be(allow: list[Any]) -> None:

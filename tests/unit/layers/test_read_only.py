@@ -15,8 +15,10 @@ from healthstore.layers.retry import RetryLayer
 from healthstore.model.ops import (
     Alter,
     Batch,
+    Claim,
     CountDocuments,
     Delete,
+    DeleteWhere,
     Drop,
     Effect,
     Ensure,
@@ -27,9 +29,11 @@ from healthstore.model.ops import (
     Operation,
     Patch,
     Patches,
+    PatchWhere,
     Rename,
     Replace,
 )
+from healthstore.model.query import F
 from healthstore.testing.contract._samples import PEOPLE, person
 
 if TYPE_CHECKING:
@@ -44,7 +48,10 @@ WRITES: tuple[Operation, ...] = (
     Replace(PEOPLE, (person(1),)),
     Patch(PEOPLE, (uuid4(),), (("name", "x"),)),
     Patches(PEOPLE, (Patch(PEOPLE, (uuid4(),), (("name", "x"),)),)),
+    PatchWhere(PEOPLE, F.age > 1, (("name", "x"),)),
+    Claim(PEOPLE, (("name", "x"),)),
     Delete(PEOPLE, (uuid4(),)),
+    DeleteWhere(PEOPLE, F.age > 1),
     Batch((CountDocuments(PEOPLE),)),
 )
 

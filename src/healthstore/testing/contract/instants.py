@@ -210,8 +210,9 @@ class TestInstants(Contract):
         verbs: tuple[Callable[[], Awaitable[_Timed | _Checked]], ...] = (
             lambda: timed.update(kept.id, {"count": 5}),
             lambda: timed.increment(kept.id, "count"),
-            lambda: timed.upsert(kept.model_copy(update={"count": 9})),
+            lambda: timed.upsert(after.model_copy(update={"count": 9})),
         )
+        after = kept
         for verb in verbs:
             now += timedelta(microseconds=1)
             after = await verb()
