@@ -1,8 +1,8 @@
-"""The contract through the retry layer, over memory."""
+"""The retry layer over layers that hand on a coroutine; the contract through it is in test_stack."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from typing import Any, ClassVar, TypeVar
 
 import pytest
@@ -11,7 +11,6 @@ from healthstore.abc import Backend, Layer
 from healthstore.errors import SerializationError
 from healthstore.layers.retry import RetryLayer
 from healthstore.model.ops import CountDocuments, Ensure, Op
-from healthstore.testing.contract import ContractTests
 from healthstore.testing.contract._samples import PEOPLE
 from healthstore.testing.plugin import EmptyBackend
 
@@ -46,12 +45,3 @@ async def test_what_a_plain_function_hands_on_is_awaited(
         ensured = await retrying.execute(Ensure((PEOPLE,)))
         assert ensured.created == (PEOPLE.name,)
         assert await retrying.execute(CountDocuments(PEOPLE)) == 0
-
-
-@pytest.mark.slow
-class TestRetryLayer(ContractTests):
-    @pytest.fixture
-    async def backend(self, healthstore_empty: EmptyBackend) -> AsyncIterator[Backend]:
-        """Lend an empty memory backend under the layer."""
-        async with healthstore_empty("memory") as backend:
-            yield RetryLayer(backend)
