@@ -193,7 +193,7 @@ async def work_off(db: DatabaseManager, jobs: list[Job], tasks: int) -> Counter[
 
 async def one_of_many(url: str, place: int, processes: int, tasks: int, rounds: int) -> None:
     """Work off every so many-th job of all, as one of several processes."""
-    async with DatabaseManager(url) as db:
+    async with opened(url) as db:
         await work_off(db, jobs_of(rounds)[place::processes], tasks)
 
 
@@ -279,6 +279,7 @@ async def opened(url: str) -> AsyncGenerator[DatabaseManager]:
 async def run(chain: dict[str, str], processes: int, tasks: int, rounds: int) -> None:
     """Open a clinic on each store, let everybody work, and look whether all agree."""
     books: dict[str, str] = {}
+    audit = partial(audited, rounds=rounds)
     with tempfile.TemporaryDirectory(prefix="healthstore-") as folder:
         for name, url in chain.items():
             async with fresh_store(name, url, Path(folder)) as store:
@@ -290,11 +291,11 @@ async def run(chain: dict[str, str], processes: int, tasks: int, rounds: int) ->
                     print(f"{name}: ", end="", flush=True)
                     if name == "memory":  # a store of one process
                         await work_off(db, jobs_of(rounds), processes * tasks)
-                        books[name] = await audited(db, rounds)
+                        books[name] = await settled(audit, db)
                 if name != "memory":
                     await in_processes(store, processes, tasks, rounds)
                     async with opened(store) as db:
-                        books[name] = await audited(db, rounds)
+                        books[name] = await settled(audit, db)
             print(books[name], flush=True)
     if len(set(books.values())) != 1:
         raise SystemExit("the stores do not agree")
