@@ -590,9 +590,8 @@ class Repository(Generic[M]):
         ``add`` are added to the stored ones: ``add=["total_scans"]`` counts. Raises NotNullError
         where the stored one is None, OutOfRangeError if a sum does not fit.
 
-        The stored entity keeps its id
-        and ``created_at``, and its version rises. Only a clash of that key is an update; any
-        other raises DuplicateKeyError. An object whose own id is stored with a higher version is
+        The stored entity keeps its id and ``created_at``, and its version rises. Only a clash of
+        that key is an update; any other raises DuplicateKeyError. An object whose own id is stored with a higher version is
         stale: StaleVersionError, unless what it says is what is stored. Raises ConflictError when
         rivals are faster many times; in a unit SerializationError when one is.
         """

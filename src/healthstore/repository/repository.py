@@ -33,7 +33,7 @@ from healthstore.repository.queue import BY_AGE, Queue, require_claimable
 from healthstore.repository.reading import Reading
 from healthstore.repository.requests import REMEMBERED, Requests
 from healthstore.repository.upserts_of_many import Existing, UpsertCounts, UpsertsOfMany
-from healthstore.repository.writes import LIBRARY_FIELDS, Writes
+from healthstore.repository.writes import LIBRARY_FIELDS
 
 __all__ = ("Repository",)
 
@@ -64,11 +64,10 @@ class Repository(Reading[M]):
         remembered: timedelta = REMEMBERED,
     ) -> None:
         super().__init__(entity, executor, cursor_key=cursor_key, source=source)
-        self._writes = Writes(entity, executor, self.collection, attempts, clock)
+        self._writes = UpsertsOfMany(entity, executor, self.collection, attempts, clock)
         self._queue = Queue(entity, executor, self.collection, clock)
         self._requests = Requests(entity, executor, self.collection, attempts, clock, remembered)
         self._adding = Adding(entity, executor, self.collection)
-        self._upserts = UpsertsOfMany(entity, executor, self.collection, attempts, clock)
 
     async def add(self, entity: M, *, idempotency_key: str | None = None) -> M:
         """Store a new entity and return it as it is stored.
@@ -139,7 +138,7 @@ class Repository(Reading[M]):
             )
         if mode == "best_effort":
             return await self._add_each(given)
-        if not atomic and self._writes.attempts > 1:
+        if not atomic and not self._writes.in_unit:
             return await self._add_others(given)
         return await self._add_all(given)
 
@@ -157,7 +156,7 @@ class Repository(Reading[M]):
         return added.stored
 
     async def _add_each(self, given: Sequence[M]) -> AddedMany:
-        if self._writes.attempts == 1:
+        if self._writes.in_unit:
             raise no_items(self.collection).at(backend=self._executor.name)
         async with collector_spaced():
             return await self._adding.best_effort(given)
@@ -291,7 +290,7 @@ class Repository(Reading[M]):
         entity has it, that one is returned instead, and nothing is written.
         """
         self._require(entity)
-        return await self._upserts.save(entity)
+        return await self._writes.save(entity)
 
     async def upsert(
         self, entity: M, on: str | Sequence[str] = "id", *, add: Sequence[str] = ()
@@ -302,15 +301,14 @@ class Repository(Reading[M]):
         ``add`` are added to the stored ones: ``add=["total_scans"]`` counts. Raises NotNullError
         where the stored one is None, OutOfRangeError if a sum does not fit.
 
-        The stored entity keeps its id
-        and ``created_at``, and its version rises. Only a clash of that key is an update; any
-        other raises DuplicateKeyError. An object whose own id is stored with a higher version is
+        The stored entity keeps its id and ``created_at``, and its version rises. Only a clash of
+        that key is an update; any other raises DuplicateKeyError. An object whose own id is stored with a higher version is
         stale: StaleVersionError, unless what it says is what is stored. Raises ConflictError when
         rivals are faster many times; in a unit SerializationError when one is.
         """
         self._require(entity)
         addends = listed(add, "add", 'add=["scans"]')
-        return await self._upserts.upsert(entity, _key(on), addends)
+        return await self._writes.upsert(entity, _key(on), addends)
 
     async def upsert_many(
         self,
@@ -330,7 +328,7 @@ class Repository(Reading[M]):
         given = listed(entities, "what is to be upserted", "upsert_many([first, second])")
         for index, each in enumerate(given):
             self._require(each, index)
-        return await self._upserts.upsert_many(given, _key(on), existing)
+        return await self._writes.upsert_many(given, _key(on), existing)
 
     async def get_or_add(self, entity: M, on: str | Sequence[str] = "id") -> tuple[M, bool]:
         """Return the entity that has the same key and False; or add this one: that, and True.
@@ -339,7 +337,7 @@ class Repository(Reading[M]):
         given that one. What is there is returned as it is, whatever the given one says.
         """
         self._require(entity)
-        return await self._upserts.get_or_add(entity, _key(on))
+        return await self._writes.get_or_add(entity, _key(on))
 
     async def delete(self, identity: UUID, *, version: int | None = None) -> bool:
         """Delete the entity with this id; return whether it was there.
